@@ -1,0 +1,352 @@
+"""Set up gocept.async in this checkout, then run one of its commands.
+
+    python3 bootstrap.py               set up, leave the scripts in bin/
+    python3 bootstrap.py test [args]   set up, then run bin/test
+    python3 bootstrap.py demo [args]   set up, then run bin/async-demo
+
+Needs Python with its venv module, nothing else.  A second run finds the work
+done and only checks a stamp.  This file has to parse on every Python ever
+met: one that is too old shall get a sentence, not a SyntaxError.
+"""
+from __future__ import print_function
+
+import hashlib
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+
+
+SUPPORTED = ((3, 11), (3, 12), (3, 13))
+
+# command line word -> script in bin/ that gets the remaining arguments
+COMMANDS = {
+    'demo': 'async-demo',
+    'test': 'test',
+}
+
+HERE = os.path.dirname(os.path.realpath(__file__))
+VENV = os.path.join(HERE, '.venv')
+BIN = os.path.join(HERE, 'bin')
+PYTHON = os.path.join(VENV, 'bin', 'python')
+STAMP = os.path.join(VENV, 'bootstrap.stamp')
+CONSTRAINTS = os.path.join(VENV, 'constraints.txt')
+LOG = os.path.join(HERE, 'var', 'bootstrap.log')
+
+INPUTS = ('bootstrap.py', 'buildout.cfg', 'pyproject.toml', 'setup.py',
+          'versions.cfg')
+SCRIPTS = ('async-demo', 'buildout', 'pytest', 'python', 'test')
+# pip's own first: with --no-build-isolation the others are built with them.
+INSTALLERS = ('pip', 'setuptools', 'wheel')
+PACKAGES = ('zc.buildout', 'zc.recipe.egg', 'zc.recipe.testrunner',
+            '-e', '.[demo,test,lint]')
+
+NETWORK_TROUBLE = re.compile(
+    'Failed to establish a new connection|Failed to resolve|'
+    'Name or service not known|Temporary failure in name resolution|'
+    'Network is unreachable|Connection refused|Connection reset|'
+    'Connection aborted|No route to host|timed out|TimeoutError|'
+    'ProxyError|Max retries exceeded|SSLError', re.I)
+NOT_FOUND = re.compile(
+    'No matching distribution found for (.+)|'
+    'Cannot install (.+) because these package versions have conflicting')
+PIP_ERROR = re.compile('^ERROR: (.+)', re.M)
+
+
+class SetupError(Exception):
+    """Set-up is impossible; the message says what to do."""
+
+
+def wrong_python(version, implementation='cpython'):
+    """Return a sentence if gocept.async does not run on it, else None."""
+    if tuple(version[:2]) in SUPPORTED and implementation == 'cpython':
+        return None
+    return (
+        'This is {} {}, but gocept.async runs on CPython {}; start '
+        'bootstrap.py with one of these, for example: '
+        'python3.{} bootstrap.py'.format(
+            implementation.replace('cpython', 'Python'),
+            '.'.join(str(part) for part in version[:3]),
+            ', '.join('{}.{}'.format(*pair) for pair in SUPPORTED),
+            SUPPORTED[-1][1]))
+
+
+# What is pinned, and whether all is done already
+
+def read_pins(text):
+    """Return {name: version} of the section [versions]."""
+    import configparser  # has another name on Python 2
+    parser = configparser.ConfigParser(delimiters='=', interpolation=None)
+    parser.optionxform = str
+    parser.read_string(text)
+    return dict(parser['versions'])
+
+
+def constraints(pins):
+    """Return the text of a pip constraints file."""
+    return ''.join(
+        '{}=={}\n'.format(*pin) for pin in sorted(pins.items()))
+
+
+def read(*path):
+    with open(os.path.join(*path), 'rb') as source:
+        return source.read()
+
+
+def place():
+    """Return what a .venv cannot be moved between: folder and Python."""
+    return '|'.join([HERE, sys.base_prefix, sys.version])
+
+
+def fingerprint(folder):
+    """Return a hash of all the files that decide what gets installed."""
+    digest = hashlib.sha256()
+    for name in INPUTS:
+        content = read(folder, name)
+        digest.update('{} {}\n'.format(name, len(content)).encode('ascii'))
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def stamp_text(where, what):
+    """Return the stamp's two lines: a hash of the place, and of the inputs."""
+    digest = hashlib.sha256(where.encode('utf-8')).hexdigest()
+    return '{}\n{}\n'.format(digest, what)
+
+
+def read_stamp():
+    """Return both lines of the last completed set-up's stamp."""
+    try:
+        lines = read(STAMP).decode('ascii').split('\n')
+    except (OSError, UnicodeDecodeError):
+        return ('', '')
+    return tuple((lines + ['', ''])[:2])
+
+
+def is_ready(stamp):
+    scripts = [os.path.join(BIN, name) for name in SCRIPTS]
+    return (read_stamp() == tuple(stamp.split())
+            and all(runnable(path) for path in [PYTHON] + scripts))
+
+
+def runnable(path):
+    return os.access(path, os.X_OK)
+
+
+# Running other programs
+
+def say(text):
+    print('bootstrap: ' + text, file=sys.stderr)
+    sys.stderr.flush()
+
+
+def explain(doing, log):
+    """Return one sentence on why pip or buildout failed with this output."""
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    missing = NOT_FOUND.search(log)
+    if NETWORK_TROUBLE.search(log):
+        reason = ('the package index cannot be reached; check the network '
+                  'and pip\'s settings (proxy, index), then run it again')
+    elif missing:
+        reason = ('pip found no fitting {}; check versions.cfg and pip\'s '
+                  'settings (index)'.format(missing.group(missing.lastindex)))
+    else:
+        reason = (PIP_ERROR.findall(log) + lines[-1:] + ['no output'])[0]
+    return '{} failed: {} (everything it said: {}).'.format(
+        doing, reason, os.path.relpath(LOG))
+
+
+def environment():
+    """Return os.environ without what makes pip install somewhere else."""
+    unwanted = ('PYTHONHOME', 'PYTHONPATH', 'PIP_PREFIX', 'PIP_ROOT',
+                'PIP_TARGET')
+    env = {key: value for key, value in os.environ.items()
+           if key not in unwanted}
+    return dict(env, PIP_DISABLE_PIP_VERSION_CHECK='1', PIP_NO_INPUT='1',
+                PIP_USER='0', PIP_REQUIRE_VIRTUALENV='0')
+
+
+class Shell(object):
+    """Runs programs with their output in the log, one set-up at a time.
+
+    The log is the lock: the programs inherit it, so it stays locked while
+    one that outlived a killed set-up still writes to .venv.
+    """
+
+    def __init__(self, path):
+        import fcntl  # POSIX only; elsewhere a sentence comes first
+        self.log = open(path, 'ab+')
+        try:
+            fcntl.flock(self.log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            say('another set-up is at work here, waiting for it ...')
+            fcntl.flock(self.log, fcntl.LOCK_EX)
+
+    def close(self):
+        self.log.close()
+
+    def run(self, doing, *command):
+        """Run it; raise SetupError if it fails."""
+        self.log.write('$ {}\n'.format(' '.join(command)).encode('utf-8'))
+        self.log.flush()
+        start = self.log.tell()
+        code = subprocess.call(
+            command, cwd=HERE, env=environment(), stdin=subprocess.DEVNULL,
+            stdout=self.log, stderr=subprocess.STDOUT)
+        self.log.seek(start)
+        output = self.log.read().decode('utf-8', 'replace')
+        if code:
+            raise SetupError(explain(doing, output))
+
+
+def base_python():
+    """Return the Python outside of any virtual environment.
+
+    This one may be .venv's own, which is about to be deleted.
+    """
+    return getattr(sys, '_base_executable', None) or sys.executable
+
+
+def base_python_can(statement):
+    code = subprocess.call(
+        [base_python(), '-c', statement], env=environment(),
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return code == 0
+
+
+# The steps
+
+def make_venv():
+    try:
+        import venv
+    except ImportError:
+        raise SetupError(
+            '{} has no venv module; install it (Debian, Ubuntu: apt-get '
+            'install python3-venv), then run it again.'.format(
+                base_python()))
+    if os.path.lexists(VENV):
+        shutil.rmtree(VENV)
+    venv.EnvBuilder(symlinks=True, with_pip=False).create(VENV)
+
+
+def first_pip(shell):
+    """Return the command line of a pip that installs into .venv.
+
+    The host's pip first: it is quicker, and Debian has ensurepip in a
+    package of its own.
+    """
+    if base_python_can(
+            'import pip; v = pip.__version__.split("."); '
+            'raise SystemExit((int(v[0]), int(v[1])) < (22, 3))'):
+        return [base_python(), '-m', 'pip', '--python', PYTHON]
+    if base_python_can('import ensurepip'):
+        shell.run('Installing pip', PYTHON, '-m', 'ensurepip')
+        return [PYTHON, '-m', 'pip']
+    raise SetupError(
+        '{} has neither pip nor ensurepip; install one of them (Debian, '
+        'Ubuntu: apt-get install python3-venv), then run it again.'.format(
+            base_python()))
+
+
+def install(shell, pip, *packages):
+    options = ['--no-build-isolation', '--retries', '2', '-c', CONSTRAINTS]
+    shell.run('Installing packages', *(pip + ['install'] + options
+                                       + list(packages)))
+
+
+def write_constraints(pins):
+    with open(CONSTRAINTS, 'w') as target:
+        target.write(constraints(pins))
+
+
+def write_scripts(shell):
+    """Let buildout fill bin/, all but bin/python.
+
+    bin/python is no buildout interpreter, for these know few of Python's
+    options, and no symbolic link, for Python would not find .venv then.
+    """
+    # -U: the user's own defaults may name other folders for eggs.
+    shell.run('Writing bin/', PYTHON, '-c',
+              'from zc.buildout.buildout import main; main()', '-U')
+    path = os.path.join(BIN, 'python')
+    with open(path, 'w') as target:
+        target.write('#!/bin/sh\nexec {} "$@"\n'.format(shlex.quote(PYTHON)))
+    os.chmod(path, 0o755)
+
+
+def build(shell, pins, fresh):
+    if fresh:
+        make_venv()
+    write_constraints(pins)
+    if fresh:
+        install(shell, first_pip(shell), *INSTALLERS)
+    install(shell, [PYTHON, '-m', 'pip'], *(INSTALLERS + PACKAGES))
+    write_scripts(shell)
+
+
+def build_logged(shell, stamp):
+    started = time.time()
+    say('setting up in {}, about half a minute ...'.format(HERE))
+    shell.log.truncate(0)
+    # No stamp means interrupted: who knows what that .venv is worth.
+    fresh = read_stamp()[0] != stamp.split()[0] or not runnable(PYTHON)
+    if os.path.exists(STAMP):
+        os.remove(STAMP)
+    build(shell, read_pins(read(HERE, 'versions.cfg').decode('utf-8')), fresh)
+    with open(STAMP, 'w') as target:
+        target.write(stamp)
+    say('ready after {:.0f} s, see bin/.'.format(time.time() - started))
+
+
+def set_up():
+    stamp = stamp_text(place(), fingerprint(HERE))
+    if is_ready(stamp):
+        return
+    os.makedirs(os.path.dirname(LOG), exist_ok=True)
+    shell = Shell(LOG)
+    try:
+        # Asked again, for somebody else may have done it meanwhile.
+        if not is_ready(stamp):
+            build_logged(shell, stamp)
+    finally:
+        shell.close()
+
+
+# The command line
+
+def check_arguments(args):
+    if args and args[0] not in COMMANDS:
+        raise SetupError(
+            'unknown command "{}"; choose one of {}, or none to set up '
+            'only.'.format(args[0], ', '.join(sorted(COMMANDS))))
+
+
+def run_command(name, args):
+    script = os.path.join(BIN, COMMANDS[name])
+    os.execv(script, [script] + args)
+
+
+def main(args):
+    complaint = wrong_python(sys.version_info, getattr(
+        getattr(sys, 'implementation', None), 'name', 'Python'))
+    if complaint:
+        raise SetupError(complaint)
+    if args[:1] in (['-h'], ['--help']):
+        print(__doc__)
+        return
+    check_arguments(args)
+    set_up()
+    if args:
+        run_command(args[0], args[1:])
+
+
+if __name__ == '__main__':
+    try:
+        main(sys.argv[1:])
+    except (SetupError, OSError) as error:
+        sys.exit('bootstrap: {}'.format(error))
+    except KeyboardInterrupt:
+        sys.exit('bootstrap: interrupted; the next run starts afresh.')

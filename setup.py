@@ -1,0 +1,100 @@
+from pathlib import Path
+
+from setuptools import find_namespace_packages
+from setuptools import setup
+
+
+def read(name):
+    return Path(__file__).with_name(name).read_text(encoding='utf-8')
+
+
+DEMO = [
+    'waitress',
+    'zope.annotation',
+    'zope.browserpage',
+    'zope.errorview[browser]',
+    'zope.login',
+    'zope.password',
+    'zope.principalregistry',
+    'zope.securitypolicy',
+]
+
+
+setup(
+    name='gocept.async',
+    version='1.0.dev0',
+    description='Call functions of a Zope 3 application asynchronously, '
+                'with the transaction and as its principal',
+    long_description=read('README.rst') + '\n\n' + read('CHANGES.txt'),
+    long_description_content_type='text/x-rst',
+    author='gocept.async contributors',
+    license_expression='ZPL-2.1',
+    license_files=['LICENSE.txt'],
+    keywords='zope zope3 asynchronous task queue job worker',
+    classifiers=[
+        'Development Status :: 3 - Alpha',
+        'Framework :: Zope :: 3',
+        'Intended Audience :: Developers',
+        'Operating System :: POSIX',
+        'Programming Language :: Python :: 3',
+        'Programming Language :: Python :: 3 :: Only',
+        'Programming Language :: Python :: 3.11',
+        'Programming Language :: Python :: 3.12',
+        'Programming Language :: Python :: 3.13',
+        'Programming Language :: Python :: Implementation :: CPython',
+    ],
+    python_requires='>=3.11',
+    package_dir={'': 'src'},
+    packages=find_namespace_packages(
+        'src', include=['gocept.*', 'lovely.*']),
+    package_data={'': ['*.zcml', '*.pt', '*.rst', '*.txt', '*.conf', '*.css',
+                       '*.js', '*.ini']},
+    zip_safe=False,
+    install_requires=[
+        'BTrees',
+        'ZODB',
+        'cronsim',
+        'persistent',
+        'transaction',
+        'zope.app.appsetup',
+        'zope.app.publication',
+        'zope.app.wsgi',
+        'zope.authentication',
+        'zope.component',
+        'zope.configuration',
+        'zope.container',
+        'zope.dottedname',
+        'zope.event',
+        'zope.interface',
+        'zope.location',
+        'zope.processlifetime',
+        'zope.publisher',
+        'zope.schema',
+        'zope.security[zcml]',
+        'zope.site',
+        'zope.traversing',
+    ],
+    extras_require={
+        'demo': DEMO,
+        'test': DEMO + [
+            'ZEO',
+            'hypothesis',
+            'manuel',
+            'pytest',
+            'zope.app.publisher',
+            'zope.app.wsgi[testlayer]',
+            'zope.pytestlayer',
+            'zope.testing',
+            'zope.testrunner',
+        ],
+        'lint': [
+            'isort',
+            'ruff',
+        ],
+    },
+    entry_points={
+        'console_scripts': [
+            'async-demo = gocept.async_.demo.run:main',
+        ],
+    },
+)

@@ -1,0 +1,16 @@
+"""Make function calls asynchronous, by one decorator.
+
+::
+
+    from gocept.async_ import function
+
+    @function(service='events')
+    def heavy_computing(a, b): ...
+"""
+
+from gocept.async_ import task
+from gocept.async_.decorator import function
+from gocept.async_.decorator import is_async
+
+
+__all__ = ['function', 'is_async', 'task']

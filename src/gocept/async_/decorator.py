@@ -1,0 +1,95 @@
+"""The decorator that makes a function asynchronous."""
+
+import functools
+import inspect
+import logging
+
+import zope.component
+from lovely.remotetask.execution import is_running
+from lovely.remotetask.interfaces import ITaskService
+
+from gocept.async_ import task
+from gocept.async_.argument import copy_arguments
+
+
+log = logging.getLogger(__name__)
+
+
+def is_async():
+    """Return whether the caller is part of a running job."""
+    return is_running()
+
+
+def function(service=''):
+    """Make a function asynchronous.
+
+    service -- str, the name of the ITaskService utility that is to run it.
+
+    The decorated function returns None; the call is stored in the service
+    with the current transaction.  In a running job, and (with a warning) if
+    there is no such service, the function is called at once and what it
+    returns is returned.  The original function is its `undecorated`.
+
+    A call raises TypeError if the arguments do not fit the function or
+    cannot be stored, and LookupError if the function could not be found
+    again by its module and name.
+    """
+    if not isinstance(service, str):
+        raise TypeError(
+            f'The decorator takes the name of a task service, not '
+            f'{service!r}; write @function() or @function("name").')
+    return functools.partial(_decorate, service)
+
+
+def _decorate(service_name, undecorated):
+    _check_callable(undecorated)
+    signature = inspect.signature(undecorated)
+
+    @functools.wraps(undecorated)
+    def decorated(*args, **kwargs):
+        if is_async():
+            return undecorated(*args, **kwargs)
+        service = zope.component.queryUtility(ITaskService, service_name)
+        if service is None:
+            log.warning(
+                '%s is called synchronously: there is no task service %r',
+                task.dotted_name(undecorated), service_name)
+            return undecorated(*args, **kwargs)
+        signature.bind(*args, **kwargs)
+        _check_findable(decorated)
+        args, kwargs = copy_arguments(service, args, kwargs)
+        service.add(
+            task.TASK_NAME, task.TaskDescription(decorated, args, kwargs))
+
+    decorated.undecorated = undecorated
+    task.mark_decorated(decorated)
+    return decorated
+
+
+def _check_callable(undecorated):
+    if not callable(undecorated):
+        raise TypeError(f'{undecorated!r} is not a function.')
+    if (inspect.iscoroutinefunction(undecorated)
+            or inspect.isgeneratorfunction(undecorated)
+            or inspect.isasyncgenfunction(undecorated)):
+        raise TypeError(
+            f'{undecorated!r} is a coroutine or a generator; a call of it '
+            f'does not run it. Decorate a plain function that does.')
+
+
+def _check_findable(decorated):
+    """Raise LookupError unless the function is found under its name."""
+    function = decorated.undecorated
+    name = task.dotted_name(function)
+    advice = ('only functions at the top of an importable module can be '
+              'asynchronous.')
+    if function.__module__ == '__main__':
+        raise LookupError(
+            f'{name!r} is defined in a script, where no other process finds '
+            f'it; {advice}')
+    if '.' in function.__qualname__ or function.__name__ == '<lambda>':
+        raise LookupError(
+            f'{name!r} is a lambda, a method or a nested function; {advice}')
+    if task.find_function(name) is not decorated:
+        raise LookupError(
+            f'{name!r} is another function than the one called; {advice}')

@@ -1,0 +1,42 @@
+"""Contracts of the asynchronous functions and of the services declared."""
+
+import zope.interface
+
+
+class IServiceDeclaration(zope.interface.Interface):
+    """What an ``async:service`` directive says; a utility of that name."""
+
+    name = zope.interface.Attribute('The name of the ITaskService utility.')
+
+    site = zope.interface.Attribute(
+        'Path of the site that holds the service: names between slashes.')
+
+    autostart = zope.interface.Attribute(
+        'Whether a web application starts the processor.')
+
+    processorFactory = zope.interface.Attribute('See IProcessorSettings.')
+
+    processorArguments = zope.interface.Attribute('See IProcessorSettings.')
+
+    def find_site(root):
+        """Return the site below a root folder, None if there is none."""
+
+    def find(root):
+        """Return the declared service below a root folder, or None."""
+
+
+class ITaskDescription(zope.interface.Interface):
+    """A function call that can be stored and made later."""
+
+    f = zope.interface.Attribute(
+        'The decorated function; resolved when it is read.')
+
+    args = zope.interface.Attribute('Tuple of positional arguments.')
+
+    kwargs = zope.interface.Attribute('Mapping of keyword arguments.')
+
+    principal = zope.interface.Attribute(
+        'Id of the principal who made the call, or None.')
+
+    site = zope.interface.Attribute(
+        'The site in which the call was made, or None.')

@@ -1,0 +1,98 @@
+"""Create the declared services, and start their processors."""
+
+import logging
+
+import transaction
+import zope.event
+import zope.lifecycleevent
+from lovely.remotetask import TaskService
+from lovely.remotetask.interfaces import ITaskService
+from lovely.remotetask.startup import openedDatabase
+from lovely.remotetask.startup import root_folder
+from zope.app.publication.zopepublication import ZopePublication
+from zope.site.site import SiteManagementFolder
+
+from gocept.async_.declaration import declarations
+
+
+log = logging.getLogger(__name__)
+
+# How often a service is tried to be created while other processes that are
+# starting create it too.
+ATTEMPTS = 10
+
+
+def createServices(event):
+    """Create and register the declared services that do not exist yet.
+
+    event -- an IDatabaseOpenedWithRoot.
+    """
+    for declaration in declarations():
+        _ensure(event.database, declaration)
+
+
+def startProcessors(event):
+    """Start the processors of the declared services with autostart.
+
+    event -- that a web application was created.
+    """
+    db = openedDatabase()
+    if db is None:
+        return
+    with root_folder(db) as root:
+        for declaration in declarations():
+            service = declaration.find(root)
+            if declaration.autostart and service is not None:
+                service.startProcessing()
+
+
+def _ensure(db, declaration):
+    # Not in the transaction of this thread: the one who opens the database
+    # may be in the middle of something.
+    manager = transaction.TransactionManager(explicit=True)
+    connection = db.open(manager)
+    try:
+        for attempt in manager.attempts(ATTEMPTS):
+            with attempt:
+                _create(connection, declaration)
+    finally:
+        manager.abort()
+        connection.close()
+
+
+def _create(connection, declaration):
+    root = connection.root()[ZopePublication.root_name]
+    if declaration.find(root) is not None:
+        return
+    site = declaration.find_site(root)
+    if site is None:
+        log.error(
+            'async:service "%s": there is no site %s; its functions are '
+            'called synchronously. Add the site and restart.',
+            declaration.name, declaration.site)
+        return
+    manager = site.getSiteManager()
+    folder = _folder(manager)
+    name = _free_name(folder, declaration.name or 'TaskService')
+    service = TaskService()
+    zope.event.notify(zope.lifecycleevent.ObjectCreatedEvent(service))
+    folder[name] = service
+    # Not the proxy that a folder may give out for what it contains.
+    manager.registerUtility(service, ITaskService, name=declaration.name)
+    log.info('async:service "%s": created in %s',
+             declaration.name, declaration.site)
+
+
+def _folder(manager):
+    if 'default' not in manager:
+        manager['default'] = SiteManagementFolder()
+    return manager['default']
+
+
+def _free_name(folder, name):
+    number = 1
+    free = name
+    while free in folder:
+        number += 1
+        free = f'{name}-{number}'
+    return free

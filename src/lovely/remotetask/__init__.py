@@ -1,0 +1,6 @@
+"""The task service: jobs, their queue, their execution, their processors."""
+
+from lovely.remotetask.service import TaskService
+
+
+__all__ = ['TaskService']

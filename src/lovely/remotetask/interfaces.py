@@ -1,0 +1,446 @@
+"""Contracts of the task service, and the way of a job through it.
+
+A *task* is a named ``ITask`` utility.  A *job* is one queued call of a task.
+A *service* stores jobs, a *processor* takes them and runs them.
+
+The way of a job:
+
+1. ``ITaskService.add`` stores the job, QUEUED, in the caller's transaction.
+   Aborted, it never existed.  After the commit the processors of this
+   process are woken.
+2. A processor claims the job in a transaction of its own: the job is
+   PROCESSING and carries an ``IClaim``.
+3. The processor runs the task in a second transaction.  The effects of the
+   task, its result and the status COMPLETED commit together, and only while
+   the claim is still the job's own.
+4. If that transaction fails, nothing of it stays.  After a transient error
+   (a conflict) it is run again from a fresh snapshot; otherwise a third
+   transaction stores the status ERROR with class, message and traceback.
+"""
+
+import zope.interface
+import zope.interface.common.mapping
+import zope.location.interfaces
+import zope.schema
+
+
+QUEUED = 'queued'
+PROCESSING = 'processing'
+CANCELLED = 'cancelled'
+ERROR = 'error'
+COMPLETED = 'completed'
+DELAYED = 'delayed'
+CRONJOB = 'cronjob'
+STARTLATER = 'start later'
+
+STATUSES = (QUEUED, PROCESSING, CANCELLED, ERROR, COMPLETED, DELAYED, CRONJOB,
+            STARTLATER)
+
+# What `clean` may remove: nothing will ever happen to these jobs again.
+ENDED = (CANCELLED, ERROR, COMPLETED)
+
+
+class IllegalStatusChange(ValueError):
+    """A job cannot go from its status to the one asked for."""
+
+
+class ClaimLost(Exception):
+    """The job is not, or no longer, claimed by the one who acts on it."""
+
+
+class ITask(zope.interface.Interface):
+    """A named piece of work; a utility whose name jobs refer to."""
+
+    inputSchema = zope.schema.Object(
+        title='Input schema',
+        description='A schema that describes the input.',
+        schema=zope.interface.Interface,
+        required=False)
+
+    outputSchema = zope.schema.Object(
+        title='Output schema',
+        description='A schema that describes the result.',
+        schema=zope.interface.Interface,
+        required=False)
+
+    def __call__(service, jobid, input):
+        """Do the work of one job.
+
+        service -- the ITaskService that holds the job.
+        jobid -- int, the id of the job being run.
+        input -- what was given to `ITaskService.add`.
+
+        Return the result, which must be picklable: it is stored on the job.
+        Any exception makes the job fail.  Do not commit or abort the
+        transaction: the one who runs the job does, together with its status.
+        """
+
+
+class IInputCheck(zope.interface.Interface):
+    """A task that can tell whether an input is one of its own.
+
+    Optional: `ITaskService.add` asks tasks that provide it.
+    """
+
+    def checkInput(input):
+        """Raise TypeError or ValueError if `input` cannot be worked on."""
+
+
+class IClaim(zope.interface.Interface):
+    """Who runs a job, and since when.  Immutable."""
+
+    processor = zope.schema.TextLine(
+        title='Processor', description='``host:pid:thread``.')
+
+    token = zope.schema.TextLine(
+        title='Token',
+        description='Differs for any two claims; begins with the id of the '
+                    'process that claims.')
+
+    time = zope.schema.Float(
+        title='Time', description='POSIX seconds of the claim.')
+
+
+class IJob(zope.interface.Interface):
+    """One queued call of a task."""
+
+    id = zope.schema.Int(
+        title='Id',
+        description='Identifies the job in its service; 0 is an id too.',
+        required=True)
+
+    task = zope.schema.TextLine(
+        title='Task',
+        description='The name of the ITask utility that does the work.',
+        required=True)
+
+    status = zope.schema.Choice(
+        title='Status',
+        description='Where the job stands; changed by its service alone.',
+        values=STATUSES,
+        required=True)
+
+    input = zope.schema.Object(
+        title='Input',
+        description='The input for the task.',
+        schema=zope.interface.Interface,
+        required=False)
+
+    output = zope.schema.Object(
+        title='Output',
+        description='What the task returned.',
+        schema=zope.interface.Interface,
+        required=False,
+        default=None)
+
+    error = zope.schema.Text(
+        title='Error',
+        description='The message of the exception that ended the last run.',
+        required=False,
+        default=None)
+
+    errorClass = zope.schema.TextLine(
+        title='Error class',
+        description='Module and name of the class of that exception.',
+        required=False,
+        default=None)
+
+    traceback = zope.schema.Text(
+        title='Traceback',
+        description='The full traceback text of that exception.',
+        required=False,
+        default=None)
+
+    claim = zope.schema.Object(
+        title='Claim',
+        description='Who runs the job; of an ended job, who ran it last.',
+        schema=IClaim,
+        required=False,
+        default=None)
+
+    attempts = zope.schema.Int(
+        title='Attempts',
+        description='How often the job was begun since it was last queued.',
+        default=0)
+
+    created = zope.schema.Datetime(
+        title='Created',
+        description='When the job was added (aware, UTC).',
+        required=True)
+
+    started = zope.schema.Datetime(
+        title='Started',
+        description='When its last run began (aware, UTC).',
+        required=False)
+
+    completed = zope.schema.Datetime(
+        title='Completed',
+        description='When it ended, well or not (aware, UTC).',
+        required=False)
+
+
+class ICronJob(IJob):
+    """A job that runs at given times, or once after a delay.
+
+    The fields are tuples of ints; an empty one stands for every value, or,
+    if it is finer than the finest field that is set, for the first one:
+    ``hour=(2,)`` is 02:00, ``month=(5,)`` is the first of May at 00:00.
+    A time must match all fields.  Times are UTC.
+    """
+
+    minute = zope.schema.Tuple(
+        title='Minutes', description='0 to 59.', default=(), required=False)
+
+    hour = zope.schema.Tuple(
+        title='Hours', description='0 to 23.', default=(), required=False)
+
+    dayOfMonth = zope.schema.Tuple(
+        title='Days of month', description='1 to 31.',
+        default=(), required=False)
+
+    month = zope.schema.Tuple(
+        title='Months', description='1 to 12.', default=(), required=False)
+
+    dayOfWeek = zope.schema.Tuple(
+        title='Days of week', description='0 (Monday) to 6 (Sunday).',
+        default=(), required=False)
+
+    delay = zope.schema.Int(
+        title='Delay',
+        description='Seconds to wait before the job is run once, instead of '
+                    'a pattern.',
+        default=None,
+        required=False)
+
+    scheduledFor = zope.schema.Datetime(
+        title='Scheduled for',
+        description='When it will run next (aware, UTC).',
+        default=None,
+        required=False)
+
+    def update(minute=(), hour=(), dayOfMonth=(), month=(), dayOfWeek=(),
+               delay=None):
+        """Set another pattern or delay.
+
+        Call `ITaskService.reschedule` afterwards.  A value out of range, or
+        a pattern that no day matches, raises ValueError and changes nothing.
+        """
+
+    def timeOfNextCall(now=None):
+        """Return the next time after `now`, in POSIX seconds (int)."""
+
+
+class IProcessorSettings(zope.interface.Interface):
+    """How the processor of a service is made.
+
+    A service has these attributes itself.  An adapter from ITaskService to
+    this interface takes precedence: so settings can live outside the
+    database.
+    """
+
+    processorFactory = zope.interface.Attribute(
+        'Called with the database, the path and the processorArguments; '
+        'returns an IProcessor.')
+
+    processorArguments = zope.interface.Attribute(
+        'A mapping of keyword arguments for the processorFactory.')
+
+
+class ITaskService(zope.location.interfaces.IContained):
+    """Stores jobs and hands them to processors."""
+
+    jobs = zope.schema.Object(
+        title='Jobs',
+        description='All jobs: a mapping of job id to IJob.',
+        schema=zope.interface.common.mapping.IEnumerableMapping)
+
+    processorFactory = zope.interface.Attribute('See IProcessorSettings.')
+
+    processorArguments = zope.interface.Attribute('See IProcessorSettings.')
+
+    taskInterface = zope.interface.Attribute(
+        'The interface under which the tasks of this service are registered.')
+
+    def getAvailableTasks():
+        """Return a mapping of task name to ITask."""
+
+    def add(task, input=None, startLater=False):
+        """Store a job in the current transaction.
+
+        task -- str, the name of an available task.
+        input -- given to the task; must be picklable.
+        startLater -- if true, the job waits for `startJob`.
+
+        Return the job's id (int).  Raise ValueError if there is no such
+        task, and what the task's `IInputCheck` raises.
+        """
+
+    def addCronJob(task, input=None, minute=(), hour=(), dayOfMonth=(),
+                   month=(), dayOfWeek=(), delay=None):
+        """Store a job that runs at given times, or once after a delay.
+
+        See ICronJob for the fields.  They count from the first `process`,
+        or the first step of a processor, that sees the job.
+
+        Return the job's id (int).  Raise ValueError like `add`, and for a
+        pattern that can never match.
+        """
+
+    def startJob(jobid):
+        """Queue a job that was added with startLater.
+
+        Return whether it was waiting for that.
+        """
+
+    def reschedule(jobid):
+        """Schedule a cron job anew after its fields were updated.
+
+        Raise ValueError if it is not a scheduled job.
+        """
+
+    def clean(status=(CANCELLED, ERROR, COMPLETED)):
+        """Remove the jobs with one of the given statuses.
+
+        Raise ValueError, and remove nothing, if a status is not one of the
+        three default ones.
+        """
+
+    def cancel(jobid):
+        """Cancel a job that has not begun.
+
+        Nothing happens to a job that runs or has ended, nor for an unknown
+        id.
+        """
+
+    def getStatus(jobid):
+        """Return the status of a job (str); KeyError for an unknown id."""
+
+    def getResult(jobid):
+        """Return what the task returned, None before that."""
+
+    def getError(jobid):
+        """Return the message of the job's error (str), 'None' without one."""
+
+    def hasJobsWaiting(now=None):
+        """Return whether a job could be claimed at `now` (POSIX seconds)."""
+
+    def claimNextJob(now=None):
+        """Claim the next job for the caller.
+
+        now -- POSIX seconds; default: the current time.
+
+        Return its id, or None.  The claim holds as soon as the current
+        transaction is committed.
+        """
+
+    def processNext(now=None, jobid=None):
+        """Run one job in the current transaction and interaction.
+
+        now -- POSIX seconds; default: the current time.
+        jobid -- run this job instead of the next one.
+
+        Return whether there was a job.  Nothing is committed.  A job that
+        fails is rolled back to a savepoint.
+        """
+
+    def process(now=None):
+        """Run all waiting jobs in the current transaction, one by one."""
+
+    def startProcessing():
+        """Start the service's processor in this process.
+
+        Nothing happens if it runs already.  Raise ValueError if the service
+        is not stored in a database yet.
+        """
+
+    def stopProcessing():
+        """Ask the service's processor in this process to end.
+
+        A job that runs is finished first; this does not wait for it.
+        """
+
+    def isProcessing():
+        """Return whether the service's processor runs in this process."""
+
+
+class IJobExecution(zope.interface.Interface):
+    """What a processor asks of a service; a service provides it.
+
+    Every method works in the current transaction and commits nothing.
+    Times are POSIX seconds.
+    """
+
+    def claim(claimant, token, now=None):
+        """Claim the next job.
+
+        claimant -- str, ``host:pid:thread``, shown to people.
+        token -- str that no other claim has.
+
+        Return the job's id, or None.  Of two who claim the same job the
+        second gets a ConflictError on commit.
+        """
+
+    def claimed(jobid, token):
+        """Return the job, if it is claimed under `token`.
+
+        Raise ClaimLost otherwise.
+        """
+
+    def complete(job, output, now=None):
+        """Store the result of a claimed job and that it is completed."""
+
+    def fail(job, failure, now=None):
+        """Store why a claimed job failed and that it is in error."""
+
+    def release(is_alive):
+        """Queue again all jobs whose claim is dead.
+
+        is_alive -- called with the IClaim, returns a bool.
+
+        Return the ids of these jobs.
+        """
+
+
+class IProcessor(zope.interface.Interface):
+    """Takes the jobs of one service and runs them, in threads of its own."""
+
+    running = zope.schema.Bool(
+        title='Running',
+        description='Whether the processor goes on taking jobs.',
+        readonly=True)
+
+    def __call__():
+        """Take and run jobs until the processor is stopped."""
+
+    def processNext(jobid=None):
+        """Claim and run one job, or run the given one, already claimed.
+
+        Return whether there was a job.
+        """
+
+
+class IProcessorFactory(zope.interface.Interface):
+    """Makes processors; a utility whose name ``async:service`` refers to."""
+
+    def __call__(db, servicePath, waitTime=1.0, maxThreads=1):
+        """Return an IProcessor.
+
+        db -- the ZODB.DB that holds the service.
+        servicePath -- list of str, from the root folder to the service.
+        waitTime -- seconds an idle processor waits at most.
+        maxThreads -- int, how many jobs may run at a time.
+        """
+
+    def check(maxThreads):
+        """Raise ValueError if this kind of processor cannot have so many."""
+
+
+class IStartRemoteTasksEvent(zope.interface.Interface):
+    """The services that the product configuration names are to be started."""
+
+    serviceNames = zope.schema.List(
+        title='Services to start',
+        description='``site@service`` names, as in zope.conf.',
+        default=[],
+        required=False,
+        value_type=zope.schema.TextLine())

@@ -1,0 +1,123 @@
+"""Start the services that the product configuration names.
+
+In zope.conf::
+
+    <product-config lovely.remotetask>
+      autostart site1@Name, @RootName, *@*, site@*, *@Name
+    </product-config>
+"""
+
+import contextlib
+import logging
+import weakref
+
+import transaction
+import zope.component
+from zope.app.appsetup.product import getProductConfiguration
+from zope.app.publication.zopepublication import ZopePublication
+from zope.component.interfaces import ISite
+
+from lovely.remotetask import interfaces
+
+
+log = logging.getLogger(__name__)
+
+# The database the application opened last, as a weak reference.  The event
+# of a new web application does not name it.
+_opened = None
+
+
+def rememberDatabase(event):
+    """Keep the database of an IDatabaseOpenedWithRoot event."""
+    global _opened
+    _opened = weakref.ref(event.database)
+
+
+def openedDatabase():
+    """Return the database the application opened last, or None."""
+    return None if _opened is None else _opened()
+
+
+def getAutostartServiceNames():
+    """Return the ``site@service`` names of the product configuration."""
+    config = getProductConfiguration('lovely.remotetask') or {}
+    names = config.get('autostart', '').split(',')
+    return [name.strip() for name in names if name.strip()]
+
+
+def bootStrapSubscriber(event):
+    """Start the services named in the product configuration.
+
+    event -- of a web application that was created, or any other with the
+        attribute `database`.
+    """
+    names = getAutostartServiceNames()
+    db = getattr(event, 'database', None) or openedDatabase()
+    if not names or db is None:
+        return
+    with root_folder(db) as root:
+        for name in names:
+            _start_services(root, name)
+
+
+@contextlib.contextmanager
+def root_folder(db):
+    """Open the root folder for reading, outside the thread's transaction."""
+    manager = transaction.TransactionManager(explicit=True)
+    connection = db.open(manager)
+    manager.begin()
+    try:
+        yield connection.root()[ZopePublication.root_name]
+    finally:
+        manager.abort()
+        connection.close()
+
+
+def _start_services(root, directive):
+    site_name, separator, service_name = directive.partition('@')
+    if not separator:
+        log.error('autostart: %r is not understood; write site@service',
+                  directive)
+        return
+    started = [
+        _start_service(site, name, service)
+        for site in _sites(root, site_name)
+        for name, service in _services(root, site, site_name, service_name)]
+    if not any(started):
+        log.warning('no services started by directive %s', directive)
+
+
+def _start_service(site, name, service):
+    if service is None or service.isProcessing():
+        return False
+    service.startProcessing()
+    log.info('service %s on site %s started', name, site.__name__ or 'root')
+    return True
+
+
+def _sites(root, name):
+    if name == '':
+        return [root]
+    if name == '*':
+        return [root, *(folder for folder in root.values()
+                        if ISite.providedBy(folder))]
+    site = root.get(name)
+    if site is None or not ISite.providedBy(site):
+        log.error('site %s not found', name)
+        return []
+    return [site]
+
+
+def _services(root, site, site_name, service_name):
+    """Return pairs of name and service (or None) that a directive names."""
+    if service_name != '*':
+        return [(service_name, zope.component.queryUtility(
+            interfaces.ITaskService, service_name, context=site))]
+    services = site.getSiteManager().getUtilitiesFor(interfaces.ITaskService)
+    if site_name in ('', '*'):
+        return list(services)
+    # A site sees those of the root folder too, but they were not named.
+    of_root = [service for _, service in root.getSiteManager()
+               .getUtilitiesFor(interfaces.ITaskService)]
+    return [(name, service) for name, service in services
+            if service not in of_root]
