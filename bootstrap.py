@@ -96,6 +96,11 @@ def read(*path):
         return source.read()
 
 
+def write(path, text):
+    with open(path, 'w') as target:
+        target.write(text)
+
+
 def place():
     """Return what a .venv cannot be moved between: folder and Python."""
     return '|'.join([HERE, sys.base_prefix, sys.version])
@@ -169,37 +174,32 @@ def environment():
                 PIP_USER='0', PIP_REQUIRE_VIRTUALENV='0')
 
 
-class Shell(object):
-    """Runs programs with their output in the log, one set-up at a time.
+def lock(log):
+    """Wait until no other set-up writes to this log, and so to .venv.
 
-    The log is the lock: the programs inherit it, so it stays locked while
-    one that outlived a killed set-up still writes to .venv.
+    The programs inherit the open log and with it the lock: also one that
+    outlives a killed bootstrap.py is waited for.
     """
+    import fcntl  # not on Windows, where main() has stopped already
+    try:
+        fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        say('another set-up is at work here, waiting for it ...')
+        fcntl.flock(log, fcntl.LOCK_EX)
 
-    def __init__(self, path):
-        import fcntl  # POSIX only; elsewhere a sentence comes first
-        self.log = open(path, 'ab+')
-        try:
-            fcntl.flock(self.log, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            say('another set-up is at work here, waiting for it ...')
-            fcntl.flock(self.log, fcntl.LOCK_EX)
 
-    def close(self):
-        self.log.close()
-
-    def run(self, doing, *command):
-        """Run it; raise SetupError if it fails."""
-        self.log.write('$ {}\n'.format(' '.join(command)).encode('utf-8'))
-        self.log.flush()
-        start = self.log.tell()
-        code = subprocess.call(
-            command, cwd=HERE, env=environment(), stdin=subprocess.DEVNULL,
-            stdout=self.log, stderr=subprocess.STDOUT)
-        self.log.seek(start)
-        output = self.log.read().decode('utf-8', 'replace')
-        if code:
-            raise SetupError(explain(doing, output))
+def run(log, doing, *command):
+    """Run it with its output in the log; raise SetupError if it fails."""
+    log.write('$ {}\n'.format(' '.join(command)).encode('utf-8'))
+    log.flush()
+    start = log.tell()
+    code = subprocess.call(
+        command, cwd=HERE, env=environment(), stdin=subprocess.DEVNULL,
+        stdout=log, stderr=subprocess.STDOUT)
+    log.seek(start)
+    output = log.read().decode('utf-8', 'replace')
+    if code:
+        raise SetupError(explain(doing, output))
 
 
 def base_python():
@@ -232,7 +232,7 @@ def make_venv():
     venv.EnvBuilder(symlinks=True, with_pip=False).create(VENV)
 
 
-def first_pip(shell):
+def first_pip(log):
     """Return the command line of a pip that installs into .venv.
 
     The host's pip first: it is quicker, and Debian has ensurepip in a
@@ -243,7 +243,7 @@ def first_pip(shell):
             'raise SystemExit((int(v[0]), int(v[1])) < (22, 3))'):
         return [base_python(), '-m', 'pip', '--python', PYTHON]
     if base_python_can('import ensurepip'):
-        shell.run('Installing pip', PYTHON, '-m', 'ensurepip')
+        run(log, 'Installing pip', PYTHON, '-m', 'ensurepip')
         return [PYTHON, '-m', 'pip']
     raise SetupError(
         '{} has neither pip nor ensurepip; install one of them (Debian, '
@@ -251,53 +251,63 @@ def first_pip(shell):
             base_python()))
 
 
-def install(shell, pip, *packages):
+def install(log, pip, *packages):
     options = ['--no-build-isolation', '--retries', '2', '-c', CONSTRAINTS]
-    shell.run('Installing packages', *(pip + ['install'] + options
-                                       + list(packages)))
+    run(log, 'Installing packages',
+        *(pip + ['install'] + options + list(packages)))
 
 
-def write_constraints(pins):
-    with open(CONSTRAINTS, 'w') as target:
-        target.write(constraints(pins))
-
-
-def write_scripts(shell):
+def write_scripts(log):
     """Let buildout fill bin/, all but bin/python.
 
     bin/python is no buildout interpreter, for these know few of Python's
     options, and no symbolic link, for Python would not find .venv then.
     """
     # -U: the user's own defaults may name other folders for eggs.
-    shell.run('Writing bin/', PYTHON, '-c',
-              'from zc.buildout.buildout import main; main()', '-U')
+    run(log, 'Writing bin/', PYTHON, '-c',
+        'from zc.buildout.buildout import main; main()', '-U')
     path = os.path.join(BIN, 'python')
-    with open(path, 'w') as target:
-        target.write('#!/bin/sh\nexec {} "$@"\n'.format(shlex.quote(PYTHON)))
+    write(path, '#!/bin/sh\nexec {} "$@"\n'.format(shlex.quote(PYTHON)))
     os.chmod(path, 0o755)
+    for name in SCRIPTS:
+        path = os.path.join(BIN, name)
+        write(path, through_sh(read(path).decode('utf-8'), PYTHON))
 
 
-def build(shell, pins, fresh):
+def through_sh(script, python):
+    """Return the script so that it starts in a folder with a blank, too.
+
+    The system takes no blank in a #! line, and no more than 127 characters.
+    Python sees a string in the second and third line (pip's own trick).
+    """
+    start = '#!{}\n'.format(python)
+    if not script.startswith(start) or (
+            len(start) < 127 and not re.search(r'\s', python)):
+        return script
+    return "#!/bin/sh\n'''exec' {} \"$0\" \"$@\"\n' '''\n{}".format(
+        shlex.quote(python).replace("'", '"'), script[len(start):])
+
+
+def build(log, pins, fresh):
     if fresh:
         make_venv()
-    write_constraints(pins)
+    write(CONSTRAINTS, constraints(pins))
     if fresh:
-        install(shell, first_pip(shell), *INSTALLERS)
-    install(shell, [PYTHON, '-m', 'pip'], *(INSTALLERS + PACKAGES))
-    write_scripts(shell)
+        install(log, first_pip(log), *INSTALLERS)
+    install(log, [PYTHON, '-m', 'pip'], *(INSTALLERS + PACKAGES))
+    write_scripts(log)
 
 
-def build_logged(shell, stamp):
+def build_timed(log, stamp):
     started = time.time()
     say('setting up in {}, about half a minute ...'.format(HERE))
-    shell.log.truncate(0)
+    log.truncate(0)
     # No stamp means interrupted: who knows what that .venv is worth.
     fresh = read_stamp()[0] != stamp.split()[0] or not runnable(PYTHON)
     if os.path.exists(STAMP):
         os.remove(STAMP)
-    build(shell, read_pins(read(HERE, 'versions.cfg').decode('utf-8')), fresh)
-    with open(STAMP, 'w') as target:
-        target.write(stamp)
+    build(log, read_pins(read(HERE, 'versions.cfg').decode('utf-8')), fresh)
+    write(STAMP, stamp)
     say('ready after {:.0f} s, see bin/.'.format(time.time() - started))
 
 
@@ -306,13 +316,11 @@ def set_up():
     if is_ready(stamp):
         return
     os.makedirs(os.path.dirname(LOG), exist_ok=True)
-    shell = Shell(LOG)
-    try:
+    with open(LOG, 'ab+') as log:
+        lock(log)
         # Asked again, for somebody else may have done it meanwhile.
         if not is_ready(stamp):
-            build_logged(shell, stamp)
-    finally:
-        shell.close()
+            build_timed(log, stamp)
 
 
 # The command line
@@ -329,11 +337,19 @@ def run_command(name, args):
     os.execv(script, [script] + args)
 
 
-def main(args):
+def check_system():
+    if os.name != 'posix':
+        raise SetupError(
+            'set-up works on Linux, macOS and other POSIX systems, not on '
+            '{}; use one of these.'.format(sys.platform))
     complaint = wrong_python(sys.version_info, getattr(
         getattr(sys, 'implementation', None), 'name', 'Python'))
     if complaint:
         raise SetupError(complaint)
+
+
+def main(args):
+    check_system()
     if args[:1] in (['-h'], ['--help']):
         print(__doc__)
         return

@@ -176,6 +176,25 @@ class SentenceTest(BootstrapTest):
             str(raised.exception), '"tset"', 'demo, test')
 
 
+class ScriptTest(BootstrapTest):
+    """Scripts of bin/ start in every folder."""
+
+    def test_short_path_stays(self):
+        """The usual script is left alone."""
+        script = '#!/x/.venv/bin/python\npass\n'
+        self.assertEqual(
+            script,
+            self.bootstrap.through_sh(script, '/x/.venv/bin/python'))
+
+    def test_blank_goes_through_sh_and_stays_python(self):
+        """sh starts Python, which reads sh's lines as a string."""
+        script = self.bootstrap.through_sh('#!/x y/python\npass\n',
+                                           '/x y/python')
+        self.assertEqual('#!/bin/sh', script.splitlines()[0])
+        self.assertIn('exec\' "/x y/python" "$0" "$@"', script)
+        compile(script, 'script', 'exec')
+
+
 class EnvironmentTest(BootstrapTest):
     """pip installs into .venv, whatever the shell says."""
 
