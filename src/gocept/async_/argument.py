@@ -5,8 +5,10 @@ import pickle
 
 import persistent
 import persistent.wref
-from lovely.remotetask.execution import attempt
 from zope.security.proxy import Proxy
+from zope.security.proxy import removeSecurityProxy
+
+from lovely.remotetask.execution import attempt
 
 
 # Immutable all the way down: nothing to copy, nothing to check.
@@ -49,8 +51,9 @@ def _raise_for_one(connection, failed, named):
         raise failed.exception
     for name, value in named:
         if _copy(connection, value).failed:
+            class_name = type(removeSecurityProxy(value)).__name__
             raise TypeError(
-                f'{name} ({type(value).__name__}) cannot be stored with an '
+                f'{name} ({class_name}) cannot be stored with an '
                 f'asynchronous call: {failed.error}.') from failed.exception
     raise failed.exception
 
@@ -64,9 +67,7 @@ class _References:
 
     def copy(self, value):
         """Return what is read back once the value is stored."""
-        unpickler = pickle.Unpickler(io.BytesIO(self._dump(value)))
-        unpickler.persistent_load = self._objects.__getitem__
-        copied = unpickler.load()
+        copied = _Unpickler(self._dump(value), self._objects).load()
         self._check_new()
         return copied
 
@@ -82,9 +83,7 @@ class _References:
 
     def _dump(self, value):
         stream = io.BytesIO()
-        pickler = pickle.Pickler(stream, protocol=3)
-        pickler.persistent_id = self._reference
-        pickler.dump(value)
+        _Pickler(stream, self._reference).dump(value)
         return stream.getvalue()
 
     def _reference(self, value):
@@ -109,3 +108,27 @@ class _References:
             raise TypeError(
                 'it was loaded by another database connection; load it by '
                 'the one of the current request')
+
+
+class _Pickler(pickle.Pickler):
+    """Leaves out what a function gives a reference for."""
+
+    # Not an attribute of a plain Pickler: Python 3.13.0 makes it read-only.
+
+    def __init__(self, stream, reference):
+        super().__init__(stream, protocol=3)
+        self._reference = reference
+
+    def persistent_id(self, value):
+        return self._reference(value)
+
+
+class _Unpickler(pickle.Unpickler):
+    """Takes what was left out from a mapping."""
+
+    def __init__(self, pickled, objects):
+        super().__init__(io.BytesIO(pickled))
+        self._objects = objects
+
+    def persistent_load(self, reference):
+        return self._objects[reference]

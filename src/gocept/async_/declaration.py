@@ -2,12 +2,13 @@
 
 import zope.component
 import zope.interface
+from zope.component.interfaces import ISite
+from zope.container.interfaces import IReadContainer
+
+from gocept.async_.interfaces import IServiceDeclaration
 from lovely.remotetask.interfaces import IProcessorFactory
 from lovely.remotetask.interfaces import IProcessorSettings
 from lovely.remotetask.interfaces import ITaskService
-from zope.component.interfaces import ISite
-
-from gocept.async_.interfaces import IServiceDeclaration
 
 
 @zope.interface.implementer(IServiceDeclaration, IProcessorSettings)
@@ -31,9 +32,9 @@ class ServiceDeclaration:
         """See IServiceDeclaration."""
         site = root
         for name in filter(None, self.site.split('/')):
-            site = site.get(name)
-            if site is None:
+            if not IReadContainer.providedBy(site) or name not in site:
                 return None
+            site = site[name]
         return site if ISite.providedBy(site) else None
 
     def find(self, root):

@@ -5,11 +5,11 @@ import inspect
 import logging
 
 import zope.component
-from lovely.remotetask.execution import is_running
-from lovely.remotetask.interfaces import ITaskService
 
 from gocept.async_ import task
 from gocept.async_.argument import copy_arguments
+from lovely.remotetask.execution import is_running
+from lovely.remotetask.interfaces import ITaskService
 
 
 log = logging.getLogger(__name__)
@@ -30,6 +30,10 @@ def function(service=''):
     there is no such service, the function is called at once and what it
     returns is returned.  The original function is its `undecorated`.
 
+    Its `enqueue`, called with the same arguments, stores the call in any case
+    and returns the id of the job (int), or raises LookupError if there is no
+    such service.
+
     A call raises TypeError if the arguments do not fit the function or
     cannot be stored, and LookupError if the function could not be found
     again by its module and name.
@@ -49,26 +53,42 @@ def _decorate(service_name, undecorated):
     def decorated(*args, **kwargs):
         if is_async():
             return undecorated(*args, **kwargs)
-        service = zope.component.queryUtility(ITaskService, service_name)
-        if service is None:
+        if zope.component.queryUtility(ITaskService, service_name) is None:
             log.warning(
                 '%s is called synchronously: there is no task service %r',
                 task.dotted_name(undecorated), service_name)
             return undecorated(*args, **kwargs)
+        enqueue(*args, **kwargs)
+        return None
+
+    def enqueue(*args, **kwargs):
+        service = _find_service(service_name)
         signature.bind(*args, **kwargs)
         _check_findable(decorated)
         args, kwargs = copy_arguments(service, args, kwargs)
-        service.add(
+        return service.add(
             task.TASK_NAME, task.TaskDescription(decorated, args, kwargs))
 
     decorated.undecorated = undecorated
+    decorated.enqueue = enqueue
     task.mark_decorated(decorated)
     return decorated
 
 
+def _find_service(name):
+    service = zope.component.queryUtility(ITaskService, name)
+    if service is None:
+        raise LookupError(
+            f'There is no task service {name!r}; declare it in ZCML: '
+            f'<async:service name="{name}" />.')
+    return service
+
+
 def _check_callable(undecorated):
-    if not callable(undecorated):
-        raise TypeError(f'{undecorated!r} is not a function.')
+    # Other callables have no name under which they could be found again.
+    if not callable(undecorated) or not hasattr(undecorated, '__qualname__'):
+        raise TypeError(
+            f'{undecorated!r} is not a function; decorate a plain function.')
     if (inspect.iscoroutinefunction(undecorated)
             or inspect.isgeneratorfunction(undecorated)
             or inspect.isasyncgenfunction(undecorated)):
@@ -81,8 +101,9 @@ def _check_findable(decorated):
     """Raise LookupError unless the function is found under its name."""
     function = decorated.undecorated
     name = task.dotted_name(function)
-    advice = ('only functions at the top of an importable module can be '
-              'asynchronous.')
+    advice = (
+        'put it at the top of an importable module, under its own name; '
+        'decorators above must use functools.wraps.')
     if function.__module__ == '__main__':
         raise LookupError(
             f'{name!r} is defined in a script, where no other process finds '
@@ -90,6 +111,12 @@ def _check_findable(decorated):
     if '.' in function.__qualname__ or function.__name__ == '<lambda>':
         raise LookupError(
             f'{name!r} is a lambda, a method or a nested function; {advice}')
-    if task.find_function(name) is not decorated:
+    try:
+        found = task.find_function(name)
+    except LookupError as error:
+        reason = error.__cause__ or 'something else has that name'
+        raise LookupError(
+            f'{name!r} cannot be found again ({reason}); {advice}') from error
+    if found is not decorated:
         raise LookupError(
             f'{name!r} is another function than the one called; {advice}')

@@ -1,18 +1,20 @@
 """Create the declared services, and start their processors."""
 
+import contextlib
 import logging
 
 import transaction
+import transaction.interfaces
 import zope.event
 import zope.lifecycleevent
-from lovely.remotetask import TaskService
-from lovely.remotetask.interfaces import ITaskService
-from lovely.remotetask.startup import openedDatabase
-from lovely.remotetask.startup import root_folder
 from zope.app.publication.zopepublication import ZopePublication
 from zope.site.site import SiteManagementFolder
 
 from gocept.async_.declaration import declarations
+from lovely.remotetask import TaskService
+from lovely.remotetask.interfaces import ITaskService
+from lovely.remotetask.startup import openedDatabase
+from lovely.remotetask.startup import root_folder
 
 
 log = logging.getLogger(__name__)
@@ -56,7 +58,9 @@ def _ensure(db, declaration):
             with attempt:
                 _create(connection, declaration)
     finally:
-        manager.abort()
+        # Left behind only by the last attempt, if its commit failed.
+        with contextlib.suppress(transaction.interfaces.NoTransaction):
+            manager.abort()
         connection.close()
 
 

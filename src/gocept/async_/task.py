@@ -12,14 +12,14 @@ import zope.component.hooks
 import zope.interface
 import zope.location.interfaces
 import zope.security.management
+from zope.security.management import system_user
+
+from gocept.async_ import interfaces
 from lovely.remotetask.execution import ProcessorRequest
 from lovely.remotetask.execution import interaction
 from lovely.remotetask.interfaces import IInputCheck
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.task import TaskError
-from zope.security.management import system_user
-
-from gocept.async_ import interfaces
 
 
 TASK_NAME = 'gocept.async.function'
@@ -164,8 +164,9 @@ def find_principal(principal_id):
     """
     if principal_id is None:
         return None
-    if principal_id == system_user.id:
-        return system_user
+    for special in _unlisted_principals():
+        if principal_id == special.id:
+            return special
     authentication = zope.component.queryUtility(
         zope.authentication.interfaces.IAuthentication)
     if authentication is None:
@@ -178,3 +179,11 @@ def find_principal(principal_id):
         raise TaskError(
             f'Principal {principal_id!r} no longer exists; the function is '
             f'not run as somebody else.') from error
+
+
+def _unlisted_principals():
+    """Return the principals that an authentication need not know."""
+    # The publication takes it where no unauthenticated one is defined.
+    fallback = zope.component.queryUtility(
+        zope.authentication.interfaces.IFallbackUnauthenticatedPrincipal)
+    return [system_user] if fallback is None else [system_user, fallback]

@@ -1,18 +1,21 @@
 """For the tests of applications: a layer, and helpers to run jobs in it."""
 
-
 import transaction
 import zope.authentication.interfaces
 import zope.component
 import zope.interface
 import zope.security.management
 import zope.security.testing
-from lovely.remotetask.interfaces import ITaskService
-from lovely.remotetask.processor import SimpleProcessor
-from lovely.remotetask.processor import service_path
 from zope.app.wsgi.testlayer import BrowserLayer
 
 import gocept.async_
+from gocept.async_.declaration import declarations
+from lovely.remotetask.execution import opened_service
+from lovely.remotetask.interfaces import ITaskService
+from lovely.remotetask.processor import SimpleProcessor
+from lovely.remotetask.processor import service_path
+from lovely.remotetask.startup import openedDatabase
+from lovely.remotetask.startup import root_folder
 
 
 FUNCTIONAL_LAYER = BrowserLayer(
@@ -23,7 +26,8 @@ FUNCTIONAL_LAYER = BrowserLayer(
 def process(name='events', raise_errors=True):
     """Commit, then run all queued jobs of a service to their end, here.
 
-    name -- str, of the ITaskService utility.
+    name -- str, of the ITaskService utility, seen from the current site or
+        declared in ZCML.
     raise_errors -- raise AssertionError, with the job's traceback, after
         the first job that failed.
 
@@ -31,18 +35,39 @@ def process(name='events', raise_errors=True):
     its own, but in this thread: what they print is seen by doctests.
     """
     transaction.commit()
-    service = zope.component.getUtility(ITaskService, name=name)
-    processor = SimpleProcessor(
-        service._p_jar.db(), service_path(service))
+    db, path = _locate(name)
+    processor = SimpleProcessor(db, path)
     while (jobid := processor.claimNextJob()) is not None:
         processor.processNext(jobid)
-        # See what the job has committed.
-        transaction.begin()
-        job = service.jobs.get(jobid)
-        if raise_errors and job is not None and job.error is not None:
-            raise AssertionError(
-                f'Job {jobid} of {name!r} failed:\n{job.traceback}')
+        failure = _failure(db, path, jobid)
+        if raise_errors and failure is not None:
+            raise AssertionError(f'Job {jobid} of {name!r} failed:\n{failure}')
+    # See what the jobs have committed.
     transaction.begin()
+
+
+def _locate(name):
+    """Return the database of a service and its path."""
+    service = zope.component.queryUtility(ITaskService, name=name)
+    if service is not None:
+        return service._p_jar.db(), service_path(service)
+    # A test that uses a browser has no site of its own.
+    db = openedDatabase()
+    with root_folder(db) as root:
+        for declaration in declarations():
+            service = declaration.find(root)
+            if declaration.name == name and service is not None:
+                return db, service_path(service)
+    raise LookupError(
+        f'There is no task service {name!r}; set the site that holds it, or '
+        f'declare it (async:service) in the ZCML of the layer.')
+
+
+def _failure(db, path, jobid):
+    """Return the traceback of a job that failed, else None."""
+    with opened_service(db, path) as service:
+        job = service.jobs.get(jobid)
+        return job and job.traceback
 
 
 def login(principal_id):

@@ -6,12 +6,13 @@ import zope.component
 import zope.component.zcml
 import zope.interface
 import zope.schema
-from lovely.remotetask.interfaces import IProcessorFactory
 from zope.configuration.exceptions import ConfigurationError
 from zope.configuration.fields import Bool
 
 from gocept.async_.declaration import ServiceDeclaration
+from gocept.async_.declaration import declarations
 from gocept.async_.interfaces import IServiceDeclaration
+from lovely.remotetask.interfaces import IProcessorFactory
 
 
 # Processors may be registered anywhere in the ZCML; check when all is read.
@@ -84,6 +85,9 @@ def service(_context, **settings):
 
 
 def _check(declaration):
+    if declaration not in declarations():
+        # Overridden: includeOverrides keeps this action nevertheless.
+        return
     known = dict(zope.component.getUtilitiesFor(IProcessorFactory))
     factory = known.get(declaration.processor)
     if factory is None:

@@ -1,0 +1,196 @@
+"""An application's functions, decorated in every way that is allowed."""
+
+import functools
+import threading
+
+import persistent
+import transaction
+import zope.component
+import zope.component.hooks
+import zope.security.management
+
+from gocept.async_ import function
+from gocept.async_ import is_async
+from gocept.async_ import task
+from lovely.remotetask.interfaces import ITaskService
+
+
+# What the functions have done, the oldest first; tests empty it.
+calls = []
+
+# For the tests with real threads.
+called = threading.Event()
+
+
+class Content(persistent.Persistent):
+    """Something an application stores."""
+
+
+@function(service='events')
+def record(*args, **kwargs):
+    """Notes its arguments."""
+    calls.append((args, kwargs))
+    called.set()
+    return len(args)
+
+
+@function('events')
+def add(a, b=1, *, times=1) -> int:
+    """Add two numbers, times over."""
+    return (a + b) * times
+
+
+@function()
+def default_service():
+    """Belongs to the service without a name."""
+    calls.append('default')
+
+
+@function('events')
+def context():
+    """Notes where, and as whom, it runs."""
+    calls.append((current_principal(), zope.component.hooks.getSite()))
+    called.set()
+
+
+@function('events')
+def nested():
+    """Calls another asynchronous function."""
+    calls.append('before')
+    calls.append(record('inside'))
+    calls.append('after')
+
+
+@function('events')
+def note_is_async():
+    calls.append(is_async())
+
+
+@function('events')
+def fail(message):
+    raise RuntimeError(message)
+
+
+@function('events')
+def say(text):
+    print(text)
+
+
+@function('events')
+def change(content, value):
+    content.value = value
+
+
+@function('events')
+def change_and_fail(content, value):
+    content.value = value
+    raise RuntimeError('too late')
+
+
+def undecorated():
+    calls.append('undecorated')
+
+
+def announced(decorated):
+    """A decorator of the application's own."""
+    @functools.wraps(decorated)
+    def announce(*args):
+        calls.append('announced')
+        return decorated(*args)
+    return announce
+
+
+@function('events')
+@announced
+def announced_when_run(*args):
+    calls.append(args)
+
+
+@announced
+@function('events')
+def announced_when_called(*args):
+    calls.append(args)
+
+
+def hiding(decorated):
+    """A decorator that hides what it decorates."""
+    return lambda *args: decorated(*args)
+
+
+@hiding
+@function('events')
+def hidden():
+    calls.append('hidden')
+
+
+@function('events')
+def shadowed():
+    calls.append('the first')
+
+
+first_shadowed = shadowed
+
+
+@function('events')
+def shadowed():  # noqa: F811
+    calls.append('the second')
+
+
+@function('events')
+def forgotten():
+    calls.append('forgotten')
+
+
+kept_elsewhere = [forgotten]
+del forgotten
+
+
+anonymous = function('events')(lambda: calls.append('anonymous'))
+
+
+def make_nested():
+    @function('events')
+    def inner():
+        calls.append('inner')
+    return inner
+
+
+class Application:
+
+    @function('events')
+    def method(self):
+        calls.append('method')
+
+    @staticmethod
+    @function('events')
+    def static_method():
+        calls.append('static method')
+
+
+def current_principal():
+    """Return the principal of the interaction, None without one."""
+    interaction = zope.security.management.queryInteraction()
+    if interaction is None:
+        return None
+    return interaction.participations[0].principal
+
+
+@function('events')
+def queue_another():
+    """Adds a job, which a decorated call in a job does not."""
+    calls.append('first')
+    service = zope.component.getUtility(ITaskService, 'events')
+    service.add(task.TASK_NAME, task.TaskDescription(record, ('second',), {}))
+
+
+@function('events')
+def commit():
+    transaction.commit()
+
+
+class Compute:
+    """A page that calls a function."""
+
+    def __call__(self):
+        context()
+        return 'started'

@@ -1,0 +1,338 @@
+"""Tests of gocept.async_.decorator."""
+
+import functools
+import inspect
+import types
+import unittest
+
+import transaction
+
+import gocept.async_.decorator
+from gocept.async_ import function
+from gocept.async_ import is_async
+from gocept.async_.testing import process
+from gocept.async_.tests import sample
+from gocept.async_.tests.functional import FunctionalTestCase
+from gocept.async_.tests.functional import add_service
+from lovely.remotetask.execution import ProcessorRequest
+from lovely.remotetask.execution import interaction
+from lovely.remotetask.interfaces import ITaskService
+
+
+LOG = gocept.async_.decorator.__name__
+
+
+class DecorateTest(unittest.TestCase):
+    """What the decorator makes of a function."""
+
+    def test_keeps_name_and_docstring(self):
+        """Documentation tools see the function itself."""
+        self.assertEqual('add', sample.add.__name__)
+        self.assertEqual('add', sample.add.__qualname__)
+        self.assertEqual(sample.__name__, sample.add.__module__)
+        self.assertEqual('Add two numbers, times over.', sample.add.__doc__)
+
+    def test_keeps_signature(self):
+        """inspect.signature shows the function's own parameters."""
+        self.assertEqual(
+            '(a, b=1, *, times=1) -> int',
+            str(inspect.signature(sample.add)))
+
+    def test_offers_the_function_as_it_was(self):
+        """undecorated and __wrapped__ are the original function."""
+        def original():
+            return 42
+        decorated = function('events')(original)
+        self.assertIs(original, decorated.undecorated)
+        self.assertIs(original, decorated.__wrapped__)
+
+    def test_service_name_is_the_only_argument(self):
+        """A second argument is refused as Python refuses it."""
+        with self.assertRaises(TypeError):
+            function('events', 'other')
+        with self.assertRaises(TypeError):
+            function(service='events', threads=2)
+        self.assertEqual(
+            "(service='')", str(inspect.signature(function)))
+
+    def test_missing_parentheses_are_reported(self):
+        """@function without parentheses says how to write it."""
+        with self.assertRaisesRegex(TypeError, r'write @function\(\)'):
+            @function
+            def compute():
+                pass
+
+    def test_service_name_is_a_string(self):
+        """None, or a service itself, is no name."""
+        with self.assertRaisesRegex(TypeError, 'name of a task service'):
+            function(None)
+
+    def test_refuses_functions_whose_call_does_not_run_them(self):
+        """Coroutines and generators would do nothing, without an error."""
+        async def coroutine():
+            pass
+
+        def generator():
+            yield
+
+        async def async_generator():
+            yield
+
+        for bad in (coroutine, generator, async_generator):
+            with self.subTest(bad.__name__), \
+                    self.assertRaisesRegex(TypeError, bad.__name__):
+                function('events')(bad)
+
+    def test_refuses_what_is_not_a_function(self):
+        """Neither a value, nor something callable without a name."""
+        class Callable:
+            def __call__(self):
+                pass
+        for bad in (42, functools.partial(print), Callable()):
+            with self.subTest(repr(bad)), \
+                    self.assertRaisesRegex(TypeError, 'is not a function'):
+                function('events')(bad)
+
+
+class CallTest(FunctionalTestCase):
+    """A call of a decorated function."""
+
+    def test_returns_none_and_stores_a_job(self):
+        """Nothing is called yet; one job is queued."""
+        self.assertIsNone(sample.record(2, 7))
+        self.assertEqual([], sample.calls)
+        self.assertEqual('queued', self.job().status)
+        self.assertEqual('gocept.async.function', self.job().task)
+
+    def test_is_run_with_its_arguments(self):
+        """Positional and keyword arguments arrive."""
+        sample.record(2, 7, base=[10])
+        process()
+        self.assertEqual([((2, 7), {'base': [10]})], sample.calls)
+        self.assertEqual('completed', self.job().status)
+        self.assertEqual(2, self.job().output)
+
+    def test_is_stored_with_the_callers_transaction(self):
+        """Another connection sees the job after the commit, not before."""
+        manager = transaction.TransactionManager()
+        connection = self.service._p_jar.db().open(manager)
+        self.addCleanup(connection.close)
+        jobs = connection.get(self.service._p_oid).jobs
+        sample.record()
+        manager.begin()
+        self.assertEqual(0, len(jobs))
+        transaction.commit()
+        manager.begin()
+        self.assertEqual(1, len(jobs))
+
+    def test_aborted_call_never_existed(self):
+        """After an abort there is no job and nothing to run."""
+        sample.record()
+        transaction.abort()
+        self.assertEqual([], self.jobs())
+        process()
+        self.assertEqual([], sample.calls)
+
+    def test_call_is_undone_with_a_savepoint(self):
+        """A part of the transaction that is rolled back takes its calls."""
+        sample.record('stays')
+        savepoint = transaction.savepoint()
+        sample.record('goes')
+        savepoint.rollback()
+        process()
+        self.assertEqual([(('stays',), {})], sample.calls)
+
+    def test_is_executed_in_place_in_a_job(self):
+        """A running job gets the result, and no second job is stored."""
+        sample.nested()
+        process()
+        self.assertEqual(
+            ['before', (('inside',), {}), 1, 'after'], sample.calls)
+        self.assertEqual(1, len(self.jobs()))
+
+    def test_is_executed_in_place_in_a_job_of_any_task(self):
+        """It need not be a decorated function that calls."""
+        with interaction(ProcessorRequest()):
+            self.assertEqual(3, sample.add(2))
+        self.assertEqual([], self.jobs())
+
+    def test_lambda_in_a_job_is_executed_in_place(self):
+        """What is not stored need not be found again."""
+        with interaction(ProcessorRequest()):
+            sample.anonymous()
+        self.assertEqual(['anonymous'], sample.calls)
+
+    def test_without_the_service_it_is_called_synchronously(self):
+        """The result is returned; a warning names function and service."""
+        self.root.getSiteManager().unregisterUtility(
+            self.service, ITaskService, name='events')
+        with self.assertLogs(LOG, 'WARNING') as logged:
+            self.assertEqual(9, sample.add(2, 7))
+        message, = logged.output
+        self.assertIn('gocept.async_.tests.sample.add', message)
+        self.assertIn("'events'", message)
+        self.assertEqual([], self.jobs())
+
+    def test_service_without_a_name_is_the_default(self):
+        """@function() stores in the service with the empty name."""
+        unnamed = add_service(self.root, '', 'unnamed')
+        sample.default_service()
+        self.assertEqual(1, len(unnamed.jobs))
+        self.assertEqual([], self.jobs())
+        process('')
+        self.assertEqual(['default'], sample.calls)
+
+    def test_wrong_arguments_are_reported_to_the_caller(self):
+        """Too many, too few or unknown arguments: a TypeError at once."""
+        for args, kwargs in (((), {}), ((1, 2, 3), {}), ((1,), {'c': 1})):
+            with self.subTest(args=args, kwargs=kwargs), \
+                    self.assertRaises(TypeError):
+                sample.add(*args, **kwargs)
+        self.assertEqual([], self.jobs())
+
+    def test_aborted_function_leaves_no_effect(self):
+        """What a failing function has changed is not stored."""
+        self.root['content'] = content = sample.Content()
+        sample.change_and_fail(content, 'changed')
+        process(raise_errors=False)
+        self.assertEqual('error', self.job().status)
+        self.assertFalse(hasattr(content, 'value'))
+
+
+class EnqueueTest(FunctionalTestCase):
+    """A call that tells the id of its job."""
+
+    def test_returns_the_id_of_the_job(self):
+        """The caller can ask what became of the call."""
+        jobid = sample.add.enqueue(2, b=7)
+        self.assertEqual('queued', self.service.getStatus(jobid))
+        process()
+        self.assertEqual('completed', self.service.getStatus(jobid))
+
+    def test_stores_the_call_in_a_running_job_too(self):
+        """It is the way to queue further work from a job."""
+        with interaction(ProcessorRequest()):
+            jobid = sample.add.enqueue(2)
+        self.assertEqual('queued', self.service.getStatus(jobid))
+
+    def test_without_the_service_it_is_an_error(self):
+        """There is no id to return."""
+        self.root.getSiteManager().unregisterUtility(
+            self.service, ITaskService, name='events')
+        with self.assertRaisesRegex(LookupError, 'no task service .events'):
+            sample.add.enqueue(2)
+
+    def test_wrong_arguments_are_reported(self):
+        """As by a call."""
+        with self.assertRaises(TypeError):
+            sample.add.enqueue()
+
+
+class StackedTest(FunctionalTestCase):
+    """Other decorators around the same function."""
+
+    def test_decorator_below_belongs_to_the_function(self):
+        """It is applied when the function runs."""
+        sample.announced_when_run(1)
+        self.assertEqual([], sample.calls)
+        process()
+        self.assertEqual(['announced', (1,)], sample.calls)
+
+    def test_decorator_above_belongs_to_the_call(self):
+        """It is applied when the function is called, and only then."""
+        sample.announced_when_called(1)
+        self.assertEqual(['announced'], sample.calls)
+        process()
+        self.assertEqual(['announced', (1,)], sample.calls)
+
+    def test_decorator_that_hides_the_function_is_reported(self):
+        """Without functools.wraps the function is not found again."""
+        with self.assertRaisesRegex(
+                LookupError, 'sample.hidden.*use functools.wraps'):
+            sample.hidden()
+        self.assertEqual([], self.jobs())
+
+
+class FindableTest(FunctionalTestCase):
+    """A function that a processor could not find is refused at the call."""
+
+    def assertRefused(self, call, name, advice='importable module'):
+        with self.assertRaises(LookupError) as raised:
+            call()
+        message = str(raised.exception)
+        self.assertIn(name, message)
+        self.assertIn(advice, message)
+        self.assertEqual([], sample.calls)
+        self.assertEqual([], self.jobs())
+        # The transaction goes on.
+        self.root['after'] = sample.Content()
+        transaction.commit()
+        self.assertIn('after', self.root)
+        self.assertEqual([], self.jobs())
+
+    def test_lambda(self):
+        """A lambda has no name."""
+        self.assertRefused(sample.anonymous, 'sample.<lambda>')
+
+    def test_nested_function(self):
+        """A function defined in another one exists only there."""
+        self.assertRefused(
+            sample.make_nested(), 'sample.make_nested.<locals>.inner')
+
+    def test_method(self):
+        """A method is found in its class, not in the module."""
+        self.assertRefused(
+            sample.Application().method, 'sample.Application.method')
+
+    def test_static_method(self):
+        """Nor is a static method at the top of the module."""
+        self.assertRefused(
+            sample.Application.static_method,
+            'sample.Application.static_method')
+
+    def test_function_that_its_module_lacks(self):
+        """It was deleted, or renamed, in its module."""
+        self.assertRefused(
+            sample.kept_elsewhere[0], 'gocept.async_.tests.sample.forgotten')
+
+    def test_function_of_a_module_that_cannot_be_imported(self):
+        """For example one made by exec."""
+        module = types.ModuleType('no_such_module')
+        exec('def compute(): pass', module.__dict__)
+        self.assertRefused(
+            function('events')(module.compute), 'no_such_module.compute')
+
+    def test_function_shadowed_by_another(self):
+        """The other function of that name would be run."""
+        self.assertRefused(
+            sample.first_shadowed, 'sample.shadowed', 'another function')
+
+    def test_function_of_a_script(self):
+        """In the processor's process, __main__ is another script."""
+        module = types.ModuleType('__main__')
+        exec('def compute(): pass', module.__dict__)
+        self.assertRefused(
+            function('events')(module.compute), '__main__.compute', 'script')
+
+    def test_the_last_of_that_name_is_fine(self):
+        """Shadowing harms only what is shadowed."""
+        sample.shadowed()
+        process()
+        self.assertEqual(['the second'], sample.calls)
+
+
+class IsAsyncTest(FunctionalTestCase):
+    """Whether one is part of a running job."""
+
+    def test_false_in_a_request(self):
+        """Outside of jobs it is False, with an interaction or not."""
+        self.assertIs(False, is_async())
+        gocept.async_.testing.login('zope.user')
+        self.assertIs(False, is_async())
+
+    def test_true_in_a_job(self):
+        """In a job it is True, and False again after it."""
+        sample.note_is_async()
+        process()
+        self.assertEqual([True], sample.calls)
+        self.assertIs(False, is_async())

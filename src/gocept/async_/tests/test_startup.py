@@ -1,0 +1,581 @@
+"""Tests of gocept.async_.startup."""
+
+import contextlib
+import pathlib
+import subprocess
+import sys
+import tempfile
+import threading
+import unittest
+import unittest.mock
+
+import transaction
+import ZEO
+import zope.component
+import zope.component.hooks
+import zope.event
+import zope.lifecycleevent
+from zope.app.publication.zopepublication import ZopePublication
+from zope.app.wsgi.interfaces import WSGIPublisherApplicationCreated
+from zope.interface.verify import verifyObject
+from zope.processlifetime import DatabaseOpenedWithRoot
+from zope.site.folder import Folder
+from zope.site.folder import rootFolder
+from zope.site.site import LocalSiteManager
+
+import gocept.async_.startup
+from gocept.async_.testing import FUNCTIONAL_LAYER
+from gocept.async_.testing import login
+from gocept.async_.testing import logout
+from gocept.async_.tests import interpreter
+from gocept.async_.tests import sample
+from gocept.async_.tests.configuration import declare
+from lovely.remotetask import TaskService
+from lovely.remotetask.interfaces import IProcessorSettings
+from lovely.remotetask.interfaces import ITaskService
+from lovely.remotetask.processor import stop_all
+
+
+LOG = gocept.async_.startup.__name__
+
+# Seconds after which something that is waited for will not happen any more.
+LONG = 30
+
+
+class StartupTestCase(unittest.TestCase):
+
+    layer = FUNCTIONAL_LAYER
+
+    def setUp(self):
+        sample.calls.clear()
+        sample.called.clear()
+        self.addCleanup(logout)
+        self.addCleanup(transaction.abort)
+        self.addCleanup(zope.component.hooks.setSite, None)
+        self.addCleanup(stop_all)
+        self.root = self.layer.getRootFolder()
+        self.db = self.layer.db
+
+    def open(self):
+        """The application opens its database."""
+        zope.event.notify(DatabaseOpenedWithRoot(self.db))
+        transaction.begin()
+
+    def start(self):
+        """The web application starts."""
+        zope.event.notify(WSGIPublisherApplicationCreated(object()))
+
+    def service(self, name='events', site=None):
+        return zope.component.queryUtility(
+            ITaskService, name, context=self.root if site is None else site)
+
+    def add_site(self, name):
+        self.root[name] = site = Folder()
+        site.setSiteManager(LocalSiteManager(site))
+        transaction.commit()
+        return site
+
+
+class CreateTest(StartupTestCase):
+    """Declared services are created when the database is opened."""
+
+    def test_creates_and_registers(self):
+        """The service is a local utility of the root folder."""
+        declare(self, 'events')
+        self.open()
+        service = self.service()
+        self.assertIs(TaskService, type(service))
+        verifyObject(ITaskService, service)
+        self.assertEqual('events', service.__name__)
+        self.assertEqual(
+            self.root.getSiteManager()['default'], service.__parent__)
+
+    def test_every_declaration(self):
+        """As many as there are, the one without a name as well."""
+        for name in ('events', 'mail', ''):
+            declare(self, name)
+        self.open()
+        for name in ('events', 'mail', ''):
+            self.assertIsNotNone(self.service(name))
+
+    def test_nothing_without_declarations(self):
+        """The package itself defines no service."""
+        before = self.db.lastTransaction()
+        self.open()
+        self.assertEqual(before, self.db.lastTransaction())
+
+    def test_second_time_changes_nothing(self):
+        """The same service; no transaction is written."""
+        declare(self, 'events')
+        self.open()
+        oid = self.service()._p_oid
+        before = self.db.lastTransaction()
+        self.open()
+        self.assertEqual(before, self.db.lastTransaction())
+        self.assertEqual(oid, self.service()._p_oid)
+
+    def test_in_a_site(self):
+        """The site that is declared, and no other one."""
+        site = self.add_site('site')
+        declare(self, 'events', site='/site')
+        self.open()
+        self.assertEqual(
+            site.getSiteManager()['default'],
+            self.service(site=site).__parent__)
+        self.assertIsNone(self.service())
+
+    def test_in_a_site_that_sees_another_of_that_name(self):
+        """A service of the root folder does not stand in for it."""
+        declare(self, 'events')
+        self.open()
+        site = self.add_site('site')
+        declare(self, 'events', site='/site')
+        self.open()
+        self.assertNotEqual(self.service(), self.service(site=site))
+
+    def test_site_that_is_missing(self):
+        """It is logged what to do; other services are created."""
+        declare(self, 'events', site='/no/such')
+        declare(self, 'mail')
+        with self.assertLogs(LOG, 'ERROR') as logged:
+            self.open()
+        message, = logged.output
+        self.assertIn('"events"', message)
+        self.assertIn('/no/such', message)
+        self.assertIn('Add the site', message)
+        self.assertIsNone(self.service())
+        self.assertIsNotNone(self.service('mail'))
+
+    def test_site_that_leads_through_content(self):
+        """Something that contains nothing is no reason to fail."""
+        self.root['content'] = sample.Content()
+        transaction.commit()
+        declare(self, 'events', site='/content/site')
+        with self.assertLogs(LOG, 'ERROR'):
+            self.open()
+        self.assertIsNone(self.service())
+
+    def test_name_that_is_taken(self):
+        """What has the name already stays; the utility is found anyway."""
+        folder = self.root.getSiteManager()['default']
+        folder['events'] = other = sample.Content()
+        transaction.commit()
+        declare(self, 'events')
+        self.open()
+        self.assertEqual('events-2', self.service().__name__)
+        self.assertEqual(other, folder['events'])
+
+    def test_site_without_a_folder_for_utilities(self):
+        """The folder is made."""
+        manager = self.root.getSiteManager()
+        del manager['default']
+        transaction.commit()
+        declare(self, 'events')
+        self.open()
+        self.assertEqual(manager['default'], self.service().__parent__)
+
+    def test_service_that_was_registered_by_hand(self):
+        """It is the declared one, wherever it lies."""
+        self.root['tasks'] = service = TaskService()
+        self.root.getSiteManager().registerUtility(
+            service, ITaskService, name='events')
+        transaction.commit()
+        declaration = declare(self, 'events')
+        self.open()
+        self.assertEqual(service, self.service())
+        self.assertIs(declaration, IProcessorSettings(service))
+
+    def test_events(self):
+        """Subscribers learn of the new service as of any other object."""
+        seen = []
+
+        def note(event):
+            seen.append(type(event))
+        manager = zope.component.getGlobalSiteManager()
+        for event in (zope.lifecycleevent.IObjectCreatedEvent,
+                      zope.lifecycleevent.IObjectAddedEvent):
+            manager.registerHandler(note, (event,))
+            self.addCleanup(manager.unregisterHandler, note, (event,))
+        declare(self, 'events')
+        self.open()
+        self.assertEqual(
+            [zope.lifecycleevent.ObjectCreatedEvent,
+             zope.lifecycleevent.ObjectAddedEvent], seen)
+
+    def test_transaction_of_the_thread_is_left_alone(self):
+        """Whoever opens the database may be in the middle of something."""
+        self.root['unfinished'] = sample.Content()
+        declare(self, 'events')
+        gocept.async_.startup.createServices(DatabaseOpenedWithRoot(self.db))
+        self.assertIn('unfinished', self.root)
+        transaction.abort()
+        self.assertNotIn('unfinished', self.root)
+        self.assertIsNotNone(self.service())
+
+    def test_no_connection_is_left_open(self):
+        """Not even after an error."""
+        declare(self, 'events')
+        opened = len(self.db.connectionDebugInfo())
+        with unittest.mock.patch.object(
+                gocept.async_.startup, 'TaskService', side_effect=MemoryError):
+            for _ in range(3):
+                with self.assertRaises(MemoryError):
+                    self.open()
+        self.open()
+        in_use = [info for info in self.db.connectionDebugInfo()
+                  if info['opened']]
+        self.assertLessEqual(len(in_use), opened)
+
+    def test_is_found_by_decorated_functions(self):
+        """A call in the root folder's site is stored in it."""
+        declare(self, 'events')
+        self.open()
+        zope.component.hooks.setSite(self.root)
+        sample.record()
+        self.assertEqual(1, len(self.service().jobs))
+
+
+class StartTest(StartupTestCase):
+    """Processors are started when the web application starts."""
+
+    def setUp(self):
+        super().setUp()
+        declare(self, 'events', wait_time=0.1)
+        declare(self, 'by hand', autostart='no')
+
+    def test_only_those_with_autostart(self):
+        """autostart="no" leaves it to somebody else."""
+        self.open()
+        self.start()
+        self.assertTrue(self.service('events').isProcessing())
+        self.assertFalse(self.service('by hand').isProcessing())
+
+    def test_not_when_the_database_is_opened(self):
+        """Scripts open it too."""
+        self.open()
+        self.open()
+        self.assertFalse(self.service('events').isProcessing())
+
+    def test_not_twice(self):
+        """A second application in the same process changes nothing."""
+        self.open()
+        self.start()
+        threads = self.threads()
+        self.start()
+        self.assertEqual(threads, self.threads())
+        self.assertEqual(1, len(threads))
+
+    def test_without_the_service(self):
+        """A site that is missing is no reason to fail."""
+        self.start()
+        self.assertEqual([], self.threads())
+
+    def test_without_a_database(self):
+        """An application need not have one."""
+        with unittest.mock.patch('lovely.remotetask.startup._opened', None):
+            self.start()
+        self.assertEqual([], self.threads())
+
+    def test_in_a_site(self):
+        """The service of the site is started."""
+        site = self.add_site('site')
+        declare(self, 'mail', site='/site')
+        self.open()
+        self.start()
+        self.assertTrue(self.service('mail', site).isProcessing())
+
+    def test_thread_runs_the_function_as_its_principal(self):
+        """The whole way: call, commit, thread; principal and site."""
+        self.open()
+        self.start()
+        zope.component.hooks.setSite(self.root)
+        login('zope.user')
+        self.assertIsNone(sample.context())
+        self.assertFalse(sample.called.is_set())
+        transaction.commit()
+        self.assertTrue(sample.called.wait(LONG))
+        stop_all()
+        transaction.begin()
+        (principal, site), = sample.calls
+        self.assertEqual('zope.user', principal.id)
+        self.assertEqual(self.root._p_oid, site._p_oid)
+        job, = self.service().jobs.values()
+        self.assertEqual('completed', job.status)
+        self.assertIn('remotetasks.', job.claim.processor)
+
+    def test_thread_runs_nothing_that_was_aborted(self):
+        """Only the call that was committed."""
+        self.open()
+        self.start()
+        zope.component.hooks.setSite(self.root)
+        sample.record('aborted')
+        transaction.abort()
+        sample.record('committed')
+        transaction.commit()
+        self.assertTrue(sample.called.wait(LONG))
+        stop_all()
+        self.assertEqual([(('committed',), {})], sample.calls)
+
+    def test_new_settings_hold_for_queued_jobs(self):
+        """ZCML is edited, the application restarted; the jobs are run."""
+        self.open()
+        zope.component.hooks.setSite(self.root)
+        sample.record()
+        transaction.commit()
+        oid = self.service()._p_oid
+        declare(self, 'events', processor='multi', threads=7)
+        self.open()
+        self.assertEqual(oid, self.service()._p_oid)
+        with unittest.mock.patch(
+                'lovely.remotetask.processor.start_processor') as start:
+            self.service().startProcessing()
+        self.assertEqual(7, start.call_args.args[0].maxThreads)
+        self.service().startProcessing()
+        self.assertTrue(sample.called.wait(LONG))
+        stop_all()
+        transaction.begin()
+        job, = self.service().jobs.values()
+        self.assertEqual('completed', job.status)
+
+    def threads(self):
+        return [thread for thread in threading.enumerate()
+                if thread.name.startswith('remotetasks')]
+
+
+class ManyProcessesTestCase(unittest.TestCase):
+    """Several processes on one ZEO server."""
+
+    layer = FUNCTIONAL_LAYER
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.address, stop = ZEO.server(
+            path=str(pathlib.Path(folder.name) / 'Data.fs'))
+        self.addCleanup(stop)
+        with self.opened() as (db, connection):
+            root = rootFolder()
+            root.setSiteManager(LocalSiteManager(root))
+            connection.root()[ZopePublication.root_name] = root
+            connection.transaction_manager.commit()
+
+    @contextlib.contextmanager
+    def opened(self):
+        db = ZEO.DB(self.address)
+        manager = transaction.TransactionManager()
+        connection = db.open(manager)
+        try:
+            yield db, connection
+        finally:
+            manager.abort()
+            connection.close()
+            db.close()
+
+    def stored_services(self):
+        """Return the names of the services, and of those registered."""
+        with self.opened() as (_, connection):
+            manager = connection.root()[
+                ZopePublication.root_name].getSiteManager()
+            return (
+                sorted(manager['default']),
+                sorted(registration.name for registration
+                       in manager.registeredUtilities()
+                       if registration.provided is ITaskService))
+
+    def test_at_the_same_moment(self):
+        """Each has made its service when the first one commits."""
+        declare(self, 'events')
+        databases = [ZEO.DB(self.address) for _ in range(3)]
+        for db in databases:
+            self.addCleanup(db.close)
+        barrier = threading.Barrier(len(databases))
+        waited = threading.local()
+        attempts = []
+
+        def meet(event):
+            attempts.append(threading.get_ident())
+            if not hasattr(waited, 'once'):
+                waited.once = True
+                barrier.wait(LONG)
+
+        manager = zope.component.getGlobalSiteManager()
+        manager.registerHandler(
+            meet, (zope.lifecycleevent.IObjectCreatedEvent,))
+        self.addCleanup(
+            manager.unregisterHandler, meet,
+            (zope.lifecycleevent.IObjectCreatedEvent,))
+        errors = []
+
+        def create(db):
+            try:
+                gocept.async_.startup.createServices(
+                    DatabaseOpenedWithRoot(db))
+            except BaseException as error:
+                errors.append(error)
+        threads = [threading.Thread(target=create, args=(db,), daemon=True)
+                   for db in databases]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(LONG)
+        self.assertEqual([], errors)
+        self.assertGreaterEqual(len(attempts), 3)
+        self.assertEqual((['events'], ['events']), self.stored_services())
+
+    def test_in_processes_of_their_own(self):
+        """Two that start at once; every service exists once."""
+        code = '''
+import sys
+import zope.component.event
+import zope.event
+import ZEO
+from zope.configuration import xmlconfig
+from zope.processlifetime import DatabaseOpenedWithRoot
+xmlconfig.string("""
+<configure xmlns="http://namespaces.zope.org/zope"
+           xmlns:async="http://namespaces.gocept.com/async">
+  <include package="gocept.async_" />
+  <async:service name="a" />
+  <async:service name="b" />
+  <async:service name="c" />
+</configure>""")
+db = ZEO.DB((sys.argv[1], int(sys.argv[2])))
+print('ready', flush=True)
+sys.stdin.readline()
+zope.event.notify(DatabaseOpenedWithRoot(db))
+db.close()
+'''
+        processes = [
+            subprocess.Popen(
+                [sys.executable, '-c', code, *map(str, self.address)],
+                env=interpreter.environment(),
+                text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE)
+            for _ in range(2)]
+        for process in processes:
+            self.addCleanup(process.__exit__, None, None, None)
+            self.addCleanup(process.kill)
+        for process in processes:
+            self.assertEqual('ready\n', process.stdout.readline())
+        for process in processes:
+            process.stdin.write('go\n')
+            process.stdin.flush()
+        for process in processes:
+            _, errors = process.communicate(timeout=LONG)
+            self.assertEqual((0, ''), (process.returncode, errors))
+        self.assertEqual(
+            (['a', 'b', 'c'], ['a', 'b', 'c']), self.stored_services())
+
+    def test_second_process_changes_nothing(self):
+        """A process that starts later finds the services."""
+        declare(self, 'events')
+        last = []
+        for _ in range(2):
+            with self.opened() as (db, _connection):
+                gocept.async_.startup.createServices(
+                    DatabaseOpenedWithRoot(db))
+                last.append(db.lastTransaction())
+        self.assertEqual(last[0], last[1])
+        self.assertEqual((['events'], ['events']), self.stored_services())
+
+
+class ApplicationTest(unittest.TestCase):
+    """A real application: zope.conf, site.zcml and a FileStorage."""
+
+    ZOPE_CONF = '''
+site-definition {folder}/site.zcml
+<zodb>
+  <filestorage>
+    path {folder}/Data.fs
+  </filestorage>
+</zodb>
+<eventlog>
+  <logfile>
+    path {folder}/z3.log
+  </logfile>
+</eventlog>
+'''
+    SITE_ZCML = '''
+<configure xmlns="http://namespaces.zope.org/zope"
+           xmlns:async="http://namespaces.gocept.com/async">
+  <include package="gocept.async_" file="ftesting.zcml" />
+  <async:service name="events" {} />
+</configure>
+'''
+    BEGIN = '''
+import sys, threading
+import transaction
+import zope.app.wsgi
+import zope.component
+import zope.component.hooks
+from lovely.remotetask.interfaces import ITaskService
+from zope.app.publication.zopepublication import ZopePublication
+from gocept.async_.testing import login, logout
+from gocept.async_.tests import sample
+
+def enter(db):
+    global service
+    root = db.open().root()[ZopePublication.root_name]
+    zope.component.hooks.setSite(root)
+    service = zope.component.getUtility(ITaskService, 'events')
+
+def threads():
+    return sorted(thread.name for thread in threading.enumerate()
+                  if thread.name.startswith('remotetasks'))
+'''
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+        self.conf = self.folder / 'zope.conf'
+        self.conf.write_text(self.ZOPE_CONF.format(folder=folder.name))
+
+    def run_code(self, code, settings=''):
+        (self.folder / 'site.zcml').write_text(
+            self.SITE_ZCML.format(settings))
+        return interpreter.run(self.BEGIN + code, str(self.conf))
+
+    def script(self):
+        """A script opens the database and makes a call."""
+        return self.run_code('''
+db = zope.app.wsgi.config(sys.argv[1])
+enter(db)
+login('zope.user')
+assert sample.context() is None
+transaction.commit()
+print(threads(), len(service.jobs), sample.calls)
+''')
+
+    def test_script_only_queues(self):
+        """Opening the database starts nothing."""
+        self.assertEqual('[] 1 []', self.script())
+
+    def test_web_application_runs_what_is_queued(self):
+        """It was edited in between, and runs the job as its principal."""
+        self.script()
+        self.assertEqual("MultiProcessor 3 zope.user", self.run_code('''
+import lovely.remotetask.processor as processor
+started = []
+start_processor = processor.start_processor
+processor.start_processor = lambda it: (started.append(it),
+                                        start_processor(it))
+zope.app.wsgi.getWSGIApplication(sys.argv[1])
+assert threads()
+assert sample.called.wait(30)
+(principal, site), = sample.calls
+print(type(started[0]).__name__, started[0].maxThreads, principal.id)
+''', 'processor="multi" threads="3"'))
+        # The end of the process has let the job come to its own end.
+        self.assertEqual('completed 1', self.run_code('''
+enter(zope.app.wsgi.config(sys.argv[1]))
+job, = service.jobs.values()
+print(job.status, job.attempts)
+'''))
+
+    def test_web_application_without_autostart(self):
+        """The processors are somebody else's."""
+        self.assertEqual('[]', self.run_code('''
+zope.app.wsgi.getWSGIApplication(sys.argv[1])
+print(threads())
+''', 'autostart="no"'))

@@ -1,0 +1,246 @@
+"""Tests of gocept.async_.testing."""
+
+import contextlib
+import io
+import threading
+import unittest
+
+import transaction
+import webtest
+import zope.component
+import zope.component.hooks
+import zope.security.management
+from zope.app.wsgi.testlayer import BrowserLayer
+
+import gocept.async_.testing
+import gocept.async_.tests
+from gocept.async_.task import TaskDescription
+from gocept.async_.testing import FUNCTIONAL_LAYER
+from gocept.async_.testing import login
+from gocept.async_.testing import logout
+from gocept.async_.testing import process
+from gocept.async_.tests import sample
+from gocept.async_.tests.functional import FunctionalTestCase
+from gocept.async_.tests.functional import add_service
+from lovely.remotetask.interfaces import ITaskService
+
+
+# As an application makes its own.
+APPLICATION_LAYER = BrowserLayer(
+    gocept.async_.tests, 'application.zcml', name='APPLICATION_LAYER',
+    allowTearDown=True)
+
+
+class PublishedTest(unittest.TestCase):
+    """What tests of applications import."""
+
+    def test_layer(self):
+        """The layer can be torn down, so that the runner need not fork."""
+        self.assertIsInstance(FUNCTIONAL_LAYER, BrowserLayer)
+        self.assertTrue(FUNCTIONAL_LAYER.allowTearDown)
+
+    def test_helpers_are_in_the_tests_package_too(self):
+        """The old name of the helpers."""
+        for name in ('process', 'login', 'logout'):
+            self.assertIs(getattr(gocept.async_.testing, name),
+                          getattr(gocept.async_.tests, name))
+
+
+class ProcessTest(FunctionalTestCase):
+    """Run queued jobs in a test."""
+
+    def test_commits(self):
+        """What the test has changed is stored before."""
+        self.root['content'] = sample.Content()
+        sample.record(1)
+        process()
+        transaction.abort()
+        self.assertIn('content', self.root)
+        self.assertEqual('completed', self.job().status)
+
+    def test_runs_all_jobs_in_their_order(self):
+        """The oldest first."""
+        for number in range(3):
+            sample.record(number)
+        process()
+        self.assertEqual([0, 1, 2], [args[0] for args, _ in sample.calls])
+
+    def test_shows_what_the_jobs_have_changed(self):
+        """The objects of the test are up to date afterwards."""
+        self.root['content'] = content = sample.Content()
+        sample.change(content, 'changed')
+        process()
+        self.assertEqual('changed', content.value)
+
+    def test_shows_prints(self):
+        """Jobs run in the test's own thread."""
+        sample.say('hello')
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            process()
+        self.assertEqual('hello\n', printed.getvalue())
+
+    def test_runs_jobs_that_jobs_have_added(self):
+        """Until there are none."""
+        sample.queue_another()
+        process()
+        self.assertEqual(['first', (('second',), {})], sample.calls)
+        self.assertEqual(
+            ['completed'] * 2, [job.status for job in self.jobs()])
+
+    def test_raises_for_a_job_that_failed(self):
+        """The AssertionError shows the traceback of the job."""
+        sample.fail('no such thing')
+        with self.assertRaises(AssertionError) as raised:
+            process()
+        message = str(raised.exception)
+        self.assertIn(f'Job {self.job().id} ', message)
+        self.assertIn("'events'", message)
+        self.assertIn('RuntimeError: no such thing', message)
+        self.assertIn('raise RuntimeError(message)', message)
+        self.assertEqual('error', self.job().status)
+
+    def test_stops_at_the_first_error(self):
+        """The jobs behind it can be run by calling it again."""
+        sample.fail('first')
+        sample.record('second')
+        with self.assertRaisesRegex(AssertionError, 'first'):
+            process()
+        self.assertEqual([], sample.calls)
+        process()
+        self.assertEqual([(('second',), {})], sample.calls)
+
+    def test_raises_nothing_if_asked(self):
+        """All jobs are run; their errors are stored on them."""
+        sample.fail('first')
+        sample.record('second')
+        process(raise_errors=False)
+        self.assertEqual([(('second',), {})], sample.calls)
+        self.assertEqual(
+            ['completed', 'error'], sorted(job.status for job in self.jobs()))
+
+    def test_only_the_service_asked_for(self):
+        """Jobs of other services stay queued."""
+        other = add_service(self.root, '', 'unnamed')
+        sample.default_service()
+        sample.record()
+        process()
+        self.assertEqual([((), {})], sample.calls)
+        job, = other.jobs.values()
+        self.assertEqual('queued', job.status)
+
+    def test_without_jobs(self):
+        """Nothing happens."""
+        process()
+        self.assertEqual([], self.jobs())
+
+    def test_unknown_service(self):
+        """The error names it."""
+        with self.assertRaisesRegex(LookupError, 'nothing'):
+            process('nothing')
+
+    def test_same_path_as_in_a_processor(self):
+        """A job must not commit here either."""
+        sample.commit()
+        with self.assertRaisesRegex(AssertionError, 'must not commit'):
+            process()
+
+    def test_interaction_of_the_test_stays(self):
+        """It does not matter who is logged in, and stays so."""
+        login('zope.manager')
+        sample.record()
+        process()
+        self.assertEqual('zope.manager', TaskDescription.get_principal())
+        self.assertEqual(self.root, zope.component.hooks.getSite())
+
+
+class LoginTest(FunctionalTestCase):
+    """Be somebody in a test."""
+
+    def test_login(self):
+        """The principal is the one of the application."""
+        login('zope.user')
+        self.assertEqual('zope.user', TaskDescription.get_principal())
+        self.assertEqual('User', sample.current_principal().title)
+
+    def test_login_again(self):
+        """One can change without a logout."""
+        login('zope.user')
+        login('zope.manager')
+        self.assertEqual('zope.manager', TaskDescription.get_principal())
+
+    def test_login_of_somebody_unknown(self):
+        """To see what happens to principals that are gone."""
+        login('gone')
+        self.assertEqual('gone', TaskDescription.get_principal())
+
+    def test_logout(self):
+        """There is no interaction left."""
+        login('zope.user')
+        logout()
+        self.assertIsNone(zope.security.management.queryInteraction())
+
+    def test_logout_twice(self):
+        """Logging out when nobody is logged in is no error."""
+        logout()
+        logout()
+        self.assertIsNone(zope.security.management.queryInteraction())
+
+
+class LoginWithoutApplicationTest(unittest.TestCase):
+    """Be somebody without any layer."""
+
+    def test_login(self):
+        """No authentication is needed."""
+        self.addCleanup(logout)
+        login('joe')
+        self.assertEqual('joe', TaskDescription.get_principal())
+
+
+class ApplicationTest(unittest.TestCase):
+    """Tests of an application that declares services."""
+
+    layer = APPLICATION_LAYER
+
+    def setUp(self):
+        sample.calls.clear()
+        self.addCleanup(zope.component.hooks.setSite, None)
+        self.root = self.layer.getRootFolder()
+        self.browser = webtest.TestApp(self.layer.make_wsgi_app())
+
+    def service(self, name):
+        return zope.component.getUtility(ITaskService, name, self.root)
+
+    def test_services_exist_and_nothing_is_started(self):
+        """Neither by opening the database nor by requests."""
+        self.browser.get('/@@compute')
+        for name in ('events', 'by hand'):
+            self.assertFalse(self.service(name).isProcessing())
+        self.assertEqual(
+            [], [thread.name for thread in threading.enumerate()
+                 if thread.name.startswith('remotetasks')])
+        self.assertEqual([], sample.calls)
+
+    def test_request_of_a_user(self):
+        """A page starts a computation; it runs as the user, in the site."""
+        self.browser.authorization = ('Basic', ('user', 'userpw'))
+        self.assertEqual('started', self.browser.get('/@@compute').text)
+        process()
+        (principal, site), = sample.calls
+        self.assertEqual('zope.user', principal.id)
+        self.assertEqual(self.root._p_oid, site._p_oid)
+
+    def test_request_of_an_anonymous_visitor(self):
+        """It runs as the unauthenticated principal."""
+        self.browser.get('/@@compute')
+        process()
+        (principal, _), = sample.calls
+        self.assertEqual('zope.anybody', principal.id)
+
+    def test_each_test_has_fresh_services(self):
+        """Twice, so that one of them would see the other's job."""
+        self.assertEqual(0, len(self.service('events').jobs))
+        zope.component.hooks.setSite(self.root)
+        sample.record()
+        transaction.commit()
+
+    test_each_test_has_fresh_services_again = test_each_test_has_fresh_services
