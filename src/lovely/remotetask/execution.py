@@ -82,11 +82,21 @@ def _failure(exception):
     class_ = type(exception)
     return Outcome(
         exception=exception,
-        error=str(exception),
+        error=_message(exception),
         errorClass=f'{class_.__module__}.{class_.__qualname__}',
-        traceback=''.join(traceback.format_exception(exception)),
+        # Not format_exception: zope.testrunner replaces it by one that
+        # leaves out causes.
+        traceback=''.join(
+            traceback.TracebackException.from_exception(exception).format()),
         # Ask first: abort drops the data managers that know the answer.
         retryable=transaction.get().isRetryableError(exception))
+
+
+def _message(exception):
+    # Not by `attempt`: what that catches is shown by this.
+    with contextlib.suppress(Exception):
+        return str(exception)
+    return f'<unprintable {type(exception).__name__} object>'
 
 
 @contextlib.contextmanager
@@ -139,7 +149,7 @@ def run_in_current_transaction(service, job, now):
 def opened_service(db, path):
     """Open the service of that path in a new transaction, never committed.
 
-    Raise LookupError if there is no such service.
+    Raise NoSuchService if there is none.
     """
     transaction.begin()
     connection = db.open()
@@ -152,15 +162,21 @@ def opened_service(db, path):
 
 
 def _find_service(connection, path):
-    found = connection.root()[ZopePublication.root_name]
+    found = connection.root().get(ZopePublication.root_name)
     for name in path:
-        if name == '++etc++site':
-            found = found.getSiteManager()
-        else:
-            found = found[name]
+        found = _step(found, name)
     if not interfaces.IJobExecution.providedBy(found):
-        raise LookupError(f'/{"/".join(path)} is no task service: {found!r}.')
+        raise interfaces.NoSuchService(
+            f'/{"/".join(path)} is no task service: {found!r}.')
     return found
+
+
+def _step(location, name):
+    if location is None:
+        return None
+    if name == '++etc++site' and ISite.providedBy(location):
+        return location.getSiteManager()
+    return location.get(name)
 
 
 def in_transaction(db, path, commit, call, *args):
@@ -170,13 +186,14 @@ def in_transaction(db, path, commit, call, *args):
 
     For bookkeeping: a transient error is tried again, others are raised.
     """
-    for number in range(1, BOOKKEEPING_ATTEMPTS + 1):
+    for _ in range(BOOKKEEPING_ATTEMPTS):
         with opened_service(db, path) as service:
             outcome = attempt(_call_and_commit, commit, call, service, *args)
         if not outcome.failed:
             return outcome.value
-        if not outcome.retryable or number == BOOKKEEPING_ATTEMPTS:
-            raise outcome.exception
+        if not outcome.retryable:
+            break
+    raise outcome.exception
 
 
 def _call_and_commit(commit, call, service, *args):
@@ -249,8 +266,12 @@ class _CommitRefusal:
     """
 
     lifted = False
+    refused = None
 
     def lift(self):
+        # The function may have swallowed the error.
+        if transaction.get() is self.refused:
+            self._refuse()
         self.lifted = True
 
     def newTransaction(self, txn):
@@ -259,14 +280,21 @@ class _CommitRefusal:
     def beforeCompletion(self, txn):
         pass
 
-    afterCompletion = beforeCompletion
+    def afterCompletion(self, txn):
+        # Nobody is told of the one that an abort is followed by.
+        if not self.lifted:
+            self.newTransaction(transaction.get())
 
     def _refuse(self):
-        if not self.lifted:
-            raise TaskError(
-                'A running job must not commit: its effects are committed '
-                'together with its status when the function returns. Queue '
-                'further jobs, or use savepoints.')
+        if self.lifted:
+            return
+        self.refused = transaction.get()
+        # The hook is gone when it was called once.
+        self.refused.doom()
+        raise TaskError(
+            'A running job must not commit: its effects are committed '
+            'together with its status when the function returns. Queue '
+            'further jobs, or use savepoints.')
 
 
 @contextlib.contextmanager

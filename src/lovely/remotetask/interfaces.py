@@ -48,6 +48,10 @@ class ClaimLost(Exception):
     """The job is not, or no longer, claimed by the one who acts on it."""
 
 
+class NoSuchService(LookupError):
+    """There is no task service at the path of a processor."""
+
+
 class ITask(zope.interface.Interface):
     """A named piece of work; a utility whose name jobs refer to."""
 

@@ -102,6 +102,7 @@ class Job(persistent.Persistent):
         """Note that the job is being run under a claim."""
         self.change_status(PROCESSING)
         self.claim = claim
+        self.attempts = 1
         self.started = as_datetime(claim.time)
         self.completed = None
 

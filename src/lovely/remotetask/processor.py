@@ -1,12 +1,14 @@
 """Processors: the threads that take jobs and run them."""
 
 import atexit
+import contextlib
 import logging
 import os
 import socket
 import threading
 import time
 import uuid
+import weakref
 
 import transaction
 import zope.interface
@@ -26,6 +28,8 @@ log = logging.getLogger(__name__)
 GRACE = 30.0
 
 _processors = {}
+# Also those that were stopped, and replaced, but run a job still.
+_started = weakref.WeakSet()
 _processors_lock = threading.Lock()
 
 
@@ -70,6 +74,7 @@ def _forked():
     _process = Process()
     _processors_lock = threading.Lock()
     _processors.clear()
+    _started.clear()
 
 
 os.register_at_fork(after_in_child=_forked)
@@ -83,6 +88,18 @@ def identity():
 def new_token():
     """Return a token for one claim."""
     return f'{_process.id}-{uuid.uuid4().hex}'
+
+
+@contextlib.contextmanager
+def _held(token):
+    """Let a claim be released if what is done under it fails."""
+    done = False
+    try:
+        yield
+        done = True
+    finally:
+        if not done:
+            _process.lost.add(token)
 
 
 class ProcessorStopped(Exception):
@@ -151,7 +168,9 @@ class SimpleProcessor:
     def claimNextJob(self):
         """Claim a job and commit that.  Return its id, or None."""
         token = new_token()
-        jobid = self._bookkeep(_claim, identity(), token)
+        # It may have been committed though an error came back.
+        with _held(token):
+            jobid = self._bookkeep(_claim, identity(), token)
         if jobid is not None:
             self._tokens[jobid] = token
         return jobid
@@ -174,12 +193,9 @@ class SimpleProcessor:
         return released
 
     def _run(self, jobid, token):
-        outcome = execution.attempt(
-            execution.run_claimed, self.db, self.servicePath, jobid, token,
-            self.gate.commit)
-        if outcome.failed:
-            _process.lost.add(token)
-            raise outcome.exception
+        with _held(token):
+            execution.run_claimed(
+                self.db, self.servicePath, jobid, token, self.gate.commit)
 
     def _bookkeep(self, call, *args):
         return execution.in_transaction(
@@ -217,15 +233,13 @@ class SimpleProcessor:
         self._release_first = True
         if isinstance(outcome.exception, ProcessorStopped):
             return
-        # A closed DB has no storage; what one meets then depends on where
-        # the thread was.
-        if not hasattr(self.db, 'storage'):
+        # What one meets then depends on where the thread was.
+        if _is_closed(self.db):
             log.info('%s: the database was closed', self.thread_name)
             self.stop()
-        elif isinstance(outcome.exception, LookupError):
+        elif isinstance(outcome.exception, interfaces.NoSuchService):
             # Not committed yet, or removed.
-            log.debug('%s: no such service: %s',
-                      self.thread_name, outcome.error)
+            log.debug('%s: %s', self.thread_name, outcome.error)
         else:
             log.error('%s: could not work, trying again\n%s',
                       self.thread_name, outcome.traceback)
@@ -272,31 +286,43 @@ class MultiProcessor(SimpleProcessor):
         super().__init__(db, servicePath, waitTime)
         self.maxThreads = maxThreads
         self.threads = []
+        # A thread is alive for a while after it has woken the loop.
+        self._free = threading.Semaphore(maxThreads)
 
     def _take(self):
         """Begin one job if there is a thread for it."""
-        self.threads[:] = [
-            thread for thread in self.threads if thread.is_alive()]
-        if len(self.threads) >= self.maxThreads:
+        if not self._free.acquire(blocking=False):
             return False
+        began = False
+        try:
+            began = self._begin_next()
+        finally:
+            if not began:
+                self._free.release()
+        return began
+
+    def _begin_next(self):
         jobid = self.claimNextJob()
         if jobid is None:
             return False
-        self._begin(jobid)
-        return True
-
-    def _begin(self, jobid):
         thread = threading.Thread(
             target=self._run_in_thread, args=(jobid,), daemon=True,
             name=f'{self.thread_name}:{jobid}')
+        self.threads[:] = [
+            other for other in self.threads if other.is_alive()]
         self.threads.append(thread)
-        thread.start()
+        with _held(self._tokens[jobid]):
+            thread.start()
+        return True
 
     def _run_in_thread(self, jobid):
-        outcome = execution.attempt(self.processNext, jobid)
-        if outcome.failed:
-            self._report(outcome)
-        self.wake()
+        try:
+            outcome = execution.attempt(self.processNext, jobid)
+            if outcome.failed:
+                self._report(outcome)
+        finally:
+            self._free.release()
+            self.wake()
 
     def join(self, deadline):
         super().join(deadline)
@@ -304,8 +330,16 @@ class MultiProcessor(SimpleProcessor):
             _join(thread, deadline)
 
 
+def _is_closed(db):
+    # There is no flag.  First thing, `close` replaces itself on the DB.
+    return 'close' in vars(db)
+
+
 def _join(thread, deadline):
-    if thread is not None and thread is not threading.current_thread():
+    if thread is None or thread is threading.current_thread():
+        return
+    # One that could not be started cannot be joined.
+    if thread.is_alive():
         thread.join(max(0, deadline - time.monotonic()))
 
 
@@ -335,12 +369,19 @@ def start(service):
 
 
 def start_processor(processor):
-    """Start a processor and stop it when this process ends."""
+    """Start a processor and stop it when this process ends.
+
+    Nothing happens if its service has one that runs.
+    """
+    key = _key(processor.db, processor.servicePath)
     with _processors_lock:
+        if key in _processors and _processors[key].running:
+            return
         if not _processors:
             # Again after the first: registering twice does no harm.
             atexit.register(stop_all)
-        _processors[_key(processor.db, processor.servicePath)] = processor
+        _processors[key] = processor
+        _started.add(processor)
     processor.start()
 
 
@@ -364,7 +405,8 @@ def stop_all(grace=GRACE):
         in the middle of a commit; it is queued again by the next processor.
     """
     with _processors_lock:
-        processors = list(_processors.values())
+        processors = list(_started)
+        _started.clear()
         _processors.clear()
     deadline = time.monotonic() + grace
     for processor in processors:

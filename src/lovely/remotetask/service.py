@@ -17,7 +17,6 @@ from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import CRONJOB
 from lovely.remotetask.interfaces import DELAYED
 from lovely.remotetask.interfaces import ENDED
-from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import STARTLATER
@@ -104,6 +103,8 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
             found.checkInput(input)
 
     def _store(self, job, status):
+        # First: the new job is none of those that are made over.
+        self._make_over()
         job.change_status(status)
         self.jobs[job.id] = job
         return job
@@ -256,13 +257,17 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
     @property
     def queue(self):
         """The JobQueue.  One of lovely.remotetask 0.5 is made over."""
-        if self._jobs_to_run is None:
-            self._jobs_to_run = JobQueue()
-            for name in ('_queue', '_scheduledJobs', '_scheduledQueue'):
-                self.__dict__.pop(name, None)
-            for job in sorted(self.jobs.values(), key=lambda job: job.created):
-                self._enqueue_again(job)
+        self._make_over()
         return self._jobs_to_run
+
+    def _make_over(self):
+        if self._jobs_to_run is not None:
+            return
+        self._jobs_to_run = JobQueue()
+        for name in ('_queue', '_scheduledJobs', '_scheduledQueue'):
+            self.__dict__.pop(name, None)
+        for job in sorted(self.jobs.values(), key=lambda job: job.created):
+            self._enqueue_again(job)
 
     def _enqueue_again(self, job):
         if job.status == QUEUED:

@@ -1,0 +1,151 @@
+"""The order of levels in the source, read from its imports."""
+
+import ast
+import pathlib
+import unittest
+
+import lovely.remotetask
+
+
+PACKAGE = pathlib.Path(lovely.remotetask.__file__).parent
+SOURCE = PACKAGE.parent.parent
+
+# Each may import only those before it.
+LEVELS = ('interfaces', 'job', 'queue', 'task', 'execution', 'xmlrpc',
+          'startup', 'processor', 'service', 'testing')
+
+# Parts of the package that nothing else may import.
+OUTSIDE = {'tests', 'browser', 'generations'}
+
+
+def sources(folder):
+    """Return the Python files below a folder, tests and demo excepted."""
+    return [path for path in sorted(folder.rglob('*.py'))
+            if not {'tests', 'demo'} & set(path.relative_to(folder).parts)]
+
+
+def nodes(path, kind):
+    tree = ast.parse(path.read_text(encoding='utf-8'), str(path))
+    return [node for node in ast.walk(tree) if isinstance(node, kind)]
+
+
+def imports(path):
+    """Return the dotted names that a module imports, also in functions."""
+    found = set()
+    for node in nodes(path, (ast.Import, ast.ImportFrom)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif node.level:
+            # Relative: not used here, and not resolved.
+            found.add('.' * node.level + (node.module or ''))
+        else:
+            found |= {f'{node.module}.{alias.name}' for alias in node.names}
+    return found
+
+
+def siblings(path):
+    """Return the names of the modules of the package that one imports."""
+    return {name.split('.')[2] for name in imports(path)
+            if name.startswith('lovely.remotetask.')}
+
+
+class LevelTest(unittest.TestCase):
+
+    def test_every_module_has_a_level(self):
+        """A new module is entered in the list of levels."""
+        found = {path.stem for path in PACKAGE.glob('*.py')} - {'__init__'}
+        self.assertEqual(set(LEVELS), found)
+
+    def test_modules_import_those_before_them(self):
+        """No module imports itself or one of a later level."""
+        for number, name in enumerate(LEVELS):
+            with self.subTest(name):
+                self.assertLessEqual(
+                    siblings(PACKAGE / f'{name}.py'), set(LEVELS[:number]))
+
+    def test_views_stand_on_interfaces(self):
+        """Pages and remote methods import the interfaces alone."""
+        allowed = {'interfaces', 'browser'}
+        for path in [PACKAGE / 'xmlrpc.py',
+                     *sources(PACKAGE / 'browser')]:
+            with self.subTest(path.name):
+                self.assertLessEqual(siblings(path), allowed)
+
+    def test_nothing_stands_on_the_outside(self):
+        """No module imports pages or tests."""
+        for path in PACKAGE.glob('*.py'):
+            with self.subTest(path.name):
+                self.assertFalse(siblings(path) & OUTSIDE)
+
+    def test_no_relative_imports(self):
+        """Imports say the full name; so this test can read them."""
+        for path in sources(SOURCE):
+            with self.subTest(path.name):
+                self.assertFalse(
+                    [name for name in imports(path) if name.startswith('.')])
+
+
+class PackageTest(unittest.TestCase):
+
+    def test_lovely_does_not_import_gocept(self):
+        """There is one direction between the two packages."""
+        for path in sources(PACKAGE):
+            with self.subTest(path.name):
+                self.assertFalse([name for name in imports(path)
+                                  if name.split('.')[0] == 'gocept'])
+
+    def test_threads_live_in_the_processor(self):
+        """No other module of the package knows of threads."""
+        threading = {'threading', '_thread', 'concurrent', 'asyncio',
+                     'multiprocessing'}
+        found = {path.name for path in sources(PACKAGE)
+                 if threading & {name.split('.')[0] for name in imports(path)}}
+        self.assertEqual({'processor.py'}, found)
+
+
+class StyleTest(unittest.TestCase):
+
+    def catches_everything(self, handler):
+        names = handler.type
+        return names is None or bool(
+            {node.id for node in ast.walk(names)
+             if isinstance(node, ast.Name)} & {'Exception', 'BaseException'})
+
+    def test_everything_is_caught_in_one_place(self):
+        """Only `execution.attempt` catches every exception."""
+        found = []
+        for path in sources(SOURCE):
+            for function in nodes(path, ast.FunctionDef):
+                found += [
+                    f'{path.relative_to(SOURCE)}:{function.name}'
+                    for handler in ast.walk(function)
+                    if isinstance(handler, ast.ExceptHandler)
+                    and self.catches_everything(handler)]
+        self.assertEqual(['lovely/remotetask/execution.py:attempt'], found)
+
+    def test_nothing_is_caught_outside_of_functions(self):
+        """Nor does a module catch everything at its top."""
+        for path in sources(SOURCE):
+            handlers = nodes(path, ast.ExceptHandler)
+            count = sum(map(self.catches_everything, handlers))
+            with self.subTest(path.name):
+                self.assertEqual(path.name == 'execution.py', bool(count))
+
+    def test_statuses_are_compared_as_strings(self):
+        """Statuses that were read from the database are equal, not same."""
+        from lovely.remotetask import interfaces
+        constants = {name for name, value in vars(interfaces).items()
+                     if value in interfaces.STATUSES}
+        for path in sources(SOURCE):
+            for node in nodes(path, ast.Compare):
+                by_identity = [op for op in node.ops
+                               if isinstance(op, ast.Is | ast.IsNot)]
+                names = {getattr(part, 'id', getattr(part, 'attr', None))
+                         for part in ast.walk(node)}
+                with_none = any(isinstance(part, ast.Constant)
+                                and part.value is None
+                                for part in ast.walk(node))
+                with self.subTest(f'{path.name}:{node.lineno}'):
+                    self.assertFalse(
+                        by_identity and not with_none
+                        and names & (constants | {'status'}))

@@ -1,0 +1,297 @@
+"""The remote methods, and who may do what with a service."""
+
+import unittest.mock
+import xmlrpc.client
+
+import transaction
+import webtest
+import zope.security.management
+import zope.security.testing
+from zope.security.checker import CheckerPublic
+from zope.security.checker import ProxyFactory
+from zope.security.checker import getCheckerForInstancesOf
+from zope.security.interfaces import Forbidden
+from zope.security.interfaces import Unauthorized
+from zope.securitypolicy.interfaces import IPrincipalPermissionManager
+from zope.securitypolicy.principalpermission import principalPermissionManager
+
+from gocept.async_.testing import FUNCTIONAL_LAYER
+from lovely.remotetask import TaskService
+from lovely.remotetask import interfaces
+from lovely.remotetask.job import Claim
+from lovely.remotetask.job import CronJob
+from lovely.remotetask.job import Job
+from lovely.remotetask.task import TaskError
+from lovely.remotetask.tests.fixture import QuietProcessor
+from lovely.remotetask.tests.fixture import TaskCase
+
+
+VIEW, MANAGE = 'lovely.remotetask.View', 'lovely.remotetask.Manage'
+
+CALLS = {
+    'getAvailableTasks': (), 'getStatus': ('id',), 'getResult': ('id',),
+    'getError': ('id',), 'add': ('echo',), 'cancel': ('id',)}
+READING = {name for name in CALLS if name.startswith('get')}
+
+
+class Transport(xmlrpc.client.Transport):
+    """Posts to the application of a layer."""
+
+    def __init__(self, layer, login=None):
+        super().__init__()
+        self.app = webtest.TestApp(layer.make_wsgi_app())
+        self.login = login
+
+    def request(self, host, handler, request_body, verbose=False):
+        headers = {'Content-Type': 'text/xml'}
+        if self.login:
+            headers['Authorization'] = f'Basic {self.login}'
+        response = self.app.post(
+            handler, request_body, headers, expect_errors=True)
+        if response.status_int != 200:
+            raise xmlrpc.client.ProtocolError(
+                handler, response.status_int, response.text, {})
+        parser, unmarshaller = self.getparser()
+        parser.feed(response.body)
+        parser.close()
+        return unmarshaller.close()
+
+
+class LayerCase(TaskCase):
+
+    layer = FUNCTIONAL_LAYER
+
+    def setUp(self):
+        super().setUp()
+        self.root = self.layer.getRootFolder()
+        self.root['tasks'] = self.service = TaskService()
+        transaction.commit()
+
+    def grant(self, permission, principal='zope.user'):
+        IPrincipalPermissionManager(
+            self.root).grantPermissionToPrincipal(permission, principal)
+        transaction.commit()
+
+
+class XMLRPCTest(LayerCase):
+
+    def server(self, login='mgr:mgrpw'):
+        return xmlrpc.client.ServerProxy(
+            'http://localhost/tasks', Transport(self.layer, login))
+
+    def process(self):
+        transaction.begin()
+        self.service.process()
+        transaction.commit()
+
+    def test_available_tasks(self):
+        """The names of the tasks come sorted."""
+        self.task(len, 'test.b')
+        self.task(len, 'test.a')
+        names = self.server().getAvailableTasks()
+        self.assertEqual(sorted(names), names)
+        self.assertLessEqual({'echo', 'test.a', 'test.b'}, set(names))
+
+    def test_add_and_result(self):
+        """A job is added, run, and its result fetched."""
+        server = self.server()
+        jobid = server.add('echo', {'foo': 'bar'})
+        self.assertEqual('queued', server.getStatus(jobid))
+        self.process()
+        self.assertEqual('completed', server.getStatus(jobid))
+        self.assertEqual({'foo': 'bar'}, server.getResult(jobid))
+        self.assertEqual('None', server.getError(jobid))
+
+    def test_without_input(self):
+        """A job can be added without input; its result may be None."""
+        server = self.server()
+        jobid = server.add('echo')
+        transaction.begin()
+        self.assertIsNone(self.service.jobs[jobid].input)
+
+    def test_error(self):
+        """The error of a job is its message."""
+        def fail(input):
+            raise TaskError('An error occurred.')
+        self.task(fail, 'test.fail')
+        server = self.server()
+        jobid = server.add('test.fail', {})
+        self.process()
+        self.assertEqual('error', server.getStatus(jobid))
+        self.assertEqual('An error occurred.', server.getError(jobid))
+
+    def test_cancel(self):
+        """A cancelled job says so; the answer is true."""
+        server = self.server()
+        jobid = server.add('echo', {})
+        self.assertIs(True, server.cancel(jobid))
+        self.assertEqual('cancelled', server.getStatus(jobid))
+
+    def test_an_error_of_the_call(self):
+        """What is refused is an error of the call; nothing is stored."""
+        # The error views of the application decide which.
+        with self.assertRaises(xmlrpc.client.Error):
+            self.server().add('test.unknown')
+        transaction.begin()
+        self.assertEqual([], list(self.service.jobs))
+
+    def test_anonymous(self):
+        """Who is not logged in may do nothing at all."""
+        self.check(None, set())
+
+    def test_without_permission(self):
+        """Nor may a user without permission."""
+        self.check('user:userpw', set())
+
+    def test_view(self):
+        """Who may view, may read."""
+        self.grant(VIEW)
+        self.check('user:userpw', READING)
+
+    def test_manage(self):
+        """Who may manage, may add and cancel; reading is another right."""
+        self.grant(MANAGE)
+        self.check('user:userpw', set(CALLS) - READING)
+
+    def test_manager(self):
+        """Who has both permissions may do everything."""
+        self.check('mgr:mgrpw', set(CALLS))
+
+    def check(self, login, allowed):
+        """Check which of the methods may be called."""
+        jobid = self.service.add('echo', 'input')
+        self.service.process()
+        transaction.commit()
+        server = self.server(login)
+        for name, args in CALLS.items():
+            args = [jobid if arg == 'id' else arg for arg in args]
+            with self.subTest(name):
+                if name in allowed:
+                    getattr(server, name)(*args)
+                    continue
+                with self.assertRaises(
+                        xmlrpc.client.ProtocolError) as caught:
+                    getattr(server, name)(*args)
+                self.assertEqual(401, caught.exception.errcode)
+        transaction.begin()
+        self.assertEqual(2 if 'add' in allowed else 1,
+                         len(self.service.jobs))
+
+
+class SecurityTest(LayerCase):
+
+    def grant(self, permission, principal='zope.user'):
+        # Everywhere: a job has no parent that a local grant could be on.
+        principalPermissionManager.grantPermissionToPrincipal(
+            permission, principal)
+        self.addCleanup(
+            principalPermissionManager.unsetPermissionForPrincipal,
+            permission, principal)
+
+    MANAGED = {
+        'add', 'addCronJob', 'startJob', 'reschedule', 'clean', 'cancel',
+        'claimNextJob', 'processNext', 'process', 'startProcessing',
+        'stopProcessing'}
+
+    # What a processor is and how it is made is not for untrusted code.
+    INTERNAL = {'processorFactory', 'processorArguments'}
+
+    def permissions(self, class_):
+        checker = getCheckerForInstancesOf(class_)
+        return checker.get_permissions, checker.set_permissions
+
+    def test_nothing_is_public(self):
+        """No attribute of a service or job is open to everybody."""
+        for class_ in (TaskService, Job, CronJob, Claim):
+            with self.subTest(class_.__name__):
+                get, set = self.permissions(class_)
+                self.assertLessEqual({*get.values()}, {VIEW, MANAGE})
+                self.assertEqual({}, set)
+                self.assertNotIn(CheckerPublic, get.values())
+
+    def test_service(self):
+        """What changes a service needs Manage, what reads it View."""
+        get, _ = self.permissions(TaskService)
+        names = set(interfaces.ITaskService) - self.INTERNAL
+        self.assertEqual(
+            self.MANAGED, {name for name in get if get[name] == MANAGE})
+        self.assertEqual(
+            names - self.MANAGED - {'__name__', '__parent__'},
+            {name for name in get if get[name] == VIEW})
+
+    def test_the_processors_side(self):
+        """What processors call is out of reach for untrusted code."""
+        get, _ = self.permissions(TaskService)
+        self.assertFalse(
+            {'claim', 'claimed', 'complete', 'fail', 'release',
+             '_generateId'} & set(get))
+
+    def test_job(self):
+        """A job's fields can be viewed, those of a cron job be updated."""
+        get, _ = self.permissions(Job)
+        self.assertLessEqual(set(interfaces.IJob), set(get))
+        get, _ = self.permissions(CronJob)
+        self.assertLessEqual(set(interfaces.ICronJob), set(get))
+        self.assertEqual(MANAGE, get['update'])
+
+    def test_proxied(self):
+        """Through a proxy, with View only, jobs are read and not added."""
+        self.grant(VIEW)
+        jobid = self.service.add('echo')
+        service = ProxyFactory(self.service)
+        zope.security.management.newInteraction(
+            zope.security.testing.Participation(
+                zope.security.testing.Principal('zope.user')))
+        self.assertEqual('queued', service.getStatus(jobid))
+        job = ProxyFactory(self.service.jobs[jobid])
+        self.assertEqual('queued', job.status)
+        for name in sorted(self.MANAGED):
+            with self.subTest(name), self.assertRaises(Unauthorized):
+                getattr(service, name)
+        with self.assertRaises(Forbidden):
+            job.status = 'completed'
+
+    def test_anonymous(self):
+        """Without permission nothing is read."""
+        service = ProxyFactory(self.service)
+        zope.security.management.newInteraction(
+            zope.security.testing.Participation(
+                zope.security.testing.Principal('zope.anybody')))
+        for name in ('jobs', 'getStatus', 'getAvailableTasks'):
+            with self.subTest(name), self.assertRaises(Unauthorized):
+                getattr(service, name)
+
+    def test_location(self):
+        """Where a service is, is no secret: the publication asks for it.
+
+        A refused request would end in an error instead of an answer.
+        """
+        get, _ = self.permissions(TaskService)
+        self.assertFalse({'__name__', '__parent__'} & set(get))
+
+    def test_proxied_manager(self):
+        """Through a proxy, with both permissions, everything works."""
+        self.grant(VIEW)
+        self.grant(MANAGE)
+        patch = unittest.mock.patch.object(
+            TaskService, 'processorFactory', QuietProcessor)
+        patch.start()
+        self.addCleanup(patch.stop)
+        service = ProxyFactory(self.service)
+        zope.security.management.newInteraction(
+            zope.security.testing.Participation(
+                zope.security.testing.Principal('zope.user')))
+        self.assertIn('echo', service.getAvailableTasks())
+        jobid = service.add('echo', 'input')
+        service.process()
+        self.assertEqual('input', service.getResult(jobid))
+        cron = service.addCronJob('echo', minute=(10,))
+        ProxyFactory(self.service.jobs[cron]).update(minute=(11,))
+        service.reschedule(cron)
+        service.cancel(cron)
+        service.clean()
+        self.assertEqual([], list(self.service.jobs))
+        self.assertFalse(service.isProcessing())
+        service.startProcessing()
+        self.addCleanup(service.stopProcessing)
+        self.assertTrue(service.isProcessing())
