@@ -19,6 +19,12 @@ DEMO = [
     'zope.securitypolicy',
 ]
 
+# psycopg2-binary: built already, with PostgreSQL's client library.
+RELSTORAGE = [
+    'RelStorage',
+    'psycopg2-binary',
+]
+
 
 setup(
     name='gocept.async',
@@ -48,7 +54,7 @@ setup(
     packages=find_namespace_packages(
         'src', include=['gocept.*', 'lovely.*']),
     package_data={'': ['*.zcml', '*.pt', '*.rst', '*.txt', '*.conf', '*.css',
-                       '*.js', '*.ini']},
+                       '*.js', '*.ini', '*.fs.gz']},
     zip_safe=False,
     install_requires=[
         'BTrees',
@@ -76,7 +82,11 @@ setup(
     ],
     extras_require={
         'demo': DEMO,
-        'test': DEMO + [
+        # What async-worker itself needs is there; not the storage.
+        'worker': [],
+        'zeo': ['ZEO'],
+        'relstorage': RELSTORAGE,
+        'test': DEMO + RELSTORAGE + [
             'ZEO',
             'hypothesis',
             'manuel',
@@ -95,6 +105,7 @@ setup(
     entry_points={
         'console_scripts': [
             'async-demo = gocept.async_.demo.run:main',
+            'async-worker = gocept.async_.worker:main',
         ],
     },
 )

@@ -8,7 +8,7 @@ import persistent.wref
 from zope.security.proxy import Proxy
 from zope.security.proxy import removeSecurityProxy
 
-from lovely.remotetask.execution import attempt
+from lovely.remotetask.outcome import attempt
 
 
 # Immutable all the way down: nothing to copy, nothing to check.

@@ -9,19 +9,22 @@ from gocept.async_.interfaces import IServiceDeclaration
 from lovely.remotetask.interfaces import IProcessorFactory
 from lovely.remotetask.interfaces import IProcessorSettings
 from lovely.remotetask.interfaces import ITaskService
+from lovely.remotetask.policy import Policy
 
 
 @zope.interface.implementer(IServiceDeclaration, IProcessorSettings)
 class ServiceDeclaration:
     """See IServiceDeclaration."""
 
-    def __init__(self, name, processor, threads, wait_time, autostart, site):
+    def __init__(self, name, processor, threads, wait_time, autostart, site,
+                 **policy):
         self.name = name
         self.processor = processor
         self.autostart = autostart
         self.site = site
         self.processorArguments = {
             'waitTime': wait_time, 'maxThreads': threads}
+        self.policy = Policy(**policy)
 
     @property
     def processorFactory(self):

@@ -9,6 +9,7 @@ import zope.component
 from gocept.async_ import task
 from gocept.async_.argument import copy_arguments
 from lovely.remotetask.execution import is_running
+from lovely.remotetask.interfaces import DEFAULT_PRIORITY
 from lovely.remotetask.interfaces import ITaskService
 
 
@@ -32,7 +33,8 @@ def function(service=''):
 
     Its `enqueue`, called with the same arguments, stores the call in any case
     and returns the id of the job (int), or raises LookupError if there is no
-    such service.
+    such service.  ``enqueue_with(priority=5, delay=None)`` returns an
+    `enqueue` with these options, see ITaskService.add.
 
     A call raises TypeError if the arguments do not fit the function or
     cannot be stored, and LookupError if the function could not be found
@@ -61,16 +63,21 @@ def _decorate(service_name, undecorated):
         enqueue(*args, **kwargs)
         return None
 
-    def enqueue(*args, **kwargs):
-        service = _find_service(service_name)
-        signature.bind(*args, **kwargs)
-        _check_findable(decorated)
-        args, kwargs = copy_arguments(service, args, kwargs)
-        return service.add(
-            task.TASK_NAME, task.TaskDescription(decorated, args, kwargs))
+    def enqueue_with(*, priority=DEFAULT_PRIORITY, delay=None):
+        def enqueue(*args, **kwargs):
+            service = _find_service(service_name)
+            signature.bind(*args, **kwargs)
+            _check_findable(decorated)
+            args, kwargs = copy_arguments(service, args, kwargs)
+            return service.add(
+                task.TASK_NAME,
+                task.TaskDescription(decorated, args, kwargs),
+                priority=priority, delay=delay)
+        return enqueue
 
     decorated.undecorated = undecorated
-    decorated.enqueue = enqueue
+    decorated.enqueue = enqueue = enqueue_with()
+    decorated.enqueue_with = enqueue_with
     task.mark_decorated(decorated)
     return decorated
 

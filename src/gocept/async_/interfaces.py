@@ -18,11 +18,19 @@ class IServiceDeclaration(zope.interface.Interface):
 
     processorArguments = zope.interface.Attribute('See IProcessorSettings.')
 
+    policy = zope.interface.Attribute('See IProcessorSettings.')
+
     def find_site(root):
         """Return the site below a root folder, None if there is none."""
 
     def find(root):
         """Return the declared service below a root folder, or None."""
+
+
+class IRenamedFunction(zope.interface.Interface):
+    """Where a function is now; a utility whose name is its old name."""
+
+    name = zope.interface.Attribute('The dotted name of the function.')
 
 
 class ITaskDescription(zope.interface.Interface):

@@ -1,4 +1,4 @@
-"""Create the declared services, and start their processors."""
+"""Create the declared services, bring them up to date, and start them."""
 
 import contextlib
 import logging
@@ -15,17 +15,21 @@ from lovely.remotetask import TaskService
 from lovely.remotetask.interfaces import ITaskService
 from lovely.remotetask.startup import openedDatabase
 from lovely.remotetask.startup import root_folder
+from lovely.remotetask.upgrade import SCHEMA
+from lovely.remotetask.upgrade import upgrade
 
 
 log = logging.getLogger(__name__)
 
-# How often a service is tried to be created while other processes that are
-# starting create it too.
+# How often a service is tried to be created, or brought up to date, while
+# other processes that are starting do it too.
 ATTEMPTS = 10
 
 
 def createServices(event):
     """Create and register the declared services that do not exist yet.
+
+    Those that earlier code has stored are brought up to date.
 
     event -- an IDatabaseOpenedWithRoot.
     """
@@ -56,7 +60,7 @@ def _ensure(db, declaration):
     try:
         for attempt in manager.attempts(ATTEMPTS):
             with attempt:
-                _create(connection, declaration)
+                _ensure_now(connection, declaration)
     finally:
         # Left behind only by the last attempt, if its commit failed.
         with contextlib.suppress(transaction.interfaces.NoTransaction):
@@ -64,10 +68,19 @@ def _ensure(db, declaration):
         connection.close()
 
 
-def _create(connection, declaration):
+def _ensure_now(connection, declaration):
     root = connection.root()[ZopePublication.root_name]
-    if declaration.find(root) is not None:
-        return
+    service = declaration.find(root)
+    if service is None:
+        _create(root, declaration)
+    # Services of another class look after themselves.
+    elif isinstance(service, TaskService) and service.schema < SCHEMA:
+        upgrade(service)
+        log.info('async:service "%s": brought up to date, with %s jobs',
+                 declaration.name, len(service.jobs))
+
+
+def _create(root, declaration):
     site = declaration.find_site(root)
     if site is None:
         log.error(

@@ -1,6 +1,7 @@
 """Stored function calls, and the one task that makes them."""
 
 import contextlib
+import functools
 import importlib
 import inspect
 import weakref
@@ -17,6 +18,7 @@ from zope.security.management import system_user
 from gocept.async_ import interfaces
 from lovely.remotetask.execution import ProcessorRequest
 from lovely.remotetask.execution import interaction
+from lovely.remotetask.interfaces import CannotRun
 from lovely.remotetask.interfaces import IInputCheck
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.task import TaskError
@@ -46,6 +48,14 @@ def is_decorated(function):
 def dotted_name(function):
     """Return ``module.name`` of an undecorated function."""
     return f'{function.__module__}.{function.__qualname__}'
+
+
+@zope.interface.implementer(interfaces.IRenamedFunction)
+class RenamedFunction:
+    """See IRenamedFunction."""
+
+    def __init__(self, name):
+        self.name = name
 
 
 def find_function(name):
@@ -90,13 +100,18 @@ class TaskDescription(persistent.Persistent):
 
     @property
     def f(self):
-        return find_function(self._f)
+        return find_function(current_name(self._f))
 
     @f.setter
     def f(self, function):
         self._f = dotted_name(inspect.unwrap(function, stop=is_decorated)
                               if not is_decorated(function)
                               else function.undecorated)
+
+    @property
+    def function_name(self):
+        """The dotted name of the function, as it was stored."""
+        return self._f
 
     @staticmethod
     def get_principal():
@@ -128,9 +143,46 @@ class AsyncFunction:
     def __call__(self, service, jobid, input):
         """See ITask."""
         self.checkInput(input)
-        function = input.f
+        call = _find_call(input)
         with _site(input.site), _principal(input.principal):
-            return function.undecorated(*input.args, **input.kwargs)
+            return call()
+
+
+def _find_call(description):
+    """Return the call that is described; CannotRun if there is no such."""
+    name = current_name(description._f)
+    try:
+        function = find_function(name).undecorated
+        _signature(function).bind(*description.args, **description.kwargs)
+    except LookupError as error:
+        raise CannotRun(str(error)) from error
+    except TypeError as error:
+        raise CannotRun(
+            f'{name!r} does not take the stored arguments any more: '
+            f'{error}.') from error
+    return functools.partial(
+        function, *description.args, **description.kwargs)
+
+
+_signature = functools.lru_cache(inspect.signature)
+
+
+def current_name(name):
+    """Return the name that the function of a stored name has now.
+
+    Raise CannotRun if it cannot be told.
+    """
+    seen = set()
+    while name not in seen:
+        seen.add(name)
+        renamed = zope.component.queryUtility(
+            interfaces.IRenamedFunction, name)
+        if renamed is None:
+            return name
+        name = renamed.name
+    raise CannotRun(
+        f'The functions {", ".join(sorted(seen))} are declared as renamed to '
+        f'one another; correct async:renamed.')
 
 
 def _site(site):

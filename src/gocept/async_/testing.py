@@ -1,5 +1,7 @@
 """For the tests of applications: a layer, and helpers to run jobs in it."""
 
+import time
+
 import transaction
 import zope.authentication.interfaces
 import zope.component
@@ -11,6 +13,7 @@ from zope.app.wsgi.testlayer import BrowserLayer
 import gocept.async_
 from gocept.async_.declaration import declarations
 from lovely.remotetask.execution import opened_service
+from lovely.remotetask.interfaces import WAITING
 from lovely.remotetask.interfaces import ITaskService
 from lovely.remotetask.processor import SimpleProcessor
 from lovely.remotetask.processor import service_path
@@ -23,21 +26,24 @@ FUNCTIONAL_LAYER = BrowserLayer(
     allowTearDown=True)
 
 
-def process(name='events', raise_errors=True):
+def process(name='events', raise_errors=True, after=0):
     """Commit, then run all queued jobs of a service to their end, here.
 
     name -- str, of the ITaskService utility, seen from the current site or
         declared in ZCML.
     raise_errors -- raise AssertionError, with the job's traceback, after
         the first job that failed.
+    after -- seconds: also run what is to be run so much later.
 
     The jobs run on the same path as in a processor, each in a transaction of
-    its own, but in this thread: what they print is seen by doctests.
+    its own, but in this thread: what they print is seen by doctests.  Jobs
+    that wait for another attempt need not wait here.
     """
     transaction.commit()
     db, path = _locate(name)
     processor = SimpleProcessor(db, path)
-    while (jobid := processor.claimNextJob()) is not None:
+    now = time.time() + after
+    while (jobid := _claim(processor, now)) is not None:
         processor.processNext(jobid)
         failure = _failure(db, path, jobid)
         if raise_errors and failure is not None:
@@ -63,11 +69,35 @@ def _locate(name):
         f'declare it (async:service) in the ZCML of the layer.')
 
 
+def _claim(processor, now):
+    """Claim the next job, also one that waits for another attempt."""
+    # Jobs that were added meanwhile are not due before the present.
+    jobid = processor.claimNextJob(max(now, time.time()))
+    if jobid is None:
+        due = _next_attempt(processor.db, processor.servicePath)
+        jobid = None if due is None else processor.claimNextJob(due)
+    return jobid
+
+
+def _next_attempt(db, path):
+    """Return the time of the next attempt of a job that failed, or None."""
+    with opened_service(db, path) as service:
+        return min((job.due for job in service.jobs.values()
+                    if _waits_for_an_attempt(job) and job.due is not None),
+                   default=None)
+
+
+def _waits_for_an_attempt(job):
+    return job.status in WAITING and job.attempts > 0
+
+
 def _failure(db, path, jobid):
     """Return the traceback of a job that failed, else None."""
     with opened_service(db, path) as service:
         job = service.jobs.get(jobid)
-        return job and job.traceback
+        if job is None or _waits_for_an_attempt(job):
+            return None
+        return job.traceback
 
 
 def login(principal_id):

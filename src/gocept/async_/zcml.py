@@ -1,5 +1,7 @@
-"""The ``async:service`` directive."""
+"""The directives ``async:service`` and ``async:renamed``."""
 
+import builtins
+import math
 import re
 
 import zope.component
@@ -8,15 +10,27 @@ import zope.interface
 import zope.schema
 from zope.configuration.exceptions import ConfigurationError
 from zope.configuration.fields import Bool
+from zope.configuration.fields import Tokens
+from zope.dottedname.resolve import resolve
 
 from gocept.async_.declaration import ServiceDeclaration
 from gocept.async_.declaration import declarations
+from gocept.async_.interfaces import IRenamedFunction
 from gocept.async_.interfaces import IServiceDeclaration
+from gocept.async_.task import RenamedFunction
+from gocept.async_.task import current_name
+from gocept.async_.task import find_function
+from lovely.remotetask.interfaces import CannotRun
 from lovely.remotetask.interfaces import IProcessorFactory
+from lovely.remotetask.policy import DAY
 
 
 # Processors may be registered anywhere in the ZCML; check when all is read.
 LAST = 10 ** 6
+
+
+def _is_number(value):
+    return not math.isnan(value)
 
 
 class IServiceDirective(zope.interface.Interface):
@@ -51,6 +65,7 @@ class IServiceDirective(zope.interface.Interface):
         description='Seconds an idle processor waits at most before it '
                     'looks for jobs. Jobs added in its own process wake it '
                     'at once.',
+        constraint=math.isfinite,
         min=0.01,
         default=1.0,
         required=True)
@@ -68,10 +83,70 @@ class IServiceDirective(zope.interface.Interface):
         default='/',
         required=True)
 
+    attempts = zope.schema.Int(
+        title='Attempts',
+        description='How often a job is run before its error is final.',
+        min=1,
+        default=3,
+        required=True)
 
-def service(_context, **settings):
+    retry_wait = zope.schema.Float(
+        title='Wait before an attempt',
+        description='Seconds before the second attempt at most. Doubled for '
+                    'each further one, up to an hour.',
+        constraint=math.isfinite,
+        min=0.0,
+        default=1.0,
+        required=True)
+
+    retry_on = Tokens(
+        title='Exceptions to try again',
+        description='Dotted names of exceptions, also of base classes; those '
+                    'of Python itself without a module, like OSError. After '
+                    'others a job is not tried again, but after transient '
+                    'ones like conflicts, and if its process is gone, it '
+                    'always is.',
+        value_type=zope.schema.DottedName(min_dots=0),
+        default=[],
+        required=False)
+
+    retention = zope.schema.Float(
+        title='Retention',
+        description='Seconds a completed or cancelled job is kept; "inf" '
+                    'for ever.',
+        constraint=_is_number,
+        min=0.0,
+        default=7 * DAY,
+        required=True)
+
+    error_retention = zope.schema.Float(
+        title='Retention of errors',
+        description='Seconds a job in error, or held, is kept; "inf" for '
+                    'ever.',
+        constraint=_is_number,
+        min=0.0,
+        default=30 * DAY,
+        required=True)
+
+    keep_result = Bool(
+        title='Keep results',
+        description='Whether completed jobs are kept. If not, they are '
+                    'removed at once.',
+        default=True,
+        required=True)
+
+    commit_every = zope.schema.Int(
+        title='Commit every',
+        description='How many short jobs are run in one transaction at most.',
+        min=1,
+        max=1000,
+        default=1,
+        required=True)
+
+
+def service(_context, retry_on=(), **settings):
     """Register the declaration; nothing is opened or started here."""
-    declaration = ServiceDeclaration(**settings)
+    declaration = ServiceDeclaration(retry_on=tuple(retry_on), **settings)
     _context.action(
         discriminator=('gocept.async:service', declaration.name),
         callable=zope.component.zcml.handler,
@@ -88,6 +163,11 @@ def _check(declaration):
     if declaration not in declarations():
         # Overridden: includeOverrides keeps this action nevertheless.
         return
+    _check_processor(declaration)
+    _resolve_retry_on(declaration)
+
+
+def _check_processor(declaration):
     known = dict(zope.component.getUtilitiesFor(IProcessorFactory))
     factory = known.get(declaration.processor)
     if factory is None:
@@ -100,3 +180,80 @@ def _check(declaration):
     except ValueError as error:
         raise ConfigurationError(
             f'async:service "{declaration.name}": {error}') from error
+
+
+def _resolve_retry_on(declaration):
+    """Make the names of exceptions those under which they are defined."""
+    try:
+        names = tuple(
+            map(_exception_name, declaration.policy.retry_on))
+    except LookupError as error:
+        raise ConfigurationError(
+            f'async:service "{declaration.name}": retry_on: {error}'
+        ) from error
+    declaration.policy = declaration.policy._replace(retry_on=names)
+
+
+def _exception_name(name):
+    try:
+        found = resolve(name) if '.' in name else getattr(builtins, name)
+    except (ImportError, AttributeError) as error:
+        raise LookupError(
+            f'there is no exception "{name}" ({error}).') from error
+    if not (isinstance(found, type) and issubclass(found, BaseException)):
+        raise LookupError(f'"{name}" is no exception.')
+    return f'{found.__module__}.{found.__qualname__}'
+
+
+class IRenamedDirective(zope.interface.Interface):
+    """Tell where an asynchronous function is now.
+
+    Calls of the old name that are stored already run the new one.
+    """
+
+    old = zope.schema.DottedName(
+        title='Old name',
+        description='Module and name under which the calls were stored.',
+        min_dots=1,
+        required=True)
+
+    new = zope.schema.DottedName(
+        title='New name',
+        description='Module and name of the function.',
+        min_dots=1,
+        required=True)
+
+
+def renamed(_context, old, new):
+    """Register the new name under the old one."""
+    _context.action(
+        discriminator=('gocept.async:renamed', old),
+        callable=zope.component.zcml.handler,
+        args=('registerUtility', RenamedFunction(new), IRenamedFunction,
+              old, _context.info))
+    _context.action(
+        discriminator=None,
+        callable=_check_renamed,
+        args=(old,),
+        order=LAST)
+
+
+def _check_renamed(old):
+    try:
+        new = current_name(old)
+        found = find_function(new)
+    except (LookupError, CannotRun) as error:
+        raise ConfigurationError(
+            f'async:renamed old="{old}": {error}') from error
+    if _find(old) not in (None, found):
+        raise ConfigurationError(
+            f'async:renamed old="{old}": there still is an asynchronous '
+            f'function of that name, and calls of it would run "{new}"; '
+            f'give it another name, or leave out the directive.')
+
+
+def _find(name):
+    try:
+        return find_function(name)
+    except LookupError:
+        return None

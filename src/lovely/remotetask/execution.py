@@ -6,9 +6,6 @@ This is the only path by which processors run jobs, and the test helper too.
 import contextlib
 import logging
 import time
-import traceback
-from typing import Any
-from typing import NamedTuple
 
 import transaction
 import zope.component
@@ -21,15 +18,15 @@ from zope.component.interfaces import ISite
 from zope.security.interfaces import IPrincipal
 
 from lovely.remotetask import interfaces
-from lovely.remotetask.task import TaskError
+from lovely.remotetask.outcome import attempt
+from lovely.remotetask.refusal import commit_refused
 
 
 log = logging.getLogger(__name__)
 
-# How often a job is run in all before a conflict counts as its error, and
-# how often the bookkeeping around it is tried.
-JOB_ATTEMPTS = 3
-BOOKKEEPING_ATTEMPTS = 10
+# How often bookkeeping is tried, which meets the conflicts of processors.
+BOOKKEEPING_ATTEMPTS = 20
+
 
 
 @zope.interface.implementer(IPrincipal)
@@ -47,56 +44,6 @@ class ProcessorRequest(zope.publisher.base.BaseRequest):
     def __init__(self, principal=None):
         super().__init__(None, {})
         self.setPrincipal(Nobody() if principal is None else principal)
-
-
-class Outcome(NamedTuple):
-    """How a call went: either its value, or what the exception was."""
-
-    value: Any = None
-    exception: BaseException | None = None
-    error: str | None = None
-    errorClass: str | None = None
-    traceback: str | None = None
-    retryable: bool = False
-
-    @property
-    def failed(self):
-        return self.exception is not None
-
-
-def attempt(call, *args):
-    """Call something that may fail in any way.  Return an Outcome.
-
-    The one place that catches everything.  SystemExit too: a function that
-    calls ``sys.exit()`` ends itself, not the thread that runs it.
-    """
-    try:
-        return Outcome(call(*args))
-    except (KeyboardInterrupt, GeneratorExit):
-        raise
-    except BaseException as exception:
-        return _failure(exception)
-
-
-def _failure(exception):
-    class_ = type(exception)
-    return Outcome(
-        exception=exception,
-        error=_message(exception),
-        errorClass=f'{class_.__module__}.{class_.__qualname__}',
-        # Not format_exception: zope.testrunner replaces it by one that
-        # leaves out causes.
-        traceback=''.join(
-            traceback.TracebackException.from_exception(exception).format()),
-        # Ask first: abort drops the data managers that know the answer.
-        retryable=transaction.get().isRetryableError(exception))
-
-
-def _message(exception):
-    # Not by `attempt`: what that catches is shown by this.
-    with contextlib.suppress(Exception):
-        return str(exception)
-    return f'<unprintable {type(exception).__name__} object>'
 
 
 @contextlib.contextmanager
@@ -128,18 +75,20 @@ def call_task(service, job):
     task = zope.component.queryUtility(
         service.taskInterface, name=job.task)
     if task is None:
-        raise TaskError(
+        raise interfaces.CannotRun(
             f'Task {job.task!r} is not registered; register an ITask utility '
             f'of that name.')
     return task(service, job.id, job.input)
 
 
-def run_in_current_transaction(service, job, now):
+def run_in_current_transaction(service, job, claim, now):
     """Run a claimed job; if it fails, roll back to where it began."""
     savepoint = transaction.savepoint(optimistic=True)
+    job.begin(claim, now)
     outcome = attempt(call_task, service, job)
     if outcome.failed:
         savepoint.rollback()
+        job.begin(claim, now)
         service.fail(job, outcome, now)
     else:
         service.complete(job, outcome.value, now)
@@ -202,111 +151,186 @@ def _call_and_commit(commit, call, service, *args):
     return value
 
 
-def run_claimed(db, path, jobid, token, commit):
-    """Run a claimed job to its end: completed or in error.
+def run_claimed(db, path, claim, commit):
+    """Run a claimed job once, and store how that went.
 
-    token -- of the claim; if the job is no longer claimed under it, nothing
-        is done.
+    claim -- IClaim; if it is not good any more, nothing is done.
     commit -- called to commit the current transaction.
 
     The result and the effects of the job commit in one transaction.  Where
-    that fails, none of it stays, and the reason is stored in another one.
+    that fails, none of it stays, and what becomes of the job is stored in
+    another one.
     """
-    prefix = f'{"/".join(path)}/{jobid}'
-    started = time.monotonic()
-    for number in range(1, JOB_ATTEMPTS + 1):
-        outcome = _run_once(db, path, jobid, token, commit, number)
-        if not outcome.retryable:
-            break
-        log.warning('%s: attempt %s met %s: %s',
-                    prefix, number, outcome.errorClass, outcome.error)
-    duration = time.monotonic() - started
-    if isinstance(outcome.exception, interfaces.ClaimLost):
-        log.warning('%s: left alone: %s', prefix, outcome.error)
-    elif outcome.failed:
-        in_transaction(db, path, commit, _fail, jobid, token, outcome, number)
-        log.error('%s: failed after %.3f s\n%s',
-                  prefix, duration, outcome.traceback)
+    started = time.time()
+    with _job_context(db, path) as (service, refusal):
+        outcome = attempt(
+            _run_and_commit, service, claim, commit, started, refusal)
+    if outcome.failed:
+        _store_failure(db, path, claim, outcome, commit, started)
     else:
-        log.info('%s: completed in %.3f s', prefix, duration)
+        _log_success(path, claim, outcome.value, started)
 
 
-def _run_once(db, path, jobid, token, commit, number):
+def _store_failure(db, path, claim, failure, commit, started):
+    """Store why a run failed; the job is what becomes of it then."""
+    status = function = None
+    if _has_lost_database(db, failure.exception):
+        failure = failure._replace(retryable=True)
+    if not isinstance(failure.exception, interfaces.ClaimLost):
+        status, function = in_transaction(
+            db, path, commit, _fail, claim, failure, started)
+    if status is None:
+        _log_run(logging.WARNING, path, claim, function,
+                 'left alone, somebody else has the job: %s', failure.error)
+    else:
+        _log_failure(path, claim, function, status, failure, started)
+
+
+def _has_lost_database(db, exception):
+    """Return whether an exception says that the database went away.
+
+    ZEO has a transient one for that.  RelStorage lets those of its driver
+    through, of which nobody else knows that they are.
+    """
+    driver = getattr(getattr(db.storage, '_adapter', None), 'driver', None)
+    return isinstance(
+        exception, getattr(driver, 'disconnected_exceptions', ()))
+
+
+class _RunAlone(Exception):
+    """The jobs of a group must be run one by one."""
+
+
+def run_group(db, path, claims, commit):
+    """Run several short jobs in one transaction.
+
+    A job that fails is rolled back alone and handled alone.  If the
+    transaction cannot be committed, all are run again one by one.
+    """
+    started = time.time()
+    failed = []
+    with _job_context(db, path) as (service, refusal):
+        outcome = attempt(_run_group_and_commit, service, claims, commit,
+                          started, refusal, failed)
+    if outcome.failed:
+        log.warning('%s: %s jobs are run again one by one: %s: %s',
+                    '/'.join(path), len(claims), outcome.errorClass,
+                    outcome.error)
+        for claim in claims:
+            run_claimed(db, path, claim, commit)
+        return
+    for claim, function in outcome.value:
+        _log_success(path, claim, function, started)
+    for claim, failure in failed:
+        _store_failure(db, path, claim, failure, commit, started)
+
+
+def _run_group_and_commit(service, claims, commit, started, refusal, failed):
+    """Return pairs: the claim and the function of what was completed."""
+    completed = []
+    txn = transaction.get()
+    txn.note(f'{service.__name__}: {len(claims)} jobs')
+    for claim in claims:
+        savepoint = transaction.savepoint(optimistic=True)
+        outcome = attempt(_run_job, service, claim, started)
+        if transaction.get() is not txn or outcome.retryable:
+            # A function has aborted what others did, or a conflict has made
+            # this snapshot worthless.
+            raise _RunAlone(outcome.error)
+        if outcome.failed:
+            savepoint.rollback()
+            failed.append((claim, outcome))
+        else:
+            completed.append((claim, outcome.value))
+    refusal.lift()
+    commit()
+    return completed
+
+
+def _run_job(service, claim, started):
+    """Run a job.  Return the name of its function, or task, for the log."""
+    txn = transaction.get()
+    job = _begun(service, claim, started)
+    function = _function_of(job)
+    output = call_task(service, job)
+    if transaction.get() is not txn:
+        # The function has aborted the transaction; this one is another.
+        job = _begun(service, claim, started)
+    service.complete(job, output)
+    return function
+
+
+def _function_of(job):
+    # An input that cannot be loaded has no name, either.
+    found = attempt(getattr, job.input, 'function_name', None)
+    return found.value or job.task
+
+
+def _log_run(level, path, claim, function, text, *args):
+    """Say something of a run, and what it is, also as fields of the record.
+
+    The fields, for formatters: `service` (its path), `job` (its id),
+    `function` and `attempt`.
+    """
+    service = '/'.join(path)
+    log.log(level, f'%s/%s: {text}', service, claim.job, *args, extra={
+        'service': service, 'job': claim.job, 'function': function,
+        'attempt': claim.attempt})
+
+
+def _log_success(path, claim, function, started):
+    _log_run(logging.INFO, path, claim, function,
+             'completed in %.3f s (%s, attempt %s)',
+             time.time() - started, function, claim.attempt)
+
+
+def _log_failure(path, claim, function, status, failure, started):
+    run = time.time() - started, function, claim.attempt
+    if status == interfaces.ERROR:
+        _log_run(logging.ERROR, path, claim, function,
+                 'failed after %.3f s (%s, attempt %s)\n%s',
+                 *run, failure.traceback)
+    else:
+        _log_run(logging.WARNING, path, claim, function,
+                 '%s after %.3f s (%s, attempt %s), now %s: %s',
+                 failure.errorClass, *run, status, failure.error)
+
+
+@contextlib.contextmanager
+def _job_context(db, path):
+    """Open a service as jobs find it; yield it and the commit refusal."""
     with opened_service(db, path) as service, \
             zope.component.hooks.site(_site_of(service)), \
             interaction(ProcessorRequest()), \
             commit_refused() as refusal:
-        return attempt(_run_and_commit, service, jobid, token, commit, number,
-                       refusal)
+        yield service, refusal
 
 
-def _run_and_commit(service, jobid, token, commit, number, refusal):
-    job = service.claimed(jobid, token)
-    transaction.get().note(f'{service.__name__}: job {jobid} ({job.task})')
-    output = call_task(service, job)
-    # Once more: the function may have aborted the transaction.
-    job = service.claimed(jobid, token)
-    job.attempts += number - 1
-    service.complete(job, output)
+def _run_and_commit(service, claim, commit, started, refusal):
+    transaction.get().note(f'{service.__name__}: job {claim.job}')
+    function = _run_job(service, claim, started)
     refusal.lift()
     commit()
+    return function
 
 
-def _fail(service, jobid, token, outcome, number):
-    job = service.claimed(jobid, token)
-    job.attempts += number - 1
-    service.fail(job, outcome)
+def _begun(service, claim, started):
+    job = service.claimed(claim)
+    job.begin(claim, started)
+    return job
 
 
-class _CommitRefusal:
-    """Makes every commit of this thread an error, until lifted.
+def _fail(service, claim, outcome, started):
+    """Return the status the job has then, and what its function is called.
 
-    A function that commits would store half of its effects under a job that
-    is not completed; run again after a crash, it would store them twice.
+    None twice if somebody else has it.
     """
-
-    lifted = False
-    refused = None
-
-    def lift(self):
-        # The function may have swallowed the error.
-        if transaction.get() is self.refused:
-            self._refuse()
-        self.lifted = True
-
-    def newTransaction(self, txn):
-        txn.addBeforeCommitHook(self._refuse)
-
-    def beforeCompletion(self, txn):
-        pass
-
-    def afterCompletion(self, txn):
-        # Nobody is told of the one that an abort is followed by.
-        if not self.lifted:
-            self.newTransaction(transaction.get())
-
-    def _refuse(self):
-        if self.lifted:
-            return
-        self.refused = transaction.get()
-        # The hook is gone when it was called once.
-        self.refused.doom()
-        raise TaskError(
-            'A running job must not commit: its effects are committed '
-            'together with its status when the function returns. Queue '
-            'further jobs, or use savepoints.')
-
-
-@contextlib.contextmanager
-def commit_refused():
-    refusal = _CommitRefusal()
-    # The manager keeps a weak reference, and tells us at once of the
-    # transaction that has begun already.
-    transaction.manager.registerSynch(refusal)
     try:
-        yield refusal
-    finally:
-        transaction.manager.unregisterSynch(refusal)
+        job = _begun(service, claim, started)
+    except interfaces.ClaimLost:
+        return None, None
+    service.fail(job, outcome)
+    return job.stored_status, _function_of(job)
 
 
 def _site_of(service):

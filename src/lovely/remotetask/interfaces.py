@@ -32,24 +32,35 @@ COMPLETED = 'completed'
 DELAYED = 'delayed'
 CRONJOB = 'cronjob'
 STARTLATER = 'start later'
+HELD = 'held'
 
 STATUSES = (QUEUED, PROCESSING, CANCELLED, ERROR, COMPLETED, DELAYED, CRONJOB,
-            STARTLATER)
+            STARTLATER, HELD)
+
+# These are run when their time comes.
+WAITING = (QUEUED, DELAYED, CRONJOB)
 
 # What `clean` may remove: nothing will ever happen to these jobs again.
 ENDED = (CANCELLED, ERROR, COMPLETED)
+
+
+class NoSuchService(LookupError):
+    """There is no task service at the path of a processor."""
 
 
 class IllegalStatusChange(ValueError):
     """A job cannot go from its status to the one asked for."""
 
 
+DEFAULT_PRIORITY = 5
+
+
+class CannotRun(Exception):
+    """A job cannot be run by the code that is installed; it is held."""
+
+
 class ClaimLost(Exception):
     """The job is not, or no longer, claimed by the one who acts on it."""
-
-
-class NoSuchService(LookupError):
-    """There is no task service at the path of a processor."""
 
 
 class ITask(zope.interface.Interface):
@@ -93,16 +104,43 @@ class IInputCheck(zope.interface.Interface):
 class IClaim(zope.interface.Interface):
     """Who runs a job, and since when.  Immutable."""
 
+    job = zope.schema.Int(title='Job', description='The id of the job.')
+
+    worker = zope.schema.TextLine(
+        title='Worker', description='The id of the worker record.')
+
     processor = zope.schema.TextLine(
         title='Processor', description='``host:pid:thread``.')
 
-    token = zope.schema.TextLine(
-        title='Token',
-        description='Differs for any two claims; begins with the id of the '
-                    'process that claims.')
-
     time = zope.schema.Float(
         title='Time', description='POSIX seconds of the claim.')
+
+    attempt = zope.schema.Int(
+        title='Attempt', description='Counts the runs of the job, from 1.')
+
+    fence = zope.schema.Int(
+        title='Fence',
+        description='That of the job when it was claimed. The job has another '
+                    'one once the claim is taken away, or has been used.')
+
+
+class IFailure(zope.interface.Interface):
+    """Why a run failed."""
+
+    error = zope.interface.Attribute('The message of the exception.')
+
+    errorClass = zope.interface.Attribute('Its class, dotted.')
+
+    errorClasses = zope.interface.Attribute(
+        'A set: its class and all base classes, dotted.')
+
+    traceback = zope.interface.Attribute('Its full traceback text.')
+
+    retryable = zope.interface.Attribute(
+        'Whether the error is transient: a conflict, say.')
+
+    holds = zope.interface.Attribute(
+        'Whether the job can be run after a deploy, but not now.')
 
 
 class IJob(zope.interface.Interface):
@@ -157,15 +195,32 @@ class IJob(zope.interface.Interface):
 
     claim = zope.schema.Object(
         title='Claim',
-        description='Who runs the job; of an ended job, who ran it last.',
+        description='Who runs the job; None while nobody does.',
         schema=IClaim,
         required=False,
         default=None)
 
     attempts = zope.schema.Int(
         title='Attempts',
-        description='How often the job was begun since it was last queued.',
+        description='How often the job was run since it was queued.',
         default=0)
+
+    transients = zope.schema.Int(
+        title='Transient errors',
+        description='How many of these runs met a transient error.',
+        default=0)
+
+    history = zope.schema.Tuple(
+        title='History',
+        description='The last runs, each with `started` (POSIX seconds), '
+                    '`duration`, `processor`, `errorClass`, `error` and '
+                    '`traceback`.',
+        default=())
+
+    priority = zope.schema.Int(
+        title='Priority',
+        description='0 to 9; jobs with a higher one are run first.',
+        min=0, max=9, default=DEFAULT_PRIORITY)
 
     created = zope.schema.Datetime(
         title='Created',
@@ -189,8 +244,16 @@ class ICronJob(IJob):
     The fields are tuples of ints; an empty one stands for every value, or,
     if it is finer than the finest field that is set, for the first one:
     ``hour=(2,)`` is 02:00, ``month=(5,)`` is the first of May at 00:00.
-    A time must match all fields.  Times are UTC.
+    A time must match all fields.  Times are UTC, unless `timezone` says
+    otherwise; then a time that the change to summer time skips is run after
+    it, and one that comes twice is run once.
     """
+
+    timezone = zope.schema.TextLine(
+        title='Time zone',
+        description='A name of the IANA database, like "Europe/Berlin".',
+        default=None,
+        required=False)
 
     minute = zope.schema.Tuple(
         title='Minutes', description='0 to 59.', default=(), required=False)
@@ -223,7 +286,7 @@ class ICronJob(IJob):
         required=False)
 
     def update(minute=(), hour=(), dayOfMonth=(), month=(), dayOfWeek=(),
-               delay=None):
+               delay=None, timezone=None):
         """Set another pattern or delay.
 
         Call `ITaskService.reschedule` afterwards.  A value out of range, or
@@ -249,6 +312,9 @@ class IProcessorSettings(zope.interface.Interface):
     processorArguments = zope.interface.Attribute(
         'A mapping of keyword arguments for the processorFactory.')
 
+    policy = zope.interface.Attribute(
+        'A `lovely.remotetask.policy.Policy`: attempts, waits, retention.')
+
 
 class ITaskService(zope.location.interfaces.IContained):
     """Stores jobs and hands them to processors."""
@@ -268,19 +334,22 @@ class ITaskService(zope.location.interfaces.IContained):
     def getAvailableTasks():
         """Return a mapping of task name to ITask."""
 
-    def add(task, input=None, startLater=False):
+    def add(task, input=None, startLater=False, priority=5, delay=None):
         """Store a job in the current transaction.
 
         task -- str, the name of an available task.
         input -- given to the task; must be picklable.
         startLater -- if true, the job waits for `startJob`.
+        priority -- int, 0 to 9; jobs with a higher one are run first.
+        delay -- seconds from now before which the job is not run.
 
         Return the job's id (int).  Raise ValueError if there is no such
-        task, and what the task's `IInputCheck` raises.
+        task or a value is out of range, and what the task's `IInputCheck`
+        raises.
         """
 
     def addCronJob(task, input=None, minute=(), hour=(), dayOfMonth=(),
-                   month=(), dayOfWeek=(), delay=None):
+                   month=(), dayOfWeek=(), delay=None, timezone=None):
         """Store a job that runs at given times, or once after a delay.
 
         See ICronJob for the fields.  They count from the first `process`,
@@ -302,6 +371,50 @@ class ITaskService(zope.location.interfaces.IContained):
         Raise ValueError if it is not a scheduled job.
         """
 
+    def requeue(jobid):
+        """Queue a job again that is held, in error or cancelled.
+
+        Return whether it was.
+        """
+
+    def counts():
+        """Return a mapping of status to the number of jobs."""
+
+    def oldest_waiting(now=None):
+        """Return since when the job waits that waits longest, or None.
+
+        now -- POSIX seconds; default: the current time.
+
+        POSIX seconds: when the job was queued, or when it was due.  Only
+        jobs count that could be claimed at `now`.  Cheap, whatever the
+        number of jobs.
+        """
+
+    def find(status=None, task=None, function=None, after=None, limit=50):
+        """Return a page of jobs, newest first: `jobs` and `after`.
+
+        status, task -- only jobs with that status, of that task.
+        function -- only stored calls of that dotted name.
+        after -- the `after` of the page before; the last page has None.
+        limit -- int, how many jobs at most.  Where few match, a page may
+            have fewer, and still not be the last.
+
+        Reads little more than the page.  Raise ValueError for a status that
+        does not exist, or a bad `after` or `limit`.
+        """
+
+    def remove(jobid):
+        """Remove a job, after cancelling it if it waits.
+
+        Return whether that was done: not for a job that runs.  Raise
+        KeyError for an unknown id.
+        """
+
+    paused = zope.schema.Bool(
+        title='Paused',
+        description='While it is true, processors claim no jobs; jobs can be '
+                    'added.')
+
     def clean(status=(CANCELLED, ERROR, COMPLETED)):
         """Remove the jobs with one of the given statuses.
 
@@ -312,8 +425,8 @@ class ITaskService(zope.location.interfaces.IContained):
     def cancel(jobid):
         """Cancel a job that has not begun.
 
-        Nothing happens to a job that runs or has ended, nor for an unknown
-        id.
+        Return whether that was done: not for a job that runs or has ended,
+        nor for an unknown id.
         """
 
     def getStatus(jobid):
@@ -371,37 +484,79 @@ class IJobExecution(zope.interface.Interface):
     """What a processor asks of a service; a service provides it.
 
     Every method works in the current transaction and commits nothing.
-    Times are POSIX seconds.
+    Times are POSIX seconds, by default the current one.
     """
 
-    def claim(claimant, token, now=None):
-        """Claim the next job.
+    def claim(worker_id, limit, now=None, at_once=None):
+        """Claim up to `limit` jobs.
 
-        claimant -- str, ``host:pid:thread``, shown to people.
-        token -- str that no other claim has.
+        worker_id -- str, ``host:pid:thread:token``; the token differs for
+            any two workers.
+        at_once -- how many of them the worker begins at most before it ends
+            one; if it dies, no others count as run.  Default: all.
 
-        Return the job's id, or None.  Of two who claim the same job the
-        second gets a ConflictError on commit.
+        Of the jobs that were run when their process died, a worker gets only
+        one at a time: it may die of that, too.
+
+        Return a list of IClaim.  Of two who claim the same job the second
+        gets a ConflictError on commit.
         """
 
-    def claimed(jobid, token):
-        """Return the job, if it is claimed under `token`.
+    def claim_job(worker_id, jobid, now=None):
+        """Claim the job of an id, whatever waits before it.
 
-        Raise ClaimLost otherwise.
+        Return a list with one IClaim; an empty one if there is no such job,
+        or it cannot be run now: it runs, has ended, or is not due.
+        """
+
+    def claimed(claim):
+        """Return the job of a claim; ClaimLost if that is not good any more.
+
+        The job is to be begun (`job.begin`) before it is completed or fails.
         """
 
     def complete(job, output, now=None):
-        """Store the result of a claimed job and that it is completed."""
+        """Store the result of a job and that it is completed."""
 
     def fail(job, failure, now=None):
-        """Store why a claimed job failed and that it is in error."""
+        """Store why the run of a job failed, and what becomes of it.
 
-    def release(is_alive):
-        """Queue again all jobs whose claim is dead.
+        failure -- IFailure.
+        """
 
-        is_alive -- called with the IClaim, returns a bool.
+    def is_behind():
+        """Return whether there may be more to claim at once."""
 
-        Return the ids of these jobs.
+    def next_due():
+        """Return when the next job of the schedule is due, or None."""
+
+    def commit_every():
+        """Return how many short jobs to run in one transaction at most."""
+
+    def held(worker_id):
+        """Return the ids of the jobs a worker has claimed."""
+
+    def settle(worker_id, jobids):
+        """Drop claims whose jobs are not being run any more."""
+
+    def beat(worker_id, now=None):
+        """Note that a worker lives."""
+
+    def release(is_alive, now=None):
+        """Take the claims of workers away that are gone.
+
+        is_alive -- called with the worker record, returns a bool.
+
+        Return the ids of the jobs that were being run.
+        """
+
+    def stop_worker(worker_id):
+        """Hand all claims of a worker back; nothing is counted."""
+
+    def prune(limit, now=None):
+        """Remove up to `limit` jobs that were kept long enough.
+
+        Return how many there were.
         """
 
 

@@ -4,19 +4,21 @@ import datetime
 import time
 from typing import NamedTuple
 
-import cronsim
 import persistent
 import zope.interface
 
+from lovely.remotetask import cron
 from lovely.remotetask import interfaces
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import CRONJOB
 from lovely.remotetask.interfaces import DELAYED
 from lovely.remotetask.interfaces import ERROR
+from lovely.remotetask.interfaces import HELD
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import STARTLATER
+from lovely.remotetask.interfaces import WAITING
 
 
 # None is the status of a job that is just being made.
@@ -26,29 +28,16 @@ STATUS_CHANGES = {
     QUEUED: {PROCESSING, CANCELLED},
     DELAYED: {PROCESSING, CANCELLED},
     CRONJOB: {PROCESSING, CANCELLED},
-    # Back to where it came from, if whoever ran it is gone.
-    PROCESSING: {COMPLETED, ERROR, QUEUED, CRONJOB},
+    # Waiting again: for another attempt, or for the next time.
+    PROCESSING: {COMPLETED, ERROR, HELD, QUEUED, DELAYED, CRONJOB},
+    HELD: {QUEUED, CANCELLED},
+    ERROR: {QUEUED},
+    CANCELLED: {QUEUED},
     COMPLETED: set(),
-    ERROR: set(),
-    CANCELLED: set(),
 }
 
-RANGES = {
-    'minute': range(60),
-    'hour': range(24),
-    'dayOfMonth': range(1, 32),
-    'month': range(1, 13),
-    'dayOfWeek': range(7),
-}
-
-# The fields of a cron expression from the finest to the coarsest, each with
-# the value that stands for "not said" when nothing finer is said.
-FIRST_VALUES = (
-    ('minute', '0'), ('hour', '0'), ('dayOfMonth', '1'), ('month', '*'))
-
-# A day of the month and a day of the week meet again within 28 years; leap
-# days are the rarest, and a century may lack one.
-DAYS_TO_TRY = 366 * 40
+# What is kept of a traceback, in characters: its end says most.
+TRACEBACK_SIZE = 16 * 1024
 
 
 def as_datetime(seconds):
@@ -56,106 +45,316 @@ def as_datetime(seconds):
     return datetime.datetime.fromtimestamp(seconds, datetime.UTC)
 
 
+class Time:
+    """An attribute that is stored as POSIX seconds and read as a datetime.
+
+    lovely.remotetask 0.5 stored naive datetimes in local time.
+    """
+
+    def __set_name__(self, owner, name):
+        self.name = name
+
+    def __get__(self, job, owner=None):
+        if job is None:
+            return self
+        job._p_activate()
+        value = job.__dict__.get(self.name)
+        if value is None:
+            return None
+        if isinstance(value, datetime.datetime):
+            return value.astimezone(datetime.UTC)
+        return as_datetime(value)
+
+    def __set__(self, job, seconds):
+        job._p_activate()
+        job.__dict__[self.name] = seconds
+        job._p_changed = True
+
+
+class Attempt(NamedTuple):
+    """One run of a job.
+
+    started, duration -- POSIX seconds, seconds; the duration is None if the
+        process was gone before the end.
+    processor -- ``host:pid:thread``.
+    errorClass, error, traceback -- of the exception, None without one.
+    """
+
+    started: float
+    duration: float | None
+    processor: str
+    errorClass: str | None = None
+    error: str | None = None
+    traceback: str | None = None
+
+
 @zope.interface.implementer(interfaces.IClaim)
 class Claim(NamedTuple):
     """See IClaim."""
 
+    job: int
+    worker: str
     processor: str
-    token: str
-    time: float
+    # The first development versions of 1.0 stored jobs with a Claim of three
+    # fields; without defaults, these jobs could not be loaded.
+    time: float = 0.0
+    attempt: int = 0
+    fence: int = 0
+    counted: str = QUEUED
+
+
+# Attributes that nearly every job stores, in the order in which it gets them.
+USUAL = ('id', 'task', 'input', 'created', 'status',
+         'started', 'completed', 'attempts', 'fence', '_history')
 
 
 @zope.interface.implementer(interfaces.IJob)
 class Job(persistent.Persistent):
     """See IJob."""
 
-    status = None
+    input = None
     output = None
     error = None
     errorClass = None
     traceback = None
-    claim = None
+    # Attempts as plain tuples: half the work for a pickle.
+    _history = ()
     attempts = 0
-    started = None
-    completed = None
+    transients = 0
+    priority = interfaces.DEFAULT_PRIORITY
 
-    # Where the job lies in the queue; the queue's own affair.
-    position = None
+    created = Time()
+    started = Time()
+    completed = Time()
 
     recurring = False
 
-    def __init__(self, id, task, input):
+    # For the store:
+    # when the job may be run, in POSIX seconds; None: at once;
+    due = None
+    # grows by one with each run, and when a claim is taken away;
+    fence = 0
+    # nothing is left but the id.
+    removed = False
+
+    _v_store = None
+    _v_claim = None
+    _v_started = None
+
+    def __init__(self, id, task, input, priority=None, due=None):
         self.id = id
         self.task = task
         self.input = input
-        self.created = as_datetime(time.time())
+        self.created = time.time()
+        # What is as usual need not be stored.
+        if priority not in (None, self.priority):
+            self.priority = priority
+        if due is not None:
+            self.due = due
+
+    @property
+    def __parent__(self):
+        """The service, so that local grants on it hold for its jobs."""
+        return None if self._v_store is None else self._v_store._v_service
+
+    @property
+    def __name__(self):
+        return str(self.id)
+
+    def __getstate__(self):
+        # A tuple in place of most of the dictionary, without what is missing
+        # at its end: ZODB is told of each single object in a pickle.
+        state = super().__getstate__()
+        usual = [state.pop(name, None) for name in USUAL]
+        while usual[-1] is None:
+            del usual[-1]
+        return (state, *usual) if state else (None, *usual)
+
+    def __setstate__(self, state):
+        if isinstance(state, tuple):
+            others, *usual = state
+            state = {name: value for name, value
+                     in zip(USUAL, usual, strict=False) if value is not None}
+            state.update(others or {})
+        super().__setstate__(state)
+
+    @property
+    def history(self):
+        """See IJob."""
+        return tuple(Attempt(*attempt) for attempt in self._history)
+
+    @property
+    def stored_status(self):
+        """The status without regard to whether the job is claimed."""
+        self._p_activate()
+        return self.__dict__.get('status')
+
+    @property
+    def claim(self):
+        """See IJob."""
+        if self._v_claim is not None:
+            return self._v_claim
+        if self._v_store is None or self.stored_status not in WAITING:
+            return None
+        return self._v_store.claim_of(self)
+
+    @property
+    def status(self):
+        """See IJob."""
+        return self.stored_status if self.claim is None else PROCESSING
 
     def change_status(self, status):
         """Set the status; raise IllegalStatusChange if that is not legal."""
-        if status not in STATUS_CHANGES[self.status]:
+        old = self.status
+        if status not in STATUS_CHANGES[old]:
             raise interfaces.IllegalStatusChange(
-                f'Job {self.id} is {self.status!r} and cannot become '
-                f'{status!r}.')
-        self.status = status
+                f'Job {self.id} is {old!r} and cannot become {status!r}.')
+        self._v_claim = None
+        self.__dict__['status'] = status
+        self._p_changed = True
 
-    def begin(self, claim):
-        """Note that the job is being run under a claim."""
-        self.change_status(PROCESSING)
-        self.claim = claim
-        self.attempts = 1
-        self.started = as_datetime(claim.time)
-        self.completed = None
+    def begin(self, claim, started):
+        """Treat the job as claimed in this transaction, and being run."""
+        self._v_claim = claim
+        self._v_started = started
 
     def succeed(self, output, now):
         """Note the result of a run."""
-        self.end(self.after_run(COMPLETED), now)
-        self.output = output
-        self.error = self.errorClass = self.traceback = None
+        self._end_run(COMPLETED, now)
+        if output is not None or self.output is not None:
+            self.output = output
+        if self.error is not None:
+            self.error = self.errorClass = self.traceback = None
+        self._end_of_attempts()
 
-    def fail(self, failure, now):
-        """Note why a run failed; `failure` has the fields of the job."""
-        self.end(self.after_run(ERROR), now)
+    def fail(self, failure, now, status=ERROR):
+        """Note the error of a run that is not tried again."""
+        self._end_run(status, now, failure)
+        self._end_of_attempts()
+
+    def retry(self, failure, now, due, transient=False):
+        """Note the error of a run that is tried again when it is due."""
+        self._end_run(self.waiting_status, now, failure)
+        self.due = due
+        if transient:
+            self.transients += 1
+
+    @property
+    def failures(self):
+        """How many runs failed, without those that met a transient error."""
+        return self.attempts - self.transients
+
+    def lose(self, claim, now):
+        """Note that whoever ran the job is gone."""
+        self._remember((
+            claim.time, None, claim.processor, None,
+            'The process that ran the job is gone.'))
+        self.attempts += 1
+        self.fence += 1
+
+    @property
+    def was_lost(self):
+        """Whether the last run ended with its process."""
+        return bool(self.attempts and self._history
+                    and self._history[-1][1] is None)
+
+    def was_run_by(self, claim):
+        """Whether what the job is now is the end of a run under a claim."""
+        return (self.fence == claim.fence + 1 and bool(self._history)
+                and self._history[-1][2] == claim.processor)
+
+    def outdate_claims(self):
+        """Make claims worthless that are made on the job at this moment."""
+        # One more than a run does: so the two can be told apart.
+        self.fence += 2
+
+    def wait_again(self):
+        """Queue a job at rest again, as if it had never been run."""
+        self.change_status(QUEUED)
+        self.due = None
+        self._forget_attempts()
+        self.fence += 1
+
+    def _forget_attempts(self):
+        self.attempts = self.transients = 0
+
+    def _end_of_attempts(self):
+        # The next time of a cron job is a new beginning.
+        if self.recurring:
+            self._forget_attempts()
+
+    def _end_run(self, status, now, failure=None):
+        claim, started = self.claim, self._v_started
+        self.change_status(self.status_after(status))
+        self.started = started
+        self.completed = now
+        due = self.next_due(claim.time)
+        if due != self.due:
+            self.due = due
+        self.attempts += 1
+        # Another run of the same job would carry another fence.
+        self.fence += 1
+        details = () if failure is None else self._note_failure(failure)
+        self._remember((started, now - started, claim.processor, *details))
+
+    def _remember(self, attempt):
+        self._history = (*self._history[-MAX_HISTORY:], attempt)
+
+    def _note_failure(self, failure):
         self.error = failure.error
         self.errorClass = failure.errorClass
-        self.traceback = failure.traceback
+        self.traceback = failure.traceback[-TRACEBACK_SIZE:]
+        return self.errorClass, self.error, self.traceback
 
-    def after_run(self, status):
+    def status_after(self, status):
         """Return the status after a run that ended with the given one."""
         return status
 
-    def end(self, status, now):
-        """Note that the job ended, or rests until its next run."""
-        self.change_status(status)
-        self.completed = as_datetime(now)
+    def next_due(self, now):
+        """Return when to run again, after a run that began at `now`."""
+
+    @property
+    def waiting_status(self):
+        """The status while the job waits for another attempt."""
+        return QUEUED
+
+    def clear(self):
+        """Forget all but the id and the place."""
+        for name in list(self.__dict__):
+            if name not in ('id', 'status', 'priority'):
+                del self.__dict__[name]
+        self.removed = True
 
     def __repr__(self):
         return f'<{type(self).__name__} {self.id!r}>'
+
+
+# Attempts that are kept besides the last one; a cron job has many.
+MAX_HISTORY = 19
 
 
 @zope.interface.implementer(interfaces.ICronJob)
 class CronJob(Job):
     """See ICronJob."""
 
-    scheduledFor = None
+    timezone = None
 
     def __init__(self, id, task, input, minute=(), hour=(), dayOfMonth=(),
-                 month=(), dayOfWeek=(), delay=None):
+                 month=(), dayOfWeek=(), delay=None, timezone=None):
         super().__init__(id, task, input)
-        self.update(minute, hour, dayOfMonth, month, dayOfWeek, delay)
+        self.update(minute, hour, dayOfMonth, month, dayOfWeek, delay,
+                    timezone)
 
     def update(self, minute=(), hour=(), dayOfMonth=(), month=(),
-               dayOfWeek=(), delay=None):
+               dayOfWeek=(), delay=None, timezone=None):
         """See ICronJob."""
         delay = delay or None  # As published, 0 stands for no delay.
-        fields = {'minute': minute, 'hour': hour, 'dayOfMonth': dayOfMonth,
-                  'month': month, 'dayOfWeek': dayOfWeek}
-        fields = {name: tuple(values) for name, values in fields.items()}
-        _check_delay(delay)
-        for name, values in fields.items():
-            _check_values(name, values)
-        if delay is None:
-            _next_match(fields, 0)
-        self.__dict__.update(fields)
+        cron.check_delay(delay)
+        pattern = cron.Pattern(tuple(minute), tuple(hour), tuple(dayOfMonth),
+                               tuple(month), tuple(dayOfWeek), timezone)
+        pattern.check()
+        for name, value in pattern._asdict().items():
+            setattr(self, name, value)
         self.delay = delay
 
     @property
@@ -163,72 +362,31 @@ class CronJob(Job):
         """Whether the job runs again and again, not once after a delay."""
         return self.delay is None
 
+    @property
+    def scheduledFor(self):
+        """See ICronJob."""
+        return None if self.due is None else as_datetime(self.due)
+
     def timeOfNextCall(self, now=None):
         """See ICronJob."""
         if now is None:
             now = time.time()
         if not self.recurring:
             return int(now + self.delay)
-        return _next_match({name: getattr(self, name) for name in RANGES},
-                           now)
+        return cron.Pattern(*(
+            getattr(self, name) for name in cron.Pattern._fields)).after(now)
 
-    def after_run(self, status):
+    def status_after(self, status):
         return CRONJOB if self.recurring else status
 
+    def next_due(self, now):
+        # From the time the run began: a tick meanwhile is caught up, once.
+        return self.timeOfNextCall(now) if self.recurring else None
 
-def _check_delay(delay):
-    if delay is None:
-        return
-    if isinstance(delay, bool) or not isinstance(delay, int | float) \
-            or delay < 0:
-        raise ValueError(
-            f'delay must be a number of seconds, 0 or more, not {delay!r}.')
+    @property
+    def waiting_status(self):
+        return CRONJOB if self.recurring else DELAYED
 
-
-def _check_values(name, values):
-    allowed = RANGES[name]
-    for value in values:
-        if value not in allowed:
-            raise ValueError(
-                f'{name} must be {allowed[0]} to {allowed[-1]}, '
-                f'not {value!r}.')
-
-
-def _next_match(fields, now):
-    """Return the first time after `now` that matches all fields.
-
-    cronsim follows Debian's cron, where a day matches if *either* day field
-    does.  Here both must, so it gets the day of the month alone, and days
-    with another day of the week are skipped.
-    """
-    after = as_datetime(now)
-    days_of_week = fields['dayOfWeek']
-    expression = _expression(fields)
-    for _ in range(DAYS_TO_TRY):
-        try:
-            found = next(cronsim.CronSim(expression, after))
-        except (cronsim.CronSimError, StopIteration):
-            break
-        if not days_of_week or found.weekday() in days_of_week:
-            return int(found.timestamp())
-        after = found.replace(hour=23, minute=59)
-    raise ValueError(f'No day ever matches the pattern {fields!r}.')
-
-
-def _expression(fields):
-    """Return the cron expression for all fields but the day of the week."""
-    terms = []
-    finer_only = True
-    for name, first in FIRST_VALUES:
-        values = fields[name]
-        if values:
-            terms.append(','.join(map(str, values)))
-            finer_only = False
-        else:
-            terms.append(first if finer_only else '*')
-        # A weekday is as fine as a day of the month.
-        if name == 'hour' and fields['dayOfWeek']:
-            finer_only = False
-    if not any(fields.values()):
-        terms = ['*'] * 4
-    return ' '.join([*terms, '*'])
+    def wait_again(self):
+        if self.stored_status != CRONJOB:
+            super().wait_again()

@@ -1,141 +1,79 @@
 """Processors: the threads that take jobs and run them."""
 
-import atexit
+import collections
 import contextlib
 import logging
-import os
-import socket
+import queue
 import threading
 import time
-import uuid
-import weakref
+from typing import NamedTuple
 
 import transaction
 import zope.interface
-from zope.security.proxy import removeSecurityProxy
 
 from lovely.remotetask import execution
 from lovely.remotetask import interfaces
+from lovely.remotetask import machine
+from lovely.remotetask import registry
 from lovely.remotetask.execution import ProcessorRequest
+from lovely.remotetask.gate import CommitGate
+from lovely.remotetask.gate import ProcessorStopped
+from lovely.remotetask.outcome import attempt
+from lovely.remotetask.outcome import in_runner
+from lovely.remotetask.registry import GRACE
+from lovely.remotetask.registry import service_path
+from lovely.remotetask.registry import start_processor
+from lovely.remotetask.registry import stop_all
 
 
 # Published here, wherever it lives.
-__all__ = ['MultiProcessor', 'ProcessorRequest', 'SimpleProcessor']
+__all__ = ['MultiProcessor', 'ProcessorRequest', 'SimpleProcessor',
+           'service_path', 'start_processor', 'stop_all']
 
 log = logging.getLogger(__name__)
 
-# Seconds that running jobs have to finish when the process ends.
-GRACE = 30.0
+# Seconds between two heartbeats, and how many may be missed.
+HEARTBEAT = 15.0
+MISSED_HEARTBEATS = 4
 
-_processors = {}
-# Also those that were stopped, and replaced, but run a job still.
-_started = weakref.WeakSet()
-_processors_lock = threading.Lock()
+# A batch of claims is what can be begun within so many seconds.
+HORIZON = 0.5
+MAX_BATCH = 50
 
+# Seconds between two looks at what other processes have committed.
+LOOK = 0.02
 
-class Process:
-    """This process, as far as claims are concerned."""
-
-    def __init__(self):
-        self.host = socket.gethostname()
-        self.pid = os.getpid()
-        self.id = uuid.uuid4().hex
-        # Tokens of claims whose end could not be stored.
-        self.lost = set()
-
-    def is_alive(self, claim):
-        """Return whether whoever made a claim may still run the job.
-
-        Of a process on another machine nothing is known: it is alive.
-        """
-        if claim.token.startswith(self.id):
-            return claim.token not in self.lost
-        host, pid, _thread = claim.processor.split(':', 2)
-        if host != self.host:
-            return True
-        return int(pid) != self.pid and _pid_exists(int(pid))
+# Seconds between two looks at what is kept long enough, and how many jobs
+# are removed in one transaction.
+PRUNE_INTERVAL = 60.0
+PRUNE_AT_ONCE = 100
 
 
-def _pid_exists(pid):
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+class Runner:
+    """A thread that runs claimed jobs, one after the other."""
 
+    def __init__(self, processor, number):
+        self._processor = processor
+        self.began = None
+        self.thread = threading.Thread(
+            target=self._loop, daemon=True,
+            name=f'runner-{number}.{processor.thread_name}')
+        self.thread.start()
 
-_process = Process()
+    def _loop(self):
+        in_runner.set(True)
+        processor = self._processor
+        while (claims := processor.next_claims()) is not None:
+            self.began = time.monotonic()
+            processor.run(claims)
+            duration = time.monotonic() - self.began
+            self.began = None
+            processor.has_run(claims, duration)
 
-
-def _forked():
-    global _process, _processors_lock
-    _process = Process()
-    _processors_lock = threading.Lock()
-    _processors.clear()
-    _started.clear()
-
-
-os.register_at_fork(after_in_child=_forked)
-
-
-def identity():
-    """Return ``host:pid:thread`` of the caller."""
-    return f'{_process.host}:{_process.pid}:{threading.current_thread().name}'
-
-
-def new_token():
-    """Return a token for one claim."""
-    return f'{_process.id}-{uuid.uuid4().hex}'
-
-
-@contextlib.contextmanager
-def _held(token):
-    """Let a claim be released if what is done under it fails."""
-    done = False
-    try:
-        yield
-        done = True
-    finally:
-        if not done:
-            _process.lost.add(token)
-
-
-class ProcessorStopped(Exception):
-    """The process ends; nothing may be committed any more."""
-
-
-class CommitGate:
-    """Lets commits through until it is closed.
-
-    The interpreter freezes daemon threads wherever they are when it ends.
-    Closing waits for those that are in the middle of a commit.
-    """
-
-    def __init__(self):
-        self._condition = threading.Condition()
-        self._inside = 0
-        self._closed = False
-
-    def commit(self):
-        """Commit the current transaction; ProcessorStopped if closed."""
-        with self._condition:
-            if self._closed:
-                raise ProcessorStopped('This process is ending.')
-            self._inside += 1
-        try:
-            transaction.commit()
-        finally:
-            with self._condition:
-                self._inside -= 1
-                self._condition.notify_all()
-
-    def close(self, timeout):
-        """Let no commit begin any more, wait for those that have begun."""
-        with self._condition:
-            self._closed = True
-            self._condition.wait_for(lambda: not self._inside, timeout)
+    def is_busy_since(self, moment):
+        """Return whether it runs a job that was begun before a moment."""
+        began = self.began
+        return began is not None and began < moment
 
 
 @zope.interface.implementer(interfaces.IProcessor)
@@ -145,35 +83,53 @@ class SimpleProcessor:
     db -- the ZODB.DB that holds the service.
     servicePath -- list of str, from the root folder to the service.
     waitTime -- seconds to wait at most before looking for jobs again.
+
+    A claimer thread takes jobs and does the bookkeeping, so that it goes on
+    while a job is run by another one.
     """
+
+    maxThreads = 1
+
+    # Called with the number of jobs whenever some were run; by a worker that
+    # counts them.
+    notify = None
 
     def __init__(self, db, servicePath, waitTime=1.0):
         self.db = db
         self.servicePath = list(servicePath)
         self.waitTime = waitTime
         self.gate = CommitGate()
+        self.worker_id = machine.new_worker_id(self.thread_name)
         self.thread = None
-        # Token by id of the jobs claimed here and not yet run.
-        self._tokens = {}
+        self.runners = []
+        # Claims that wait for a runner; None ends a runner.
+        self.claims = queue.SimpleQueue()
+        self._stepwise = {}
+        self._claimed = set()
+        self._run = collections.deque()
+        self._average = HORIZON
+        self._commit_every = 1
+        self._beaten = self._looked = self._pruned = float('-inf')
         self._wake = threading.Event()
+        self._seen = None
+        self._next_due = None
+        self.service_oid = None
+        self._trouble = None
         self._stopping = False
-        self._release_first = True
 
-    # One step
+    # Step by step, in the caller's thread
 
     def hasJobsWaiting(self):
         """Return whether a job could be claimed now."""
         return self._bookkeep(_has_jobs)
 
-    def claimNextJob(self):
+    def claimNextJob(self, now=None):
         """Claim a job and commit that.  Return its id, or None."""
-        token = new_token()
-        # It may have been committed though an error came back.
-        with _held(token):
-            jobid = self._bookkeep(_claim, identity(), token)
-        if jobid is not None:
-            self._tokens[jobid] = token
-        return jobid
+        claims = self._bookkeep(_claim, self.worker_id, 1, now)
+        for claim in claims:
+            self._stepwise[claim.job] = claim
+            return claim.job
+        return None
 
     def processNext(self, jobid=None):
         """See IProcessor."""
@@ -181,30 +137,99 @@ class SimpleProcessor:
             jobid = self.claimNextJob()
         if jobid is None:
             return False
-        self._run(jobid, self._tokens.pop(jobid, None))
+        claim = self._stepwise.pop(jobid, None)
+        if claim is None:
+            # Run already.
+            return False
+        self._execute(claim)
+        self._bookkeep(_settle, self.worker_id, [jobid])
         return True
 
     def release(self):
-        """Queue the jobs of processors again that are gone."""
-        released = self._bookkeep(_release, _process.is_alive)
+        """Queue the jobs of workers again that are gone."""
+        released = self._bookkeep(_release, self._is_alive)
         for jobid in released:
-            log.warning('%s/%s: whoever ran it is gone; queued again',
+            log.warning('%s/%s: whoever ran it is gone',
                         '/'.join(self.servicePath), jobid)
         return released
 
-    def _run(self, jobid, token):
-        with _held(token):
-            execution.run_claimed(
-                self.db, self.servicePath, jobid, token, self.gate.commit)
+    def prune(self, now=None):
+        """Remove some jobs that were kept long enough.  Return how many."""
+        return self._bookkeep(_prune, PRUNE_AT_ONCE, now)
+
+    def _execute(self, claim):
+        execution.run_claimed(
+            self.db, self.servicePath, claim, self.gate.commit)
 
     def _bookkeep(self, call, *args):
         return execution.in_transaction(
             self.db, self.servicePath, self.gate.commit, call, *args)
 
-    def _take(self):
-        return self.processNext()
+    def _is_alive(self, worker):
+        if worker.id == self.worker_id:
+            return True
+        if worker.id == registry.direct_worker_id():
+            return True
+        if machine.is_gone(worker.id):
+            return False
+        last = max(worker.heartbeat.time, worker._p_mtime or 0)
+        return last > time.time() - HEARTBEAT * MISSED_HEARTBEATS
 
-    # The loop
+    # What runners call
+
+    def next_claims(self):
+        """Wait for claims to be run in one transaction; None at the end."""
+        claim = self.claims.get()
+        # Those not begun when the processor is stopped are handed back.
+        if claim is None or not self.running:
+            return None
+        claims = [claim]
+        # Long jobs are not put together: the first would wait for the last.
+        # Nor are those that were run before, and may be to blame for that.
+        while (claim.attempt == 1 and len(claims) < self._commit_every
+               and len(claims) * self._average < HORIZON
+               and not self.claims.empty()):
+            claim = self._get_nowait()
+            if claim is None:
+                break
+            claims.append(claim)
+        return claims
+
+    def _get_nowait(self):
+        try:
+            claim = self.claims.get_nowait()
+        except queue.Empty:
+            # Another runner was quicker.
+            return None
+        if claim is None:
+            # The end; once more for the next turn.
+            self.claims.put(None)
+        return claim
+
+    def run(self, claims):
+        """Run claimed jobs; never raise."""
+        if len(claims) == 1:
+            outcome = attempt(self._execute, claims[0])
+        else:
+            outcome = attempt(
+                execution.run_group, self.db, self.servicePath, claims,
+                self.gate.commit)
+        if outcome.failed:
+            # The jobs wait as before; they go back with the next batch.
+            self._report(outcome)
+
+    def has_run(self, claims, duration):
+        """Note that jobs have been run."""
+        self._run.extend(claim.job for claim in claims)
+        if self.notify is not None:
+            self.notify(len(claims))
+        self._average += (duration / len(claims) - self._average) / 8
+        # Besides this one, who will take what is there.
+        idle = sum(runner.began is None for runner in self.runners) - 1
+        if self.claims.qsize() <= self._low_water() + idle:
+            self.wake()
+
+    # The claimer
 
     @property
     def running(self):
@@ -214,46 +239,161 @@ class SimpleProcessor:
         """See IProcessor."""
         log.info('%s: started', self.thread_name)
         while self.running:
-            outcome = execution.attempt(self.step)
+            # Before the step: what is committed during it is not missed.
+            self._seen = self._last_transaction()
+            outcome = attempt(self.step)
             if outcome.failed:
                 self._report(outcome)
+            else:
+                self._trouble = None
             if not outcome.value:
                 self._wait()
+        self._finish()
         log.info('%s: stopped', self.thread_name)
 
     def step(self):
-        """Do what there is to do.  Return whether there was anything."""
-        if self._release_first:
+        """Do what there is to do.  Return whether there may be more."""
+        now = time.monotonic()
+        while len(self.runners) < self.maxThreads:
+            self.runners.append(Runner(self, len(self.runners) + 1))
+        self._look_after_others(now)
+        self._hand_over_late(now)
+        # Not removed from there before it is committed.
+        settled = list(self._run)
+        known = self._claimed.union(self._stepwise)
+        turn = self._bookkeep(
+            _turn, self.worker_id, known, settled, self._room(settled),
+            self.maxThreads, self._beats(now))
+        self.service_oid = turn.oid
+        self._next_due = turn.next_due
+        self._commit_every = turn.commit_every
+        for jobid in settled:
+            self._run.popleft()
+            self._claimed.discard(jobid)
+        for claim in turn.claims:
+            # With an older claim on it, one that was taken away, the job is
+            # in line already; both are settled when that has its turn.
+            if claim.job not in self._claimed:
+                self._claimed.add(claim.job)
+                self.claims.put(claim)
+        return turn.more and self.claims.qsize() <= self._low_water()
+
+    def _room(self, settled):
+        outstanding = len(self._claimed) - len(settled)
+        return max(0, self._batch() - outstanding)
+
+    def _batch(self):
+        """Return how many claims to hold."""
+        late = time.monotonic() - 2 * HORIZON
+        free = sum(not runner.is_busy_since(late) for runner in self.runners)
+        busy = len(self.runners) - free
+        likely = int(free * HORIZON / max(self._average, 1e-4))
+        return busy + min(MAX_BATCH, max(free, likely))
+
+    def _low_water(self):
+        return self._batch() // 5
+
+    def _hand_over_late(self, now):
+        """Take claims back that no runner takes, as all have long jobs."""
+        late = now - 2 * HORIZON
+        if all(runner.is_busy_since(late) for runner in self.runners):
+            with contextlib.suppress(queue.Empty):
+                while True:
+                    self._run.append(self.claims.get_nowait().job)
+
+    def _beats(self, now):
+        if not self._claimed or now - self._beaten < HEARTBEAT:
+            return False
+        self._beaten = now
+        return True
+
+    def _look_after_others(self, now):
+        if now - self._looked >= HEARTBEAT:
             self.release()
-            self._release_first = False
-        return self._take()
+            self._looked = now
+        if now - self._pruned >= PRUNE_INTERVAL:
+            while self.prune() == PRUNE_AT_ONCE and self.running:
+                pass
+            self._pruned = now
 
     def _report(self, outcome):
-        # A claim may have been left behind.
-        self._release_first = True
         if isinstance(outcome.exception, ProcessorStopped):
             return
         # What one meets then depends on where the thread was.
         if _is_closed(self.db):
-            log.info('%s: the database was closed', self.thread_name)
+            if self.running:
+                log.info('%s: the database was closed', self.thread_name)
             self.stop()
         elif isinstance(outcome.exception, interfaces.NoSuchService):
             # Not committed yet, or removed.
             log.debug('%s: %s', self.thread_name, outcome.error)
+        elif outcome.errorClass == self._trouble:
+            # A database that is away for an hour need not fill the log.
+            log.warning('%s: still cannot work: %s',
+                        self.thread_name, outcome.error)
         else:
+            self._trouble = outcome.errorClass
             log.error('%s: could not work, trying again\n%s',
                       self.thread_name, outcome.traceback)
 
     def _wait(self):
-        self._wake.wait(self.waitTime)
+        """Wait until there may be something to do."""
+        end = time.monotonic() + self._longest_wait()
+        seen = self._seen
+        while (left := end - time.monotonic()) > 0:
+            if self._wake.wait(left if seen is None else min(left, LOOK)):
+                break
+            if seen is not None and self._last_transaction() != seen:
+                break
         self._wake.clear()
+
+    def _longest_wait(self):
+        waits = [self.waitTime]
+        if self._next_due is not None:
+            waits.append(max(0, self._next_due - time.time()))
+        if self._claimed:
+            # Somebody else would take this one for dead.
+            waits.append(HEARTBEAT)
+        return min(waits)
+
+    def _last_transaction(self):
+        """Return the last transaction, if that can be told at no cost."""
+        storage = getattr(self.db, 'storage', None)
+        # A ZEO client is told of each; to ask others may take a request.
+        if not type(storage).__module__.startswith('ZEO.'):
+            return None
+        return storage.lastTransaction()
+
+    def _finish(self):
+        """Let the runners end, then hand back what they did not run."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self.claims.get_nowait()
+        for _ in self.runners:
+            self.claims.put(None)
+        for runner in self.runners:
+            runner.thread.join()
+        self._hand_back(self.gate.commit)
+
+    def _hand_back(self, commit):
+        outcome = attempt(
+            execution.in_transaction, self.db, self.servicePath, commit,
+            _stop_worker, self.worker_id)
+        if outcome.failed:
+            self._report(outcome)
 
     @property
     def thread_name(self):
         return '.'.join(['remotetasks', *self.servicePath])
 
+    @property
+    def threads(self):
+        """The threads that run jobs."""
+        return [runner.thread for runner in self.runners
+                if runner.thread.is_alive()]
+
     def start(self):
-        """Run the loop in a daemon thread."""
+        """Run the claimer in a daemon thread."""
         self.thread = threading.Thread(
             target=self, name=self.thread_name, daemon=True)
         self.thread.running = True
@@ -272,11 +412,15 @@ class SimpleProcessor:
 
     def join(self, deadline):
         """Wait until nothing runs; at most until then (monotonic time)."""
-        _join(self.thread, deadline)
+        if self.thread not in (None, threading.current_thread()):
+            self.thread.join(max(0, deadline - time.monotonic()))
 
     def close(self, timeout=GRACE):
         """Commit nothing any more; wait for what is being committed."""
         self.gate.close(timeout)
+        if self.thread is not None and self.thread.is_alive():
+            # Jobs that take too long; they cannot be completed any more.
+            self._hand_back(transaction.commit)
 
 
 class MultiProcessor(SimpleProcessor):
@@ -285,49 +429,6 @@ class MultiProcessor(SimpleProcessor):
     def __init__(self, db, servicePath, waitTime=1.0, maxThreads=5):
         super().__init__(db, servicePath, waitTime)
         self.maxThreads = maxThreads
-        self.threads = []
-        # A thread is alive for a while after it has woken the loop.
-        self._free = threading.Semaphore(maxThreads)
-
-    def _take(self):
-        """Begin one job if there is a thread for it."""
-        if not self._free.acquire(blocking=False):
-            return False
-        began = False
-        try:
-            began = self._begin_next()
-        finally:
-            if not began:
-                self._free.release()
-        return began
-
-    def _begin_next(self):
-        jobid = self.claimNextJob()
-        if jobid is None:
-            return False
-        thread = threading.Thread(
-            target=self._run_in_thread, args=(jobid,), daemon=True,
-            name=f'{self.thread_name}:{jobid}')
-        self.threads[:] = [
-            other for other in self.threads if other.is_alive()]
-        self.threads.append(thread)
-        with _held(self._tokens[jobid]):
-            thread.start()
-        return True
-
-    def _run_in_thread(self, jobid):
-        try:
-            outcome = execution.attempt(self.processNext, jobid)
-            if outcome.failed:
-                self._report(outcome)
-        finally:
-            self._free.release()
-            self.wake()
-
-    def join(self, deadline):
-        super().join(deadline)
-        for thread in self.threads:
-            _join(thread, deadline)
 
 
 def _is_closed(db):
@@ -335,145 +436,67 @@ def _is_closed(db):
     return 'close' in vars(db)
 
 
-def _join(thread, deadline):
-    if thread is None or thread is threading.current_thread():
-        return
-    # One that could not be started cannot be joined.
-    if thread.is_alive():
-        thread.join(max(0, deadline - time.monotonic()))
-
-
 def _has_jobs(service):
     return service.hasJobsWaiting()
 
 
-def _claim(service, claimant, token):
-    return service.claim(claimant, token)
+def _claim(service, worker_id, limit, now):
+    return service.claim(worker_id, limit, now)
+
+
+def _settle(service, worker_id, jobids):
+    service.settle(worker_id, jobids)
+
+
+class _Turn(NamedTuple):
+    """What a claimer learns from its service.
+
+    claims -- new ones.
+    more -- whether there may be more to claim at once.
+    next_due -- when the next job of the schedule is due, or None.
+    commit_every -- how many short jobs to run in one transaction.
+    oid -- of the service.
+    """
+
+    claims: list
+    more: bool
+    next_due: float | None
+    commit_every: int
+    oid: bytes
+
+
+def _turn(service, worker_id, known, settled, room, threads, beats):
+    """Do the bookkeeping of one step.  Return a _Turn."""
+    # Of those not known here the commit went through, though an error came
+    # back.
+    unknown = set(service.held(worker_id)) - known
+    if settled or unknown:
+        service.settle(worker_id, [*settled, *unknown])
+    if beats:
+        service.beat(worker_id)
+    now = time.time()
+    commit_every = service.commit_every()
+    claims = service.claim(
+        worker_id, room, now, threads * commit_every) if room else []
+    next_due = service.next_due()
+    if next_due is not None and next_due <= now:
+        # Nothing to wait for: it cannot be claimed for another reason.
+        next_due = None
+    return _Turn(
+        claims, bool(room) and service.is_behind(), next_due, commit_every,
+        service._p_oid)
 
 
 def _release(service, is_alive):
     return service.release(is_alive)
 
 
-# The processors of this process, one for each service
+def _prune(service, limit, now):
+    return service.prune(limit, now)
 
 
-def start(service):
-    """Start the processor of a service; see ITaskService."""
-    db = _database(service)
-    if is_running(service):
-        return
-    settings = interfaces.IProcessorSettings(service, service)
-    start_processor(settings.processorFactory(
-        db, service_path(service), **settings.processorArguments))
-
-
-def start_processor(processor):
-    """Start a processor and stop it when this process ends.
-
-    Nothing happens if its service has one that runs.
-    """
-    key = _key(processor.db, processor.servicePath)
-    with _processors_lock:
-        if key in _processors and _processors[key].running:
-            return
-        if not _processors:
-            # Again after the first: registering twice does no harm.
-            atexit.register(stop_all)
-        _processors[key] = processor
-        _started.add(processor)
-    processor.start()
-
-
-def stop(service):
-    """Stop the processor of a service; see ITaskService."""
-    processor = _find(service)
-    if processor is not None:
-        processor.stop()
-
-
-def is_running(service):
-    """Return whether a processor of a service runs in this process."""
-    processor = _find(service)
-    return processor is not None and processor.running
-
-
-def stop_all(grace=GRACE):
-    """Stop all processors and wait until their jobs have finished.
-
-    grace -- seconds to wait.  A job that takes longer is cut off, but never
-        in the middle of a commit; it is queued again by the next processor.
-    """
-    with _processors_lock:
-        processors = list(_started)
-        _started.clear()
-        _processors.clear()
-    deadline = time.monotonic() + grace
-    for processor in processors:
-        processor.stop()
-    for processor in processors:
-        processor.join(deadline)
-    for processor in processors:
-        processor.close()
-
-
-def wake_after_commit(service):
-    """Wake the service's processor once the transaction is committed."""
-    # What is not stored yet has no processor.
-    if service._p_jar is not None:
-        _to_wake(transaction.get()).add(_service_key(service))
-
-
-def _to_wake(txn):
-    """Return the keys of the processors that a transaction will wake."""
-    try:
-        return txn.data(_processors)
-    except KeyError:
-        keys = set()
-        txn.set_data(_processors, keys)
-        txn.addAfterCommitHook(_wake, (keys,))
-        return keys
-
-
-def _wake(committed, keys):
-    if not committed:
-        return
-    for key in keys:
-        # It may have been started or stopped in the meantime.
-        processor = _processors.get(key)
-        if processor is not None:
-            processor.wake()
-
-
-def service_path(service):
-    """Return the names from the root folder to the service."""
-    names = []
-    location = removeSecurityProxy(service)
-    while location is not None:
-        names.insert(0, location.__name__)
-        location = location.__parent__
-    return [name for name in names if name]
-
-
-def _database(service):
-    if service._p_jar is None:
-        raise ValueError(
-            f'Task service {service.__name__!r} is not stored in a database; '
-            f'add it to a container and commit before it is started.')
-    return service._p_jar.db()
-
-
-def _find(service):
-    return _processors.get(_service_key(service))
-
-
-def _service_key(service):
-    db = None if service._p_jar is None else service._p_jar.db()
-    return _key(db, service_path(service))
-
-
-def _key(db, path):
-    return id(db), tuple(path)
+def _stop_worker(service, worker_id):
+    service.stop_worker(worker_id)
 
 
 @zope.interface.implementer(interfaces.IProcessorFactory)

@@ -3,7 +3,6 @@
 import random
 import time
 
-import BTrees
 import persistent
 import zope.component
 import zope.container.contained
@@ -11,21 +10,32 @@ import zope.interface
 
 from lovely.remotetask import execution
 from lovely.remotetask import interfaces
+from lovely.remotetask import listing
 from lovely.remotetask import processor
+from lovely.remotetask import registry
+from lovely.remotetask import upgrade
+from lovely.remotetask.cron import check_delay
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import CRONJOB
+from lovely.remotetask.interfaces import DEFAULT_PRIORITY
 from lovely.remotetask.interfaces import DELAYED
 from lovely.remotetask.interfaces import ENDED
+from lovely.remotetask.interfaces import ERROR
+from lovely.remotetask.interfaces import HELD
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import STARTLATER
+from lovely.remotetask.interfaces import WAITING
 from lovely.remotetask.job import Claim
 from lovely.remotetask.job import CronJob
 from lovely.remotetask.job import Job
-from lovely.remotetask.queue import JobQueue
+from lovely.remotetask.outcome import lost_process
+from lovely.remotetask.policy import Policy
 from lovely.remotetask.startup import bootStrapSubscriber
 from lovely.remotetask.startup import getAutostartServiceNames
+from lovely.remotetask.store import Jobs
+from lovely.remotetask.store import JobStore
 
 
 # Published here, wherever they live.
@@ -40,15 +50,32 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
     # See IProcessorSettings.
     processorFactory = processor.SimpleProcessor
     processorArguments = {'waitTime': 1.0}
-    family = BTrees.family32
+    policy = Policy()
 
-    _v_nextid = None
-    _jobs_to_run = None
+    paused = False
+
+    _store = None
+
+    # That of a service stored by earlier code; see `upgrade`.
+    schema = 0
 
     def __init__(self):
         super().__init__()
-        self.jobs = self.family.IO.BTree()
-        self._jobs_to_run = JobQueue()
+        self.schema = upgrade.SCHEMA
+        self._store = JobStore()
+
+    @property
+    def store(self):
+        """The JobStore, brought up to date if earlier code has stored it."""
+        if self.schema < upgrade.SCHEMA:
+            upgrade.upgrade(self)
+        self._store._v_service = self
+        return self._store
+
+    @property
+    def jobs(self):
+        """See ITaskService."""
+        return Jobs(self.store)
 
     # Adding
 
@@ -56,32 +83,39 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
         """See ITaskService."""
         return dict(zope.component.getUtilitiesFor(self.taskInterface))
 
-    def add(self, task, input=None, startLater=False):
+    def add(self, task, input=None, startLater=False,
+            priority=DEFAULT_PRIORITY, delay=None):
         """See ITaskService."""
-        self._check(task, input)
-        job = self._store(Job(self._generateId(), task, input),
-                          STARTLATER if startLater else QUEUED)
-        if not startLater:
-            self._put(job)
-        return job.id
+        self._check(task, input, priority)
+        check_delay(delay)
+        due = None if delay is None else time.time() + delay
+
+        def make(jobid):
+            return Job(jobid, task, input, priority, due)
+        return self._add(
+            make, STARTLATER if startLater else QUEUED, priority)
 
     def addCronJob(self, task, input=None, minute=(), hour=(), dayOfMonth=(),
-                   month=(), dayOfWeek=(), delay=None):
+                   month=(), dayOfWeek=(), delay=None, timezone=None):
         """See ITaskService."""
-        self._check(task, input)
-        job = CronJob(self._generateId(), task, input, minute, hour,
-                      dayOfMonth, month, dayOfWeek, delay)
-        self._store(job, CRONJOB if job.recurring else DELAYED)
-        self._schedule(job)
-        return job.id
+        self._check(task, input, DEFAULT_PRIORITY)
+        # Made, and so checked, before anything is changed.
+        job = CronJob(None, task, input, minute, hour, dayOfMonth, month,
+                      dayOfWeek, delay, timezone)
+
+        def make(jobid):
+            job.id = jobid
+            return job
+        return self._add(make, job.waiting_status, DEFAULT_PRIORITY)
 
     def startJob(self, jobid):
         """See ITaskService."""
         job = self._job(jobid)
         if job.status != STARTLATER:
             return False
+        self.store.unlist(job)
         job.change_status(QUEUED)
-        self._put(job)
+        self._note(job, STARTLATER)
         return True
 
     def reschedule(self, jobid):
@@ -92,46 +126,54 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
                 f'Job {jobid} is not a scheduled one; only jobs added by '
                 f'addCronJob can be rescheduled.')
         if job.status in (CRONJOB, DELAYED):
-            self._schedule(job)
+            self.store.settle_job(job)
+            job.due = None
+            self._note(job, job.stored_status)
 
-    def _check(self, task, input):
+    def requeue(self, jobid):
+        """See ITaskService."""
+        job = self._job(jobid)
+        old = job.status
+        if old not in (HELD, ERROR, CANCELLED):
+            return False
+        if job.recurring:
+            # Raises ValueError for a pattern that never matches; earlier
+            # versions took those.
+            job.timeOfNextCall()
+        self.store.settle_job(job)
+        self.store.unlist(job)
+        job.wait_again()
+        self._note(job, old)
+        return True
+
+    def _generateId(self):
+        """Return an int that is no job's id."""
+        while True:
+            jobid = random.randrange(2 ** 31)
+            if self._find(jobid) is None:
+                return jobid
+
+    def _check(self, task, input, priority):
         found = zope.component.queryUtility(self.taskInterface, name=task)
         if found is None:
             # The published message.
             raise ValueError('Task does not exist')
         if interfaces.IInputCheck.providedBy(found):
             found.checkInput(input)
+        if (isinstance(priority, bool) or not isinstance(priority, int)
+                or not 0 <= priority <= 9):
+            raise ValueError(
+                f'priority must be 0 to 9, the highest, not {priority!r}.')
 
-    def _store(self, job, status):
-        # First: the new job is none of those that are made over.
-        self._make_over()
-        job.change_status(status)
-        self.jobs[job.id] = job
-        return job
+    def _add(self, make, status, priority):
+        job = self.store.add(make, status, priority)
+        if status != STARTLATER:
+            registry.wake_after_commit(self)
+        return job.id
 
-    def _put(self, job):
-        self.queue.put(job)
-        processor.wake_after_commit(self)
-
-    def _schedule(self, job):
-        self.queue.remove(job)
-        self.queue.schedule(job)
-        processor.wake_after_commit(self)
-
-    def _generateId(self):
-        """Return an id that is not yet taken.
-
-        Ids are sequential from a random start, one for each connection: so
-        concurrent transactions seldom meet in one bucket.
-        """
-        while True:
-            if self._v_nextid is None:
-                self._v_nextid = random.randrange(0, self.family.maxint)
-            jobid = self._v_nextid
-            self._v_nextid += 1
-            if jobid <= self.family.maxint and jobid not in self.jobs:
-                return jobid
-            self._v_nextid = None
+    def _note(self, job, old):
+        self.store.note(job, old)
+        registry.wake_after_commit(self)
 
     # Looking up, and removing
 
@@ -147,14 +189,50 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
         """See ITaskService."""
         return str(self._job(jobid).error)
 
+    def counts(self):
+        """See ITaskService."""
+        counts = self.store.counts()
+        for claim in self.store.claims():
+            counts[claim.counted] -= 1
+            counts[PROCESSING] = counts.get(PROCESSING, 0) + 1
+        return counts
+
+    def oldest_waiting(self, now=None):
+        """See ITaskService."""
+        return self.store.oldest_waiting(_seconds(now))
+
+    def find(self, status=None, task=None, function=None, after=None,
+             limit=50):
+        """See ITaskService."""
+        return listing.find(
+            self.store, listing.Selection(status, task, function), after,
+            limit)
+
     def cancel(self, jobid):
         """See ITaskService."""
         job = self._find(jobid)
-        if job is None or job.status not in (
-                QUEUED, DELAYED, CRONJOB, STARTLATER):
-            return
-        self.queue.remove(job)
-        job.end(CANCELLED, time.time())
+        if job is None:
+            return False
+        old = job.status
+        if old not in (QUEUED, DELAYED, CRONJOB, STARTLATER, HELD):
+            return False
+        self.store.settle_job(job)
+        self.store.unlist(job)
+        job.change_status(CANCELLED)
+        job.outdate_claims()
+        job.completed = time.time()
+        self.store.end(job, old)
+        return True
+
+    def remove(self, jobid):
+        """See ITaskService."""
+        job = self._job(jobid)
+        if job.status == PROCESSING:
+            return False
+        self.cancel(jobid)
+        self.store.settle_job(job)
+        self.store.remove(job)
+        return True
 
     def clean(self, status=ENDED):
         """See ITaskService."""
@@ -163,13 +241,14 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
                 raise ValueError(
                     f'Jobs with the status {name!r} are not cleaned; choose '
                     f'from {", ".join(ENDED)}.')
-        for jobid in [id for id, job in self.jobs.items()
-                      if job.status in status]:
-            del self.jobs[jobid]
+        for name in status:
+            for job in self.store.listed(name):
+                self.store.remove(job)
 
     def _find(self, jobid):
-        # A BTree of ints raises TypeError for other keys, even from `get`.
-        return self.jobs.get(jobid) if isinstance(jobid, int) else None
+        if isinstance(jobid, bool) or not isinstance(jobid, int):
+            return None
+        return self.store.find(jobid)
 
     def _job(self, jobid):
         job = self._find(jobid)
@@ -182,98 +261,176 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
 
     def hasJobsWaiting(self, now=None):
         """See ITaskService."""
-        return self.queue.has_jobs(_seconds(now))
+        return self.store.has_jobs(_seconds(now))
 
     def claimNextJob(self, now=None):
         """See ITaskService."""
-        return self.claim(processor.identity(), processor.new_token(), now)
+        claims = self.claim(registry.direct_worker_id(), 1, now)
+        return claims[0].job if claims else None
 
     def processNext(self, now=None, jobid=None):
         """See ITaskService."""
-        if jobid is None:
-            jobid = self.claimNextJob(now)
-            if jobid is None:
-                return False
-        job = self._job(jobid)
-        if job.status in (QUEUED, DELAYED, CRONJOB):
-            self.queue.claim_job(job, Claim(
-                processor.identity(), processor.new_token(), _seconds(now)))
-        if job.status != PROCESSING:
-            return job.status == COMPLETED
-        execution.run_in_current_transaction(self, job, _seconds(now))
-        return True
+        now = _seconds(now)
+        if jobid is not None:
+            return self._process(self._job(jobid), now)
+        taken = self.store.take(now, 1)
+        return bool(taken) and self._process(taken[0], now)
 
     def process(self, now=None):
         """See ITaskService."""
         while self.processNext(now):
             pass
 
+    def _process(self, job, now):
+        if job.status not in (*WAITING, PROCESSING):
+            return job.status == COMPLETED
+        self.store.settle_job(job)
+        claim = job.claim or Claim(
+            job.id, '', registry.identity(), now, job.attempts + 1,
+            job.fence, job.stored_status)
+        execution.run_in_current_transaction(self, job, claim, now)
+        if claim.worker:
+            self.settle(claim.worker, [job.id])
+        else:
+            self._settled(self.store.put_back(job, claim.counted))
+        return True
+
     # See IJobExecution
 
-    def claim(self, claimant, token, now=None):
+    def claim(self, worker_id, limit, now=None, at_once=None):
         """See IJobExecution."""
-        job = self.queue.claim(Claim(claimant, token, _seconds(now)))
-        return None if job is None else job.id
+        if self.paused:
+            return []
+        return self.store.claim(worker_id, _seconds(now), limit, at_once)
 
-    def claimed(self, jobid, token):
+    def claim_job(self, worker_id, jobid, now=None):
         """See IJobExecution."""
-        job = self._find(jobid)
-        if job is None or job.status != PROCESSING or job.claim.token != token:
+        if self.paused:
+            return []
+        return self.store.claim_job(worker_id, jobid, _seconds(now))
+
+    def claimed(self, claim):
+        """See IJobExecution."""
+        job = self._find(claim.job)
+        if not self._is_good(job, claim):
             raise interfaces.ClaimLost(
-                f'Job {jobid} of {self.__name__!r} is no longer claimed '
-                f'under {token}.')
+                f'Job {claim.job} of {self.__name__!r} is no longer claimed '
+                f'by {claim.processor}.')
         return job
 
     def complete(self, job, output, now=None):
         """See IJobExecution."""
         job.succeed(output, _seconds(now))
-        self.queue.settle(job)
 
     def fail(self, job, failure, now=None):
         """See IJobExecution."""
-        job.fail(failure, _seconds(now))
-        self.queue.settle(job)
+        now = _seconds(now)
+        if failure.holds:
+            job.fail(failure, now, HELD)
+            return
+        due = self._policy().due_after_failure(job, failure, now)
+        if due is None:
+            job.fail(failure, now)
+        else:
+            job.retry(failure, now, due, failure.retryable)
 
-    def release(self, is_alive):
+    def is_behind(self):
         """See IJobExecution."""
-        return [job.id for job in self.queue.release(is_alive)]
+        return not self.paused and self.store.is_behind()
+
+    def next_due(self):
+        """See IJobExecution."""
+        return None if self.paused else self.store.next_due()
+
+    def commit_every(self):
+        """See IJobExecution."""
+        return self._policy().commit_every
+
+    def held(self, worker_id):
+        """See IJobExecution."""
+        worker = self.store.workers.get(worker_id)
+        return [] if worker is None else list(worker.claims)
+
+    def settle(self, worker_id, jobids):
+        """See IJobExecution."""
+        for job in self.store.settle(worker_id, jobids):
+            self._settled(job)
+
+    def beat(self, worker_id, now=None):
+        """See IJobExecution."""
+        self.store.beat(worker_id, _seconds(now))
+
+    def release(self, is_alive, now=None):
+        """See IJobExecution."""
+        released = []
+        for worker in list(self.store.workers.values()):
+            if not is_alive(worker):
+                released += self._drop(worker, _seconds(now))
+        return released
+
+    def stop_worker(self, worker_id):
+        """See IJobExecution."""
+        for claim in self.store.drop_worker(worker_id):
+            self._settled(self.store.put_back_claimed(claim))
+
+    def _drop(self, worker, now):
+        dropped = []
+        for claim in self.store.drop_worker(worker.id):
+            job = self._find(claim.job)
+            if self._is_good(job, claim):
+                if len(dropped) < worker.at_once:
+                    self._lose(job, claim, now)
+                else:
+                    # It waited for its turn.
+                    job.outdate_claims()
+                dropped.append(job.id)
+            self._settled(self.store.put_back_claimed(claim))
+        return dropped
+
+    def _is_good(self, job, claim):
+        return (job is not None and job.fence == claim.fence
+                and job.stored_status in WAITING)
+
+    def _lose(self, job, claim, now):
+        if job.failures + 1 < self._policy().attempts:
+            job.lose(claim, now)
+        else:
+            job.begin(claim, claim.time)
+            job.fail(lost_process(claim), now)
+
+    def _settled(self, job):
+        if (job is not None and job.stored_status == COMPLETED
+                and not self._policy().keep_result):
+            self.store.remove(job)
+
+    def prune(self, limit, now=None):
+        """See IJobExecution."""
+        policy = self._policy()
+        pruned = 0
+        for status in (COMPLETED, CANCELLED, ERROR, HELD):
+            before = _seconds(now) - policy.retention_of(status)
+            for job in self.store.ledger.oldest(
+                    status, before, limit - pruned):
+                self.store.remove(job)
+                pruned += 1
+        return pruned
+
+    def _policy(self):
+        return interfaces.IProcessorSettings(self, self).policy
 
     # The processor of this process
 
     def startProcessing(self):
         """See ITaskService."""
-        processor.start(self)
+        registry.start(self)
 
     def stopProcessing(self):
         """See ITaskService."""
-        processor.stop(self)
+        registry.stop(self)
 
     def isProcessing(self):
         """See ITaskService."""
-        return processor.is_running(self)
-
-    # Services stored by lovely.remotetask 0.5
-
-    @property
-    def queue(self):
-        """The JobQueue.  One of lovely.remotetask 0.5 is made over."""
-        self._make_over()
-        return self._jobs_to_run
-
-    def _make_over(self):
-        if self._jobs_to_run is not None:
-            return
-        self._jobs_to_run = JobQueue()
-        for name in ('_queue', '_scheduledJobs', '_scheduledQueue'):
-            self.__dict__.pop(name, None)
-        for job in sorted(self.jobs.values(), key=lambda job: job.created):
-            self._enqueue_again(job)
-
-    def _enqueue_again(self, job):
-        if job.status == QUEUED:
-            self._jobs_to_run.put(job)
-        elif job.status in (CRONJOB, DELAYED):
-            self._jobs_to_run.schedule(job)
+        return registry.is_running(self)
 
 
 def _seconds(now):

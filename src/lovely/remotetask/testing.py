@@ -4,6 +4,7 @@ import zope.interface
 
 from lovely.remotetask import interfaces
 from lovely.remotetask.service import TaskService
+from lovely.remotetask.store import JobStore
 
 
 @zope.interface.implementer(interfaces.ITask)
@@ -24,6 +25,22 @@ class ITaskStub(interfaces.ITask):
     """The tasks of a TaskServiceStub."""
 
 
+class _CountingStore(JobStore):
+    """Gives jobs the ids 1, 2, 3."""
+
+    def __init__(self):
+        super().__init__()
+        self.legacy = {}
+
+    def add(self, make, status, priority):
+        job = make(len(self.legacy) + 1)
+        job.change_status(status)
+        self.legacy[job.id] = job
+        self.ledger.count(None, status)
+        self.put_back(job, status)
+        return job
+
+
 class TaskServiceStub(TaskService):
     """A task service that needs no database and no processor.
 
@@ -33,11 +50,9 @@ class TaskServiceStub(TaskService):
 
     taskInterface = ITaskStub
 
-    _last_id = 0
-
-    def _generateId(self):
-        self._last_id += 1
-        return self._last_id
+    def __init__(self):
+        super().__init__()
+        self._store = _CountingStore()
 
     def startProcessing(self):
         """A stub has no processor: call `process`."""

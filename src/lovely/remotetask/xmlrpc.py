@@ -1,12 +1,15 @@
 """The remote methods of a task service."""
 
+from xmlrpc.client import MAXINT
+
 from zope.publisher.xmlrpc import XMLRPCView
 
 
 class RemoteTaskServiceXMLRPCAPI(XMLRPCView):
     """Lets other programs add jobs and ask for their results.
 
-    Input and results are what XML-RPC can express; job ids are ints.
+    Input and results are what XML-RPC can express.  Job ids are ints, or
+    strings of digits where XML-RPC has no int that large.
     """
 
     def getAvailableTasks(self):
@@ -15,21 +18,22 @@ class RemoteTaskServiceXMLRPCAPI(XMLRPCView):
 
     def add(self, task, input=None):
         """Add a job.  Return its id."""
-        return self.context.add(task, input)
+        jobid = self.context.add(task, input)
+        return jobid if jobid <= MAXINT else str(jobid)
 
     def cancel(self, jobid):
         """Cancel a job that has not begun.  Always return true."""
-        self.context.cancel(jobid)
+        self.context.cancel(int(jobid))
         return True
 
     def getStatus(self, jobid):
         """Return the status of a job."""
-        return self.context.getStatus(jobid)
+        return self.context.getStatus(int(jobid))
 
     def getResult(self, jobid):
         """Return the result of a job."""
-        return self.context.getResult(jobid)
+        return self.context.getResult(int(jobid))
 
     def getError(self, jobid):
         """Return the message of the error of a job, 'None' without one."""
-        return self.context.getError(jobid)
+        return self.context.getError(int(jobid))

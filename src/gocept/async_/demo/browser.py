@@ -49,10 +49,19 @@ def describe(computation, job):
         'result': computation.result,
         'runs': computation.runs,
         'error': None if job is None else job.error,
-        'processor': job.claim.processor if job and job.claim else None,
+        'processor': _processor(job),
         'seconds': _seconds(job),
     }
     return described | {'cells': _cells(**described)}
+
+
+def _processor(job):
+    """Return who runs a job, or has run it last: host:pid:thread."""
+    if job is None:
+        return None
+    if job.claim is not None:
+        return job.claim.processor
+    return job.history[-1].processor if job.history else None
 
 
 def _seconds(job):
@@ -61,7 +70,8 @@ def _seconds(job):
     return (job.completed - job.started).total_seconds()
 
 
-def _cells(limit, state, asked_by, principal, result, error, seconds, **_):
+def _cells(limit, state, asked_by, principal, result, error, seconds,
+           processor, **_):
     """Return the cells of a row of the table, str each."""
     return [
         f'{limit:,}',
@@ -69,14 +79,15 @@ def _cells(limit, state, asked_by, principal, result, error, seconds, **_):
         asked_by or '',
         principal or '',
         error or ('' if result is None else f'{result:,}'),
-        '' if seconds is None else f'{seconds:.1f} s']
+        '' if seconds is None else f'{seconds:.1f} s',
+        processor or '']
 
 
 class Index(ComputationsView):
     """The page, see index.pt."""
 
     columns = ('Primes below', 'State', 'Asked for by', 'Run as',
-               'Their sum', 'Time')
+               'Their sum', 'Time', 'By')
     max_limit = MAX_LIMIT
 
     @property

@@ -71,6 +71,25 @@ def fail(message):
     raise RuntimeError(message)
 
 
+class NotNow(Exception):
+    """Something that may be better the next time."""
+
+
+class MuchLater(NotNow):
+    """A more special reason."""
+
+
+@function('events')
+def succeed_at(attempt, content=None, exception=NotNow):
+    """Fails before its so-manyth attempt."""
+    calls.append('attempt')
+    if content is not None:
+        content.value = getattr(content, 'value', 0) + 1
+    if len(calls) < attempt:
+        raise exception(f'attempt {len(calls)}')
+    return len(calls)
+
+
 @function('events')
 def say(text):
     print(text)

@@ -173,7 +173,7 @@ class SentenceTest(BootstrapTest):
         with self.assertRaises(self.bootstrap.SetupError) as raised:
             self.bootstrap.check_arguments(['tset'])
         self.assertSentence(
-            str(raised.exception), '"tset"', 'demo, test')
+            str(raised.exception), '"tset"', 'demo, faults, test')
 
 
 class ScriptTest(BootstrapTest):

@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import time
 import types
 import unittest
 
@@ -226,6 +227,71 @@ class EnqueueTest(FunctionalTestCase):
         """As by a call."""
         with self.assertRaises(TypeError):
             sample.add.enqueue()
+
+
+class EnqueueWithTest(FunctionalTestCase):
+    """A call with a priority or a delay."""
+
+    def test_priority(self):
+        """Calls with a higher one are run first."""
+        for priority in (0, 9, 5):
+            sample.record.enqueue_with(priority=priority)(priority)
+        sample.record('usual')
+        process()
+        self.assertEqual(
+            [9, 5, 'usual', 0], [args[0] for args, _ in sample.calls])
+
+    def test_delay(self):
+        """The call is not run before its time."""
+        before = time.time()
+        jobid = sample.record.enqueue_with(delay=60)('later')
+        process()
+        self.assertEqual([], sample.calls)
+        self.assertEqual('queued', self.service.getStatus(jobid))
+        self.assertAlmostEqual(before + 60, self.job().due, delta=30)
+        process(after=59)
+        self.assertEqual([], sample.calls)
+        process(after=61)
+        self.assertEqual([(('later',), {})], sample.calls)
+
+    def test_without_options(self):
+        """It is the same as enqueue."""
+        jobid = sample.record.enqueue_with()(1, b=2)
+        process()
+        self.assertEqual('completed', self.service.getStatus(jobid))
+        self.assertEqual([((1,), {'b': 2})], sample.calls)
+
+    def test_can_be_used_again(self):
+        """For several calls with the same options."""
+        enqueue = sample.record.enqueue_with(priority=7)
+        self.assertNotEqual(enqueue(1), enqueue(2))
+        self.assertEqual([7, 7], [job.priority for job in self.jobs()])
+
+    def test_values_that_are_refused(self):
+        """At the call, which stores nothing then."""
+        for options, name in (
+                ({'priority': 10}, 'priority'), ({'priority': -1}, 'priority'),
+                ({'priority': '5'}, 'priority'), ({'delay': -1}, 'delay'),
+                ({'delay': float('nan')}, 'delay'),
+                ({'delay': '1'}, 'delay')):
+            with self.subTest(options), \
+                    self.assertRaisesRegex(ValueError, name):
+                sample.record.enqueue_with(**options)()
+        self.assertEqual([], self.jobs())
+
+    def test_options_that_do_not_exist(self):
+        """A wrong spelling is not an argument of the function."""
+        with self.assertRaises(TypeError):
+            sample.record.enqueue_with(prio=9)
+        with self.assertRaises(TypeError):
+            sample.record.enqueue_with(9)
+
+    def test_arguments_of_that_name_belong_to_the_function(self):
+        """The options do not stand in their way."""
+        sample.record.enqueue_with(priority=9)(priority='mine', delay='too')
+        process()
+        self.assertEqual(
+            [((), {'priority': 'mine', 'delay': 'too'})], sample.calls)
 
 
 class StackedTest(FunctionalTestCase):

@@ -1,6 +1,7 @@
 """Tests of gocept.async_.startup."""
 
 import contextlib
+import datetime
 import pathlib
 import subprocess
 import sys
@@ -9,6 +10,8 @@ import threading
 import unittest
 import unittest.mock
 
+import BTrees.IOBTree
+import persistent
 import transaction
 import ZEO
 import zope.component
@@ -24,16 +27,21 @@ from zope.site.folder import rootFolder
 from zope.site.site import LocalSiteManager
 
 import gocept.async_.startup
+from gocept.async_.task import TaskDescription
 from gocept.async_.testing import FUNCTIONAL_LAYER
 from gocept.async_.testing import login
 from gocept.async_.testing import logout
+from gocept.async_.testing import process
 from gocept.async_.tests import interpreter
 from gocept.async_.tests import sample
 from gocept.async_.tests.configuration import declare
 from lovely.remotetask import TaskService
 from lovely.remotetask.interfaces import IProcessorSettings
 from lovely.remotetask.interfaces import ITaskService
+from lovely.remotetask.job import Claim
+from lovely.remotetask.job import Job
 from lovely.remotetask.processor import stop_all
+from lovely.remotetask.upgrade import SCHEMA
 
 
 LOG = gocept.async_.startup.__name__
@@ -235,6 +243,158 @@ class CreateTest(StartupTestCase):
         self.assertEqual(1, len(self.service().jobs))
 
 
+class OldClaim:
+    """Pickled as a Claim was: with three fields."""
+
+    def __reduce__(self):
+        return Claim, ('host:1:MainThread', 'token', 1.5)
+
+
+class UpgradeTest(StartupTestCase):
+    """Services that earlier code has stored are brought up to date."""
+
+    def setUp(self):
+        super().setUp()
+        self.root['tasks'] = service = TaskService()
+        self.root.getSiteManager().registerUtility(
+            service, ITaskService, name='events')
+        transaction.commit()
+        self.make_old(service)
+        # The state of jobs was a dictionary.
+        with unittest.mock.patch.object(
+                Job, '__getstate__', persistent.Persistent.__getstate__):
+            transaction.commit()
+
+    def make_old(self, service):
+        """Give a service the state that earlier code has stored.
+
+        All jobs are in one BTree, the queue refers to them.
+        """
+        zope.component.hooks.setSite(self.root)
+        login('zope.user')
+        jobs = BTrees.IOBTree.IOBTree()
+        queue = []
+        for jobid, status in enumerate(
+                ('completed', 'error', 'queued', 'queued', 'processing',
+                 'cancelled', 'start later'), 100):
+            jobs[jobid] = self.old_job(jobid, status)
+            queue.append(jobs[jobid])
+        service.__dict__.update(jobs=jobs, _queue=queue)
+        del service.__dict__['schema'], service.__dict__['_store']
+        service._p_changed = True
+
+    def old_job(self, jobid, status):
+        job = Job.__new__(Job)
+        job.__dict__.update(
+            id=jobid, task='gocept.async.function', status=status,
+            input=TaskDescription(sample.context, (), {}),
+            created=datetime.datetime(2026, 1, 1, 0, jobid - 100))
+        if status in ('completed', 'error', 'processing'):
+            job.__dict__.update(
+                claim=OldClaim(), attempts=1, output=None, error=None,
+                completed=datetime.datetime(2026, 1, 2))
+        job._p_changed = True
+        return job
+
+    def stored(self):
+        """Return the service as another connection sees it, as a dict."""
+        manager = transaction.TransactionManager()
+        connection = self.db.open(manager)
+        try:
+            service = connection.get(self.service()._p_oid)
+            service._p_activate()
+            return dict(service.__dict__)
+        finally:
+            manager.abort()
+            connection.close()
+
+    def test_state_is_old_before(self):
+        """What this test makes is what there was."""
+        self.assertEqual(0, self.service().schema)
+        self.assertIn('jobs', self.stored())
+        self.assertNotIn('_store', self.stored())
+
+    def test_declared_service(self):
+        """In a transaction of its own, which is committed."""
+        declare(self, 'events')
+        with self.assertLogs(LOG, 'INFO') as logged:
+            self.open()
+        self.assertIn('"events": brought up to date, with 7 jobs',
+                      logged.output[0])
+        stored = self.stored()
+        self.assertEqual(SCHEMA, stored['schema'])
+        self.assertIn('_store', stored)
+        self.assertNotIn('jobs', stored)
+        self.assertNotIn('_queue', stored)
+
+    def test_only_once(self):
+        """The second start writes nothing."""
+        declare(self, 'events')
+        self.open()
+        before = self.db.lastTransaction()
+        self.open()
+        self.assertEqual(before, self.db.lastTransaction())
+
+    def test_service_that_is_not_declared(self):
+        """It is left for its first use."""
+        declare(self, 'other')
+        self.open()
+        self.assertEqual(0, self.service().schema)
+        self.assertEqual(7, len(self.service().jobs))
+        self.assertEqual(SCHEMA, self.service().schema)
+        self.assertTrue(self.service()._p_changed)
+
+    def test_transaction_of_the_thread_is_left_alone(self):
+        """It neither commits nor pays for it."""
+        self.root['unfinished'] = sample.Content()
+        declare(self, 'events')
+        gocept.async_.startup.createServices(DatabaseOpenedWithRoot(self.db))
+        self.assertFalse(self.service()._p_changed)
+        transaction.abort()
+        self.assertNotIn('unfinished', self.root)
+        self.assertEqual(SCHEMA, self.stored()['schema'])
+
+    def test_jobs_are_kept(self):
+        """Under their ids; those that wait wait still."""
+        declare(self, 'events')
+        self.open()
+        jobs = self.service().jobs
+        self.assertEqual(
+            {100: 'completed', 101: 'error', 102: 'queued', 103: 'queued',
+             104: 'queued', 105: 'cancelled', 106: 'start later'},
+            {jobid: jobs[jobid].status for jobid in jobs})
+        self.assertEqual([None] * 7, [job.claim for job in jobs.values()])
+
+    def test_jobs_that_wait_are_run(self):
+        """In their order, as the principal who called."""
+        declare(self, 'events')
+        self.open()
+        logout()
+        process('events')
+        self.assertEqual(['zope.user'] * 3,
+                         [principal.id for principal, _ in sample.calls])
+        jobs = self.service().jobs
+        started = [jobs[jobid].started for jobid in (102, 103, 104)]
+        self.assertEqual(sorted(started), started)
+        self.assertEqual('completed', jobs[104].status)
+
+    def test_new_service_has_the_schema(self):
+        """There is nothing to be brought up to date."""
+        declare(self, 'new')
+        self.open()
+        self.assertEqual(SCHEMA, self.service('new').schema)
+
+    def test_service_of_another_class(self):
+        """It looks after itself."""
+        manager = self.root.getSiteManager()
+        self.root['other'] = other = sample.Content()
+        manager.registerUtility(other, ITaskService, name='other')
+        transaction.commit()
+        declare(self, 'other')
+        self.open()
+        self.assertFalse(other._p_changed)
+
+
 class StartTest(StartupTestCase):
     """Processors are started when the web application starts."""
 
@@ -264,6 +424,21 @@ class StartTest(StartupTestCase):
         self.start()
         self.assertEqual(threads, self.threads())
         self.assertEqual(1, len(threads))
+
+    def test_names_of_the_threads(self):
+        """They tell what they work for."""
+        declare(self, 'events', processor='multi', threads=2)
+        self.open()
+        self.start()
+        zope.component.hooks.setSite(self.root)
+        sample.record()
+        transaction.commit()
+        self.assertTrue(sample.called.wait(LONG))
+        claimer = 'remotetasks.++etc++site.default.events'
+        names = sorted(thread.name for thread in threading.enumerate()
+                       if 'remotetasks' in thread.name)
+        self.assertEqual(
+            [claimer, f'runner-1.{claimer}', f'runner-2.{claimer}'], names)
 
     def test_without_the_service(self):
         """A site that is missing is no reason to fail."""
@@ -301,7 +476,11 @@ class StartTest(StartupTestCase):
         self.assertEqual(self.root._p_oid, site._p_oid)
         job, = self.service().jobs.values()
         self.assertEqual('completed', job.status)
-        self.assertIn('remotetasks.', job.claim.processor)
+        self.assertIsNone(job.claim)
+        attempt, = job.history
+        self.assertRegex(
+            attempt.processor,
+            r':\d+:remotetasks\.\+\+etc\+\+site\.default\.events\Z')
 
     def test_thread_runs_nothing_that_was_aborted(self):
         """Only the call that was committed."""
@@ -327,7 +506,7 @@ class StartTest(StartupTestCase):
         self.open()
         self.assertEqual(oid, self.service()._p_oid)
         with unittest.mock.patch(
-                'lovely.remotetask.processor.start_processor') as start:
+                'lovely.remotetask.registry.start_processor') as start:
             self.service().startProcessing()
         self.assertEqual(7, start.call_args.args[0].maxThreads)
         self.service().startProcessing()
@@ -452,17 +631,17 @@ db.close()
                 text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE)
             for _ in range(2)]
-        for process in processes:
-            self.addCleanup(process.__exit__, None, None, None)
-            self.addCleanup(process.kill)
-        for process in processes:
-            self.assertEqual('ready\n', process.stdout.readline())
-        for process in processes:
-            process.stdin.write('go\n')
-            process.stdin.flush()
-        for process in processes:
-            _, errors = process.communicate(timeout=LONG)
-            self.assertEqual((0, ''), (process.returncode, errors))
+        for each in processes:
+            self.addCleanup(each.__exit__, None, None, None)
+            self.addCleanup(each.kill)
+        for each in processes:
+            self.assertEqual('ready\n', each.stdout.readline())
+        for each in processes:
+            each.stdin.write('go\n')
+            each.stdin.flush()
+        for each in processes:
+            _, errors = each.communicate(timeout=LONG)
+            self.assertEqual((0, ''), (each.returncode, errors))
         self.assertEqual(
             (['a', 'b', 'c'], ['a', 'b', 'c']), self.stored_services())
 
@@ -555,10 +734,10 @@ print(threads(), len(service.jobs), sample.calls)
         """It was edited in between, and runs the job as its principal."""
         self.script()
         self.assertEqual("MultiProcessor 3 zope.user", self.run_code('''
-import lovely.remotetask.processor as processor
+import lovely.remotetask.registry as registry
 started = []
-start_processor = processor.start_processor
-processor.start_processor = lambda it: (started.append(it),
+start_processor = registry.start_processor
+registry.start_processor = lambda it: (started.append(it),
                                         start_processor(it))
 zope.app.wsgi.getWSGIApplication(sys.argv[1])
 assert threads()

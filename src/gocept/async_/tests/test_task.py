@@ -277,10 +277,10 @@ class RefusedTest(FunctionalTestCase):
         sample.record()
         self.job().input = description
 
-    def assertFails(self, error, error_class):
+    def assertEnds(self, status, error, error_class):
         process(raise_errors=False)
         self.assertEqual([], sample.calls)
-        self.assertEqual('error', self.job().status)
+        self.assertEqual(status, self.job().status)
         self.assertRegex(self.job().error, error)
         self.assertEqual(error_class, self.job().errorClass)
 
@@ -308,23 +308,17 @@ class RefusedTest(FunctionalTestCase):
     def test_other_input_is_refused_when_it_is_run(self):
         """However it got into the database."""
         self.store('os.system')
-        self.assertFails('takes only calls.* not str', 'builtins.TypeError')
+        self.assertEnds(
+            'error', 'takes only calls.* not str', 'builtins.TypeError')
 
     def test_undecorated_function_is_refused_when_it_is_run(self):
         """It may have been decorated when the call was stored."""
         description = TaskDescription(sample.record, (), {})
         description._f = f'{SAMPLE}.undecorated'
         self.store(description)
-        self.assertFails(
-            'sample.undecorated.*not an asynchronous function',
-            'builtins.LookupError')
-
-    def test_function_that_is_gone_is_an_error(self):
-        """The job says which function it was."""
-        description = TaskDescription(sample.record, (), {})
-        description._f = f'{SAMPLE}.gone'
-        self.store(description)
-        self.assertFails('sample.gone', 'builtins.LookupError')
+        self.assertEnds(
+            'held', 'sample.undecorated.*not an asynchronous function',
+            'lovely.remotetask.interfaces.CannotRun')
 
 
 class PrincipalTest(FunctionalTestCase):

@@ -1,6 +1,7 @@
 """Tests of gocept.async_.zcml and gocept.async_.declaration."""
 
 import contextlib
+import math
 import pathlib
 import tempfile
 import threading
@@ -19,8 +20,10 @@ from zope.interface.verify import verifyObject
 
 from gocept.async_.declaration import ServiceDeclaration
 from gocept.async_.declaration import declarations
+from gocept.async_.interfaces import IRenamedFunction
 from gocept.async_.interfaces import IServiceDeclaration
 from gocept.async_.testing import FUNCTIONAL_LAYER
+from gocept.async_.tests import sample
 from gocept.async_.tests.configuration import CLOSE
 from gocept.async_.tests.configuration import OPEN
 from gocept.async_.tests.configuration import declare
@@ -30,10 +33,13 @@ from gocept.async_.tests.configuration import utilities
 from gocept.async_.tests.functional import FunctionalTestCase
 from gocept.async_.tests.functional import add_service
 from gocept.async_.tests.sample import Content
+from gocept.async_.zcml import IRenamedDirective
 from gocept.async_.zcml import IServiceDirective
 from lovely.remotetask import TaskService
 from lovely.remotetask.interfaces import IProcessorFactory
 from lovely.remotetask.interfaces import IProcessorSettings
+from lovely.remotetask.policy import DAY
+from lovely.remotetask.policy import Policy
 from lovely.remotetask.processor import MultiProcessor
 from lovely.remotetask.processor import SimpleProcessor
 from lovely.remotetask.processor import service_path
@@ -72,7 +78,8 @@ class SchemaTest(unittest.TestCase):
         """The published ones."""
         self.assertEqual(
             ['name', 'processor', 'threads', 'wait_time', 'autostart',
-             'site'],
+             'site', 'attempts', 'retry_wait', 'retry_on', 'retention',
+             'error_retention', 'keep_result', 'commit_every'],
             zope.schema.getFieldNamesInOrder(IServiceDirective))
 
 
@@ -90,6 +97,10 @@ class DirectiveTest(unittest.TestCase):
             {'waitTime': 1.0, 'maxThreads': 1}, found.processorArguments)
         self.assertIs(True, found.autostart)
         self.assertEqual('/', found.site)
+        self.assertEqual(Policy(
+            attempts=3, retry_wait=1.0, retry_on=(), retention=7 * DAY,
+            error_retention=30 * DAY, keep_result=True, commit_every=1),
+            found.policy)
 
     def test_settings(self):
         """Every attribute reaches the declaration."""
@@ -101,6 +112,26 @@ class DirectiveTest(unittest.TestCase):
             {'waitTime': 0.5, 'maxThreads': 3}, found.processorArguments)
         self.assertIs(False, found.autostart)
         self.assertEqual('/a/b', found.site)
+
+    def test_settings_of_the_policy(self):
+        """They reach it, with types that can be calculated with."""
+        found = declare(
+            self, 'events', attempts=5, retry_wait='0.5',
+            retry_on='OSError\n  zope.interface.Invalid', retention='3600',
+            error_retention='7200', keep_result='no', commit_every=50)
+        self.assertEqual(Policy(
+            attempts=5, retry_wait=0.5,
+            retry_on=('builtins.OSError', 'zope.interface.exceptions.Invalid'),
+            retention=3600.0, error_retention=7200.0, keep_result=False,
+            commit_every=50), found.policy)
+
+    def test_kept_for_ever(self):
+        """There is a word for that."""
+        found = declare(
+            self, 'events', retention='inf', error_retention='inf')
+        self.assertEqual(
+            (math.inf, math.inf),
+            (found.policy.retention, found.policy.error_retention))
 
     def test_booleans_as_everywhere_in_zcml(self):
         """yes, true and no, false."""
@@ -173,6 +204,50 @@ class WrongTest(unittest.TestCase):
                 self.assertRefused(
                     f'<async:service name="events" '
                     f'wait_time="{wait_time}" />', 'wait_time')
+
+    def test_numbers_of_the_policy(self):
+        """At least one attempt, no wait into the past, and so on."""
+        for name, values in (
+                ('attempts', ('0', '-1', '1.5', 'often')),
+                ('retry_wait', ('-1', 'nan', 'inf', 'long')),
+                ('wait_time', ('nan', 'inf')),
+                ('retention', ('-1', 'nan', 'long')),
+                ('error_retention', ('-0.1', 'nan', '')),
+                ('keep_result', ('perhaps',)),
+                ('commit_every', ('0', '-1', '1001', '2.5'))):
+            for value in values:
+                with self.subTest(f'{name}="{value}"'):
+                    self.assertRefused(
+                        f'<async:service name="events" {name}="{value}" />',
+                        name)
+        self.assertEqual([], declarations())
+
+    def test_exceptions_that_do_not_exist(self):
+        """The error says which one, of which service."""
+        for name, reason in (
+                ('ValueErrors', 'no attribute'),
+                ('no_such_module.Error', 'No module'),
+                ('zope.interface.NoSuchError', 'NoSuchError')):
+            with self.subTest(name):
+                self.assertRefused(
+                    f'<async:service name="events" '
+                    f'retry_on="OSError {name}" />',
+                    'async:service "events"', 'retry_on',
+                    f'no exception "{name}"', reason)
+
+    def test_exceptions_that_are_none(self):
+        """Something else has that name."""
+        for name in ('len', 'int', 'os.path', 'zope.interface.Interface'):
+            with self.subTest(name):
+                self.assertRefused(
+                    f'<async:service name="events" retry_on="{name}" />',
+                    f'"{name}" is no exception')
+
+    def test_exceptions_that_are_no_names(self):
+        """The field refuses them, before anything is imported."""
+        self.assertRefused(
+            '<async:service name="events" retry_on="os.system()" />',
+            'retry_on')
 
     def test_unknown_processor(self):
         """The error names the service and the processors there are."""
@@ -261,12 +336,128 @@ class FilesTest(unittest.TestCase):
         found, = declarations()
         self.assertEqual('simple', found.processor)
 
+    def test_exceptions_of_an_overridden_service_are_not_checked(self):
+        """Their package need not be installed."""
+        package = self.write(
+            'package.zcml',
+            '<async:service name="events" retry_on="no_such_module.Error" />')
+        overrides = self.write(
+            'overrides.zcml',
+            '<async:service name="events" retry_on="OSError" />')
+        execute(self, f'<include file="{package}" />'
+                      f'<includeOverrides file="{overrides}" />')
+        found, = declarations()
+        self.assertEqual(('builtins.OSError',), found.policy.retry_on)
+
+    def test_overridden_new_name_is_not_checked(self):
+        """What a package says of its functions may be corrected."""
+        package = self.write('package.zcml', renamed('app.old', 'app.gone'))
+        overrides = self.write(
+            'overrides.zcml', renamed('app.old', f'{SAMPLE}.record'))
+        execute(self, f'<include file="{package}" />'
+                      f'<includeOverrides file="{overrides}" />')
+        self.assertEqual(
+            f'{SAMPLE}.record',
+            zope.component.getUtility(IRenamedFunction, 'app.old').name)
+
     def test_processor_registered_after_the_directive(self):
         """The order of ZCML does not matter."""
         execute(self, '<async:service name="events" processor="custom" '
                       'threads="3" />' + CUSTOM)
         found, = declarations()
         self.assertIs(custom_factory, found.processorFactory)
+
+
+SAMPLE = sample.__name__
+
+
+def renamed(old, new):
+    return f'<async:renamed old="{old}" new="{new}" />'
+
+
+class RenamedDirectiveTest(unittest.TestCase):
+    """The async:renamed directive."""
+
+    layer = FUNCTIONAL_LAYER
+
+    def assertRefused(self, directives, *messages):
+        with self.assertRaises(ConfigurationError) as raised:
+            execute(self, directives)
+        for message in messages:
+            self.assertIn(message, str(raised.exception))
+        self.assertRegex(str(raised.exception), r'File "<string>", line \d+')
+
+    def test_every_field_is_explained(self):
+        """Each has a title and a sentence."""
+        for name, field in zope.schema.getFields(IRenamedDirective).items():
+            with self.subTest(name):
+                self.assertTrue(field.title)
+                self.assertTrue(field.description.endswith('.'))
+
+    def test_registers(self):
+        """A utility under the old name."""
+        execute(self, renamed('app.old', f'{SAMPLE}.record'))
+        found = zope.component.getUtility(IRenamedFunction, 'app.old')
+        verifyObject(IRenamedFunction, found)
+        self.assertEqual(f'{SAMPLE}.record', found.name)
+
+    def test_two_of_one_old_name_conflict(self):
+        """Nobody could tell which one is meant."""
+        with self.assertRaisesRegex(
+                ConfigurationConflictError, 'gocept.async:renamed.*app.old'):
+            execute(self, renamed('app.old', f'{SAMPLE}.record')
+                    + renamed('app.old', f'{SAMPLE}.add'))
+
+    def test_two_of_one_new_name_do_not(self):
+        """Two functions may have become one."""
+        execute(self, renamed('app.one', f'{SAMPLE}.record')
+                + renamed('app.two', f'{SAMPLE}.record'))
+
+    def test_loops(self):
+        """Whoever follows the names would never arrive."""
+        self.assertRefused(
+            renamed('app.a', 'app.b') + renamed('app.b', 'app.a'),
+            'async:renamed', 'app.a, app.b', 'renamed to one another')
+        self.assertRefused(
+            renamed('app.a', 'app.a'), 'app.a', 'renamed to one another')
+
+    def test_new_function_that_does_not_exist(self):
+        """A typing error is found at start-up, not when jobs are held."""
+        for name in (f'{SAMPLE}.gone', 'no_such_module.function'):
+            with self.subTest(name):
+                self.assertRefused(
+                    renamed('app.old', name),
+                    'async:renamed old="app.old"', name)
+
+    def test_new_function_that_is_not_decorated(self):
+        """It would never be called."""
+        self.assertRefused(
+            renamed('app.old', f'{SAMPLE}.undecorated'),
+            'async:renamed old="app.old"', 'not an asynchronous function')
+
+    def test_old_name_that_another_function_has(self):
+        """Its calls would run the wrong function."""
+        self.assertRefused(
+            renamed(f'{SAMPLE}.add', f'{SAMPLE}.record'),
+            f'async:renamed old="{SAMPLE}.add"', 'still is',
+            f'would run "{SAMPLE}.record"')
+
+    def test_old_name_that_the_same_function_has(self):
+        """A module may import what has moved, for its callers."""
+        with unittest.mock.patch.object(
+                sample, 'old_record', sample.record, create=True):
+            execute(self, renamed(f'{SAMPLE}.old_record', f'{SAMPLE}.record'))
+
+    def test_old_name_that_is_not_decorated_any_more(self):
+        """Calls of it store nothing."""
+        execute(self, renamed(f'{SAMPLE}.undecorated', f'{SAMPLE}.record'))
+
+    def test_names_without_a_module(self):
+        """They cannot be stored names."""
+        for directive in (renamed('old', f'{SAMPLE}.record'),
+                          renamed('app.old', 'record')):
+            with self.subTest(directive):
+                self.assertRefused(directive)
 
 
 class DeclarationTest(FunctionalTestCase):
@@ -345,7 +536,7 @@ class SettingsTest(FunctionalTestCase):
         """Start the service's processor without its threads."""
         processors = []
         start = unittest.mock.patch(
-            'lovely.remotetask.processor.start_processor', processors.append)
+            'lovely.remotetask.registry.start_processor', processors.append)
         with start:
             self.service.startProcessing()
             yield processors[0]

@@ -103,10 +103,13 @@ class DatabaseCase(TaskCase):
         # A test may close it, too; that replaces the method.
         self.addCleanup(lambda: self.db.close())
         self.addCleanup(transaction.abort)
-        fill(self.db)
+        self.fill(self.db)
         self.connection = self.db.open()
         self.root = self.connection.root()[ZopePublication.root_name]
         self.service = self.root['tasks']
+
+    def fill(self, db):
+        fill(db)
 
     def open_database(self):
         return ZODB.DB(ZODB.DemoStorage.DemoStorage())
@@ -148,6 +151,30 @@ class DatabaseCase(TaskCase):
         """Take all claims away, as if whoever made them were dead."""
         with self.elsewhere() as service:
             service.release(lambda claim: False)
+
+
+class Opened:
+    """The service of a case in a connection of its own, until the end."""
+
+    def __init__(self, case):
+        self.manager = transaction.TransactionManager()
+        self.connection = case.db.open(self.manager)
+        case.addCleanup(self.connection.close)
+        case.addCleanup(self.manager.abort)
+        root = self.connection.root()[ZopePublication.root_name]
+        self.service = root['tasks']
+
+    def add(self, *args, **kw):
+        """Add a job and commit that.  Return its id."""
+        jobid = self.service.add(*args, **kw)
+        self.commit()
+        return jobid
+
+    def commit(self):
+        self.manager.commit()
+
+    def abort(self):
+        self.manager.abort()
 
 
 class _Collector(logging.Handler):

@@ -15,6 +15,7 @@ from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import CRONJOB
 from lovely.remotetask.interfaces import DELAYED
 from lovely.remotetask.interfaces import ERROR
+from lovely.remotetask.interfaces import HELD
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import STARTLATER
@@ -23,7 +24,7 @@ from lovely.remotetask.job import CronJob
 from lovely.remotetask.job import Job
 
 
-CLAIM = Claim('host:1:thread', 'token', 60.0)
+CLAIM = Claim(1, 'host:1:thread:token', 'host:1:thread', 60.0, 1, 0, QUEUED)
 FAILURE = types.SimpleNamespace(
     error='message', errorClass='module.Class', traceback='Traceback ...')
 
@@ -54,8 +55,8 @@ def day(*args):
 
 def running(job_class=Job, **fields):
     job = job_class(1, 'test.task', None, **fields)
-    job.change_status(QUEUED)
-    job.begin(CLAIM)
+    job.change_status(job.waiting_status)
+    job.begin(CLAIM, 61.0)
     return job
 
 
@@ -65,9 +66,9 @@ class StatusNamesTest(unittest.TestCase):
         """The statuses are the published plain strings."""
         self.assertEqual(
             ['queued', 'processing', 'cancelled', 'error', 'completed',
-             'delayed', 'cronjob', 'start later'],
+             'delayed', 'cronjob', 'start later', 'held'],
             [QUEUED, PROCESSING, CANCELLED, ERROR, COMPLETED, DELAYED,
-             CRONJOB, STARTLATER])
+             CRONJOB, STARTLATER, HELD])
 
 
 class JobTest(unittest.TestCase):
@@ -99,20 +100,91 @@ class JobTest(unittest.TestCase):
         self.assertEqual(0, job.attempts)
 
     def test_begin(self):
-        """A job that begins knows who runs it, since when, and counts."""
+        """A job that begins knows who runs it; nothing is stored yet."""
         job = running()
         self.assertEqual(PROCESSING, job.status)
+        self.assertEqual(QUEUED, job.stored_status)
         self.assertEqual(CLAIM, job.claim)
-        self.assertEqual(at(60), job.started)
         self.assertIsNone(job.completed)
-        self.assertEqual(1, job.attempts)
+        self.assertEqual(0, job.attempts)
 
     def test_succeed(self):
         """A job that succeeded has its result and when it ended."""
         job = running()
         job.succeed('result', 70)
         self.assertEqual((COMPLETED, 'result'), (job.status, job.output))
-        self.assertEqual(at(70), job.completed)
+        self.assertEqual((at(61), at(70)), (job.started, job.completed))
+        self.assertIsNone(job.claim)
+
+    def test_history(self):
+        """Each run leaves who did it, when, how long, and its error."""
+        job = running()
+        job.retry(FAILURE, 70, due=80)
+        job.begin(CLAIM._replace(processor='other:1:thread'), 85)
+        job.succeed('result', 90)
+        self.assertEqual(
+            [(61, 9, 'host:1:thread', 'module.Class', 'message',
+              'Traceback ...'),
+             (85, 5, 'other:1:thread', None, None, None)],
+            [tuple(attempt) for attempt in job.history])
+        self.assertEqual(2, job.attempts)
+
+    def test_history_of_many_runs(self):
+        """The last 20 runs are kept."""
+        job = running(CronJob)
+        for number in range(30):
+            job.begin(CLAIM, number)
+            job.succeed(None, number + 1)
+        self.assertEqual([*range(10, 30)],
+                         [attempt.started for attempt in job.history])
+
+    def test_a_long_traceback(self):
+        """Of a traceback the last 16 kB are kept, on job and attempt."""
+        job = running()
+        text = 'x' * 50000 + 'the end'
+        job.fail(types.SimpleNamespace(
+            error='message', errorClass='module.Class', traceback=text), 70)
+        self.assertEqual(text[-16 * 1024:], job.traceback)
+        self.assertEqual(job.traceback, job.history[-1].traceback)
+
+    def test_each_run_moves_the_fence(self):
+        """A claim is good for one run."""
+        job = running()
+        job.retry(FAILURE, 70, due=80)
+        self.assertEqual(1, job.fence)
+
+    def test_retry(self):
+        """A job that is tried again waits; transient errors are apart."""
+        job = running()
+        job.retry(FAILURE, 70, due=80)
+        self.assertEqual((QUEUED, 80), (job.status, job.due))
+        job.begin(CLAIM, 85)
+        job.retry(FAILURE, 86, due=90, transient=True)
+        self.assertEqual(
+            (2, 1, 1), (job.attempts, job.transients, job.failures))
+
+    def test_lose(self):
+        """A run whose process is gone counts, without a duration."""
+        job = Job(1, 'test.task', None)
+        job.change_status(QUEUED)
+        job.lose(CLAIM, 100)
+        attempt, = job.history
+        self.assertEqual(
+            (60, None, 'host:1:thread'),
+            (attempt.started, attempt.duration, attempt.processor))
+        self.assertIn('is gone', attempt.error)
+        self.assertEqual((QUEUED, 1, 1),
+                         (job.status, job.attempts, job.fence))
+
+    def test_wait_again(self):
+        """A job that is queued again begins anew."""
+        job = running()
+        job.fail(FAILURE, 70)
+        job.wait_again()
+        self.assertEqual(
+            (QUEUED, None, 0, 0, 2),
+            (job.status, job.due, job.attempts, job.transients, job.fence))
+        self.assertEqual(1, len(job.history))
 
     def test_fail(self):
         """A job that failed has message, class and traceback."""
@@ -129,7 +201,8 @@ class JobTest(unittest.TestCase):
         job = running(CronJob)
         job.fail(FAILURE, 70)
         self.assertEqual((CRONJOB, 'message'), (job.status, job.error))
-        job.begin(CLAIM)
+        self.assertEqual(0, job.attempts)
+        job.begin(CLAIM, 75)
         job.succeed('result', 80)
         self.assertEqual((CRONJOB, None), (job.status, job.error))
         self.assertEqual((None, None), (job.errorClass, job.traceback))
@@ -151,14 +224,20 @@ class StatusChangeTest(unittest.TestCase):
         (DELAYED, PROCESSING), (DELAYED, CANCELLED),
         (CRONJOB, PROCESSING), (CRONJOB, CANCELLED),
         (PROCESSING, COMPLETED), (PROCESSING, ERROR),
-        (PROCESSING, QUEUED), (PROCESSING, CRONJOB),
+        (PROCESSING, HELD), (PROCESSING, QUEUED), (PROCESSING, DELAYED),
+        (PROCESSING, CRONJOB),
+        (HELD, QUEUED), (HELD, CANCELLED),
+        (ERROR, QUEUED), (CANCELLED, QUEUED),
     }
 
     def every_change(self):
         for old in (None, *interfaces.STATUSES):
             for new in interfaces.STATUSES:
                 job = Job(7, 'test.task', None)
-                job.status = old
+                if old == PROCESSING:
+                    job.begin(CLAIM, 61)
+                elif old is not None:
+                    job.__dict__['status'] = old
                 yield old, new, job
 
     def test_legal_changes(self):
@@ -185,14 +264,15 @@ class StatusChangeTest(unittest.TestCase):
         with self.assertRaises(interfaces.IllegalStatusChange):
             Job(7, 'test.task', None).change_status('asleep')
 
-    def test_an_ended_job_does_not_begin(self):
-        """An illegal begin changes neither the claim nor the times."""
+    def test_an_ended_job_does_not_end(self):
+        """An illegal end changes neither the result nor the times."""
         job = running()
         job.succeed(1, 70)
         with self.assertRaises(interfaces.IllegalStatusChange):
-            job.begin(Claim('other:1:thread', 'other', 80.0))
-        self.assertEqual(
-            (CLAIM, at(60), at(70)), (job.claim, job.started, job.completed))
+            job.succeed(2, 80)
+        self.assertEqual((1, at(61), at(70), 1),
+                         (job.output, job.started, job.completed,
+                          len(job.history)))
 
 
 class TimeOfNextCallTest(unittest.TestCase):

@@ -88,10 +88,11 @@ class KillTest(DatabaseCase):
         self.assertEqual(PROCESSING, self.job(jobid).status)
         self.assertEqual([], self.effects)
         next_one = self.processor()
-        while next_one.step():
-            pass
+        self.assertEqual([jobid], next_one.release())
+        self.assertTrue(next_one.processNext())
         self.assertEqual(COMPLETED, self.job(jobid).status)
         self.assertEqual(['once'], self.effects)
+        self.assertEqual(2, self.job(jobid).attempts)
 
     def test_killed_after_its_claim(self):
         """A job that was claimed and not begun is run by the next one."""

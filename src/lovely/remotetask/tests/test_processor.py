@@ -3,7 +3,6 @@
 import contextlib
 import logging
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -19,7 +18,9 @@ from zope.site.folder import Folder
 from zope.site.site import LocalSiteManager
 
 from lovely.remotetask import TaskService
+from lovely.remotetask import machine
 from lovely.remotetask import processor
+from lovely.remotetask import registry
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import PROCESSING
@@ -28,7 +29,6 @@ from lovely.remotetask.interfaces import IProcessorFactory
 from lovely.remotetask.interfaces import IProcessorSettings
 from lovely.remotetask.interfaces import ITaskService
 from lovely.remotetask.interfaces import NoSuchService
-from lovely.remotetask.job import Claim
 from lovely.remotetask.processor import CommitGate
 from lovely.remotetask.processor import MultiProcessor
 from lovely.remotetask.processor import SimpleProcessor
@@ -38,6 +38,7 @@ from lovely.remotetask.tests.fixture import DatabaseCase
 from lovely.remotetask.tests.fixture import QuietProcessor
 from lovely.remotetask.tests.fixture import effect
 from lovely.remotetask.tests.fixture import logged
+from lovely.remotetask.worker import Heartbeat
 
 
 class LoopingProcessor(SimpleProcessor):
@@ -48,7 +49,13 @@ class LoopingProcessor(SimpleProcessor):
         self.waits = list(waits)
 
     def _wait(self):
-        if self.waits:
+        if self._run:
+            # Jobs to be settled.
+            return
+        if self._claimed:
+            # A runner is at work, and wakes us.
+            super()._wait()
+        elif self.waits:
             self.waits.pop(0)()
         else:
             self.stop()
@@ -148,6 +155,8 @@ class StepTest(DatabaseCase):
         a_processor = self.processor()
         a_processor.step()
         a_processor.hasJobsWaiting()
+        a_processor.stop()
+        a_processor._finish()
         self.assertEqual(before, self.db.lastTransaction())
 
     def test_no_such_service(self):
@@ -229,6 +238,13 @@ class LoopTest(DatabaseCase):
         a_processor()
         self.assertEqual([1], self.effects)
 
+    def test_what_was_claimed_when_it_was_stopped(self):
+        """A runner begins no job once the processor was told to stop."""
+        a_processor = self.processor()
+        a_processor.claims.put('claim')
+        a_processor.stop()
+        self.assertIsNone(a_processor.next_claims())
+
     def test_a_service_that_comes_later(self):
         """It waits for its service, quietly."""
         self.root['new'] = service = TaskService()
@@ -276,15 +292,15 @@ class LoopTest(DatabaseCase):
     def test_conflicts_of_bookkeeping_are_not(self):
         """A conflict of a claim is tried again at once, without a word."""
         jobid = self.add('test.task')
-        # The release of lost claims is the first commit.
-        self.loop(gate=FailingGate(2, ConflictError()))
+        # After the release of lost claims and the pruning.
+        self.loop(gate=FailingGate(3, ConflictError()))
         self.assertEqual(COMPLETED, self.job(jobid).status)
         self.assertFalse(self.levels() & {'WARNING', 'ERROR'})
 
     def test_no_commit_is_critical(self):
         """Whichever commit fails, before or after, the job ends once."""
         for committed in (False, True):
-            for number in range(1, 6):
+            for number in range(1, 7):
                 with self.subTest(number=number, committed=committed):
                     del self.root.effects[:]
                     jobid = self.add('test.task', number)
@@ -304,8 +320,8 @@ class LoopTest(DatabaseCase):
             raise TaskError('An error occurred.')
         self.service_task(fail)
         jobid = self.add('test.task')
-        # Release, claim, and the one that stores the error.
-        self.loop(nothing, gate=FailingGate(3, OSError('storage is down')))
+        # Release, prune, claim, and the one that stores the error.
+        self.loop(nothing, gate=FailingGate(4, OSError('storage is down')))
         self.assertEqual(2, len(runs))
         self.assertEqual((ERROR, 'An error occurred.'),
                          (self.job(jobid).status, self.job(jobid).error))
@@ -314,7 +330,7 @@ class LoopTest(DatabaseCase):
         """A claim whose commit raised, but was stored, is not lost."""
         jobid = self.add('test.task', 1)
         self.loop(nothing, gate=FailingGate(
-            2, OSError('connection lost'), committed=True))
+            3, OSError('connection lost'), committed=True))
         self.assertEqual(COMPLETED, self.job(jobid).status)
         self.assertEqual([1], self.effects)
 
@@ -346,38 +362,59 @@ class LoopTest(DatabaseCase):
         self.db.close()
 
 
-class ProcessTest(DatabaseCase):
+class AliveTest(DatabaseCase):
     """Whose claims are alive."""
+
+    NOW = 1e9
 
     def setUp(self):
         super().setUp()
-        self.process = processor.Process()
+        self.task(Calls())
+        patch = unittest.mock.patch('time.time', lambda: self.NOW)
+        patch.start()
+        self.addCleanup(patch.stop)
 
-    def claim(self, host=None, pid=1, token='other'):
-        return Claim(f'{host or socket.gethostname()}:{pid}:a:b', token, 0.0)
+    def is_alive(self, id, heard=NOW, written=None):
+        worker = unittest.mock.Mock(
+            id=id, heartbeat=Heartbeat(heard), _p_mtime=written)
+        return self.processor()._is_alive(worker)
+
+    def here(self, pid):
+        return f'host:{pid}:thread:{machine.MACHINE}-token'
 
     def test_own_claims(self):
-        """Own claims are alive unless they were given up."""
-        claim = self.claim(pid=os.getpid(), token=f'{self.process.id}-1')
-        self.assertTrue(self.process.is_alive(claim))
-        self.process.lost.add(claim.token)
-        self.assertFalse(self.process.is_alive(claim))
+        """A processor's own claims are alive, however old."""
+        a_processor = self.processor()
+        self.assertTrue(a_processor._is_alive(
+            unittest.mock.Mock(id=a_processor.worker_id)))
 
-    def test_another_process(self):
-        """Claims of a process of this machine are alive as long as it is."""
-        self.assertTrue(self.process.is_alive(self.claim(pid=os.getppid())))
+    def test_direct_claims(self):
+        """Claims of this process that are no processor's are alive, too."""
+        self.assertTrue(self.is_alive(registry.direct_worker_id(), 0))
+
+    def test_a_process_of_this_machine(self):
+        """Claims of a process of this machine are lost as soon as it ends."""
+        self.assertTrue(self.is_alive(self.here(os.getppid())))
         child = subprocess.Popen([sys.executable, '-S', '-c', ''])
         child.wait()
-        self.assertFalse(self.process.is_alive(self.claim(pid=child.pid)))
-
-    def test_a_former_process_of_the_same_id(self):
-        """This process did not make the claims of one before it."""
-        self.assertFalse(self.process.is_alive(self.claim(pid=os.getpid())))
+        self.assertFalse(self.is_alive(self.here(child.pid)))
 
     def test_another_machine(self):
-        """Of another machine nothing is known: its claims stay."""
-        self.assertTrue(self.process.is_alive(
-            self.claim(host='another.example.com', pid=999999999)))
+        """Elsewhere a worker lives while it is heard of, 4 x 15 seconds."""
+        other = 'host:999999999:thread:othermachine-token'
+        self.assertTrue(self.is_alive(other, self.NOW - 59.9))
+        self.assertFalse(self.is_alive(other, self.NOW - 60))
+
+    def test_to_claim_is_a_sign_of_life(self):
+        """A record that was written is as good as a heartbeat."""
+        other = 'host:999999999:thread:othermachine-token'
+        self.assertTrue(self.is_alive(other, 0, self.NOW - 59.9))
+        self.assertFalse(self.is_alive(other, 0, self.NOW - 60))
+
+    def test_a_process_that_hangs(self):
+        """One of this machine that is not heard of is gone as well."""
+        self.assertFalse(
+            self.is_alive(self.here(os.getppid()), self.NOW - 60))
 
 
 class StartTest(DatabaseCase):
@@ -393,7 +430,7 @@ class StartTest(DatabaseCase):
         self.task(Calls())
 
     def started(self):
-        return list(processor._processors.values())
+        return list(registry._processors.values())
 
     def test_start_and_stop(self):
         """A service is processing from its start to its stop."""
@@ -521,8 +558,18 @@ class StartTest(DatabaseCase):
         self.root['other'] = other = TaskService()
         transaction.commit()
         other.startProcessing()
+        made, = self.started()
+        made.service_oid = other._p_oid
         self.add('test.task')
         self.assertEqual(0, self.woken())
+
+    def test_a_processor_that_has_not_found_its_service(self):
+        """It is woken by whatever is added: that may be to its service."""
+        self.root['other'] = other = TaskService()
+        transaction.commit()
+        other.startProcessing()
+        self.add('test.task')
+        self.assertEqual(1, self.woken())
 
     def test_started_between_add_and_commit(self):
         """A processor that came after the add is woken, too."""

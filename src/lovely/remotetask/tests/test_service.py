@@ -15,6 +15,7 @@ from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import CRONJOB
 from lovely.remotetask.interfaces import DELAYED
 from lovely.remotetask.interfaces import ERROR
+from lovely.remotetask.interfaces import HELD
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import STARTLATER
@@ -313,12 +314,12 @@ class ErrorTest(MemoryCase):
             (job.status, job.error, job.errorClass))
 
     def test_a_task_that_is_gone(self):
-        """A job whose task is no longer there fails and names it."""
+        """A job whose task is no longer there is held and names it."""
         jobid = self.service.add('test.fail')
         zope.component.getGlobalSiteManager().unregisterUtility(
             provided=interfaces.ITask, name='test.fail')
         self.service.process()
-        self.assertEqual(ERROR, self.service.getStatus(jobid))
+        self.assertEqual(HELD, self.service.getStatus(jobid))
         self.assertIn("'test.fail'", self.service.getError(jobid))
 
     def test_others_go_on(self):

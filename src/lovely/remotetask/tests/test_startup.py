@@ -15,6 +15,7 @@ from zope.site.site import LocalSiteManager
 from gocept.async_.testing import FUNCTIONAL_LAYER
 from lovely.remotetask import TaskService
 from lovely.remotetask import processor
+from lovely.remotetask import registry
 from lovely.remotetask import startup
 from lovely.remotetask.interfaces import ITaskService
 from lovely.remotetask.service import bootStrapSubscriber
@@ -151,10 +152,10 @@ class AutostartTest(NamesTest):
     def test_twice(self):
         """What is processing is not started again."""
         self.start('@Root')
-        before = list(processor._processors.values())
+        before = list(registry._processors.values())
         self.start('@Root, *@*')
-        self.assertIn(before[0], processor._processors.values())
-        self.assertEqual(4, len(processor._processors))
+        self.assertIn(before[0], registry._processors.values())
+        self.assertEqual(4, len(registry._processors))
 
     def test_without_names(self):
         """Without names nothing is started, and nothing opened."""

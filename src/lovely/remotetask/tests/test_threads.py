@@ -12,8 +12,9 @@ import unittest.mock
 import transaction
 
 from lovely.remotetask import processor
+from lovely.remotetask import registry
 from lovely.remotetask.interfaces import COMPLETED
-from lovely.remotetask.interfaces import PROCESSING
+from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.processor import MultiProcessor
 from lovely.remotetask.processor import SimpleProcessor
 from lovely.remotetask.tests.fixture import PATIENCE
@@ -22,9 +23,15 @@ from lovely.remotetask.tests.fixture import effect
 from lovely.remotetask.tests.fixture import logged
 
 
-def threads(prefix='remotetasks.'):
+def threads(prefix=''):
+    """Return the threads of processors, those that run jobs included."""
     return [thread for thread in threading.enumerate()
-            if thread.name.startswith(prefix)]
+            if 'remotetasks.' in thread.name
+            and thread.name.startswith(prefix)]
+
+
+def claimers():
+    return threads('remotetasks.')
 
 
 class ThreadCase(DatabaseCase):
@@ -79,7 +86,7 @@ class SimpleTest(ThreadCase):
     def test_the_thread(self):
         """It is named after the service's path, a daemon, and running."""
         self.service.startProcessing()
-        thread, = threads()
+        thread, = claimers()
         self.assertEqual('remotetasks.tasks', thread.name)
         self.assertTrue(thread.daemon)
         self.assertIs(True, thread.running)
@@ -91,7 +98,7 @@ class SimpleTest(ThreadCase):
         """Started twice, there is one thread."""
         self.service.startProcessing()
         self.service.startProcessing()
-        self.assertEqual(1, len(threads()))
+        self.assertEqual(1, len(claimers()))
 
     def test_start_at_once(self):
         """Started by two threads at once, there is one thread."""
@@ -106,7 +113,7 @@ class SimpleTest(ThreadCase):
             thread.start()
         for thread in starting:
             self.join(thread)
-        self.assertEqual(1, len(threads()))
+        self.assertEqual(1, len(claimers()))
 
     def test_a_commit_wakes_it(self):
         """A job added in this process is begun at once, not at next look."""
@@ -127,7 +134,7 @@ class SimpleTest(ThreadCase):
         self.add('test.blocking')
         self.add('test.done')
         self.wait(self.began)
-        first, = threads()
+        first, = claimers()
         self.service.stopProcessing()
         self.assertFalse(self.service.isProcessing())
         self.go.set()
@@ -160,7 +167,8 @@ class SimpleTest(ThreadCase):
         self.add('test.exit')
         self.add('test.done')
         self.wait(done)
-        self.assertEqual(1, len(threads()))
+        self.assertEqual(1, len(claimers()))
+        self.assertEqual(1, len(threads('runner-1.')))
 
     def test_the_database_is_closed(self):
         """A database closed under it ends the thread without an error."""
@@ -169,7 +177,7 @@ class SimpleTest(ThreadCase):
         self.configure(SimpleProcessor, waitTime=0.001)
         self.add('test.idle')
         self.service.startProcessing()
-        thread, = threads()
+        thread, = claimers()
         self.wait(idle)
         with logged('lovely.remotetask', logging.WARNING) as lines:
             transaction.abort()
@@ -221,7 +229,7 @@ class StopAllTest(ThreadCase):
         self.service.stopProcessing()
         self.configure(SimpleProcessor, waitTime=600)
         self.service.startProcessing()
-        self.assertEqual(2, len(threads()))
+        self.assertEqual(2, len(claimers()))
         processor.stop_all(PATIENCE)
         self.assertEqual([], threads())
         self.assertEqual(COMPLETED, self.job(jobid).status)
@@ -245,12 +253,11 @@ class StopAllTest(ThreadCase):
             for thread in late:
                 self.join(thread)
         self.assertEqual([], lines)
-        self.assertEqual(PROCESSING, self.job(jobid).status)
+        self.assertEqual((QUEUED, 0), (self.job(jobid).status,
+                                       self.job(jobid).attempts))
         self.assertEqual([], self.effects)
         self.service_task(effect, 'test.blocking')
-        next_one = self.processor()
-        while next_one.step():
-            pass
+        self.assertTrue(self.processor().processNext())
         self.assertEqual(COMPLETED, self.job(jobid).status)
         self.assertEqual(['once'], self.effects)
 
@@ -270,10 +277,10 @@ class StopAllTest(ThreadCase):
         jobid = self.add('test.task')
         self.service.startProcessing()
         self.wait(committing)
-        made, = processor._processors.values()
+        made, = registry._processors.values()
         stopping = threading.Thread(target=processor.stop_all, args=(0,))
         stopping.start()
-        thread, = threads()
+        thread, = claimers()
         while made.running:
             thread.join(0.001)
         self.assertTrue(stopping.is_alive())
@@ -360,13 +367,12 @@ class MultiTest(ThreadCase):
 
     def test_at_most_max_threads(self):
         """Never more than maxThreads jobs run."""
-        def wait_until_idle(input):
-            TellingProcessor.idle.wait(PATIENCE)
+        barrier = threading.Barrier(2)
         left = threading.Semaphore(0)
-        self.task(self.counted(wait_until_idle, left))
+        self.task(self.counted(lambda input: barrier.wait(PATIENCE), left))
         for _ in range(6):
             self.service.add('test.task')
-        self.start(2, TellingProcessor)
+        self.start(2)
         self.wait_for(left, 6)
         self.stop()
         self.assertEqual(2, self.most)
@@ -395,41 +401,40 @@ class MultiTest(ThreadCase):
         self.assertEqual(1, self.most)
 
     def test_threads(self):
-        """Its threads are in its list, named, daemons; dead ones leave."""
+        """Those that run jobs are in its list, named; dead ones leave."""
         self.blocking_task()
         self.start(max_threads=2)
-        jobid = self.add('test.blocking')
-        self.wait(self.began)
-        made, = processor._processors.values()
-        thread, = made.threads
-        self.assertEqual(f'remotetasks.tasks:{jobid}', thread.name)
-        self.assertTrue(thread.daemon)
-        self.assertEqual(
-            ['remotetasks.tasks', thread.name],
-            sorted(thread.name for thread in threads()))
-        self.go.set()
-        self.join(thread)
-        self.blocking_task()
         self.add('test.blocking')
         self.wait(self.began)
-        self.assertEqual(1, len(made.threads))
-        self.assertIsNot(thread, made.threads[0])
+        made, = registry._processors.values()
+        self.assertEqual(
+            ['runner-1.remotetasks.tasks', 'runner-2.remotetasks.tasks'],
+            sorted(thread.name for thread in made.threads))
+        self.assertTrue(all(thread.daemon for thread in made.threads))
+        self.assertEqual(
+            ['remotetasks.tasks', *sorted(t.name for t in made.threads)],
+            sorted(thread.name for thread in threads()))
+        running = made.threads
+        self.go.set()
+        self.service.stopProcessing()
+        for thread in running:
+            self.join(thread)
+        self.assertEqual([], made.threads)
 
     def test_an_error_in_a_thread(self):
         """A job whose bookkeeping failed in its thread is run again."""
         left = threading.Semaphore(0)
         self.task(self.counted(lambda input: None, left))
         self.start(max_threads=2)
-        made, = processor._processors.values()
-        original, failed = made.processNext, []
+        made, = registry._processors.values()
+        original, failed = made._execute, []
 
-        def fail_once(jobid):
+        def fail_once(claim):
             if failed:
-                return original(jobid)
-            failed.append(jobid)
-            with processor._held(made._tokens.pop(jobid)):
-                raise OSError('storage is down')
-        made.processNext = fail_once
+                return original(claim)
+            failed.append(claim.job)
+            raise OSError('storage is down')
+        made._execute = fail_once
         with logged('lovely.remotetask'):
             jobid = self.add('test.task')
             self.wait_for(left, 1)

@@ -21,6 +21,8 @@ from lovely.remotetask import interfaces
 from lovely.remotetask.job import Claim
 from lovely.remotetask.job import CronJob
 from lovely.remotetask.job import Job
+from lovely.remotetask.listing import Page
+from lovely.remotetask.store import Jobs
 from lovely.remotetask.task import TaskError
 from lovely.remotetask.tests.fixture import QuietProcessor
 from lovely.remotetask.tests.fixture import TaskCase
@@ -189,9 +191,9 @@ class SecurityTest(LayerCase):
             permission, principal)
 
     MANAGED = {
-        'add', 'addCronJob', 'startJob', 'reschedule', 'clean', 'cancel',
-        'claimNextJob', 'processNext', 'process', 'startProcessing',
-        'stopProcessing'}
+        'add', 'addCronJob', 'startJob', 'reschedule', 'requeue', 'clean',
+        'cancel', 'remove', 'hasJobsWaiting', 'claimNextJob', 'processNext',
+        'process', 'startProcessing', 'stopProcessing'}
 
     # What a processor is and how it is made is not for untrusted code.
     INTERNAL = {'processorFactory', 'processorArguments'}
@@ -202,11 +204,11 @@ class SecurityTest(LayerCase):
 
     def test_nothing_is_public(self):
         """No attribute of a service or job is open to everybody."""
-        for class_ in (TaskService, Job, CronJob, Claim):
+        for class_ in (TaskService, Job, CronJob, Claim, Jobs, Page):
             with self.subTest(class_.__name__):
                 get, set = self.permissions(class_)
                 self.assertLessEqual({*get.values()}, {VIEW, MANAGE})
-                self.assertEqual({}, set)
+                self.assertLessEqual({*set.values()}, {MANAGE})
                 self.assertNotIn(CheckerPublic, get.values())
 
     def test_service(self):
@@ -218,6 +220,13 @@ class SecurityTest(LayerCase):
         self.assertEqual(
             names - self.MANAGED - {'__name__', '__parent__'},
             {name for name in get if get[name] == VIEW})
+
+    def test_what_can_be_set(self):
+        """Only to pause a service, by who may manage it."""
+        self.assertEqual(
+            {'paused': MANAGE}, self.permissions(TaskService)[1])
+        for class_ in (Job, CronJob, Claim, Jobs, Page):
+            self.assertEqual({}, self.permissions(class_)[1])
 
     def test_the_processors_side(self):
         """What processors call is out of reach for untrusted code."""
@@ -251,13 +260,64 @@ class SecurityTest(LayerCase):
         with self.assertRaises(Forbidden):
             job.status = 'completed'
 
+    def proxied(self):
+        zope.security.management.newInteraction(
+            zope.security.testing.Participation(
+                zope.security.testing.Principal('zope.user')))
+        return ProxyFactory(self.service)
+
+    def test_proxied_jobs(self):
+        """The mapping of jobs, and what it holds, are read with View."""
+        self.grant(VIEW)
+        jobid = self.service.add('echo', 'input')
+        cron = self.service.addCronJob('echo', minute=(10,))
+        transaction.commit()
+        service = self.proxied()
+        self.assertEqual('queued', service.jobs[jobid].status)
+        self.assertEqual([jobid, cron], sorted(service.jobs))
+        self.assertEqual(2, len(service.jobs))
+        self.assertIn(jobid, service.jobs)
+        self.assertEqual(
+            [jobid, cron], sorted(job.id for job in service.jobs.values()))
+        self.assertEqual((10,), service.jobs[cron].minute)
+        self.assertIsNone(service.jobs.get(42))
+        with self.assertRaises(Unauthorized):
+            service.jobs[cron].update(minute=(11,))
+
+    def test_proxied_claim_and_history(self):
+        """Who runs a job, and who has run it, is read with View."""
+        self.grant(VIEW)
+        jobid = self.service.add('echo', 'input')
+        self.service.claimNextJob()
+        service = self.proxied()
+        self.assertEqual(jobid, service.jobs[jobid].claim.job)
+        self.assertRegex(service.jobs[jobid].claim.processor, ':')
+        self.service.processNext(jobid=jobid)
+        self.assertIsNone(service.jobs[jobid].claim)
+        self.assertRegex(service.jobs[jobid].history[-1].processor, ':')
+
+    def test_proxied_find(self):
+        """Pages, counts and the pause are read with View."""
+        self.grant(VIEW)
+        jobid = self.service.add('echo', 'input')
+        service = self.proxied()
+        page = service.find(status='queued')
+        self.assertEqual([jobid], [job.id for job in page.jobs])
+        self.assertEqual(['queued'], [job.status for job in page.jobs])
+        self.assertIsNone(page.after)
+        self.assertEqual(1, service.counts()['queued'])
+        self.assertFalse(service.paused)
+        with self.assertRaises(Unauthorized):
+            service.paused = True
+
     def test_anonymous(self):
         """Without permission nothing is read."""
         service = ProxyFactory(self.service)
         zope.security.management.newInteraction(
             zope.security.testing.Participation(
                 zope.security.testing.Principal('zope.anybody')))
-        for name in ('jobs', 'getStatus', 'getAvailableTasks'):
+        for name in ('jobs', 'getStatus', 'getAvailableTasks', 'find',
+                     'counts', 'paused', 'hasJobsWaiting'):
             with self.subTest(name), self.assertRaises(Unauthorized):
                 getattr(service, name)
 
@@ -291,6 +351,9 @@ class SecurityTest(LayerCase):
         service.cancel(cron)
         service.clean()
         self.assertEqual([], list(self.service.jobs))
+        self.assertFalse(service.hasJobsWaiting())
+        service.paused = True
+        self.assertTrue(self.service.paused)
         self.assertFalse(service.isProcessing())
         service.startProcessing()
         self.addCleanup(service.stopProcessing)

@@ -1,0 +1,232 @@
+"""Lanes: where jobs are added, and how a job's id tells where it is.
+
+Storage only.  docs/engine.rst tells who writes which of these objects.
+"""
+
+import BTrees
+import persistent
+
+from lovely.remotetask.interfaces import CANCELLED
+from lovely.remotetask.interfaces import COMPLETED
+from lovely.remotetask.interfaces import CRONJOB
+from lovely.remotetask.interfaces import DELAYED
+from lovely.remotetask.interfaces import ERROR
+from lovely.remotetask.interfaces import HELD
+from lovely.remotetask.interfaces import QUEUED
+from lovely.remotetask.interfaces import STARTLATER
+
+
+SEGMENT_SIZE = 16
+
+# A strand has this many segments in sight of a lookup by number; more would
+# make ids longer than 63 bits.
+_PRIORITY_BITS = 4
+_LANE_BITS = 10
+
+MAX_LANES = 1 << _LANE_BITS
+
+# How many segments are looked at when a new one is begun, to drop those that
+# are empty: more than one, so that they go faster than they come.
+_TRIM = 3
+
+# A change of status, as it is stored with an entry: two letters.
+_LETTERS = {
+    None: '-', QUEUED: 'q', DELAYED: 'd', CRONJOB: 'c', STARTLATER: 'l',
+    CANCELLED: 'x', ERROR: 'e', HELD: 'h', COMPLETED: 'f'}
+_STATUSES = {letter: status for status, letter in _LETTERS.items()}
+
+
+def encode_change(old, new):
+    """Return the two letters for a change of status."""
+    return _LETTERS[old] + _LETTERS[new]
+
+
+def decode_change(change):
+    """Return the statuses before (None for a new job) and after."""
+    return _STATUSES[change[0]], _STATUSES[change[1]]
+
+
+def make_id(sequence, lane, priority):
+    """Return the id of the job at that place."""
+    return (((sequence << _LANE_BITS) | lane) << _PRIORITY_BITS) | priority
+
+
+def split_id(jobid):
+    """Return sequence, lane and priority."""
+    priority = jobid & ((1 << _PRIORITY_BITS) - 1)
+    lane = (jobid >> _PRIORITY_BITS) & (MAX_LANES - 1)
+    return jobid >> (_PRIORITY_BITS + _LANE_BITS), lane, priority
+
+
+class Segment(persistent.Persistent):
+    """Up to SEGMENT_SIZE entries, each a job and a change of its status.
+
+    before -- jobs by status, as the entries of this strand before this
+        segment add up to.
+    """
+
+    def __init__(self, start, before):
+        self.start = start
+        self.before = before
+        self.jobs = []
+        # Two letters each, in one string: a pickle takes longer for a list.
+        self.changes = ''
+
+    @property
+    def end(self):
+        """The sequence after that of the last entry."""
+        return self.start + len(self.jobs)
+
+    @property
+    def full(self):
+        return len(self.jobs) >= SEGMENT_SIZE
+
+    @property
+    def empty(self):
+        """Whether all jobs of a full segment were removed."""
+        return self.full and not any(job is not None for job in self.jobs)
+
+    def append(self, job, change):
+        self.jobs.append(job)
+        self.changes += change
+
+    def job(self, sequence):
+        """Return the job of an entry, None if there is none any more."""
+        index = sequence - self.start
+        return self.jobs[index] if 0 <= index < len(self.jobs) else None
+
+    def change(self, sequence):
+        """Return the change of an entry, see `encode_change`."""
+        index = 2 * (sequence - self.start)
+        return self.changes[index:index + 2]
+
+    def totals(self, sequence):
+        """Return jobs by status, as all entries before `sequence` add up."""
+        totals = dict(self.before)
+        for number in range(self.start, sequence):
+            old, new = decode_change(self.change(number))
+            totals[old] = totals.get(old, 0) - 1
+            totals[new] = totals.get(new, 0) + 1
+        totals.pop(None, None)
+        return totals
+
+    def entries(self):
+        """Iterate over the entries: sequence, job or None, change."""
+        for sequence, job in enumerate(self.jobs, self.start):
+            yield sequence, job, self.change(sequence)
+
+    def remove(self, sequence):
+        """Forget the job of an entry of a full segment."""
+        self.jobs[sequence - self.start] = None
+        self._p_changed = True
+
+
+class Strand(persistent.Persistent):
+    """The entries of one lane with one priority, oldest first."""
+
+    _trim_from = 0
+
+    def __init__(self, start=0):
+        self.segments = BTrees.family64.IO.BTree()
+        self._add_segment(start, {})
+
+    @property
+    def end(self):
+        """The sequence of the next entry."""
+        return self.tail.end
+
+    def append(self, job, change, passed):
+        """Append an entry.
+
+        passed -- returns the sequence up to which processors have come;
+            called seldom.
+        """
+        self.tail.append(job, change)
+        if self.tail.full:
+            # Now, not with the next entry: `tail` is never full, so a full
+            # segment is never written by an adder again.
+            self._trim(passed() // SEGMENT_SIZE)
+            self._add_segment(self.tail.end, self.tail.totals(self.tail.end))
+
+    def segment(self, sequence):
+        """Return the segment of a sequence, or None."""
+        # The tail is looked at first: then the tree need not be loaded.
+        if sequence >= self.tail.start:
+            return self.tail
+        return self.segments.get(sequence // SEGMENT_SIZE)
+
+    def _add_segment(self, start, before):
+        self.tail = Segment(start, before)
+        self.segments[start // SEGMENT_SIZE] = self.tail
+
+    def _trim(self, end):
+        """Drop some of the empty segments before the number `end`."""
+        numbers = list(_first(self.segments.keys(
+            min=self._trim_from, max=end, excludemax=True), _TRIM))
+        for number in numbers:
+            if self.segments[number].empty:
+                del self.segments[number]
+        self._trim_from = numbers[-1] + 1 if len(numbers) == _TRIM else 0
+
+
+class Lane(persistent.Persistent):
+    """Entries of transactions that follow each other, in their order."""
+
+    def __init__(self, number, start=0):
+        self.number = number
+        self.start = start
+        # Rarely more than one; replaced, not changed.
+        self.strands = {}
+
+    def next_id(self, priority):
+        """Return the id that the next job with that priority has."""
+        strand = self.strands.get(priority)
+        end = self.start if strand is None else strand.end
+        return make_id(end, self.number, priority)
+
+    def append(self, job, change, priority, passed):
+        """Append an entry to the strand of a priority; see Strand."""
+        strand = self.strands.get(priority)
+        if strand is None:
+            strand = Strand(self.start)
+            self.strands = {**self.strands, priority: strand}
+        strand.append(job, change, passed)
+
+    def serials(self):
+        """Return what tells this state of the lane from earlier ones."""
+        result = {}
+        for priority, strand in self.strands.items():
+            strand.tail._p_activate()
+            result[priority] = strand.tail._p_oid, strand.tail._p_serial
+        return result
+
+    def last_change(self):
+        """Return when something was added last (POSIX seconds, or 0)."""
+        times = [strand.tail._p_mtime for strand in self.strands.values()]
+        return max((time for time in times if time), default=0.0)
+
+
+class Lease(persistent.Persistent):
+    """Which process adds to a lane, since when."""
+
+    owner = None
+    time = 0.0
+
+
+class Cursor(persistent.Persistent):
+    """How far a strand was claimed.
+
+    sequence -- of the first entry that was not looked at.
+    removed -- sequences of jobs that are to be removed from the segment at
+        the cursor once its adder has closed it.
+    """
+
+    removed = ()
+
+    def __init__(self, sequence):
+        self.sequence = sequence
+
+
+def _first(iterable, count):
+    for _, item in zip(range(count), iterable, strict=False):
+        yield item

@@ -1,0 +1,69 @@
+"""What becomes of a job whose run failed, and how long ended ones stay."""
+
+import random
+from typing import NamedTuple
+
+from lovely.remotetask.interfaces import CANCELLED
+from lovely.remotetask.interfaces import COMPLETED
+from lovely.remotetask.interfaces import ERROR
+from lovely.remotetask.interfaces import HELD
+
+
+DAY = 24 * 3600.0
+
+MAX_WAIT = 3600.0
+
+# Transient errors: how many, and the wait after the first, in seconds.
+TRANSIENTS = 10
+TRANSIENT_WAIT = 0.05
+
+
+class Policy(NamedTuple):
+    """The rules of one service.
+
+    attempts -- how often a job is run before its error is final.
+    retry_wait -- seconds before the second attempt at most; doubled for each
+        further one, up to an hour.
+    retry_on -- dotted names of exceptions after which a job is tried again;
+        besides, a lost process always counts as a failed attempt, and
+        transient errors are tried again apart from this.
+    retention, error_retention -- seconds a completed or cancelled job, and
+        one in error or held, is kept.
+    keep_result -- False: a completed job is removed at once.
+    commit_every -- how many short jobs are run in one transaction at most.
+    """
+
+    attempts: int = 3
+    retry_wait: float = 1.0
+    retry_on: tuple = ()
+    retention: float = 7 * DAY
+    error_retention: float = 30 * DAY
+    keep_result: bool = True
+    commit_every: int = 1
+
+    def due_after_failure(self, job, failure, now):
+        """Return when to run a failed job again, None for never."""
+        if failure.retryable:
+            return _due(now, TRANSIENT_WAIT, job.transients, TRANSIENTS)
+        if not self.retry_on or failure.errorClasses.isdisjoint(
+                self.retry_on):
+            return None
+        return _due(now, self.retry_wait, job.failures, self.attempts - 1)
+
+    def retention_of(self, status):
+        """Return how many seconds a job is kept with a status."""
+        return {COMPLETED: self.retention, CANCELLED: self.retention,
+                ERROR: self.error_retention, HELD: self.error_retention,
+                }[status]
+
+
+def _due(now, wait, number, maximum):
+    """Return the time of the next attempt, None after the last one.
+
+    Exponential backoff with full jitter: anything up to a limit that doubles
+    (Marc Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog,
+    2015).
+    """
+    if number >= maximum:
+        return None
+    return now + random.uniform(0, min(MAX_WAIT, wait * 2 ** number))

@@ -1,0 +1,169 @@
+"""The processors that run in this process, one for each service."""
+
+import atexit
+import os
+import threading
+import time
+import weakref
+
+import transaction
+from zope.security.proxy import removeSecurityProxy
+
+from lovely.remotetask import interfaces
+from lovely.remotetask import machine
+
+
+# Seconds that running jobs have to finish when the process ends.
+GRACE = 30.0
+
+_processors = {}
+# Also those that were stopped, and replaced, but run a job still.
+_started = weakref.WeakSet()
+_processors_lock = threading.Lock()
+_direct_worker_id = None
+
+
+def _forked():
+    global _processors_lock, _direct_worker_id
+    _processors_lock = threading.Lock()
+    _processors.clear()
+    _started.clear()
+    _direct_worker_id = None
+
+
+os.register_at_fork(after_in_child=_forked)
+
+
+def identity():
+    """Return ``host:pid:thread`` of the caller."""
+    worker_id = machine.new_worker_id(threading.current_thread().name)
+    return worker_id.rpartition(':')[0]
+
+
+def direct_worker_id():
+    """Return the id for claims that this process makes without a processor.
+    """
+    global _direct_worker_id
+    if _direct_worker_id is None:
+        _direct_worker_id = machine.new_worker_id('direct')
+    return _direct_worker_id
+
+
+def start(service):
+    """Start the processor of a service; see ITaskService."""
+    db = _database(service)
+    if is_running(service):
+        return
+    settings = interfaces.IProcessorSettings(service, service)
+    start_processor(settings.processorFactory(
+        db, service_path(service), **settings.processorArguments))
+
+
+def start_processor(processor):
+    """Start a processor and stop it when this process ends.
+
+    Nothing happens if its service has one that runs.
+    """
+    key = _key(processor.db, processor.servicePath)
+    with _processors_lock:
+        if key in _processors and _processors[key].running:
+            return
+        if not _processors:
+            # Again after the first: registering twice does no harm.
+            atexit.register(stop_all)
+        _processors[key] = processor
+        _started.add(processor)
+    processor.start()
+
+
+def stop(service):
+    """Stop the processor of a service; see ITaskService."""
+    processor = _find(service)
+    if processor is not None:
+        processor.stop()
+
+
+def is_running(service):
+    """Return whether a processor of a service runs in this process."""
+    processor = _find(service)
+    return processor is not None and processor.running
+
+
+def stop_all(grace=GRACE):
+    """Stop all processors and wait until their jobs have finished.
+
+    grace -- seconds to wait.  A job that takes longer is cut off, but never
+        in the middle of a commit; it is queued again by the next processor.
+    """
+    with _processors_lock:
+        processors = list(_started)
+        _started.clear()
+        _processors.clear()
+    deadline = time.monotonic() + grace
+    for processor in processors:
+        processor.stop()
+    for processor in processors:
+        processor.join(deadline)
+    for processor in processors:
+        processor.close()
+
+
+def wake_after_commit(service):
+    """Wake the service's processor once the transaction is committed."""
+    # What is not stored yet has no processor.
+    if service._p_jar is not None:
+        _to_wake(transaction.get()).add(
+            (service._p_jar.db(), service._p_oid))
+
+
+def _to_wake(txn):
+    """Return the databases and oids of the services that will be woken."""
+    try:
+        return txn.data(_processors)
+    except KeyError:
+        services = set()
+        txn.set_data(_processors, services)
+        txn.addAfterCommitHook(_wake, (services,))
+        return services
+
+
+def _wake(committed, services):
+    if not committed:
+        return
+    # It may have been started or stopped in the meantime.
+    for processor in list(_processors.values()):
+        # One that has not found its service yet is woken in any case.
+        if (processor.service_oid is None
+                or (processor.db, processor.service_oid) in services):
+            processor.wake()
+
+
+def service_path(service):
+    """Return the names from the root folder to the service."""
+    names = []
+    location = removeSecurityProxy(service)
+    while location is not None:
+        names.insert(0, location.__name__)
+        location = location.__parent__
+    return [name for name in names if name]
+
+
+def _database(service):
+    if service._p_jar is None:
+        raise ValueError(
+            f'Task service {service.__name__!r} is not stored in a database; '
+            f'add it to a container and commit before it is started.')
+    return service._p_jar.db()
+
+
+def _find(service):
+    return _processors.get(_service_key(service))
+
+
+def _service_key(service):
+    db = None if service._p_jar is None else service._p_jar.db()
+    return _key(db, service_path(service))
+
+
+def _key(db, path):
+    return id(db), tuple(path)

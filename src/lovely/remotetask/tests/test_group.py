@@ -1,0 +1,213 @@
+"""Several short jobs in one transaction: each has exactly one effect."""
+
+import contextlib
+
+import transaction
+import zope.component
+from ZODB.POSException import ConflictError
+
+from lovely.remotetask import execution
+from lovely.remotetask.interfaces import CANCELLED
+from lovely.remotetask.interfaces import COMPLETED
+from lovely.remotetask.interfaces import ERROR
+from lovely.remotetask.interfaces import HELD
+from lovely.remotetask.interfaces import QUEUED
+from lovely.remotetask.interfaces import ITask
+from lovely.remotetask.task import TaskError
+from lovely.remotetask.tests.fixture import effect
+from lovely.remotetask.tests.fixture import logged
+from lovely.remotetask.tests.test_store import NOW
+from lovely.remotetask.tests.test_store import A
+from lovely.remotetask.tests.test_store import StoreCase
+
+
+class GroupCase(StoreCase):
+
+    def setUp(self):
+        super().setUp()
+        self.runs = []
+        self.trouble = lambda service: None
+        self.service_task(self.work, 'test.work')
+
+    def work(self, service, input):
+        self.runs.append(input)
+        effect(service, input)
+        if input == 'trouble':
+            self.trouble(service)
+        return input
+
+    def run_group(self, *inputs, commit=transaction.commit, others=()):
+        """Run jobs with these inputs together; return their statuses."""
+        ids = [self.service.add('test.work', input) for input in inputs]
+        ids += others
+        transaction.commit()
+        claims = self.service.claim(A, 100, NOW)
+        transaction.commit()
+        self.before = self.db.lastTransaction()
+        with logged('lovely.remotetask') as self.lines:
+            execution.run_group(self.db, ['tasks'], claims, commit)
+        transaction.begin()
+        self.service.settle(A, ids)
+        transaction.commit()
+        self.check_counts()
+        self.ids = ids
+        return [self.job(jobid).status for jobid in ids]
+
+    def transactions(self):
+        return len([record for record in self.db.storage.iterator()
+                    if record.tid > self.before]) - 1
+
+
+class GroupTest(GroupCase):
+
+    def test_one_transaction(self):
+        """All effects and results are committed at once."""
+        self.assertEqual([COMPLETED] * 3, self.run_group(1, 2, 3))
+        self.assertEqual([1, 2, 3], self.effects)
+        self.assertEqual(1, self.transactions())
+        self.assertEqual([1, 2, 3], [
+            self.job(jobid).output for jobid in self.ids])
+
+    def test_a_failing_job(self):
+        """A job that fails is rolled back alone, the others stay."""
+        def trouble(service):
+            raise TaskError('An error occurred.')
+        self.trouble = trouble
+        self.assertEqual(
+            [COMPLETED, ERROR, COMPLETED], self.run_group(1, 'trouble', 2))
+        self.assertEqual([1, 2], self.effects)
+        self.assertEqual([1, 'trouble', 2], self.runs)
+        self.assertEqual('An error occurred.', self.job(self.ids[1]).error)
+        self.assertEqual(2, self.transactions())
+
+    def test_all_fail(self):
+        """If all fail nothing else is stored."""
+        def trouble(service):
+            raise TaskError
+        self.trouble = trouble
+        self.assertEqual([ERROR] * 2, self.run_group('trouble', 'trouble'))
+        self.assertEqual([], self.effects)
+
+    def test_exit(self):
+        """sys.exit in one of them ends that alone."""
+        def trouble(service):
+            raise SystemExit
+        self.trouble = trouble
+        self.assertEqual(
+            [COMPLETED, ERROR, COMPLETED], self.run_group(1, 'trouble', 2))
+        self.assertEqual([1, 2], self.effects)
+
+    def test_a_conflict_at_the_commit(self):
+        """All are run again, one by one; each has one effect."""
+        conflicts = [ConflictError()]
+
+        def commit():
+            if conflicts:
+                raise conflicts.pop()
+            transaction.commit()
+        self.assertEqual(
+            [COMPLETED] * 3, self.run_group(1, 2, 3, commit=commit))
+        self.assertEqual([1, 2, 3], self.effects)
+        self.assertEqual([1, 2, 3, 1, 2, 3], self.runs)
+        self.assertEqual(3, self.transactions())
+        self.assertEqual([1] * 3, [
+            self.job(jobid).attempts for jobid in self.ids])
+
+    def test_a_real_conflict(self):
+        """So it is where another has written what one of them writes."""
+        def trouble(service):
+            if not met:
+                met.append(True)
+                with self.elsewhere() as other:
+                    effect(other, 'other')
+        met = []
+        self.trouble = trouble
+        self.assertEqual(
+            [COMPLETED] * 3, self.run_group(1, 'trouble', 2))
+        self.assertEqual(['other', 1, 'trouble', 2], self.effects)
+
+    def test_a_function_that_meets_a_conflict(self):
+        """A conflict in a function makes the snapshot worthless for all."""
+        def trouble(service):
+            raise ConflictError
+        self.trouble = trouble
+        self.assertEqual(
+            [COMPLETED, QUEUED, COMPLETED], self.run_group(1, 'trouble', 2))
+        self.assertEqual([1, 2], self.effects)
+        self.assertEqual(1, self.job(self.ids[1]).transients)
+
+    def test_an_abort(self):
+        """A function that aborts takes nothing away from the others."""
+        def trouble(service):
+            transaction.abort()
+        self.trouble = trouble
+        self.assertEqual(
+            [COMPLETED] * 3, self.run_group(1, 'trouble', 2))
+        self.assertEqual([1, 2], self.effects)
+
+    def test_an_abort_in_the_first(self):
+        """So it is where the first one aborts."""
+        self.trouble = lambda service: transaction.abort()
+        self.assertEqual(
+            [COMPLETED] * 2, self.run_group('trouble', 1))
+        self.assertEqual([1], self.effects)
+
+    def test_a_commit(self):
+        """A function that commits is in error, the others are not."""
+        self.trouble = lambda service: transaction.commit()
+        self.assertEqual(
+            [COMPLETED, ERROR, COMPLETED], self.run_group(1, 'trouble', 2))
+        self.assertEqual([1, 2], self.effects)
+        self.assertIn('must not commit', self.job(self.ids[1]).error)
+
+    def test_a_swallowed_commit(self):
+        """So it is where it swallows the error."""
+        def trouble(service):
+            with contextlib.suppress(Exception):
+                transaction.commit()
+        self.trouble = trouble
+        self.assertEqual(
+            [COMPLETED, ERROR, COMPLETED], self.run_group(1, 'trouble', 2))
+        self.assertEqual([1, 2], self.effects)
+
+    def test_a_doomed_transaction(self):
+        """A function that dooms the transaction is in error alone."""
+        self.trouble = lambda service: transaction.doom()
+        self.assertEqual(
+            [COMPLETED, ERROR, COMPLETED], self.run_group(1, 'trouble', 2))
+        self.assertEqual([1, 2], self.effects)
+
+    def test_an_unpicklable_result(self):
+        """What cannot be stored is the error of its own job."""
+        def trouble(service):
+            effect(service, lambda: None)
+        self.trouble = trouble
+        self.assertEqual(
+            [COMPLETED, ERROR, COMPLETED], self.run_group(1, 'trouble', 2))
+        self.assertEqual([1, 2], self.effects)
+
+    def test_a_claim_that_was_lost(self):
+        """A job that somebody has cancelled meanwhile is left alone."""
+        ids = [self.service.add('test.work', input) for input in (1, 2, 3)]
+        transaction.commit()
+        claims = self.service.claim(A, 100, NOW)
+        with self.elsewhere() as other:
+            other.cancel(ids[1])
+        transaction.commit()
+        with logged('lovely.remotetask') as lines:
+            execution.run_group(
+                self.db, ['tasks'], claims, transaction.commit)
+        self.assertEqual([1, 3], self.effects)
+        self.assertEqual(
+            [COMPLETED, CANCELLED, COMPLETED],
+            [self.job(jobid).status for jobid in ids])
+        self.assertIn('left alone', '\n'.join(lines))
+
+    def test_a_task_that_is_gone(self):
+        """A job that cannot be run is held, the others run."""
+        self.task(self.calls, 'test.gone')
+        gone = self.service.add('test.gone')
+        zope.component.getGlobalSiteManager().unregisterUtility(
+            provided=ITask, name='test.gone')
+        self.assertEqual(
+            [COMPLETED, HELD], self.run_group(1, others=[gone]))

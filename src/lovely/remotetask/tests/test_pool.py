@@ -1,0 +1,316 @@
+"""Which lane a transaction adds to; no two that overlap have the same."""
+
+import gc
+import random
+import threading
+import unittest.mock
+
+import transaction
+
+from lovely.remotetask import lane
+from lovely.remotetask import pool
+from lovely.remotetask.tests.fixture import Calls
+from lovely.remotetask.tests.fixture import DatabaseCase
+from lovely.remotetask.tests.fixture import Opened
+
+
+def lane_of(jobid):
+    return lane.split_id(jobid)[1]
+
+
+class PoolCase(DatabaseCase):
+
+    def setUp(self):
+        super().setUp()
+        self.task(Calls())
+        self.here = Opened(self)
+
+    def add(self, where=None):
+        """Add a job, do not commit.  Return the number of its lane."""
+        return lane_of((where or self.here).service.add('test.task'))
+
+    def free(self):
+        """Return the numbers of the lanes that this process may take."""
+        transaction.begin()
+        numbers = {found._p_oid: number for number, found
+                   in self.service.store.lanes.items()}
+        return sorted(numbers[entry.oid] for entry
+                      in pool._pool(self.service.store))
+
+    def another_process(self):
+        """Act as a process that has no lanes yet."""
+        pool._forked()
+
+    def later(self, seconds):
+        """Let time go by, for the rest of the test."""
+        now, monotonic = pool.time.time(), pool.time.monotonic()
+        clock = unittest.mock.Mock()
+        clock.time = lambda: now + seconds
+        clock.monotonic = lambda: monotonic + seconds
+        patch = unittest.mock.patch.object(pool, 'time', clock)
+        patch.start()
+        self.addCleanup(patch.stop)
+
+
+class TransactionTest(PoolCase):
+
+    def test_one_lane(self):
+        """A transaction adds all its jobs to one lane."""
+        self.assertEqual(1, len({self.add() for _ in range(50)}))
+
+    def test_two_at_once(self):
+        """Two transactions that overlap have two lanes, and both commit."""
+        other = Opened(self)
+        self.assertNotEqual(self.add(), self.add(other))
+        other.commit()
+        self.here.commit()
+        transaction.begin()
+        self.assertEqual(2, len(self.service.jobs))
+
+    def test_meanwhile(self):
+        """Until it ends nobody else can take its lane."""
+        self.assertNotIn(self.add(), self.free())
+
+    def test_after_a_commit(self):
+        """Then it can be taken."""
+        first = self.add()
+        self.here.commit()
+        self.assertIn(first, self.free())
+
+    def test_after_an_abort(self):
+        """So it can after an abort."""
+        first = self.add()
+        self.here.abort()
+        self.assertIn(first, self.free())
+
+    def test_one_after_the_other(self):
+        """However many follow each other, they need no further lanes."""
+        lanes = set()
+        for number in range(50):
+            lanes.add(self.add())
+            (self.here.abort if number % 3 else self.here.commit)()
+        self.assertLessEqual(len(lanes), pool.LANES_AT_ONCE)
+
+    def test_after_a_commit_that_failed(self):
+        """So it can after a commit that failed, and be used."""
+        first = self.add()
+        self.here.service.add('test.task', threading.Lock())
+        with self.assertRaises(TypeError):
+            self.here.commit()
+        self.here.abort()
+        self.assertIn(first, self.free())
+        for _ in range(pool.LANES_AT_ONCE):
+            self.add()
+            self.here.commit()
+        transaction.begin()
+        self.assertEqual(pool.LANES_AT_ONCE, len(self.service.jobs))
+
+    def test_a_savepoint(self):
+        """To roll back to a savepoint before does not give it back."""
+        savepoint = self.here.manager.savepoint()
+        first = self.add()
+        savepoint.rollback()
+        other = Opened(self)
+        self.assertNotEqual(first, self.add(other))
+        self.assertEqual(first, self.add())
+        self.here.commit()
+        other.commit()
+        transaction.begin()
+        self.assertEqual(2, len(self.service.jobs))
+
+    def test_a_forgotten_transaction(self):
+        """One that is never ended gives its lane back when it is gone."""
+        manager = transaction.TransactionManager()
+        connection = self.db.open(manager)
+        service = connection.root()['Application']['tasks']
+        first = lane_of(service.add('test.task'))
+        txn = manager.get()
+        # As if all were dropped; the connection itself may go to its pool.
+        connection._resetCache()
+        connection._registered_objects = []
+        connection._needs_to_join = True
+        manager._txn = None
+        txn._resources = []
+        del txn, service
+        gc.collect()
+        self.assertIn(first, self.free())
+
+    def test_in_the_pool_once(self):
+        """However a transaction ends, its lane is given back once."""
+        self.add()
+        self.here.commit()
+        self.here.abort()
+        gc.collect()
+        entries = list(pool._pool(self.here.service.store))
+        self.assertEqual(len({entry.oid for entry in entries}), len(entries))
+
+    def test_a_service_that_is_not_committed(self):
+        """What nobody else can see needs no lease."""
+        from lovely.remotetask import TaskService
+        self.here.connection.root()['Application']['new'] = new = TaskService()
+        self.here.manager.savepoint()
+        self.assertEqual(0, lane_of(new.add('test.task')))
+        self.here.commit()
+        self.assertEqual(0, lane_of(new.add('test.task')))
+
+
+class SnapshotTest(PoolCase):
+
+    def test_a_lane_that_has_changed_since(self):
+        """A lane that was added to after this snapshot began is not taken."""
+        self.here.service.counts()
+        other = Opened(self)
+        taken = self.add(other)
+        other.commit()
+        self.assertNotEqual(taken, self.add())
+        self.here.commit()
+
+    def test_first_use_by_an_old_snapshot(self):
+        """A process that has no lanes takes one that its snapshot shows."""
+        self.here.service.counts()
+        self.another_process()
+        other = Opened(self)
+        for _ in range(3):
+            self.add(other)
+            other.commit()
+        self.another_process()
+        self.add()
+        self.here.commit()
+        transaction.begin()
+        self.assertEqual(4, len(self.service.jobs))
+
+    def test_no_lane_that_it_can_see(self):
+        """Where its snapshot shows no free lane, it adds nevertheless."""
+        worlds = [Opened(self) for _ in range(pool.SPARE_LANES + 4)]
+        for world in worlds:
+            world.manager.begin()
+            world.service.counts()
+        for world in worlds:
+            self.add(world)
+        conflicts = 0
+        for world in worlds:
+            try:
+                world.commit()
+            except transaction.interfaces.TransientError:
+                conflicts += 1
+                world.abort()
+        self.assertLess(conflicts, 5)
+        transaction.begin()
+        self.assertEqual(
+            len(worlds) - conflicts, len(set(self.service.jobs)))
+
+    def test_interleaved(self):
+        """However 2 to 8 transactions interleave, all commits succeed."""
+        for count in range(2, 9):
+            with self.subTest(count):
+                rng = random.Random(count)
+                worlds = [Opened(self) for _ in range(count)]
+                before = len(self.service.jobs)
+                added = 0
+                for _ in range(count * 40):
+                    world = rng.choice(worlds)
+                    if rng.random() < 0.6:
+                        self.add(world)
+                        added += 1
+                    else:
+                        world.commit()
+                for world in worlds:
+                    world.commit()
+                transaction.begin()
+                self.assertEqual(before + added, len(self.service.jobs))
+                self.assertEqual(before + added, len(set(self.service.jobs)))
+
+
+class LeaseTest(PoolCase):
+
+    def owners(self):
+        transaction.begin()
+        return {number: lease.owner for number, lease
+                in self.service.store.leases.items()
+                if lease.owner is not None}
+
+    def test_two_processes(self):
+        """What one process has leased another does not take."""
+        first = self.add()
+        self.here.commit()
+        leased = {*self.owners()}
+        self.assertIn(first, leased)
+        self.another_process()
+        self.assertNotIn(self.add(), leased)
+
+    def test_it_ends(self):
+        """An hour after its last use a lane may be leased by others."""
+        first = self.add()
+        self.here.commit()
+        owner = self.owners()[first]
+        self.another_process()
+        self.later(pool.LEASE - 60)
+        self.add()
+        self.here.abort()
+        self.assertEqual(owner, self.owners()[first])
+        self.another_process()
+        self.later(pool.LEASE + 60)
+        self.add()
+        self.here.abort()
+        self.assertNotIn(owner, self.owners().values())
+
+    def test_its_process_stops_before(self):
+        """A process does not use a lane that it has not used for long."""
+        first = self.add()
+        self.here.commit()
+        self.later(pool.UNUSED + 60)
+        self.assertNotEqual(first, self.add())
+
+    def test_a_fork(self):
+        """A child does not use the lanes of its parent."""
+        self.add()
+        self.here.commit()
+        before = pool._process
+        self.another_process()
+        self.assertNotEqual(before, pool._process)
+        self.assertEqual({}, dict(pool._pools))
+
+    def test_spare_lanes(self):
+        """There are always some that nobody uses."""
+        worlds = [Opened(self) for _ in range(20)]
+        for world in worlds:
+            self.add(world)
+        transaction.begin()
+        free = len(self.service.store.lanes) - len(self.owners())
+        self.assertGreaterEqual(free, pool.SPARE_LANES)
+
+    def test_no_more_than_there_are_numbers_for(self):
+        """When all numbers are used, lanes are shared."""
+        number = pool.SPARE_LANES
+        with unittest.mock.patch.object(lane, 'MAX_LANES', number):
+            worlds = [Opened(self) for _ in range(number + 4)]
+            for world in worlds:
+                self.add(world)
+        transaction.begin()
+        self.assertEqual(number, len(self.service.store.lanes))
+
+    def test_two_that_lease_at_once(self):
+        """Of two who lease the same lanes, the later one tries again."""
+        lease_lanes, leases = pool.lease_lanes, []
+        store_class = type(self.service.store)
+        original = store_class.lease
+
+        def lease(store, *args):
+            result = original(store, *args)
+            leases.append(result)
+            if len(leases) == 1:
+                process, pool._process = pool._process, 'another'
+                lease_lanes(self.service.store)
+                pool._process = process
+            return result
+        transaction.begin()
+        with unittest.mock.patch.object(store_class, 'lease', lease):
+            entries = lease_lanes(self.here.service.store)
+        self.assertEqual(3, len(leases))
+        owners = self.owners()
+        self.assertEqual(4, len(owners))
+        oids = {entry.oid for entry in entries}
+        for number, owner in owners.items():
+            self.assertEqual(
+                owner == pool._process,
+                self.service.store.lanes[number]._p_oid in oids)

@@ -1,0 +1,91 @@
+"""Make a store of what earlier versions have stored.
+
+Two layouts are read: that of lovely.remotetask 0.5, and that of the first
+development versions of 1.0.  Both keep all jobs in the BTree `jobs` of the
+service; the job objects stay where they are.
+"""
+
+from lovely.remotetask.interfaces import ERROR
+from lovely.remotetask.interfaces import PROCESSING
+from lovely.remotetask.interfaces import QUEUED
+from lovely.remotetask.interfaces import WAITING
+from lovely.remotetask.ledger import LISTED
+from lovely.remotetask.store import JobStore
+
+
+# Job ids were below 2 ** 31, so new ones begin there.
+FIRST_SEQUENCE = 1 << 17
+
+OLD_ATTRIBUTES = ('jobs', '_queue', '_scheduledJobs', '_scheduledQueue',
+                  '_jobs_to_run')
+OLD_JOB_ATTRIBUTES = ('position', 'claim', 'scheduledFor')
+
+
+# That of the services of today.  Whoever raises it adds a step to `upgrade`.
+SCHEMA = 1
+
+
+def upgrade(service):
+    """Bring a service that earlier code has stored up to date."""
+    if service._store is None:
+        service._store = make_store(service)
+    service.schema = SCHEMA
+
+
+def make_store(service):
+    """Return a JobStore with the jobs of a service; it loses the old ones."""
+    service._p_activate()
+    jobs = service.__dict__['jobs']
+    store = JobStore(FIRST_SEQUENCE)
+    store.legacy = jobs
+    for number, job in enumerate(sorted(jobs.values(), key=_created)):
+        _upgrade_job(job, number)
+        _put(store, job)
+    for name in OLD_ATTRIBUTES:
+        service.__dict__.pop(name, None)
+    return store
+
+
+def _created(job):
+    return job.created
+
+
+def _upgrade_job(job, number):
+    """Bring a job up to date; `number` is its place among all."""
+    status = job.stored_status
+    if status == PROCESSING:
+        # Whoever ran it ran an earlier version of this.
+        status = job.__dict__['status'] = QUEUED
+    if status in WAITING:
+        try:
+            job.due = _due(job, number)
+        except ValueError as error:
+            # No day matches the pattern; lovely.remotetask 0.5 took it.
+            status = job.__dict__['status'] = ERROR
+            job.error = str(error)
+    if status in LISTED and job.completed is None:
+        job.completed = job.created.timestamp()
+    if job.error is not None and not isinstance(job.error, str):
+        job.error = str(job.error)
+    for name in OLD_JOB_ATTRIBUTES:
+        job.__dict__.pop(name, None)
+    job._p_changed = True
+
+
+def _due(job, number):
+    if job.stored_status == QUEUED:
+        # Long ago, and in order.
+        return number * 1e-6
+    scheduled = job.__dict__.get('scheduledFor')
+    if scheduled is None or job.recurring:
+        return job.timeOfNextCall()
+    return scheduled.timestamp()
+
+
+def _put(store, job):
+    status = job.stored_status
+    store.ledger.count(None, status)
+    if status in LISTED:
+        store.ledger.add(job)
+    elif status in WAITING:
+        store.schedule[job.due, job.id] = job

@@ -1,0 +1,59 @@
+"""Worker records: which process has claimed which jobs, and lives.
+
+Storage only.
+"""
+
+import persistent
+
+from lovely.remotetask.job import Claim
+
+
+class Heartbeat(persistent.Persistent):
+    """When a worker was heard of last (POSIX seconds)."""
+
+    def __init__(self, time):
+        self.time = time
+
+
+class Worker(persistent.Persistent):
+    """The claims of one processor.
+
+    id -- ``host:pid:thread:token``; the token differs for any two.
+    claims -- by job id: time, attempt, fence, and the status under which the
+        job is counted; in the order in which the jobs are begun.
+    at_once -- how many jobs it begins at most before it ends one.
+    """
+
+    at_once = float('inf')
+
+    def __init__(self, id, now):
+        self.id = id
+        self.claims = {}
+        self.heartbeat = Heartbeat(now)
+
+    @property
+    def processor(self):
+        """``host:pid:thread``, for people."""
+        return self.id.rpartition(':')[0]
+
+    def claim(self, job, now):
+        """Claim a job.  Return the Claim."""
+        self.claims[job.id] = (
+            now, job.attempts + 1, job.fence, job.stored_status)
+        self._p_changed = True
+        return self.get(job.id)
+
+    def get(self, jobid):
+        """Return the Claim on a job, or None."""
+        claim = self.claims.get(jobid)
+        if claim is None:
+            return None
+        return Claim(jobid, self.id, self.processor, *claim)
+
+    def remove(self, jobid):
+        """Drop the claim on a job.  Return it, None if there is none."""
+        claim = self.get(jobid)
+        if claim is not None:
+            del self.claims[jobid]
+            self._p_changed = True
+        return claim
