@@ -1,0 +1,96 @@
+"""Processes that add jobs to a shared storage, or run them."""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import contention
+import stage
+import storages
+import tasks
+
+
+class Child:
+    """A process with one of the ROLES; ends with its context.
+
+    result -- what it found out, once it has ended.
+    """
+
+    def __init__(self, role, storage, **arguments):
+        self.process = subprocess.Popen(
+            [sys.executable, Path(__file__).with_name('run.py'), '--child',
+             json.dumps([role, storage.spec, arguments])],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            env=dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path)))
+
+    def __enter__(self):
+        self._read()
+        return self
+
+    def go(self):
+        """Let it begin; what this means depends on the role."""
+        self.process.stdin.write('go\n')
+        self.process.stdin.flush()
+
+    def end(self):
+        """Let it end.  Return its result."""
+        with self.process:
+            self.process.stdin.close()
+            return self._read()
+
+    def __exit__(self, *error):
+        if self.process.poll() is None:
+            self.result = self.end()
+
+    def _read(self):
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError('A process of the benchmark has died.')
+        return json.loads(line)
+
+
+def _say(value):
+    print(json.dumps(value), flush=True)
+
+
+def worker(storage_stage, threads=1):
+    """Run jobs until standard input is closed."""
+    with stage.processing(storage_stage, threads):
+        _say('ready')
+        sys.stdin.read()
+    _say({'memory': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss})
+
+
+def adder(storage_stage, jobs):
+    """Add jobs when told to, one a commit; tell how that went."""
+    _say('ready')
+    sys.stdin.readline()
+    added = contention.Added()
+    added.add(storage_stage.service, jobs)
+    _say(vars(added))
+
+
+ROLES = {'worker': worker, 'adder': adder}
+
+
+class _Client:
+    """A shared storage, as the child of the one who started it sees it."""
+
+    shared = True
+
+    def __init__(self, spec):
+        self.spec = spec
+
+    def open(self):
+        return storages.client(self.spec)
+
+
+def run(text):
+    """Be a child."""
+    role, spec, arguments = json.loads(text)
+    tasks.register()
+    with stage.opened(_Client(spec)) as opened:
+        ROLES[role](opened, **arguments)

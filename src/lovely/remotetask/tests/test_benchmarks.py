@@ -1,0 +1,51 @@
+"""The benchmarks run; what they say with so few jobs means nothing."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import unittest
+
+
+COMMAND = pathlib.Path(__file__).parents[4] / 'benchmarks' / 'run.py'
+
+# Seconds in which it has to be over.
+PATIENCE = 240
+
+
+@unittest.skipUnless(
+    COMMAND.exists(),
+    'The folder benchmarks/ is in a checkout and in the source distribution '
+    'only.')
+class BenchmarksTest(unittest.TestCase):
+
+    def run_command(self, *arguments):
+        return subprocess.run(
+            [sys.executable, str(COMMAND), '--quick',
+             '--storage', 'filestorage', *arguments],
+            check=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            text=True, timeout=PATIENCE,
+            env=dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path))).stdout
+
+    def test_benchmarks_print_tables_and_write_json(self):
+        """Each section of results is printed, and stored as JSON."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder) / 'results.json'
+            text = self.run_command('--jobs', '5', '--json', str(path))
+            results = json.loads(path.read_text())
+        sections = results['storages']['filestorage']
+        self.assertEqual(
+            ['rates', 'sizes', 'latency', 'idle', 'cost by depth',
+             'conflicts'],
+            [section['section'] for section in sections])
+        for section in sections:
+            self.assertIn(f'filestorage: {section["section"]}', text)
+            self.assertTrue(section['rows'])
+
+    def test_benchmarks_show_profiles(self):
+        """A profile names the functions of each operation."""
+        text = self.run_command('--profile')
+        self.assertIn('run, 1 thread:', text)
+        self.assertIn('execution.py', text)
