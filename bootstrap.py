@@ -3,6 +3,7 @@
     python3 bootstrap.py               set up, leave the scripts in bin/
     python3 bootstrap.py test [args]   set up, then run bin/test
     python3 bootstrap.py demo [args]   set up, then run bin/async-demo
+    python3 bootstrap.py faults        set up, then kill processes for minutes
 
 Needs Python with its venv module, nothing else.  A second run finds the work
 done and only checks a stamp.  This file has to parse on every Python ever
@@ -25,6 +26,7 @@ SUPPORTED = ((3, 11), (3, 12), (3, 13))
 # command line word -> script in bin/ that gets the remaining arguments
 COMMANDS = {
     'demo': 'async-demo',
+    'faults': 'faults',
     'test': 'test',
 }
 
@@ -38,7 +40,8 @@ LOG = os.path.join(HERE, 'var', 'bootstrap.log')
 
 INPUTS = ('bootstrap.py', 'buildout.cfg', 'pyproject.toml', 'setup.py',
           'versions.cfg')
-SCRIPTS = ('async-demo', 'buildout', 'pytest', 'python', 'test')
+SCRIPTS = ('async-demo', 'async-worker', 'buildout', 'faults', 'pytest',
+           'python', 'test')
 # pip's own first: with --no-build-isolation the others are built with them.
 INSTALLERS = ('pip', 'setuptools', 'wheel')
 PACKAGES = ('zc.buildout', 'zc.recipe.egg', 'zc.recipe.testrunner',
