@@ -1,0 +1,68 @@
+"""A process like that of a web application: adds jobs, runs none.
+
+Reads one request a line, ``[name, *arguments]`` in JSON, and answers each.
+"""
+
+import json
+import sys
+
+import BTrees.OOBTree
+import transaction
+import zope.component.hooks
+from zope.app.publication.zopepublication import ZopePublication
+from zope.app.wsgi import getWSGIApplication
+
+from gocept.async_.tests import workerjobs
+from lovely.remotetask.interfaces import ITaskService
+from lovely.remotetask.startup import openedDatabase
+
+
+class Requests:
+    """What can be asked for, each in a transaction of its own."""
+
+    def __init__(self, root):
+        self._root = root
+
+    def _service(self, name='events'):
+        return zope.component.getUtility(ITaskService, name)
+
+    def prepare(self):
+        """Make what the jobs write to."""
+        self._root.counts = BTrees.OOBTree.OOBTree()
+
+    def add(self, function, *args):
+        """Add a job.  Return its id."""
+        return getattr(workerjobs, function).enqueue(*args)
+
+    def job(self, jobid):
+        job = self._service().jobs[jobid]
+        return {'status': job.status, 'attempts': job.attempts,
+                'output': job.output, 'error': job.errorClass}
+
+    def counts(self):
+        """Return how often the jobs of each name have had their effect."""
+        return dict(self._root.counts)
+
+    def waiting(self):
+        """Return how many jobs have not ended."""
+        counts = self._service().counts()
+        return counts['queued'] + counts.get('processing', 0)
+
+
+def main(configuration):
+    getWSGIApplication(configuration)
+    connection = openedDatabase().open()
+    root = connection.root()[ZopePublication.root_name]
+    zope.component.hooks.setSite(root)
+    requests = Requests(root)
+    print('"ready"', flush=True)
+    for line in sys.stdin:
+        name, *args = json.loads(line)
+        for attempt in transaction.manager.attempts(10):
+            with attempt:
+                answer = getattr(requests, name)(*args)
+        print(json.dumps(answer), flush=True)
+
+
+if __name__ == '__main__':
+    main(sys.argv[1])

@@ -1,0 +1,47 @@
+"""What the workers in the tests do."""
+
+import os
+import time
+from pathlib import Path
+
+import zope.component.hooks
+
+from gocept.async_ import function
+
+
+# Seconds until a job that nobody lets go gives up.
+PATIENCE = 30
+
+
+@function('events')
+def count(name):
+    """Count in the database how often it was done."""
+    counts = zope.component.hooks.getSite().counts
+    counts[name] = counts.get(name, 0) + 1
+    return os.getpid()
+
+
+@function('mails')
+def mail(name):
+    """The same in the other service."""
+    return count.undecorated(name)
+
+
+@function('events')
+def wait_for(path, name):
+    """Count once there is a file; say by another one that it has begun."""
+    Path(f'{path}.begun').write_text(str(os.getpid()))
+    end = time.monotonic() + PATIENCE
+    while not Path(path).exists() and time.monotonic() < end:
+        time.sleep(0.02)
+    return count.undecorated(name)
+
+
+@function('events')
+def swallow(megabytes, name):
+    """Keep memory."""
+    kept.append(bytearray(os.urandom(1) * (megabytes * 2 ** 20)))
+    return count.undecorated(name)
+
+
+kept = []

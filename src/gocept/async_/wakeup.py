@@ -1,0 +1,45 @@
+"""Let signals and threads wake a main loop that waits in `select`."""
+
+import contextlib
+import os
+import selectors
+import signal
+
+
+class Wakeup:
+    """A pipe to oneself: who writes to it ends the wait.
+
+    Not a threading.Event: a signal handler that sets one can meet the lock
+    of the very wait that it interrupts.
+    """
+
+    def __init__(self):
+        self._read, self._write = os.pipe()
+        os.set_blocking(self._read, False)
+        os.set_blocking(self._write, False)
+        self.received = []
+        self.selector = selectors.DefaultSelector()
+        self.selector.register(self._read, selectors.EVENT_READ, self._drain)
+
+    def catch(self, *numbers):
+        """Collect these signals in `received`; call it in the main thread."""
+        for number in numbers:
+            signal.signal(number, self._note)
+
+    def _note(self, number, frame):
+        self.received.append(number)
+        self.wake()
+
+    def wake(self):
+        """End the wait; may be called anywhere."""
+        # Full is as good: it will be read.
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._write, b'.')
+
+    def _drain(self):
+        os.read(self._read, 4096)
+
+    def wait(self, seconds):
+        """Wait until there is something, and let it be read."""
+        for key, _ in self.selector.select(seconds):
+            key.data()
