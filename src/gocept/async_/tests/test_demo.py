@@ -33,7 +33,13 @@ def post(client, path, **fields):
     return client.post(path, token=client.token(), **fields).status
 
 
+class DemoLayer:
+    """A layer of its own: `bin/test` runs it beside others."""
+
+
 class TestCase(unittest.TestCase):
+
+    layer = DemoLayer
 
     def setUp(self):
         folder = self.enterContext(tempfile.TemporaryDirectory())

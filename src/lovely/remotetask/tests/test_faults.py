@@ -13,7 +13,13 @@ def silent(text):
     pass
 
 
+class FaultLayer:
+    """A layer of its own: `bin/test` runs it beside others."""
+
+
 class FaultTest(unittest.TestCase):
+
+    layer = FaultLayer
 
     def test_kills(self):
         """Workers and the server are killed: each job has one effect."""

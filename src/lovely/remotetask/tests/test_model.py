@@ -46,6 +46,7 @@ from lovely.remotetask.ledger import LISTED
 from lovely.remotetask.outcome import attempt
 from lovely.remotetask.policy import TRANSIENTS
 from lovely.remotetask.policy import Policy
+from lovely.remotetask.source import ScheduleSource
 from lovely.remotetask.tests.fixture import fill
 
 
@@ -425,8 +426,10 @@ class ServiceMachine(RuleBasedStateMachine):
         # Others of these are left where they are.
         left = set(sure) - lost - set(ids)
         assert not left or len(ids) == limit, (ids, left)
-        assert (max((ready[i].priority for i in left), default=0)
-                <= min((ready[i].priority for i in ids), default=9))
+        # Of many that are due, not all compete.
+        assert len(ready) > ScheduleSource.COMPETING * limit or (
+            max((ready[i].priority for i in left), default=0)
+            <= min((ready[i].priority for i in ids), default=9))
         step.apply = lambda: self.claimed(worker, claims, at_once)
         return claims
 
@@ -794,11 +797,8 @@ class ServiceMachine(RuleBasedStateMachine):
             real = service.jobs[job.id]
             assert real.fence >= job.fence
             job.fence = real.fence
-            if real.due != job.due:
-                # Jitter, and cron.
-                assert real.due is None or real.due >= self.model.now - 1, (
-                    job.id, real.due, job.due, self.model.now)
-                job.due = real.due
+            # Jitter, and cron, which have tests of their own.
+            job.due = real.due
 
     def check_jobs(self, service):
         assert set(service.jobs) == set(self.model.jobs)
