@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import contention
+import counting
 import stage
 import storages
 import tasks
@@ -61,7 +62,8 @@ def worker(storage_stage, threads=1):
     with stage.processing(storage_stage, threads):
         _say('ready')
         sys.stdin.read()
-    _say({'memory': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss})
+    _say({'memory': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+          'complaints': counting.complaints.number})
 
 
 def adder(storage_stage, jobs):

@@ -8,6 +8,7 @@ import transaction
 from transaction.interfaces import TransientError
 
 import children
+import counting
 import stage
 import storages
 from table import Row
@@ -56,11 +57,12 @@ def rows(name, options, depth):
 
 
 def _threads(opened, options, depth, place):
+    before = counting.complaints.number
     with contextlib.ExitStack() as stack:
         stack.enter_context(stage.processing(opened, 4))
-        if opened.storage.shared:
-            stack.enter_context(
-                children.Child('worker', opened.storage, threads=2))
+        workers = [stack.enter_context(
+            children.Child('worker', opened.storage, threads=2))
+            for _ in range(1 if opened.storage.shared else 0)]
         added = [Added() for _ in range(ADDERS)]
         threads = [threading.Thread(
             target=_in_thread, args=(opened.db, one, options.adds))
@@ -69,6 +71,13 @@ def _threads(opened, options, depth, place):
         _run_all(threads)
         seconds = time.monotonic() - begin
         yield from _result(opened, f'{place}, threads', added, depth, seconds)
+    yield from _complaints(workers, counting.complaints.number - before)
+
+
+def _complaints(workers, number):
+    """Return a row: how often processors met too many conflicts."""
+    number += sum(worker.result['complaints'] for worker in workers)
+    yield Row('... batches given up by processors', number, 'in all')
 
 
 def _run_all(threads):
@@ -100,6 +109,7 @@ def _processes(opened, options, depth, place):
         seconds = time.monotonic() - begin
         yield from _result(
             opened, f'{place}, processes', added, depth, seconds)
+    yield from _complaints(workers, 0)
     memory = max(worker.result['memory'] for worker in workers)
     yield Row(f'memory of a worker process at depth {depth}', memory // 1024,
               'MB')

@@ -1,4 +1,7 @@
-"""A database that counts the commits of this process."""
+"""Counts the commits of this process, and what processors complain of."""
+
+import logging
+import sys
 
 import ZODB
 from ZODB.Connection import Connection
@@ -21,3 +24,33 @@ class CountingDB(ZODB.DB):
 def commits():
     """Return how many transactions stored something, in all threads."""
     return CountingConnection.commits
+
+
+class Complaints(logging.Handler):
+    """Counts what processors log in place of a step; prints each kind once.
+
+    With several processors that is mostly a batch of claims that met too
+    many conflicts, and is tried again a little later.
+    """
+
+    def __init__(self):
+        super().__init__(logging.WARNING)
+        self.number = 0
+        self._seen = set()
+
+    def emit(self, record):
+        self.number += 1
+        text = record.getMessage().strip()
+        kind = text.rpartition('\n')[2][:60]
+        if kind not in self._seen:
+            self._seen.add(kind)
+            print(text, file=sys.stderr)
+
+
+complaints = Complaints()
+
+
+def count_complaints():
+    log = logging.getLogger('lovely.remotetask.processor')
+    log.addHandler(complaints)
+    log.propagate = False

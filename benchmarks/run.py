@@ -22,6 +22,7 @@ import time
 
 import children
 import contention
+import counting
 import depth
 import measures
 import storages
@@ -175,12 +176,13 @@ def parse(arguments):
 
 
 def main(arguments):
+    # What RelStorage and ZEO say about conflicts is no news here.
+    logging.basicConfig(level=logging.CRITICAL)
+    counting.count_complaints()
     if arguments[:1] == ['--child']:
         children.run(arguments[1])
         return
     options = parse(arguments)
-    # What RelStorage and ZEO say about conflicts is no news here.
-    logging.basicConfig(level=logging.ERROR)
     tasks.register()
     found = machine()
     for line in header(arguments, found):

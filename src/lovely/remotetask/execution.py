@@ -5,6 +5,7 @@ This is the only path by which processors run jobs, and the test helper too.
 
 import contextlib
 import logging
+import random
 import time
 
 import transaction
@@ -135,13 +136,15 @@ def in_transaction(db, path, commit, call, *args):
 
     For bookkeeping: a transient error is tried again, others are raised.
     """
-    for _ in range(BOOKKEEPING_ATTEMPTS):
+    for number in range(BOOKKEEPING_ATTEMPTS):
         with opened_service(db, path) as service:
             outcome = attempt(_call_and_commit, commit, call, service, *args)
         if not outcome.failed:
             return outcome.value
         if not outcome.retryable:
             break
+        # Whoever was quicker needs a moment too.
+        time.sleep(random.uniform(0, min(0.1, 0.001 * 2 ** number)))
     raise outcome.exception
 
 

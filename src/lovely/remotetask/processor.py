@@ -107,7 +107,8 @@ class SimpleProcessor:
         self._stepwise = {}
         self._claimed = set()
         self._run = collections.deque()
-        self._average = HORIZON
+        # Seconds that a job takes; None until one was run.
+        self._average = None
         self._commit_every = 1
         self._beaten = self._looked = self._pruned = float('-inf')
         self._wake = threading.Event()
@@ -187,7 +188,7 @@ class SimpleProcessor:
         # Long jobs are not put together: the first would wait for the last.
         # Nor are those that were run before, and may be to blame for that.
         while (claim.attempt == 1 and len(claims) < self._commit_every
-               and len(claims) * self._average < HORIZON
+               and len(claims) * (self._average or HORIZON) < HORIZON
                and not self.claims.empty()):
             claim = self._get_nowait()
             if claim is None:
@@ -223,11 +224,19 @@ class SimpleProcessor:
         self._run.extend(claim.job for claim in claims)
         if self.notify is not None:
             self.notify(len(claims))
-        self._average += (duration / len(claims) - self._average) / 8
+        self._learn(duration / len(claims))
         # Besides this one, who will take what is there.
         idle = sum(runner.began is None for runner in self.runners) - 1
         if self.claims.qsize() <= self._low_water() + idle:
             self.wake()
+
+    def _learn(self, duration):
+        """Take a job's duration into the average that batches go by."""
+        if self._average is None:
+            # One job tells more than no guess; if it misleads, late claims
+            # are handed back.
+            self._average = duration
+        self._average += (duration - self._average) / 8
 
     # The claimer
 
@@ -287,7 +296,8 @@ class SimpleProcessor:
         late = time.monotonic() - 2 * HORIZON
         free = sum(not runner.is_busy_since(late) for runner in self.runners)
         busy = len(self.runners) - free
-        likely = int(free * HORIZON / max(self._average, 1e-4))
+        average = HORIZON if self._average is None else self._average
+        likely = int(free * HORIZON / max(average, 1e-4))
         return busy + min(MAX_BATCH, max(free, likely))
 
     def _low_water(self):
@@ -327,6 +337,9 @@ class SimpleProcessor:
         elif isinstance(outcome.exception, interfaces.NoSuchService):
             # Not committed yet, or removed.
             log.debug('%s: %s', self.thread_name, outcome.error)
+        elif outcome.retryable:
+            log.warning('%s: met other processors too often, trying again: '
+                        '%s', self.thread_name, outcome.error)
         elif outcome.errorClass == self._trouble:
             # A database that is away for an hour need not fill the log.
             log.warning('%s: still cannot work: %s',
