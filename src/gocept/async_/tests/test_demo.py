@@ -114,13 +114,13 @@ class RestartTests(TestCase):
         alice.start(10)
         [old] = alice.wait_until_ended()
         token = alice.token()
-        # The demo has two threads: the others have to wait.
+        # The demo has two threads: most have to wait.
         limits = [200_000, 200_000, 30_000, 30_000, 30_000]
         for limit in limits:
             alice.post('start', limit=limit, token=token)
         states = [found['state'] for found in alice.computations()]
-        self.assertIn('queued', states)
         self.assertIn('processing', states)
+        self.assertLess(states.count('completed'), 3)
         server.kill()
 
         *found, kept = Client(self.start().url, 'bob').wait_until_ended()
