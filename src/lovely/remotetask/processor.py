@@ -416,6 +416,13 @@ class SimpleProcessor:
         """There may be something to do."""
         self._wake.set()
 
+    def added(self, jobs):
+        """Jobs were added, or wait again; that has been committed.
+
+        jobs -- list of them; empty if it is not known which.
+        """
+        self.wake()
+
     def stop(self):
         """Take no more jobs."""
         self._stopping = True

@@ -55,8 +55,10 @@ def start(service):
     if is_running(service):
         return
     settings = interfaces.IProcessorSettings(service, service)
-    start_processor(settings.processorFactory(
-        db, service_path(service), **settings.processorArguments))
+    made = settings.processorFactory(
+        db, service_path(service), **settings.processorArguments)
+    made.service_oid = service._p_oid
+    start_processor(made)
 
 
 def start_processor(processor):
@@ -108,20 +110,23 @@ def stop_all(grace=GRACE):
         processor.close()
 
 
-def wake_after_commit(service):
-    """Wake the service's processor once the transaction is committed."""
+def wake_after_commit(service, job):
+    """Tell the service's processor of a job once that is committed.
+
+    job -- that was added, or waits again.
+    """
     # What is not stored yet has no processor.
     if service._p_jar is not None:
-        _to_wake(transaction.get()).add(
-            (service._p_jar.db(), service._p_oid))
+        key = service._p_jar.db(), service._p_oid
+        _to_wake(transaction.get()).setdefault(key, []).append(job)
 
 
 def _to_wake(txn):
-    """Return the databases and oids of the services that will be woken."""
+    """Return the jobs by the database and oid of their service."""
     try:
         return txn.data(_processors)
     except KeyError:
-        services = set()
+        services = {}
         txn.set_data(_processors, services)
         txn.addAfterCommitHook(_wake, (services,))
         return services
@@ -132,10 +137,10 @@ def _wake(committed, services):
         return
     # It may have been started or stopped in the meantime.
     for processor in list(_processors.values()):
+        jobs = services.get((processor.db, processor.service_oid), [])
         # One that has not found its service yet is woken in any case.
-        if (processor.service_oid is None
-                or (processor.db, processor.service_oid) in services):
-            processor.wake()
+        if jobs or processor.service_oid is None:
+            processor.added(jobs)
 
 
 def service_path(service):

@@ -168,12 +168,12 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
     def _add(self, make, status, priority):
         job = self.store.add(make, status, priority)
         if status != STARTLATER:
-            registry.wake_after_commit(self)
+            registry.wake_after_commit(self, job)
         return job.id
 
     def _note(self, job, old):
         self.store.note(job, old)
-        registry.wake_after_commit(self)
+        registry.wake_after_commit(self, job)
 
     # Looking up, and removing
 

@@ -567,7 +567,9 @@ class StartTest(DatabaseCase):
         """It is woken by whatever is added: that may be to its service."""
         self.root['other'] = other = TaskService()
         transaction.commit()
-        other.startProcessing()
+        # Not started by the service, which would tell it.
+        processor.start_processor(
+            QuietProcessor(self.db, registry.service_path(other)))
         self.add('test.task')
         self.assertEqual(1, self.woken())
 
