@@ -18,7 +18,7 @@ from gocept.async_.demo.formtoken import FormTokens
 
 
 # By limit.  The first takes half a second while another is computed.
-SUMS = {200_000: 1_709_600_813, 30_000: 45_675_864}
+SUMS = {500_000: 9_914_236_195, 30_000: 45_675_864}
 
 
 def run(*args, code='from gocept.async_.demo.run import main; main()'):
@@ -115,12 +115,12 @@ class RestartTests(TestCase):
         [old] = alice.wait_until_ended()
         token = alice.token()
         # The demo has two threads: most have to wait.
-        limits = [200_000, 200_000, 30_000, 30_000, 30_000]
+        limits = [500_000, 500_000, 30_000, 30_000, 30_000]
         for limit in limits:
             alice.post('start', limit=limit, token=token)
         states = [found['state'] for found in alice.computations()]
-        self.assertIn('processing', states)
-        self.assertLess(states.count('completed'), 3)
+        # The two long ones take seconds, all requests together less.
+        self.assertEqual(['processing', 'processing'], states[-3:-1])
         server.kill()
 
         *found, kept = Client(self.start().url, 'bob').wait_until_ended()
