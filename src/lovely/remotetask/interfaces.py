@@ -571,6 +571,15 @@ class IProcessor(zope.interface.Interface):
     def __call__():
         """Take and run jobs until the processor is stopped."""
 
+    def added(jobs):
+        """Note that jobs were added or wait again, and are committed.
+
+        jobs -- list of IJob; empty if it is not known which.
+
+        Called in the process and the thread that has committed them; must
+        not fail, nor take long.
+        """
+
     def processNext(jobid=None):
         """Claim and run one job, or run the given one, already claimed.
 

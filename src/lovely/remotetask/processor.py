@@ -417,10 +417,7 @@ class SimpleProcessor:
         self._wake.set()
 
     def added(self, jobs):
-        """Jobs were added, or wait again; that has been committed.
-
-        jobs -- list of them; empty if it is not known which.
-        """
+        """See IProcessor."""
         self.wake()
 
     def stop(self):
