@@ -9,6 +9,7 @@ its parent does: then its standard input is closed.
 """
 
 import contextlib
+import faulthandler
 import json
 import logging
 import os
@@ -96,12 +97,25 @@ class FaultyTask:
             os._exit(3)
 
 
+class Client(ZEO.ClientStorage.ClientStorage):
+    """Does not use oids that the server has forgotten.
+
+    A client gets 100 of them at a time, and the server of ZEO 6.2, once
+    restarted, gives those out again that are not yet in its file.  Two new
+    objects with one oid are a conflict for the one who adds the second, and
+    leave an object without state in its cache.
+    """
+
+    def notify_connected(self, *args, **kw):
+        self._oids = []
+        super().notify_connected(*args, **kw)
+
+
 def open_db(place):
     """Return a DB; place is a port or the path of a file."""
     if isinstance(place, str):
         return ZODB.DB(place)
-    return ZODB.DB(ZEO.ClientStorage.ClientStorage(
-        ('127.0.0.1', place), wait=True, wait_timeout=60))
+    return ZODB.DB(Client(('127.0.0.1', place), wait=True, wait_timeout=60))
 
 
 def fill(db, jobs, policy=None):
@@ -135,9 +149,13 @@ def opened(db):
 
 def work(place, threads):
     """Run jobs until the end."""
+    faulthandler.register(signal.SIGUSR1)
     processor.HEARTBEAT = HEARTBEAT
     zope.component.provideUtility(FaultyTask(), ITask, 'test.faulty')
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
+    # Waited for below: a SystemExit that a handler raises is lost where the
+    # main thread is in a weak reference's callback, say.
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    threading.Thread(target=end_with_parent, daemon=True).start()
     db = open_db(place)
     if threads == 1:
         made = processor.SimpleProcessor(db, ['tasks'], waitTime=0.1)
@@ -146,7 +164,13 @@ def work(place, threads):
             db, ['tasks'], waitTime=0.1, maxThreads=threads)
     processor.start_processor(made)
     print('ready', flush=True)
-    sys.stdin.read()
+    signal.sigwait([signal.SIGTERM])
+    sys.exit(0)
+
+
+def end_with_parent():
+    os.read(0, 1)
+    os._exit(1)
 
 
 def add(place, first, last, threads=1, input=None, wait=False):
@@ -233,9 +257,31 @@ class Scene:
 
     def __exit__(self, class_, error, where):
         if class_ is not None:
+            self.explain()
             self.errors.seek(0)
-            print(self.errors.read()[-6000:], file=sys.stderr)
+            said = self.errors.read()
+            print(said[:9000], '[...]', said[9000:][-9000:], sep='\n',
+                  file=sys.stderr)
         self.close()
+
+    def explain(self):
+        """Print what is left undone, and what the workers are doing."""
+        for child in self.children:
+            if child.poll() is None:
+                child.send_signal(signal.SIGUSR1)
+        time.sleep(0.5)
+        with contextlib.suppress(Exception), opened(self.db) as root:
+            store = root['tasks'].store
+            for worker in store.workers.values():
+                print(worker.id, worker.claims, file=sys.stderr)
+            for job in store.all_jobs():
+                if job.status in (PROCESSING, *WAITING):
+                    print(job, job.status, job.due, job.fence,
+                          job.history[-1:], store.is_scheduled(job),
+                          file=sys.stderr)
+            for strand, key in store.strands():
+                print('strand', key, store.sequence_at_cursor(key),
+                      strand.end, file=sys.stderr)
 
     def close(self):
         if self.db is not None:
