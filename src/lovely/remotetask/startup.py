@@ -18,6 +18,7 @@ from zope.app.publication.zopepublication import ZopePublication
 from zope.component.interfaces import ISite
 
 from lovely.remotetask import interfaces
+from lovely.remotetask import reserve
 
 
 log = logging.getLogger(__name__)
@@ -31,6 +32,11 @@ def rememberDatabase(event):
     """Keep the database of an IDatabaseOpenedWithRoot event."""
     global _opened
     _opened = weakref.ref(event.database)
+
+
+def forgetReservedIds(event):
+    """Make the storage of an IDatabaseOpenedWithRoot event safe to restart."""
+    reserve.forget_on_reconnect(event.database.storage)
 
 
 def openedDatabase():

@@ -38,6 +38,7 @@ from transaction.interfaces import TransientError
 from zope.app.publication.zopepublication import ZopePublication
 
 from lovely.remotetask import processor
+from lovely.remotetask import reserve
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import PROCESSING
@@ -97,25 +98,15 @@ class FaultyTask:
             os._exit(3)
 
 
-class Client(ZEO.ClientStorage.ClientStorage):
-    """Does not use oids that the server has forgotten.
-
-    A client gets 100 of them at a time, and the server of ZEO 6.2, once
-    restarted, gives those out again that are not yet in its file.  Two new
-    objects with one oid are a conflict for the one who adds the second, and
-    leave an object without state in its cache.
-    """
-
-    def notify_connected(self, *args, **kw):
-        self._oids = []
-        super().notify_connected(*args, **kw)
-
-
 def open_db(place):
     """Return a DB; place is a port or the path of a file."""
     if isinstance(place, str):
         return ZODB.DB(place)
-    return ZODB.DB(Client(('127.0.0.1', place), wait=True, wait_timeout=60))
+    db = ZODB.DB(ZEO.ClientStorage.ClientStorage(
+        ('127.0.0.1', place), wait=True, wait_timeout=60))
+    # As an application does when it has opened its database.
+    reserve.forget_on_reconnect(db.storage)
+    return db
 
 
 def fill(db, jobs, policy=None):
