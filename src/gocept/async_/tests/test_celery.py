@@ -183,27 +183,6 @@ class FailureTest(CeleryCase):
         self.file('a').touch()
         self.check(expected, worker)
 
-    def test_database_restarted(self):
-        """What could not be claimed or settled meanwhile is, when it is back.
-        """
-        worker = self.worker('threads', 2)
-        expected = self.add_waiting('a')
-        self.begun('a')
-        expected |= self.add(5)
-        self.stage.server.stop()
-        self.file('a').touch()
-        self.stage.server.start()
-        until(self.is_connected, 'a connection to the database')
-        self.check(expected, worker)
-
-    def is_connected(self):
-        try:
-            self.adder.ask('counts')
-        except AssertionError:
-            self.stage.restart_adder()
-            self.adder = self.stage.adder
-        return True
-
     def test_delivered_twice(self):
         """A second message of a job does nothing."""
         expected = self.add()
