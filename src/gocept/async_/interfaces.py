@@ -27,6 +27,21 @@ class IServiceDeclaration(zope.interface.Interface):
         """Return the declared service below a root folder, or None."""
 
 
+class IBroker(zope.interface.Interface):
+    """What an ``async:celery`` directive says; a utility."""
+
+    url = zope.interface.Attribute('Where the broker is; may be None.')
+
+    options = zope.interface.Attribute("Mapping of Celery's settings.")
+
+    publish_timeout = zope.interface.Attribute(
+        'Seconds a request is delayed at most when it sends messages.')
+
+    resend_after = zope.interface.Attribute(
+        'Seconds a job waits, while the queue of the broker is empty, before '
+        'its message is taken for lost and sent again.')
+
+
 class IRenamedFunction(zope.interface.Interface):
     """Where a function is now; a utility whose name is its old name."""
 

@@ -49,12 +49,12 @@ class Requests:
         return counts['queued'] + counts.get('processing', 0)
 
 
-def main(configuration):
+def main(configuration, make_requests=Requests):
     getWSGIApplication(configuration)
     connection = openedDatabase().open()
     root = connection.root()[ZopePublication.root_name]
     zope.component.hooks.setSite(root)
-    requests = Requests(root)
+    requests = make_requests(root)
     print('"ready"', flush=True)
     for line in sys.stdin:
         name, *args = json.loads(line)

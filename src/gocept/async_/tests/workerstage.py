@@ -26,7 +26,7 @@ from gocept.async_.tests.interpreter import environment
 
 
 # Seconds until something that does not happen has failed; of one process.
-PATIENCE = 30.0
+PATIENCE = 120.0
 
 CONFIGURATION = '''
 site-definition {site}
@@ -69,12 +69,12 @@ def is_listening(port):
 class Process:
     """A process that is ended with an ExitStack at the latest."""
 
-    def __init__(self, stack, *command, **options):
+    def __init__(self, stack, *command, variables=None, **options):
         self._complaints = stack.enter_context(
             tempfile.TemporaryFile('w+'))  # noqa: SIM115
         self.process = subprocess.Popen(
             command, stderr=self._complaints, text=True,
-            env=environment(), **options)
+            env=variables or environment(), **options)
         stack.callback(self.kill)
         self.pid = self.process.pid
 
@@ -222,9 +222,10 @@ def write_configuration(folder, section):
 class Adder(Process):
     """A process with the application, that adds jobs and looks at them."""
 
-    def __init__(self, stack, configuration):
+    def __init__(self, stack, configuration,
+                 module='gocept.async_.tests.adder'):
         super().__init__(
-            stack, sys.executable, '-m', 'gocept.async_.tests.adder',
+            stack, sys.executable, '-m', module,
             str(configuration), stdin=subprocess.PIPE,
             stdout=subprocess.PIPE)
         self._answer()

@@ -1,0 +1,198 @@
+"""The Celery application: ``celery -A gocept.async_.celery worker``.
+
+The environment variable GOCEPT_ASYNC_ZOPE_CONF names the zope.conf of the
+application whose jobs are run.
+"""
+
+import functools
+import os
+import threading
+from pathlib import Path
+
+import celery
+import click
+import kombu
+import zc.lockfile
+import ZConfig
+import zope.app.appsetup
+import zope.app.appsetup.product
+import zope.event
+import zope.processlifetime
+from celery import signals
+from celery.loaders.app import AppLoader
+from celery.worker.consumer import Consumer
+from celery.worker.request import Request
+from zope.configuration.exceptions import ConfigurationError
+
+from gocept.async_ import celerybroker
+from gocept.async_ import celeryworker
+from lovely.remotetask import registry
+from lovely.remotetask.outcome import in_runner
+
+
+VARIABLE = 'GOCEPT_ASYNC_ZOPE_CONF'
+
+
+class NotConfigured(click.ClickException):
+    """The application cannot be loaded; Celery shows the message alone."""
+
+
+@functools.cache
+def options():
+    """Load the application, without its databases.  Return its options.
+
+    The processes of a prefork pool inherit that; a database must not be
+    inherited.
+    """
+    path = os.environ.get(VARIABLE)
+    if not path:
+        raise NotConfigured(
+            f'{VARIABLE} is not set; let this environment variable name the '
+            f'zope.conf of the application whose jobs are to be run.')
+    found = _read(path)
+    zope.app.appsetup.product.setProductConfigurations(found.product_config)
+    try:
+        zope.app.appsetup.config(
+            found.site_definition,
+            features=('devmode',) if found.devmode else ())
+    except ConfigurationError as error:
+        raise NotConfigured(
+            f'the ZCML of {path} cannot be executed; correct it: '
+            f'{error}') from error
+    return found
+
+
+def _read(path):
+    schema = ZConfig.loadSchema(str(
+        Path(zope.app.appsetup.__file__).parent / 'schema' / 'schema.xml'))
+    try:
+        found, _ = ZConfig.loadConfig(schema, path)
+    except (ZConfig.ConfigurationError, OSError) as error:
+        raise NotConfigured(
+            f'{VARIABLE}: {path} cannot be read; correct it: '
+            f'{error}') from error
+    return found
+
+
+class Loader(AppLoader):
+    """Reads Celery's settings from the application."""
+
+    def read_configuration(self, env=None):
+        options()
+        try:
+            found = celerybroker.settings(celerybroker.broker())
+        except (LookupError, ValueError) as error:
+            raise NotConfigured(str(error)) from error
+        return {**found, 'task_queues': _queues(),
+                'worker_consumer': f'{__name__}:SurvivingConsumer'}
+
+
+def _queues():
+    names = celeryworker.queues()
+    if not names:
+        raise NotConfigured(
+            f'the ZCML of {os.environ[VARIABLE]} declares no service for '
+            f'Celery; add <async:service name="..." processor="celery" />.')
+    return [kombu.Queue(name, kombu.Exchange(name), routing_key=name)
+            for name in names]
+
+
+class SurvivingConsumer(Consumer):
+    """Goes on when the broker comes back.
+
+    Kombu 5.7 gives messages that are being worked on back to Redis when it
+    closes a connection; if that is lost, it ends the worker with an
+    AttributeError.  Nothing has to be given back: the sweep sends what is
+    not run.
+    """
+
+    def on_connection_error_after_connected(self, exc):
+        transport = self.connection.transport
+        for channel in getattr(transport, 'channels', None) or ():
+            channel.do_restore = False
+        super().on_connection_error_after_connected(exc)
+
+
+class SurvivingRequest(Request):
+    """Goes on when a message can no longer be acknowledged.
+
+    That of a connection that was lost meanwhile raises an AttributeError,
+    too, which would end the worker.  It is delivered again, and does nothing.
+    """
+
+    def __init__(self, *args, **kw):
+        super().__init__(*args, **kw)
+        self._connection_errors = (*self._connection_errors, AttributeError)
+
+
+app = celery.Celery('gocept.async', loader=Loader)
+
+_lock = threading.Lock()
+_attendance = None
+
+
+def attendance():
+    """Return the Attendance of this process; it opens the database."""
+    global _attendance
+    with _lock:
+        if _attendance is None:
+            _attendance = celeryworker.Attendance(_open())
+            _attendance.start()
+        return _attendance
+
+
+def _open():
+    databases = options().databases
+    try:
+        db = zope.app.appsetup.appsetup.multi_database(databases)[0][0]
+    except zc.lockfile.LockError as error:
+        raise NotConfigured(
+            f'the database of {os.environ[VARIABLE]} is a FileStorage, and '
+            f'another process uses it ({error}); serve it by ZEO or use '
+            f'RelStorage.') from error
+    zope.event.notify(zope.processlifetime.DatabaseOpened(db))
+    return db
+
+
+def _forked():
+    global _attendance, _lock
+    _attendance = None
+    _lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_forked)
+
+
+# In the process of a prefork or solo pool.
+@signals.worker_process_init.connect
+def _enter_process(**kw):
+    attendance()
+
+
+# In the main process: that of a pool of threads, too.
+@signals.worker_ready.connect
+def _enter(sender, **kw):
+    if sender.pool.__module__ == 'celery.concurrency.thread':
+        attendance()
+
+
+@signals.worker_process_shutdown.connect
+@signals.worker_shutdown.connect
+def _leave(**kw):
+    registry.stop_all()
+
+
+@app.task(name=celerybroker.TASK, Request=SurvivingRequest)
+def run(database, service, job, attempt, tid):
+    """Run the job of an address; see celeryprocessor.address.
+
+    attempt -- for people: the database knows better.
+
+    Return whether there was something to be run.
+    """
+    found = attendance().of(database, service.split('/'))
+    token = in_runner.set(True)
+    try:
+        return found.run_job(job, bytes.fromhex(tid))
+    finally:
+        in_runner.reset(token)

@@ -1,0 +1,307 @@
+"""The broker: what is said of it, and the messages that go there."""
+
+import importlib.util
+import json
+import logging
+import os
+import threading
+import time
+from typing import NamedTuple
+
+import zope.component
+import zope.interface
+from zope.app.appsetup.product import getProductConfiguration
+
+from gocept.async_.interfaces import IBroker
+from lovely.remotetask.outcome import attempt
+
+
+log = logging.getLogger(__name__)
+
+# The task that runs the job of an address; see gocept.async_.celery.
+TASK = 'gocept.async.run'
+
+# Seconds after a failure before the broker is tried again: at first, and at
+# most.
+FIRST_PROBE = 1.0
+LAST_PROBE = 30.0
+
+# Connecting, shaking hands, sending, and once more: so many steps have to
+# fit into the time that a request is delayed at most.
+STEPS = 4
+
+PRODUCT = 'gocept.async'
+
+# Defaults, in seconds; see IBroker.
+PUBLISH_TIMEOUT = 1.0
+RESEND_AFTER = 10.0
+
+# What messages and workers stand on.
+OURS = {
+    'accept_content': ['json'],
+    'broker_connection_max_retries': None,
+    'broker_connection_retry_on_startup': True,
+    'result_backend': None,
+    'task_acks_late': True,
+    'task_ignore_result': True,
+    'task_reject_on_worker_lost': True,
+    'task_serializer': 'json',
+    # Celery 5.7 restores a reduced count in the thread that has run a task:
+    # with AMQP it then reads from the connection of the main thread, and the
+    # worker stands still.
+    'worker_enable_prefetch_count_reduction': False,
+}
+
+# Others: the options say better.
+DEFAULTS = {
+    'worker_prefetch_multiplier': 1,
+}
+
+
+def is_installed():
+    """Return whether Celery is there."""
+    return importlib.util.find_spec('celery') is not None
+
+
+@zope.interface.implementer(IBroker)
+class Broker(NamedTuple):
+    """See IBroker."""
+
+    url: str | None
+    options: dict
+    publish_timeout: float
+    resend_after: float
+
+
+def broker():
+    """Return the Broker that is declared; zope.conf precedes ZCML.
+
+    Raise LookupError if there is none, ValueError for a bad value in
+    zope.conf.
+    """
+    declared = zope.component.queryUtility(IBroker)
+    if declared is None:
+        declared = Broker(None, {}, PUBLISH_TIMEOUT, RESEND_AFTER)
+    said = getProductConfiguration(PRODUCT) or {}
+    found = declared._replace(**{
+        name: convert(said[key]) for key, name, convert in (
+            ('celery-broker', 'url', str),
+            ('celery-options', 'options', parse_options),
+            ('celery-publish-timeout', 'publish_timeout', parse_seconds),
+            ('celery-resend-after', 'resend_after', parse_seconds))
+        if key in said})
+    if not found.url:
+        raise LookupError(
+            f'There is no Celery broker; declare it in ZCML, <async:celery '
+            f'broker="redis://..." />, or in zope.conf, celery-broker in '
+            f'<product-config {PRODUCT}>.')
+    return found
+
+
+def parse_options(text):
+    """Return the settings of a JSON object; ValueError if it is none."""
+    try:
+        options = json.loads(text)
+    except ValueError as error:
+        raise ValueError(
+            f'{text!r} is no JSON ({error}); write Celery\'s settings like '
+            f'{{"worker_prefetch_multiplier": 2}}.') from error
+    if not isinstance(options, dict):
+        raise ValueError(
+            f'{text!r} is no JSON object; write Celery\'s settings like '
+            f'{{"worker_prefetch_multiplier": 2}}.')
+    refused = sorted({'broker_url', *OURS} & options.keys())
+    if refused:
+        raise ValueError(
+            f'{", ".join(refused)}: this is set by gocept.async itself; '
+            f'leave it out.')
+    return options
+
+
+def parse_seconds(text):
+    """Return the seconds; ValueError unless they are positive."""
+    seconds = float(text)
+    if not 0 < seconds < float('inf'):
+        raise ValueError(
+            f'{text!r}: choose a positive number of seconds.')
+    return seconds
+
+
+def settings(broker):
+    """Return Celery's settings for a broker."""
+    return {**DEFAULTS, **broker.options, **OURS, 'broker_url': broker.url}
+
+
+def sender_settings(broker):
+    """Return the settings of who sends: no wait is longer than said."""
+    found = settings(broker)
+    step = broker.publish_timeout / STEPS
+    names = (('socket_connect_timeout', 'socket_timeout')
+             if broker.url.startswith(('redis', 'valkey', 'sentinel'))
+             else ('read_timeout', 'write_timeout'))
+    found['broker_transport_options'] = {
+        **found.get('broker_transport_options', {}),
+        **dict.fromkeys(names, step),
+        # Kombu sleeps before it connects again, unless told so.  Once: there
+        # may be another broker in the URL.
+        'max_retries': 1,
+        **dict.fromkeys(('interval_start', 'interval_step', 'interval_max'),
+                        0)}
+    found['broker_connection_timeout'] = step
+    return found
+
+
+class Breaker:
+    """Tells whether to try the broker: after a failure, only now and then.
+
+    clock -- returns monotonic seconds.
+    """
+
+    def __init__(self, clock=time.monotonic):
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._wait = None
+        self._again = None
+
+    def allows(self):
+        """Return whether to try.  While it is broken, one caller may."""
+        with self._lock:
+            if self._wait is None:
+                return True
+            now = self._clock()
+            if now < self._again:
+                return False
+            self._again = now + self._wait
+            return True
+
+    def failed(self):
+        """Note a failure.  Return whether it is the first one."""
+        with self._lock:
+            first = self._wait is None
+            self._wait = (FIRST_PROBE if first
+                          else min(LAST_PROBE, 2 * self._wait))
+            self._again = self._clock() + self._wait
+            return first
+
+    def succeeded(self):
+        """Note a success.  Return whether it is the first one again."""
+        with self._lock:
+            first = self._wait is not None
+            self._wait = None
+            return first
+
+
+class _Connection(threading.local):
+    """Each thread has its own: none waits for what another one does."""
+
+    producer = None
+    pid = None
+
+
+class Sender:
+    """Sends addresses of jobs to the broker, and never waits for long.
+
+    broker -- Broker.
+    """
+
+    def __init__(self, broker, clock=time.monotonic):
+        # It is an extra, and only who sends needs it.
+        import celery
+
+        self.broker = broker
+        self.breaker = Breaker(clock)
+        self._clock = clock
+        self._app = celery.Celery(
+            'gocept.async', set_as_current=False, changes=sender_settings(
+                broker))
+        self._mine = _Connection()
+
+    def send(self, queue, addresses):
+        """Send addresses to a queue.  Return how many were sent.
+
+        The rest is left to the sweep: if the broker does not answer, or
+        publish_timeout is over.
+        """
+        if not addresses or not self.breaker.allows():
+            return 0
+        end = self._clock() + self.broker.publish_timeout
+        for number, address in enumerate(addresses):
+            if not self._send_one(queue, address, end):
+                return number
+            if self._clock() >= end:
+                return number + 1
+        return len(addresses)
+
+    def _send_one(self, queue, address, end):
+        outcome = self._attempt(self._publish, queue, address)
+        if outcome.failed and self._clock() < end:
+            # The connection may be one that the broker has closed since.
+            outcome = self._attempt(self._publish, queue, address)
+        self._note(outcome)
+        return not outcome.failed
+
+    def _attempt(self, call, *args):
+        """Call something with this thread's connection; return an Outcome."""
+        outcome = attempt(call, *args)
+        if outcome.failed:
+            self.close()
+        return outcome
+
+    def _publish(self, queue, address):
+        self._app.send_task(
+            TASK, kwargs=address, queue=queue, producer=self._producer(),
+            retry=False, ignore_result=True, add_to_parent=False)
+
+    def _note(self, outcome):
+        if not outcome.failed:
+            if self.breaker.succeeded():
+                log.info('The Celery broker answers again.')
+        elif self.breaker.failed():
+            log.warning(
+                'The Celery broker cannot be reached (%s); jobs wait, and '
+                'are sent by a worker later.', outcome.error)
+
+    def _producer(self):
+        mine = self._mine
+        if mine.producer is None or mine.pid != os.getpid():
+            mine.pid = os.getpid()
+            mine.producer = self._app.amqp.Producer(
+                self._app.connection_for_write(), auto_declare=False)
+        return mine.producer
+
+    def waiting(self, queue):
+        """Return how many messages wait in a queue; None if unknown."""
+        if not self.breaker.allows():
+            return None
+        outcome = self._attempt(self._count, queue)
+        self._note(outcome)
+        return outcome.value
+
+    def _count(self, queue):
+        connection = self._producer().connection
+        channel = connection.default_channel
+        try:
+            return channel.queue_declare(queue, passive=True).message_count
+        except connection.channel_errors:
+            # There is no such queue, or nothing was ever sent to it.
+            self.close()
+            return 0
+
+    def close(self):
+        """Close the connection of this thread."""
+        producer, self._mine.producer = self._mine.producer, None
+        if producer is not None and self._mine.pid == os.getpid():
+            attempt(producer.connection.release)
+
+
+_senders = {}
+
+
+def sender():
+    """Return the Sender of this process; errors like `broker`."""
+    found = broker()
+    key = json.dumps(found, sort_keys=True)
+    if key not in _senders:
+        # Two threads make two; one of them stays.
+        _senders.setdefault(key, Sender(found))
+    return _senders[key]

@@ -1,0 +1,108 @@
+"""The processor "celery": tells workers of jobs, and runs none itself."""
+
+import logging
+import time
+
+import zope.interface
+
+from gocept.async_ import celerybroker
+from gocept.async_.declaration import declarations
+from lovely.remotetask.interfaces import QUEUED
+from lovely.remotetask.interfaces import IProcessorFactory
+from lovely.remotetask.outcome import attempt
+from lovely.remotetask.processor import SimpleProcessor
+from lovely.remotetask.registry import service_path
+from lovely.remotetask.startup import root_folder
+
+
+log = logging.getLogger(__name__)
+
+# The queue of a service without a name.
+UNNAMED = 'gocept.async'
+
+
+def queue_name(service_name):
+    """Return the name of the queue for a service."""
+    return service_name or UNNAMED
+
+
+def address(db, path, job, tid=None):
+    """Return where a job is: what a message tells, in terms of JSON.
+
+    tid -- of the transaction that a worker has to see before it can run the
+        job; that which wrote the job if it is not given.
+    """
+    return {'database': db.database_name, 'service': '/'.join(path),
+            'job': job.id, 'attempt': job.attempts + 1,
+            'tid': (tid or job._p_serial).hex()}
+
+
+class CeleryProcessor(SimpleProcessor):
+    """Sends the addresses of jobs to Celery.  It has no thread."""
+
+    queue = None
+
+    def start(self):
+        """Find out where to send to; nothing runs."""
+        outcome = attempt(celerybroker.sender)
+        if outcome.failed:
+            log.error('%s: nothing can be sent: %s', self.thread_name,
+                      outcome.error)
+        self.queue = self._find_queue()
+
+    def _find_queue(self):
+        with root_folder(self.db) as root:
+            for declaration in declarations():
+                service = declaration.find(root)
+                if (service is not None
+                        and service_path(service) == self.servicePath):
+                    return queue_name(declaration.name)
+        return self.servicePath[-1]
+
+    def wake(self):
+        """There is nobody to wake."""
+
+    def added(self, jobs):
+        """Send what can be run now; what cannot is sent when it is due."""
+        now = time.time()
+        self.send([
+            address(self.db, self.servicePath, job) for job in jobs
+            if job.stored_status == QUEUED
+            and (job.due is None or job.due <= now)])
+
+    def send(self, addresses):
+        """Send addresses; log what stays here.  Return how many were sent."""
+        outcome = attempt(self._send, addresses)
+        if outcome.failed:
+            log.error('%s: cannot send: %s', self.thread_name, outcome.error)
+        sent = outcome.value or 0
+        if sent < len(addresses):
+            log.debug('%s: %s jobs are left to a worker to send',
+                      self.thread_name, len(addresses) - sent)
+        return sent
+
+    def _send(self, addresses):
+        return celerybroker.sender().send(self.queue, addresses)
+
+
+@zope.interface.implementer(IProcessorFactory)
+class CeleryFactory:
+    """See IProcessorFactory."""
+
+    def __call__(self, db, servicePath, waitTime=1.0, maxThreads=1):
+        """See IProcessorFactory."""
+        return CeleryProcessor(db, servicePath, waitTime)
+
+    def check(self, maxThreads):
+        """See IProcessorFactory."""
+        if not celerybroker.is_installed():
+            raise ValueError(
+                'Celery is not installed; pip install "gocept.async[celery]".')
+        if maxThreads != 1:
+            raise ValueError(
+                f'threads="{maxThreads}" means nothing to the processor '
+                f'"celery"; leave it out, and start the Celery worker with '
+                f'--concurrency.')
+
+
+celery_factory = CeleryFactory()

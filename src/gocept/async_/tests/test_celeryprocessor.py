@@ -1,0 +1,414 @@
+"""What goes to the broker, when, and what does not; without a broker."""
+
+import time
+import unittest
+import unittest.mock
+
+import transaction
+import zope.component
+from zope.app.appsetup.product import setProductConfiguration
+from zope.configuration.exceptions import ConfigurationError
+from zope.interface.verify import verifyObject
+
+from gocept.async_ import celerybroker
+from gocept.async_ import celeryworker
+from gocept.async_.celerybroker import Breaker
+from gocept.async_.celerybroker import Broker
+from gocept.async_.celerybroker import Sender
+from gocept.async_.celeryprocessor import CeleryProcessor
+from gocept.async_.celeryprocessor import celery_factory
+from gocept.async_.interfaces import IBroker
+from gocept.async_.testing import FUNCTIONAL_LAYER
+from gocept.async_.tests.configuration import execute
+from lovely.remotetask import registry
+from lovely.remotetask.interfaces import COMPLETED
+from lovely.remotetask.interfaces import IProcessor
+from lovely.remotetask.interfaces import IProcessorFactory
+from lovely.remotetask.tests.fixture import DatabaseCase
+from lovely.remotetask.tests.fixture import effect
+
+
+URL = 'redis://127.0.0.1:1/0'
+
+
+class Clock:
+    """Shows the time that a test says."""
+
+    now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+class FakeSender:
+    """Keeps what it is given."""
+
+    broker = Broker(URL, {}, 1.0, 10.0)
+    # In the queue; None: the broker does not answer.
+    messages = 0
+
+    def __init__(self):
+        self.sent = []
+
+    def send(self, queue, addresses):
+        if self.messages is None:
+            return 0
+        self.sent += [(queue, address['job']) for address in addresses]
+        return len(addresses)
+
+    def waiting(self, queue):
+        return self.messages
+
+
+class BreakerTest(unittest.TestCase):
+
+    def setUp(self):
+        self.clock = Clock()
+        self.breaker = Breaker(self.clock)
+
+    def test_after_a_failure(self):
+        """One caller at a time finds out whether all is well again."""
+        self.assertTrue(self.breaker.allows())
+        self.assertTrue(self.breaker.failed())
+        self.assertFalse(self.breaker.allows())
+        self.clock.now += celerybroker.FIRST_PROBE
+        self.assertTrue(self.breaker.allows())
+        self.assertFalse(self.breaker.allows())
+        self.assertTrue(self.breaker.succeeded())
+        self.assertTrue(self.breaker.allows())
+        self.assertFalse(self.breaker.succeeded())
+
+    def test_waits_longer_each_time(self):
+        """A broker that is down for long is tried seldom."""
+        self.breaker.failed()
+        for _ in range(10):
+            self.assertFalse(self.breaker.failed())
+        self.clock.now += celerybroker.LAST_PROBE - 1
+        self.assertFalse(self.breaker.allows())
+        self.clock.now += 1
+        self.assertTrue(self.breaker.allows())
+
+
+class SenderTest(unittest.TestCase):
+
+    def setUp(self):
+        self.clock = Clock()
+        self.sender = Sender(Broker(URL, {}, 1.0, 10.0), self.clock)
+
+    def publish(self, call):
+        patch = unittest.mock.patch.object(self.sender, '_publish', call)
+        patch.start()
+        self.addCleanup(patch.stop)
+
+    def test_takes_no_longer(self):
+        """A broker that is slow is not given more than its time."""
+        def publish(queue, address):
+            self.clock.now += 0.4
+        self.publish(publish)
+        self.assertEqual(3, self.sender.send('events', [{}] * 10))
+        self.assertTrue(self.sender.breaker.allows())
+
+    def test_failure(self):
+        """Tried once more at once; after that, nothing is tried."""
+        publish = unittest.mock.Mock(side_effect=OSError('no broker'))
+        self.publish(publish)
+        with self.assertLogs(celerybroker.log, 'WARNING') as logs:
+            self.assertEqual(0, self.sender.send('events', [{}] * 10))
+        self.assertIn('no broker', logs.output[0])
+        self.assertEqual(2, publish.call_count)
+        self.assertEqual(0, self.sender.send('events', [{}]))
+        self.assertIsNone(self.sender.waiting('events'))
+        self.assertEqual(2, publish.call_count)
+
+    def test_once_more(self):
+        """A connection that the broker has closed is not a failure."""
+        self.publish(unittest.mock.Mock(side_effect=[OSError(), None]))
+        self.assertEqual(1, self.sender.send('events', [{}]))
+        self.assertTrue(self.sender.breaker.allows())
+
+    def test_settings(self):
+        """Nothing is pickled, and no step waits longer than its part."""
+        settings = celerybroker.sender_settings(
+            Broker(URL, {'broker_transport_options': {'client_name': 'x'}},
+                   2.0, 10.0))
+        self.assertEqual('json', settings['task_serializer'])
+        self.assertEqual(['json'], settings['accept_content'])
+        options = settings['broker_transport_options']
+        self.assertEqual('x', options['client_name'])
+        self.assertEqual(0.5, options['socket_timeout'])
+        self.assertEqual(0.5, options['socket_connect_timeout'])
+        self.assertEqual(0.5, celerybroker.sender_settings(Broker(
+            'amqp://localhost//', {}, 2.0, 10.0))[
+                'broker_transport_options']['read_timeout'])
+
+
+class SettingsTest(unittest.TestCase):
+
+    layer = FUNCTIONAL_LAYER
+
+    def setUp(self):
+        self.addCleanup(setProductConfiguration, 'gocept.async', None)
+
+    def test_directive(self):
+        """What ZCML says is a utility."""
+        execute(self, f'''<async:celery broker="{URL}"
+            options='{{"worker_prefetch_multiplier": 4}}' />''')
+        broker = celerybroker.broker()
+        self.assertTrue(verifyObject(
+            IBroker, zope.component.getUtility(IBroker)))
+        self.assertEqual(
+            Broker(URL, {'worker_prefetch_multiplier': 4}, 1.0, 10.0), broker)
+        self.assertEqual(
+            4, celerybroker.settings(broker)['worker_prefetch_multiplier'])
+
+    def test_zope_conf(self):
+        """It precedes ZCML; so no password has to stand there."""
+        execute(self, '<async:celery publish_timeout="3" />')
+        setProductConfiguration('gocept.async', {
+            'celery-broker': 'redis://:secret@db/0',
+            'celery-resend-after': '60'})
+        self.assertEqual(
+            Broker('redis://:secret@db/0', {}, 3.0, 60.0),
+            celerybroker.broker())
+
+    def test_nothing_said(self):
+        """The message says where to tell."""
+        with self.assertRaisesRegex(LookupError, '<async:celery broker='):
+            celerybroker.broker()
+
+    def test_bad_options(self):
+        """Settings on which the package stands cannot be changed."""
+        for options, reason in (
+                ('{', 'no JSON'), ('[]', 'no JSON object'),
+                ('{"task_serializer": "pickle"}', 'task_serializer')):
+            with self.subTest(options), self.assertRaisesRegex(
+                    ConfigurationError, reason):
+                execute(self, f"<async:celery options='{options}' />")
+
+    def test_threads(self):
+        """How many jobs run at a time is said to Celery."""
+        verifyObject(IProcessorFactory, celery_factory)
+        celery_factory.check(1)
+        with self.assertRaisesRegex(ValueError, '--concurrency'):
+            celery_factory.check(2)
+
+    def test_not_installed(self):
+        """The message says how to install it."""
+        with unittest.mock.patch.object(
+                celerybroker, 'is_installed', lambda: False), \
+                self.assertRaisesRegex(ValueError, 'pip install'):
+            celery_factory.check(1)
+
+
+class CeleryCase(DatabaseCase):
+
+    def setUp(self):
+        super().setUp()
+        self.sender = FakeSender()
+        patch = unittest.mock.patch.object(
+            celerybroker, 'sender', lambda: self.sender)
+        patch.start()
+        self.addCleanup(patch.stop)
+        self.addCleanup(registry.stop_all, 0)
+        self.service_task(effect)
+
+    def start(self, factory=CeleryProcessor):
+        made = self.processor(factory)
+        made.service_oid = self.service._p_oid
+        registry.start_processor(made)
+        return made
+
+
+class ProcessorTest(CeleryCase):
+
+    def test_interface(self):
+        """It is a processor, and has no thread."""
+        made = self.start()
+        verifyObject(IProcessor, made)
+        self.assertIsNone(made.thread)
+        self.assertEqual([], made.threads)
+        self.assertTrue(self.service.isProcessing())
+
+    def test_sent_after_the_commit(self):
+        """Neither before that, nor when the transaction is aborted."""
+        self.start()
+        jobid = self.service.add('test.task', 1)
+        self.assertEqual([], self.sender.sent)
+        transaction.commit()
+        self.assertEqual([('tasks', jobid)], self.sender.sent)
+        self.service.add('test.task', 1)
+        transaction.abort()
+        self.assertEqual(1, len(self.sender.sent))
+
+    def test_what_is_not_due(self):
+        """Delayed jobs and cron jobs stay in the database."""
+        self.start()
+        self.service.add('test.task', 1, delay=60)
+        self.service.add('test.task', 1, startLater=True)
+        self.service.addCronJob('test.task', 1, hour=(2,))
+        self.service.addCronJob('test.task', 1, delay=5)
+        transaction.commit()
+        self.assertEqual([], self.sender.sent)
+
+    def test_other_service(self):
+        """A processor is not told of the jobs of others."""
+        made = self.start()
+        made.service_oid = self.root._p_oid
+        self.add('test.task', 1)
+        self.assertEqual([], self.sender.sent)
+
+    def test_address(self):
+        """It is made of strings and numbers, and waits for the commit."""
+        made = self.start()
+        sent = []
+        made.send = sent.extend
+        jobid = self.add('test.task', 1)
+        self.assertEqual([{
+            'database': 'unnamed', 'service': 'tasks', 'job': jobid,
+            'attempt': 1, 'tid': self.job(jobid)._p_serial.hex()}], sent)
+
+    def test_no_broker(self):
+        """The request goes on; the log says what is missing."""
+        with unittest.mock.patch.object(
+                celerybroker, 'sender',
+                side_effect=LookupError('no broker')), \
+                self.assertLogs('gocept.async_', 'ERROR'):
+            self.start()
+            jobid = self.add('test.task', 1)
+        self.assertEqual('queued', self.job(jobid).status)
+
+
+class AttendantTest(CeleryCase):
+
+    def setUp(self):
+        super().setUp()
+        self.attendant = self.start(celeryworker.Attendant)
+
+    def run_job(self, jobid, tid=None):
+        return self.attendant.run_job(
+            jobid, tid or self.db.lastTransaction())
+
+    def later(self, seconds):
+        return time.time() + seconds
+
+    def test_runs_once(self):
+        """The second message of a job finds nothing to do."""
+        jobid = self.add('test.task', 'a')
+        self.assertTrue(self.run_job(jobid))
+        self.assertFalse(self.run_job(jobid))
+        self.attendant.settle()
+        self.assertFalse(self.run_job(jobid))
+        self.assertEqual(['a'], self.effects)
+        self.assertEqual(COMPLETED, self.job(jobid).status)
+        self.assertEqual(1, self.service.counts()[COMPLETED])
+
+    def test_waits_for_the_transaction(self):
+        """A message that comes before the commit is not lost."""
+        jobid = self.service.add('test.task', 'a')
+        tid = (1 << 62).to_bytes(8, 'big')
+        looks = []
+
+        def sleep(seconds):
+            looks.append(seconds)
+            if len(looks) == 3:
+                with self.elsewhere():
+                    pass
+                self.attendant.db.lastTransaction = lambda: tid
+        transaction.commit()
+        with unittest.mock.patch('time.sleep', sleep):
+            self.assertTrue(self.run_job(jobid, tid))
+        self.assertEqual(3, len(looks))
+        self.assertEqual(['a'], self.effects)
+
+    def test_does_not_wait_for_ever(self):
+        """What is not seen in time is left to another message."""
+        with unittest.mock.patch.object(celeryworker, 'PATIENCE', 0), \
+                self.assertLogs(celeryworker.log, 'WARNING'):
+            self.assertFalse(self.run_job(2 ** 40, b'\x7f' * 8))
+
+    def test_sweep_of_what_was_sent(self):
+        """A job is taken for lost only after a while."""
+        jobid = self.add('test.task', 'a')
+        self.assertEqual(0, self.attendant.sweep())
+        self.assertEqual(1, self.attendant.sweep(self.later(11)))
+        self.assertEqual([('tasks', jobid)] * 2, self.sender.sent)
+        # And not again at once.
+        self.assertEqual(0, self.attendant.sweep(self.later(11)))
+
+    def test_sweep_of_another_attempt(self):
+        """It is sent when it is due, though the one before was just sent."""
+        jobid = self.add('test.task', 'a')
+        self.attendant.sweep(self.later(11))
+        job = self.job(jobid)
+        job.attempts, job.due = 1, time.time()
+        transaction.commit()
+        self.assertEqual(1, self.attendant.sweep())
+
+    def test_sweep_while_there_are_messages(self):
+        """Much later: most likely its own is among them."""
+        self.sender.messages = 1000
+        self.add('test.task', 'a')
+        self.assertEqual(0, self.attendant.sweep(self.later(11)))
+        self.assertEqual(1, self.attendant.sweep(self.later(301)))
+
+    def test_sweep_without_a_broker(self):
+        """Nothing is noted as sent."""
+        self.sender.messages = None
+        self.add('test.task', 'a')
+        self.assertEqual(0, self.attendant.sweep(self.later(11)))
+        self.sender.messages = 0
+        self.assertEqual(1, self.attendant.sweep(self.later(11)))
+
+    def test_sweep_of_what_is_due(self):
+        """Sent when due, for nobody has sent it before."""
+        jobid = self.add('test.task', 'a', delay=60)
+        self.assertEqual(0, self.attendant.sweep())
+        self.assertEqual(1, self.attendant.sweep(self.later(61)))
+        self.assertEqual([('tasks', jobid)], self.sender.sent)
+
+    def test_sweep_leaves_no_trace(self):
+        """It claims nothing."""
+        jobid = self.add('test.task', 'a')
+        self.attendant.sweep(self.later(11))
+        self.assertEqual('queued', self.job(jobid).status)
+        self.assertEqual([], list(self.service.store.workers))
+        self.assertTrue(self.run_job(jobid))
+
+    def test_paused(self):
+        """A service that is paused is left alone."""
+        self.service.paused = True
+        jobid = self.add('test.task', 'a')
+        self.assertEqual(0, self.attendant.sweep(self.later(11)))
+        self.assertFalse(self.run_job(jobid))
+
+    def test_orphan(self):
+        """A message for a job whose process is gone: it is run at once."""
+        jobid = self.add('test.task', 'a')
+        machine = self.attendant.worker_id.rpartition(':')[2].split('-')[0]
+        self.service.claim_job(f'host:{2 ** 22 + 1}:x:{machine}-x', jobid)
+        transaction.commit()
+        with self.assertLogs('lovely.remotetask', 'WARNING'):
+            self.assertTrue(self.run_job(jobid))
+        self.assertEqual(['a'], self.effects)
+        self.assertEqual(2, self.job(jobid).attempts)
+
+    def test_stopped(self):
+        """It settles what was run, and leaves no record."""
+        self.run_job(self.add('test.task', 'a'))
+        registry.stop_all(0)
+        transaction.begin()
+        self.assertEqual([], list(self.service.store.workers))
+        self.assertEqual(1, self.service.counts()[COMPLETED])
+
+    def test_beats(self):
+        """A worker whose job takes long is heard of."""
+        jobid = self.add('test.task', 'a')
+        self.attendant._claim_job(jobid)
+        worker_id = self.attendant.worker_id
+        transaction.begin()
+        self.service.beat(worker_id, 0)
+        transaction.commit()
+        self.attendant.tend()
+        transaction.begin()
+        worker = self.service.store.workers[worker_id]
+        self.assertGreater(worker.heartbeat.time, time.time() - 5)
