@@ -95,6 +95,7 @@ setup(
         'celery': CELERY,
         'test': DEMO + RELSTORAGE + CELERY + [
             'ZEO',
+            'flower',
             'hypothesis',
             'manuel',
             'pytest',

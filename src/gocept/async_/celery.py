@@ -7,13 +7,11 @@ application whose jobs are run.
 import functools
 import os
 import threading
-from pathlib import Path
 
 import celery
 import click
 import kombu
 import zc.lockfile
-import ZConfig
 import zope.app.appsetup
 import zope.app.appsetup.product
 import zope.event
@@ -26,6 +24,7 @@ from zope.configuration.exceptions import ConfigurationError
 
 from gocept.async_ import celerybroker
 from gocept.async_ import celeryworker
+from gocept.async_ import zopeconf
 from lovely.remotetask import registry
 from lovely.remotetask.outcome import in_runner
 
@@ -49,7 +48,10 @@ def options():
         raise NotConfigured(
             f'{VARIABLE} is not set; let this environment variable name the '
             f'zope.conf of the application whose jobs are to be run.')
-    found = _read(path)
+    try:
+        found = zopeconf.read(path)
+    except ValueError as error:
+        raise NotConfigured(f'{VARIABLE}: {error}') from error
     zope.app.appsetup.product.setProductConfigurations(found.product_config)
     try:
         zope.app.appsetup.config(
@@ -58,18 +60,6 @@ def options():
     except ConfigurationError as error:
         raise NotConfigured(
             f'the ZCML of {path} cannot be executed; correct it: '
-            f'{error}') from error
-    return found
-
-
-def _read(path):
-    schema = ZConfig.loadSchema(str(
-        Path(zope.app.appsetup.__file__).parent / 'schema' / 'schema.xml'))
-    try:
-        found, _ = ZConfig.loadConfig(schema, path)
-    except (ZConfig.ConfigurationError, OSError) as error:
-        raise NotConfigured(
-            f'{VARIABLE}: {path} cannot be read; correct it: '
             f'{error}') from error
     return found
 

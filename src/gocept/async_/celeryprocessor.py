@@ -89,6 +89,8 @@ class CeleryProcessor(SimpleProcessor):
 class CeleryFactory:
     """See IProcessorFactory."""
 
+    runsJobs = False
+
     def __call__(self, db, servicePath, waitTime=1.0, maxThreads=1):
         """See IProcessorFactory."""
         return CeleryProcessor(db, servicePath, waitTime)

@@ -15,16 +15,13 @@ import time
 from pathlib import Path
 
 import zc.lockfile
-import ZConfig
-import zope.app.appsetup
 import zope.app.wsgi
-from zope.component import getUtility
 from zope.configuration.exceptions import ConfigurationError
 
+from gocept.async_ import zopeconf
 from gocept.async_.declaration import declarations
 from gocept.async_.wakeup import Wakeup
 from lovely.remotetask import processor
-from lovely.remotetask.interfaces import IProcessorFactory
 from lovely.remotetask.outcome import attempt
 from lovely.remotetask.startup import root_folder
 
@@ -152,17 +149,25 @@ class WorkerProcess:
                 raise Refused(
                     f'{where} declares no service "{name}"; choose one of '
                     f'{", ".join(sorted(known))}.')
-        chosen = [known[name] for name in self.options['services'] or known]
+        chosen = [known[name] for name in self.options['services'] or known
+                  if self.options['services'] or _runs_jobs(known[name])]
+        if not chosen:
+            raise Refused(
+                f'{where} declares no service whose jobs could be run here, '
+                f'only {_elsewhere(known.values())}.')
         for declaration in chosen:
-            self._check_threads(declaration)
+            self._check(declaration)
         return chosen
 
-    def _check_threads(self, declaration):
+    def _check(self, declaration):
+        if not _runs_jobs(declaration):
+            raise Refused(
+                f'no job is run here of {_elsewhere([declaration])}; choose '
+                f'other services with --service.')
         if self.options['threads'] is None:
             return
-        factory = getUtility(IProcessorFactory, declaration.processor)
         try:
-            factory.check(self.options['threads'])
+            declaration.processorFactory.check(self.options['threads'])
         except ValueError as error:
             raise Refused(
                 f'--threads does not fit the service "{declaration.name}": '
@@ -249,6 +254,17 @@ class WorkerProcess:
         return code
 
 
+def _runs_jobs(declaration):
+    return declaration.processorFactory.runsJobs
+
+
+def _elsewhere(declarations):
+    """Return a text: services, and the processors that they go to."""
+    return ', '.join(
+        f'the service "{declaration.name}" (processor '
+        f'"{declaration.processor}")' for declaration in declarations)
+
+
 def memory():
     """Return how much memory this process uses, in MB."""
     try:
@@ -265,7 +281,10 @@ def open_database(path, processes):
 
     Raise Refused where trying again would not help.
     """
-    options = _read(path)
+    try:
+        options = zopeconf.read(path)
+    except ValueError as error:
+        raise Refused(str(error)) from error
     if processes > 1:
         _refuse_file_storage(path, options)
     try:
@@ -279,17 +298,6 @@ def open_database(path, processes):
         raise Refused(
             f'the ZCML of {path} cannot be executed; correct it: '
             f'{error}') from error
-
-
-def _read(path):
-    """Return the options in a zope.conf."""
-    schema = ZConfig.loadSchema(str(
-        Path(zope.app.appsetup.__file__).parent / 'schema' / 'schema.xml'))
-    try:
-        options, _ = ZConfig.loadConfig(schema, path)
-    except ZConfig.ConfigurationError as error:
-        raise Refused(f'{path} cannot be read; correct it: {error}') from error
-    return options
 
 
 def _refuse_file_storage(path, options):

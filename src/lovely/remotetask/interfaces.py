@@ -590,6 +590,10 @@ class IProcessor(zope.interface.Interface):
 class IProcessorFactory(zope.interface.Interface):
     """Makes processors; a utility whose name ``async:service`` refers to."""
 
+    runsJobs = zope.interface.Attribute(
+        'Bool, whether its processors run jobs in their own process; '
+        'those that do not tell somebody else of them.')
+
     def __call__(db, servicePath, waitTime=1.0, maxThreads=1):
         """Return an IProcessor.
 

@@ -520,6 +520,8 @@ def _stop_worker(service, worker_id):
 class ProcessorFactory:
     """See IProcessorFactory."""
 
+    runsJobs = True
+
     def __init__(self, class_, single_threaded):
         self._class = class_
         self._single_threaded = single_threaded

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-from importlib import resources
 from pathlib import Path
 
 from gocept.async_.celery import VARIABLE
@@ -19,24 +18,13 @@ from gocept.async_.tests.workerstage import ZeoServer
 from gocept.async_.tests.workerstage import free_port
 from gocept.async_.tests.workerstage import is_listening
 from gocept.async_.tests.workerstage import until
+from gocept.async_.tests.workerstage import write_configuration
 
 
-CONFIGURATION = '''
-site-definition {site}
-<zodb>
-  pool-size 20
-  {storage}
-</zodb>
+BROKER = '''
 <product-config gocept.async>
-  celery-broker {broker}
+  celery-broker {url}
 </product-config>
-<eventlog>
-  level info
-  <logfile>
-    path {log}
-    format %(asctime)s %(process)d %(levelname)s %(name)s %(message)s
-  </logfile>
-</eventlog>
 '''
 
 COMMAND = (sys.executable, '-m', 'celery', '-A', 'gocept.async_.celery')
@@ -133,14 +121,16 @@ def kill_group(process):
 
 
 class Stage:
-    """A ZEO server, a broker, and a process that adds jobs."""
+    """A server of a database, a broker, and a process that adds jobs."""
 
-    def __init__(self, stack, make_broker=Valkey):
+    def __init__(self, stack, make_broker=Valkey, make_server=ZeoServer):
         self._stack = stack
         self.folder = stack.enter_context(tempfile.TemporaryDirectory())
-        self.server = ZeoServer(stack, self.folder)
+        self.server = make_server(stack, self.folder)
         self.broker = make_broker(stack, self.folder)
-        self.configuration = self.write_configuration()
+        self.configuration = write_configuration(
+            self.folder, self.server.section, 'celery.zcml',
+            BROKER.format(url=self.broker.url))
         self.restart_adder()
         self.adder.ask('prepare')
 
@@ -148,15 +138,6 @@ class Stage:
         """Start the process that adds jobs, again if it has ended."""
         self.adder = Adder(self._stack, self.configuration,
                            'gocept.async_.tests.celeryadder')
-
-    def write_configuration(self):
-        """Write a zope.conf.  Return its Path."""
-        site = resources.files('gocept.async_.tests').joinpath('celery.zcml')
-        path = Path(self.folder, 'zope.conf')
-        path.write_text(CONFIGURATION.format(
-            site=site, storage=self.server.section, broker=self.broker.url,
-            log=f'{self.folder}/event.log'))
-        return path
 
     def environment(self):
         return {**environment(), VARIABLE: str(self.configuration)}
@@ -169,6 +150,15 @@ class Stage:
         if done.returncode:
             raise AssertionError(done.stdout + done.stderr)
         return done.stdout
+
+    def flower(self, stack):
+        """Start Flower.  Return the port of its pages."""
+        port = free_port()
+        Process(stack, *COMMAND, 'flower', '--address=127.0.0.1',
+                f'--port={port}', stdout=subprocess.DEVNULL, variables={
+                    **self.environment(), 'FLOWER_UNAUTHENTICATED_API': '1'})
+        until(lambda: is_listening(port), 'Flower')
+        return port
 
     def worker(self, stack, pool='solo', concurrency=1):
         return Worker(stack, self, pool, concurrency)

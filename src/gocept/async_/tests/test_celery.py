@@ -16,6 +16,9 @@ from gocept.async_.tests.celerystage import Stage
 from gocept.async_.tests.celerystage import find_rabbitmq
 from gocept.async_.tests.interpreter import environment
 from gocept.async_.tests.workerstage import PATIENCE
+from gocept.async_.tests.workerstage import PostgreSQL
+from gocept.async_.tests.workerstage import find_postgresql
+from gocept.async_.tests.workerstage import get_json
 from gocept.async_.tests.workerstage import until
 
 
@@ -63,6 +66,20 @@ class RabbitStage:
             cls.stack.close()
 
 
+class PostgreSQLStage:
+    """The same with RelStorage on a PostgreSQL server."""
+
+    stage = stack = None
+
+    @classmethod
+    def setUp(cls):
+        if find_postgresql('initdb') is not None:
+            cls.stack = contextlib.ExitStack()
+            cls.stage = Stage(cls.stack, make_server=PostgreSQL)
+
+    tearDown = vars(RabbitStage)['tearDown']
+
+
 class CeleryCase(unittest.TestCase):
 
     layer = CeleryStage
@@ -108,6 +125,35 @@ class CeleryCase(unittest.TestCase):
         self.adder.ask('add', 'wait_for', str(self.file(name)), effect)
         return {effect: 1}
 
+    def check_broker_restarted(self):
+        worker = self.worker('threads', 2)
+        expected = self.add_waiting('a')
+        self.begun('a')
+        self.stage.broker.stop()
+        expected |= self.add()
+        self.stage.broker.start()
+        self.file('a').touch()
+        self.check(expected, worker)
+
+    def check_database_restarted(self):
+        worker = self.worker('threads', 2)
+        expected = self.add_waiting('a')
+        self.begun('a')
+        expected |= self.add(5)
+        self.stage.server.stop()
+        self.file('a').touch()
+        self.stage.server.start()
+        until(self.is_connected, 'a connection to the database')
+        self.check(expected, worker)
+
+    def is_connected(self):
+        try:
+            self.adder.ask('counts')
+        except AssertionError:
+            self.stage.restart_adder()
+            self.adder = self.stage.adder
+        return True
+
 
 class PoolTest(CeleryCase):
 
@@ -144,6 +190,29 @@ class PoolTest(CeleryCase):
         self.check(expected, worker)
 
 
+class FlowerTest(CeleryCase):
+
+    def test_flower(self):
+        """It sees the workers, and what they run: addresses of jobs."""
+        port = self.stage.flower(self.stack)
+        worker = self.worker('solo')
+        self.check(self.add(3), worker)
+
+        def seen():
+            _, tasks = get_json(port, '/api/tasks')
+            return [task for task in tasks.values()
+                    if task['state'] == 'SUCCESS']
+        until(lambda: len(seen()) >= 3, 'three tasks that Flower has seen')
+        task = seen()[0]
+        self.assertEqual('gocept.async.run', task['name'])
+        self.assertEqual(worker.name, task['worker'])
+        self.assertIn("'service': '++etc++site/default/events'",
+                      task['kwargs'])
+        self.assertNotIn(self.prefix, task['kwargs'])
+        _, workers = get_json(port, '/api/workers?refresh=1')
+        self.assertIn(worker.name, workers)
+
+
 class FailureTest(CeleryCase):
 
     layer = FailureStage
@@ -174,35 +243,12 @@ class FailureTest(CeleryCase):
 
     def test_broker_restarted(self):
         """Jobs that were added meanwhile are run when it is back."""
-        worker = self.worker('threads', 2)
-        expected = self.add_waiting('a')
-        self.begun('a')
-        self.stage.broker.stop()
-        expected |= self.add()
-        self.stage.broker.start()
-        self.file('a').touch()
-        self.check(expected, worker)
+        self.check_broker_restarted()
 
     def test_database_restarted(self):
         """What could not be claimed or settled meanwhile is, when it is back.
         """
-        worker = self.worker('threads', 2)
-        expected = self.add_waiting('a')
-        self.begun('a')
-        expected |= self.add(5)
-        self.stage.server.stop()
-        self.file('a').touch()
-        self.stage.server.start()
-        until(self.is_connected, 'a connection to the database')
-        self.check(expected, worker)
-
-    def is_connected(self):
-        try:
-            self.adder.ask('counts')
-        except AssertionError:
-            self.stage.restart_adder()
-            self.adder = self.stage.adder
-        return True
+        self.check_database_restarted()
 
     def test_delivered_twice(self):
         """A second message of a job does nothing."""
@@ -297,14 +343,28 @@ class RabbitTest(CeleryCase):
 
     def test_broker_restarted(self):
         """Jobs that were added meanwhile are run when it is back."""
-        worker = self.worker('threads', 2)
-        expected = self.add_waiting('a')
-        self.begun('a')
-        self.stage.broker.stop()
-        expected |= self.add()
-        self.stage.broker.start()
-        self.file('a').touch()
-        self.check(expected, worker)
+        self.check_broker_restarted()
+
+
+class RelStorageTest(CeleryCase):
+    """What depends on the storage, with PostgreSQL."""
+
+    layer = PostgreSQLStage
+
+    def setUp(self):
+        if self.layer.stage is None:
+            self.skipTest('There is no PostgreSQL server; install it '
+                          '(Debian, Ubuntu: apt-get install postgresql).')
+        super().setUp()
+
+    def test_prefork(self):
+        """Each process of a pool has connections of its own."""
+        worker = self.worker('prefork', 2)
+        self.check(self.add(), worker)
+
+    def test_database_restarted(self):
+        """The same as with ZEO."""
+        self.check_database_restarted()
 
 
 class CommandTest(unittest.TestCase):

@@ -112,6 +112,33 @@ class RefusalTest(unittest.TestCase):
             'the service "mails": .*one job at a time, not 3.*--service',
             self.configuration, '--threads', 3)
 
+    def test_service_of_celery(self):
+        """A service that is run by others is left to them."""
+        configuration = write_configuration(
+            self.folder, FileStorage(self.folder).section, 'celery.zcml')
+        self.assert_refused(
+            'no job is run here of the service "events" '
+            r'\(processor "celery"\); choose other services',
+            configuration, '--service', 'events')
+        worker = Worker(self.stack, configuration).wait_until_ready()
+        self.assertEqual(['mails'], list(worker.health()[1]['services']))
+
+    def test_services_of_celery_only(self):
+        """A worker that could run nothing says so."""
+        site = Path(self.folder, 'site.zcml')
+        site.write_text("""<configure
+            xmlns="http://namespaces.zope.org/zope"
+            xmlns:async="http://namespaces.gocept.com/async">
+          <include package="gocept.async_" file="meta.zcml" />
+          <include package="gocept.async_" file="ftesting.zcml" />
+          <async:service name="events" processor="celery" />
+        </configure>""")
+        self.assert_refused(
+            'no service whose jobs could be run here, only the service '
+            '"events"',
+            write_configuration(
+                self.folder, FileStorage(self.folder).section, site))
+
     def test_no_configuration(self):
         """A file that is not there is one sentence, too."""
         self.assert_refused(

@@ -49,6 +49,8 @@ from lovely.remotetask.processor import service_path
 class CustomFactory:
     """Somebody else's way to run jobs."""
 
+    runsJobs = True
+
     def __call__(self, db, servicePath, waitTime=1.0, maxThreads=1):
         return SimpleProcessor(db, servicePath, waitTime)
 

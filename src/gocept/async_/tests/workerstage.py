@@ -66,6 +66,19 @@ def is_listening(port):
     return False
 
 
+def get_json(port, path):
+    """Return the HTTP status and what a server here answers."""
+    # No proxy: it could not reach this machine's loopback.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    url = f'http://127.0.0.1:{port}{path}'
+    try:
+        with opener.open(url, timeout=PATIENCE) as response:
+            return response.status, json.load(response)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.load(error)
+
+
 class Process:
     """A process that is ended with an ExitStack at the latest."""
 
@@ -207,15 +220,19 @@ def find_postgresql(program):
     return None
 
 
-def write_configuration(folder, section):
-    """Write a zope.conf into the folder.  Return its path."""
-    site = resources.files('gocept.async_.tests').joinpath('worker.zcml')
+def write_configuration(folder, section, site='worker.zcml', more=''):
+    """Write a zope.conf into the folder.  Return its path.
+
+    site -- name of a file among the tests.
+    more -- further sections.
+    """
+    site = resources.files('gocept.async_.tests').joinpath(site)
     # An import stands outside of sections.
     imports = '%import relstorage' if section.startswith('%import') else ''
     storage = section.removeprefix('%import relstorage\n')
     path = Path(folder, 'zope.conf')
     path.write_text(imports + CONFIGURATION.format(
-        site=site, storage=storage, log=f'{folder}/event.log'))
+        site=site, storage=storage, log=f'{folder}/event.log') + more)
     return path
 
 
@@ -301,15 +318,7 @@ class Worker(Process):
 
     def health(self, path='/ready'):
         """Return the HTTP status and what was answered."""
-        # No proxy: it could not reach this machine's loopback.
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        url = f'http://127.0.0.1:{self.port}{path}'
-        try:
-            with opener.open(url, timeout=PATIENCE) as response:
-                return response.status, json.load(response)
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, json.load(error)
+        return get_json(self.port, path)
 
     def is_ready(self):
         return self.health()[0] == 200
