@@ -212,9 +212,9 @@ class Attendant(CeleryProcessor):
 
     def _is_first(self, service):
         """Whether no other worker is to do this; at worst, two do it."""
-        known = [worker.id for worker in service.store.workers.values()
-                 if worker.id.split(':')[2].startswith(KIND)
-                 and self._is_alive(worker)]
+        known = [worker_id for worker_id
+                 in service.worker_ids(self._is_alive)
+                 if worker_id.split(':')[2].startswith(KIND)]
         return self.worker_id == min(known, default=self.worker_id)
 
     def _describe(self, job):

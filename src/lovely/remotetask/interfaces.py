@@ -533,6 +533,12 @@ class IJobExecution(zope.interface.Interface):
     def commit_every():
         """Return how many short jobs to run in one transaction at most."""
 
+    def worker_ids(is_alive):
+        """Return a list of str: the workers that have claimed, and live.
+
+        is_alive -- called with a record of a worker; see `release`.
+        """
+
     def held(worker_id):
         """Return the ids of the jobs a worker has claimed."""
 

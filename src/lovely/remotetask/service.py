@@ -346,6 +346,11 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
         """See IJobExecution."""
         return self._policy().commit_every
 
+    def worker_ids(self, is_alive):
+        """See IJobExecution."""
+        return [worker.id for worker in self.store.workers.values()
+                if is_alive(worker)]
+
     def held(self, worker_id):
         """See IJobExecution."""
         worker = self.store.workers.get(worker_id)

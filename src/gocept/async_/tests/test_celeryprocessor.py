@@ -366,6 +366,22 @@ class AttendantTest(CeleryCase):
         self.assertEqual(1, self.attendant.sweep(self.later(61)))
         self.assertEqual([('tasks', jobid)], self.sender.sent)
 
+    def test_one_of_several_sweeps(self):
+        """While it lives; two would send each job twice."""
+        second = celeryworker.Attendant(
+            self.attendant.db, self.attendant.servicePath)
+        self.addCleanup(second.close)
+        first, second = sorted(
+            [self.attendant, second], key=lambda each: each.worker_id)
+        for attendant in first, second:
+            self.assertTrue(attendant.run_job(
+                self.add('test.task', 'a'), self.db.lastTransaction()))
+        self.add('test.task', 'b')
+        self.assertEqual(0, second.sweep(self.later(11)))
+        self.assertEqual(1, first.sweep(self.later(11)))
+        first.close()
+        self.assertEqual(1, second.sweep(self.later(11)))
+
     def test_sweep_leaves_no_trace(self):
         """It claims nothing."""
         jobid = self.add('test.task', 'a')
