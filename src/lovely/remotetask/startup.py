@@ -13,6 +13,8 @@ import weakref
 
 import transaction
 import zope.component
+# Without it no event reaches the subscribers that ZCML declares.
+import zope.component.event  # noqa: F401
 from zope.app.appsetup.product import getProductConfiguration
 from zope.app.publication.zopepublication import ZopePublication
 from zope.component.interfaces import ISite

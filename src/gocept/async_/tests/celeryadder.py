@@ -5,8 +5,12 @@ import time
 
 import transaction
 
+from gocept.async_ import celerybroker
+from gocept.async_.celeryprocessor import address
 from gocept.async_.tests import adder
 from gocept.async_.tests import workerjobs
+from lovely.remotetask.interfaces import QUEUED
+from lovely.remotetask.registry import service_path
 
 
 class Requests(adder.Requests):
@@ -23,6 +27,13 @@ class Requests(adder.Requests):
         """Add a job that is run later.  Return its id."""
         return getattr(workerjobs, function).enqueue_with(delay=delay)(*args)
 
+    def send_again(self):
+        """Send the addresses of waiting jobs.  Return how many were sent."""
+        service = self._service()
+        path = service_path(service)
+        return celerybroker.sender().send('events', [
+            address(service._p_jar.db(), path, job)
+            for job in service.find(status=QUEUED)])
 
 
 if __name__ == '__main__':

@@ -108,8 +108,10 @@ class Process:
             self.process.kill()
             self.process.wait()
         for pipe in (self.process.stdin, self.process.stdout):
+            # A request that nobody could read any more may be left in it.
             if pipe is not None:
-                pipe.close()
+                with contextlib.suppress(BrokenPipeError):
+                    pipe.close()
 
 
 class FileStorage:
