@@ -22,7 +22,7 @@ def add(a, b):
 
 def main(configuration):
     """Do what a web process does: start, call the function, commit."""
-    application = getWSGIApplication(configuration)
+    getWSGIApplication(configuration)
     connection = openedDatabase().open()
     root = connection.root()[ZopePublication.root_name]
     zope.component.hooks.setSite(root)

@@ -56,6 +56,16 @@ class Valkey:
     def client(self):
         return self._server.client()
 
+    @contextlib.contextmanager
+    def frozen(self):
+        """It takes connections meanwhile, and does not answer."""
+        pid = self.client().info('server')['process_id']
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
 
 class RabbitMQ:
     """A RabbitMQ node of this test alone, on the loopback address."""
@@ -104,6 +114,16 @@ class RabbitMQ:
         process, self._process = self._process, None
         if process is not None:
             kill_group(process)
+
+
+    @contextlib.contextmanager
+    def frozen(self):
+        """See Valkey."""
+        os.killpg(self._process.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.killpg(self._process.pid, signal.SIGCONT)
 
 
 def find_rabbitmq():
