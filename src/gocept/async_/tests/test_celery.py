@@ -256,6 +256,8 @@ class FailureTest(CeleryCase):
         expected = {**self.add_waiting('a'), **self.add_waiting('b')}
         self.begun('a')
         self.begun('b')
+        # Acknowledged when they have been run.
+        self.assertEqual(2, self.stage.broker.client().hlen('unacked'))
         expected |= self.add()
         worker.kill_all()
         self.assertEqual({}, self.stage.effects(self.prefix))

@@ -6,6 +6,7 @@ import unittest.mock
 
 import transaction
 import zope.component
+from ZODB.POSException import ConflictError
 from zope.app.appsetup.product import setProductConfiguration
 from zope.configuration.exceptions import ConfigurationError
 from zope.interface.verify import verifyObject
@@ -239,6 +240,18 @@ class ProcessorTest(CeleryCase):
         self.service.add('test.task', 1)
         transaction.abort()
         self.assertEqual(1, len(self.sender.sent))
+
+    def test_failed_commit(self):
+        """Nothing is sent of a job that conflicts have kept out."""
+        self.start()
+        self.service.add('test.task', 1)
+        self.service.paused = False
+        with self.elsewhere() as service:
+            service.paused = False
+        with self.assertRaises(ConflictError):
+            transaction.commit()
+        transaction.abort()
+        self.assertEqual([], self.sender.sent)
 
     def test_what_is_not_due(self):
         """Delayed jobs and cron jobs stay in the database."""
