@@ -78,8 +78,8 @@ class SchemaTest(unittest.TestCase):
         """The published ones."""
         self.assertEqual(
             ['name', 'processor', 'threads', 'wait_time', 'autostart',
-             'site', 'attempts', 'retry_wait', 'retry_on', 'retention',
-             'error_retention', 'keep_result', 'commit_every'],
+             'site', 'database', 'attempts', 'retry_wait', 'retry_on',
+             'retention', 'error_retention', 'keep_result', 'commit_every'],
             zope.schema.getFieldNamesInOrder(IServiceDirective))
 
 
