@@ -8,6 +8,7 @@ import transaction
 import zope.component
 import zope.component.hooks
 import zope.security.management
+from zope.container.contained import Contained
 
 from gocept.async_ import function
 from gocept.async_ import is_async
@@ -22,7 +23,7 @@ calls = []
 called = threading.Event()
 
 
-class Content(persistent.Persistent):
+class Content(Contained, persistent.Persistent):
     """Something an application stores."""
 
 

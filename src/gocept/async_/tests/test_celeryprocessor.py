@@ -214,7 +214,7 @@ class CeleryCase(DatabaseCase):
 
     def start(self, factory=CeleryProcessor):
         made = self.processor(factory)
-        made.service_oid = self.service._p_oid
+        made.service_db, made.service_oid = self.jobs_db, self.service._p_oid
         registry.start_processor(made)
         return made
 
@@ -264,8 +264,9 @@ class ProcessorTest(CeleryCase):
         made.send = sent.extend
         jobid = self.add('test.task', 1)
         self.assertEqual([{
-            'database': 'unnamed', 'service': 'tasks', 'job': jobid,
-            'attempt': 1, 'tid': self.job(jobid)._p_serial.hex()}], sent)
+            'database': self.db.database_name, 'service': 'tasks',
+            'job': jobid, 'attempt': 1,
+            'tid': self.job(jobid)._p_serial.hex()}], sent)
 
     def test_no_broker(self):
         """The request goes on; the log says what is missing."""
@@ -313,7 +314,7 @@ class AttendantTest(CeleryCase):
             if len(looks) == 3:
                 with self.elsewhere():
                     pass
-                self.attendant.db.lastTransaction = lambda: tid
+                self.jobs_db.lastTransaction = lambda: tid
         transaction.commit()
         with unittest.mock.patch('time.sleep', sleep):
             self.assertTrue(self.run_job(jobid, tid))
