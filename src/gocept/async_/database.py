@@ -2,6 +2,7 @@
 
 import persistent
 import persistent.mapping
+from ZODB.POSException import POSKeyError
 from zope.configuration.exceptions import ConfigurationError
 from zope.security.proxy import removeSecurityProxy
 
@@ -76,20 +77,19 @@ def _check_order(content, jobs, declaration):
 def find(root, declaration):
     """Return the service of a declaration, loaded; None if there is none.
 
-    Raise ConfigurationError if it was there, but cannot be loaded.
+    Raise ConfigurationError if its database does not have it any more.
     """
+    service = declaration.find(root)
     try:
-        service = declaration.find(root)
         if isinstance(service, persistent.Persistent):
             service._p_activate()
-    except KeyError as error:
-        # A POSKeyError, or the name of a database.
+    except POSKeyError as error:
         raise ConfigurationError(
             f'async:service "{declaration.name}": the site '
-            f'{declaration.site} refers to what is not there ({error!r}); '
-            f'bring back the database that was taken out of zope.conf, or '
-            f'whose file is another one now. If its jobs are lost, see '
-            f'docs/deployment.rst.') from error
+            f'{declaration.site} refers to a service that the database '
+            f'"{service._p_jar.db().database_name}" does not have ({error}); '
+            f'bring back the one that goes with this content, say from a '
+            f'backup.') from error
     return service
 
 

@@ -101,7 +101,15 @@ def change(content, value):
     content.value = value
 
 
-@function('events')
+@function(service='events')
+def add_content(name):
+    """Puts something new into the current site, and returns it."""
+    content = Content()
+    zope.component.hooks.getSite()[name] = content
+    return content
+
+
+@function(service='events')
 def change_and_fail(content, value):
     content.value = value
     raise RuntimeError('too late')

@@ -287,7 +287,7 @@ class AttendantTest(CeleryCase):
 
     def run_job(self, jobid, tid=None):
         return self.attendant.run_job(
-            jobid, tid or self.db.lastTransaction())
+            jobid, tid or self.jobs_db.lastTransaction())
 
     def later(self, seconds):
         return time.time() + seconds
