@@ -27,6 +27,7 @@ site-definition {site}
   pool-size 20
   {storage}
 </zodb>
+{jobs}
 <product-config gocept.async>
   celery-broker {broker}
 </product-config>
@@ -135,10 +136,12 @@ def kill_group(process):
 class Stage:
     """A ZEO server, a broker, and a process that adds jobs."""
 
-    def __init__(self, stack, make_broker=Valkey):
+    def __init__(self, stack, make_broker=Valkey, make_server=ZeoServer,
+                 site='celery.zcml'):
         self._stack = stack
         self.folder = stack.enter_context(tempfile.TemporaryDirectory())
-        self.server = ZeoServer(stack, self.folder)
+        self.server = make_server(stack, self.folder)
+        self.site = site
         self.broker = make_broker(stack, self.folder)
         self.configuration = self.write_configuration()
         self.restart_adder()
@@ -151,10 +154,11 @@ class Stage:
 
     def write_configuration(self):
         """Write a zope.conf.  Return its Path."""
-        site = resources.files('gocept.async_.tests').joinpath('celery.zcml')
+        site = resources.files('gocept.async_.tests').joinpath(self.site)
         path = Path(self.folder, 'zope.conf')
         path.write_text(CONFIGURATION.format(
-            site=site, storage=self.server.section, broker=self.broker.url,
+            site=site, storage=self.server.section, jobs=self.server.jobs,
+            broker=self.broker.url,
             log=f'{self.folder}/event.log'))
         return path
 
