@@ -11,6 +11,7 @@ import tempfile
 import time
 import unittest
 import unittest.mock
+from importlib import resources
 from pathlib import Path
 
 from gocept.async_.tests.interpreter import environment
@@ -25,6 +26,9 @@ from gocept.async_.tests.workerstage import ZeoServerOfTwo
 from gocept.async_.tests.workerstage import find_postgresql
 from gocept.async_.tests.workerstage import until
 from gocept.async_.tests.workerstage import write_configuration
+
+
+DEPLOYMENT = Path(__file__).parents[4] / 'docs' / 'deployment.rst'
 
 
 def run(*options):
@@ -456,6 +460,20 @@ class DatabasesTest(WorkerCase):
         """They change the content; the jobs are where they are declared."""
         self.assertEqual(['jobs', ''], self.ask('databases'))
         self.check_two_processes()
+
+    def test_documented(self):
+        """What is run here is what docs/deployment.rst shows."""
+        server = self.stage.server
+        site = resources.files('gocept.async_.tests').joinpath(server.site)
+        service, = re.findall(
+            '<async:service[^>]*database[^>]*/>', site.read_text())
+        folder = Path(self.stage.folder)
+        documented = ' '.join(DEPLOYMENT.read_text().split())
+        for text in (f'<zodb> pool-size 20 {server.section} </zodb>',
+                     server.jobs, (folder / 'zeo.conf').read_text(), service):
+            text = text.replace('max-disconnect-poll 1', '').replace(
+                str(server.port), '9100').replace(str(folder), 'var')
+            self.assertIn(' '.join(text.split()), documented)
 
     def test_content_of_the_same_transaction(self):
         """What was committed together with a job is there when it runs."""

@@ -19,6 +19,7 @@ from lovely.remotetask import lag
 from lovely.remotetask import pool
 from lovely.remotetask import registry
 from lovely.remotetask.interfaces import COMPLETED
+from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.tests import test_bulk
 from lovely.remotetask.tests import test_conflicts
@@ -249,6 +250,42 @@ class WriteTest(Case):
         self.assertIs(self.db, content._p_jar.db())
 
 
+class CutTest(Case):
+    """A process that dies after one database was committed.
+
+    docs/deployment.rst tells of it; so does this, to be sure that it is true.
+    """
+
+    def cut(self):
+        """Let the next commit end before that of the jobs."""
+        return unittest.mock.patch.object(
+            self.jobs_db.storage, 'tpc_finish', side_effect=OSError('cut'))
+
+    def test_add(self):
+        """The content is there, the job is not."""
+        self.root.effects.append('content')
+        self.service.add('test.task')
+        with self.cut(), self.assertRaises(OSError):
+            transaction.commit()
+        transaction.abort()
+        self.assertEqual(['content'], self.effects)
+        self.assertEqual(0, len(self.service.jobs))
+
+    def test_run(self):
+        """The effect is there, the job is run again, and has it again."""
+        jobid = self.add('test.task', 'effect')
+        claim, = self.service.claim('host:1:thread:token', 1)
+        transaction.commit()
+        with self.cut(), self.assertRaises(OSError):
+            execution.run_claimed(
+                self.db, ['tasks'], claim, transaction.commit)
+        self.assertEqual(['effect'], self.effects)
+        self.assertEqual(QUEUED, self.job(jobid).stored_status)
+        execution.run_claimed(self.db, ['tasks'], claim, transaction.commit)
+        self.assertEqual(['effect', 'effect'], self.effects)
+        self.assertEqual(COMPLETED, self.job(jobid).status)
+
+
 class ConnectionTest(Case):
     """No connection of the jobs may come to the content by itself.
 
@@ -313,6 +350,25 @@ class PackTest(DatabaseCase):
         self.jobs_db.pack(time.time() + 1)
         with self.assertRaises(ZODB.POSException.POSKeyError):
             ZODB.utils.load_current(self.jobs_db.storage, oid)
+
+    def test_content_that_is_gone(self):
+        """An argument that was packed away is an error of the job."""
+        self.service_task(lambda service, input: len(input))
+        self.root.content = content = persistent.mapping.PersistentMapping()
+        self.connection.add(content)
+        jobid = self.add('test.task', content)
+        del self.root.content
+        transaction.commit()
+        self.db.pack(time.time() + 1)
+        self.db.cacheMinimize()
+        processor = self.processor()
+        while processor.processNext(processor.claimNextJob(
+                time.time() + 9999)):
+            pass
+        job = self.job(jobid)
+        self.assertEqual(
+            (ERROR, 'ZODB.POSException.POSKeyError'),
+            (job.status, job.errorClass))
 
     @property
     def jobs_db(self):
