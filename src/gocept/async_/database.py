@@ -93,12 +93,14 @@ def find(root, declaration):
     return service
 
 
-def misplaced(service, declaration):
+def misplaced(service, site, declaration):
     """Return what to log of a service that is not where it is declared.
+
+    site -- that has registered it.
 
     None if all is well.  Raise ConfigurationError if it must not be there.
     """
-    content, jobs = service.__parent__._p_jar.db(), service._p_jar.db()
+    content, jobs = site._p_jar.db(), service._p_jar.db()
     declared = declaration.database or content.database_name
     if jobs is not content:
         check_pair(content, jobs, declaration)

@@ -81,11 +81,11 @@ def _ensure_now(connection, declaration):
         _create(root, declaration)
     # Services of another class look after themselves.
     elif isinstance(service, TaskService):
-        _look_after(service, declaration)
+        _look_after(service, declaration.find_site(root), declaration)
 
 
-def _look_after(service, declaration):
-    complaint = database.misplaced(service, declaration)
+def _look_after(service, site, declaration):
+    complaint = database.misplaced(service, site, declaration)
     if complaint is not None:
         log.error(complaint)
     if service.schema < SCHEMA:

@@ -35,6 +35,7 @@ from gocept.async_.tests import test_testing
 from gocept.async_.tests.configuration import declare
 from gocept.async_.tests.databases import TwoDatabases
 from gocept.async_.tests.functional import FunctionalTestCase
+from lovely.remotetask import TaskService
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import ITaskService
@@ -468,6 +469,19 @@ class MovedTest(StartupCase):
     def test_to_the_content(self):
         """The service stays with the jobs."""
         self.check('jobs', '')
+
+
+    def test_without_a_place(self):
+        """One that was only registered, in no folder, does no harm."""
+        self.open()
+        root = self.connect()
+        root.getSiteManager().registerUtility(
+            TaskService(), ITaskService, name='events')
+        transaction.commit()
+        declare(self, 'events')
+        with self.assertNoLogs(gocept.async_.startup.log, 'WARNING'):
+            self.start()
+        self.assertEqual('', self.where(self.service(self.connect())))
 
 
 class OverrideTest(unittest.TestCase):
