@@ -8,6 +8,7 @@ import persistent.wref
 from zope.security.proxy import Proxy
 from zope.security.proxy import removeSecurityProxy
 
+from gocept.async_.database import place
 from lovely.remotetask.outcome import attempt
 
 
@@ -69,6 +70,8 @@ class _References:
         """Return what is read back once the value is stored."""
         copied = _Unpickler(self._dump(value), self._objects).load()
         self._check_new()
+        for found in self._objects.values():
+            place(found, self._connection)
         return copied
 
     def _check_new(self):

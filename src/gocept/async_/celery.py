@@ -140,7 +140,12 @@ def _open():
             f'the database of {os.environ[VARIABLE]} is a FileStorage, and '
             f'another process uses it ({error}); serve it by ZEO or use '
             f'RelStorage.') from error
-    zope.event.notify(zope.processlifetime.DatabaseOpened(db))
+    try:
+        zope.event.notify(zope.processlifetime.DatabaseOpened(db))
+    except ConfigurationError as error:
+        raise NotConfigured(
+            f'the databases of {os.environ[VARIABLE]} do not fit the ZCML; '
+            f'correct it: {error}') from error
     return db
 
 

@@ -29,6 +29,7 @@ def queue_name(service_name):
 def address(db, path, job, tid=None):
     """Return where a job is: what a message tells, in terms of JSON.
 
+    db -- with the root folder.
     tid -- of the transaction that a worker has to see before it can run the
         job; that which wrote the job if it is not given.
     """

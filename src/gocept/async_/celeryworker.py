@@ -110,7 +110,7 @@ class Attendant(CeleryProcessor):
             time.sleep(LOOK)
 
     def _has_seen(self, tid, jobid):
-        if self.db.lastTransaction() >= tid:
+        if self.service_db.lastTransaction() >= tid:
             return True
         # Some storages only learn of transactions when one is begun.
         with execution.opened_service(self.db, self.servicePath) as service:
@@ -125,6 +125,7 @@ class Attendant(CeleryProcessor):
         if not claims and self._is_orphan(jobid):
             self.release()
             claims = self._try_to_claim(jobid)
+        self._catch_up(claims)
         return claims[0] if claims else None
 
     def _try_to_claim(self, jobid):
@@ -174,7 +175,7 @@ class Attendant(CeleryProcessor):
         released = super().release()
         if released:
             # Their messages may be gone with them.
-            tid = self.db.lastTransaction()
+            tid = self.service_db.lastTransaction()
             self.send(self._addresses(released, tid))
         return released
 
@@ -307,7 +308,7 @@ class Attendance:
     def of(self, database, path):
         """Return the Attendant of a service.
 
-        database -- str, its name.
+        database -- str, the name of that with the root folder.
         path -- names from the root folder to the service.
 
         Raise LookupError if there is no such database.
@@ -326,9 +327,9 @@ class Attendance:
 
     def _made(self, db, path):
         with execution.opened_service(db, path) as service:
-            oid = service._p_oid
+            key = service._p_jar.db(), service._p_oid
         made = Attendant(db, path)
-        made.service_oid = oid
+        made.service_db, made.service_oid = key
         registry.start_processor(made)
         return made
 
@@ -336,11 +337,10 @@ class Attendance:
         """Look after the declared services, also without a message."""
         with root_folder(self.db) as root:
             found = [declaration.find(root) for declaration in declared()]
-            paths = [(service._p_jar.db().database_name,
-                      registry.service_path(service))
+            paths = [registry.service_path(service)
                      for service in found if service is not None]
-        for database, path in paths:
-            self.of(database, path)
+        for path in paths:
+            self.of(self.db.database_name, path)
 
     def _loop(self):
         while True:

@@ -17,11 +17,12 @@ class ServiceDeclaration:
     """See IServiceDeclaration."""
 
     def __init__(self, name, processor, threads, wait_time, autostart, site,
-                 **policy):
+                 database='', **policy):
         self.name = name
         self.processor = processor
         self.autostart = autostart
         self.site = site
+        self.database = database
         self.processorArguments = {
             'waitTime': wait_time, 'maxThreads': threads}
         self.policy = Policy(**policy)

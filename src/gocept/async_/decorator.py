@@ -8,6 +8,7 @@ import zope.component
 
 from gocept.async_ import task
 from gocept.async_.argument import copy_arguments
+from gocept.async_.database import place
 from lovely.remotetask.execution import is_running
 from lovely.remotetask.interfaces import DEFAULT_PRIORITY
 from lovely.remotetask.interfaces import ITaskService
@@ -69,10 +70,10 @@ def _decorate(service_name, undecorated):
             signature.bind(*args, **kwargs)
             _check_findable(decorated)
             args, kwargs = copy_arguments(service, args, kwargs)
+            call = task.TaskDescription(decorated, args, kwargs)
+            place(call.site, service._p_jar)
             return service.add(
-                task.TASK_NAME,
-                task.TaskDescription(decorated, args, kwargs),
-                priority=priority, delay=delay)
+                task.TASK_NAME, call, priority=priority, delay=delay)
         return enqueue
 
     decorated.undecorated = undecorated

@@ -11,6 +11,10 @@ class IServiceDeclaration(zope.interface.Interface):
     site = zope.interface.Attribute(
         'Path of the site that holds the service: names between slashes.')
 
+    database = zope.interface.Attribute(
+        'Name of the database in which the service is stored with its jobs; '
+        'empty for that of the site.')
+
     autostart = zope.interface.Attribute(
         'Whether a web application starts the processor.')
 

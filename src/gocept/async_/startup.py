@@ -10,6 +10,7 @@ import zope.lifecycleevent
 from zope.app.publication.zopepublication import ZopePublication
 from zope.site.site import SiteManagementFolder
 
+from gocept.async_ import database
 from gocept.async_.declaration import declarations
 from lovely.remotetask import TaskService
 from lovely.remotetask.interfaces import ITaskService
@@ -32,7 +33,12 @@ def createServices(event):
     Those that earlier code has stored are brought up to date.
 
     event -- an IDatabaseOpenedWithRoot.
+
+    Raise ConfigurationError, before anything is created, if one cannot be
+    stored in the database that is declared.
     """
+    for declaration in declarations():
+        database.check(event.database, declaration)
     for declaration in declarations():
         _ensure(event.database, declaration)
 
@@ -70,11 +76,19 @@ def _ensure(db, declaration):
 
 def _ensure_now(connection, declaration):
     root = connection.root()[ZopePublication.root_name]
-    service = declaration.find(root)
+    service = database.find(root, declaration)
     if service is None:
         _create(root, declaration)
     # Services of another class look after themselves.
-    elif isinstance(service, TaskService) and service.schema < SCHEMA:
+    elif isinstance(service, TaskService):
+        _look_after(service, declaration.find_site(root), declaration)
+
+
+def _look_after(service, site, declaration):
+    complaint = database.misplaced(service, site, declaration)
+    if complaint is not None:
+        log.error(complaint)
+    if service.schema < SCHEMA:
         upgrade(service)
         log.info('async:service "%s": brought up to date, with %s jobs',
                  declaration.name, len(service.jobs))
@@ -90,9 +104,10 @@ def _create(root, declaration):
         return
     manager = site.getSiteManager()
     folder = _folder(manager)
-    name = _free_name(folder, declaration.name or 'TaskService')
+    name = database.free_name(folder, declaration.name or 'TaskService')
     service = TaskService()
     zope.event.notify(zope.lifecycleevent.ObjectCreatedEvent(service))
+    database.store(service, name, folder, declaration.database)
     folder[name] = service
     # Not the proxy that a folder may give out for what it contains.
     manager.registerUtility(service, ITaskService, name=declaration.name)
@@ -104,12 +119,3 @@ def _folder(manager):
     if 'default' not in manager:
         manager['default'] = SiteManagementFolder()
     return manager['default']
-
-
-def _free_name(folder, name):
-    number = 1
-    free = name
-    while free in folder:
-        number += 1
-        free = f'{name}-{number}'
-    return free

@@ -16,6 +16,7 @@ import zope.security.management
 from zope.security.management import system_user
 
 from gocept.async_ import interfaces
+from gocept.async_.database import place
 from lovely.remotetask.execution import ProcessorRequest
 from lovely.remotetask.execution import interaction
 from lovely.remotetask.interfaces import CannotRun
@@ -145,7 +146,9 @@ class AsyncFunction:
         self.checkInput(input)
         call = _find_call(input)
         with _site(input.site), _principal(input.principal):
-            return call()
+            result = call()
+        place(result, getattr(service, '_p_jar', None))
+        return result
 
 
 def _find_call(description):

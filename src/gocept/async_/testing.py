@@ -16,7 +16,8 @@ from lovely.remotetask.execution import opened_service
 from lovely.remotetask.interfaces import WAITING
 from lovely.remotetask.interfaces import ITaskService
 from lovely.remotetask.processor import SimpleProcessor
-from lovely.remotetask.processor import service_path
+from lovely.remotetask.registry import root_database
+from lovely.remotetask.registry import service_path
 from lovely.remotetask.startup import openedDatabase
 from lovely.remotetask.startup import root_folder
 
@@ -53,10 +54,11 @@ def process(name='events', raise_errors=True, after=0):
 
 
 def _locate(name):
-    """Return the database of a service and its path."""
+    """Return the database with the root folder of a service, and its path.
+    """
     service = zope.component.queryUtility(ITaskService, name=name)
     if service is not None:
-        return service._p_jar.db(), service_path(service)
+        return root_database(service), service_path(service)
     # A test that uses a browser has no site of its own.
     db = openedDatabase()
     with root_folder(db) as root:

@@ -88,6 +88,14 @@ class IServiceDirective(zope.interface.Interface):
         default='/',
         required=True)
 
+    database = zope.schema.TextLine(
+        title='Database',
+        description='Name of the <zodb> section of zope.conf where the '
+                    'service is stored with its jobs; that of the site if it '
+                    'is not given.',
+        default='',
+        required=True)
+
     attempts = zope.schema.Int(
         title='Attempts',
         description='How often a job is run before its error is final.',

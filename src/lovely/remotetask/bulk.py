@@ -4,6 +4,7 @@ import transaction
 from transaction.interfaces import TransientError
 
 from lovely.remotetask.listing import Selection
+from lovely.remotetask.registry import root_database
 
 
 # Jobs in one transaction, and how often it is tried.
@@ -31,12 +32,15 @@ def apply(service, action, progress=None, **selection):
             f'{", ".join(ACTIONS)}.')
     Selection(**selection).check()
     manager = transaction.TransactionManager()
-    connection = service._p_jar.db().open(manager)
+    # Not that of the service, if it is another one: its connections must not
+    # lead from there to the content, once they are to serve one that does.
+    connection = root_database(service).open(manager)
+    jobs = connection.get_connection(service._p_jar.db().database_name)
     done, after, more = 0, None, True
     try:
         while more:
             number, after = _batch(
-                manager, connection, service._p_oid, action, selection, after)
+                manager, jobs, service._p_oid, action, selection, after)
             done += number
             more = after is not None
             if progress is not None:

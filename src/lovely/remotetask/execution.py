@@ -194,10 +194,16 @@ def _has_lost_database(db, exception):
 
     ZEO has a transient one for that.  RelStorage lets those of its driver
     through, of which nobody else knows that they are.
+
+    db -- any of the databases of the application; all of them count.
     """
-    driver = getattr(getattr(db.storage, '_adapter', None), 'driver', None)
-    return isinstance(
-        exception, getattr(driver, 'disconnected_exceptions', ()))
+    return any(isinstance(exception, _disconnected_exceptions(each.storage))
+               for each in db.databases.values())
+
+
+def _disconnected_exceptions(storage):
+    driver = getattr(getattr(storage, '_adapter', None), 'driver', None)
+    return getattr(driver, 'disconnected_exceptions', ())
 
 
 class _RunAlone(Exception):

@@ -603,7 +603,7 @@ class IProcessorFactory(zope.interface.Interface):
     def __call__(db, servicePath, waitTime=1.0, maxThreads=1):
         """Return an IProcessor.
 
-        db -- the ZODB.DB that holds the service.
+        db -- the ZODB.DB that holds the root folder.
         servicePath -- list of str, from the root folder to the service.
         waitTime -- seconds an idle processor waits at most.
         maxThreads -- int, how many jobs may run at a time.

@@ -9,10 +9,12 @@ import time
 from typing import NamedTuple
 
 import transaction
+import ZODB
 import zope.interface
 
 from lovely.remotetask import execution
 from lovely.remotetask import interfaces
+from lovely.remotetask import lag
 from lovely.remotetask import machine
 from lovely.remotetask import registry
 from lovely.remotetask.execution import ProcessorRequest
@@ -80,7 +82,7 @@ class Runner:
 class SimpleProcessor:
     """Runs one job at a time.  See IProcessor.
 
-    db -- the ZODB.DB that holds the service.
+    db -- the ZODB.DB that holds the root folder.
     servicePath -- list of str, from the root folder to the service.
     waitTime -- seconds to wait at most before looking for jobs again.
 
@@ -114,6 +116,9 @@ class SimpleProcessor:
         self._wake = threading.Event()
         self._seen = None
         self._next_due = None
+        # Where the service itself is stored: another database, perhaps.  Not
+        # known for sure before there is an oid.
+        self.service_db = db
         self.service_oid = None
         self._trouble = None
         self._stopping = False
@@ -126,7 +131,9 @@ class SimpleProcessor:
 
     def claimNextJob(self, now=None):
         """Claim a job and commit that.  Return its id, or None."""
-        claims = self._bookkeep(_claim, self.worker_id, 1, now)
+        claims, self.service_db = self._bookkeep(
+            _claim, self.worker_id, 1, now)
+        self._catch_up(claims)
         for claim in claims:
             self._stepwise[claim.job] = claim
             return claim.job
@@ -165,6 +172,14 @@ class SimpleProcessor:
     def _bookkeep(self, call, *args):
         return execution.in_transaction(
             self.db, self.servicePath, self.gate.commit, call, *args)
+
+    def _catch_up(self, claims):
+        """See what was committed before the jobs that were claimed.
+
+        Once for all of them, and before a transaction begins that runs one.
+        """
+        if claims:
+            lag.catch_up(self.service_db)
 
     def _is_alive(self, worker):
         if worker.id == self.worker_id:
@@ -273,12 +288,14 @@ class SimpleProcessor:
         turn = self._bookkeep(
             _turn, self.worker_id, known, settled, self._room(settled),
             self.maxThreads, self._beats(now))
-        self.service_oid = turn.oid
+        self.service_db, self.service_oid = turn.db, turn.oid
         self._next_due = turn.next_due
         self._commit_every = turn.commit_every
         for jobid in settled:
             self._run.popleft()
             self._claimed.discard(jobid)
+        # If this fails, they are not known here, and handed back.
+        self._catch_up(turn.claims)
         for claim in turn.claims:
             # With an older claim on it, one that was taken away, the job is
             # in line already; both are settled when that has its turn.
@@ -330,7 +347,7 @@ class SimpleProcessor:
         if isinstance(outcome.exception, ProcessorStopped):
             return
         # What one meets then depends on where the thread was.
-        if _is_closed(self.db):
+        if _is_closed(self.db) or _is_closed(self.service_db):
             if self.running:
                 log.info('%s: the database was closed', self.thread_name)
             self.stop()
@@ -371,7 +388,7 @@ class SimpleProcessor:
 
     def _last_transaction(self):
         """Return the last transaction, if that can be told at no cost."""
-        storage = getattr(self.db, 'storage', None)
+        storage = getattr(self.service_db, 'storage', None)
         # A ZEO client is told of each; to ask others may take a request.
         if not type(storage).__module__.startswith('ZEO.'):
             return None
@@ -458,7 +475,7 @@ def _has_jobs(service):
 
 
 def _claim(service, worker_id, limit, now):
-    return service.claim(worker_id, limit, now)
+    return service.claim(worker_id, limit, now), service._p_jar.db()
 
 
 def _settle(service, worker_id, jobids):
@@ -472,13 +489,14 @@ class _Turn(NamedTuple):
     more -- whether there may be more to claim at once.
     next_due -- when the next job of the schedule is due, or None.
     commit_every -- how many short jobs to run in one transaction.
-    oid -- of the service.
+    db, oid -- of the service.
     """
 
     claims: list
     more: bool
     next_due: float | None
     commit_every: int
+    db: ZODB.DB
     oid: bytes
 
 
@@ -501,7 +519,7 @@ def _turn(service, worker_id, known, settled, room, threads, beats):
         next_due = None
     return _Turn(
         claims, bool(room) and service.is_behind(), next_due, commit_every,
-        service._p_oid)
+        service._p_jar.db(), service._p_oid)
 
 
 def _release(service, is_alive):

@@ -57,7 +57,7 @@ def start(service):
     settings = interfaces.IProcessorSettings(service, service)
     made = settings.processorFactory(
         db, service_path(service), **settings.processorArguments)
-    made.service_oid = service._p_oid
+    made.service_db, made.service_oid = service._p_jar.db(), service._p_oid
     start_processor(made)
 
 
@@ -137,7 +137,8 @@ def _wake(committed, services):
         return
     # It may have been started or stopped in the meantime.
     for processor in list(_processors.values()):
-        jobs = services.get((processor.db, processor.service_oid), [])
+        key = processor.service_db, processor.service_oid
+        jobs = services.get(key, [])
         # One that has not found its service yet is woken in any case.
         if jobs or processor.service_oid is None:
             processor.added(jobs)
@@ -145,12 +146,28 @@ def _wake(committed, services):
 
 def service_path(service):
     """Return the names from the root folder to the service."""
-    names = []
+    names = [location.__name__ for location in _lineage(service)]
+    return [name for name in reversed(names) if name]
+
+
+def root_database(service):
+    """Return the ZODB.DB with the root folder of a service.
+
+    The service may be stored in another one, to which the root folder's
+    refers; this is the one to open to find it by its path.
+
+    Return None if the service is not stored yet.
+    """
+    *_, root = _lineage(service)
+    return None if root._p_jar is None else root._p_jar.db()
+
+
+def _lineage(service):
+    """Iterate from the service up to the root folder."""
     location = removeSecurityProxy(service)
     while location is not None:
-        names.insert(0, location.__name__)
-        location = location.__parent__
-    return [name for name in names if name]
+        yield location
+        location = removeSecurityProxy(location.__parent__)
 
 
 def _database(service):
@@ -158,7 +175,7 @@ def _database(service):
         raise ValueError(
             f'Task service {service.__name__!r} is not stored in a database; '
             f'add it to a container and commit before it is started.')
-    return service._p_jar.db()
+    return root_database(service)
 
 
 def _find(service):
@@ -166,8 +183,7 @@ def _find(service):
 
 
 def _service_key(service):
-    db = None if service._p_jar is None else service._p_jar.db()
-    return _key(db, service_path(service))
+    return _key(root_database(service), service_path(service))
 
 
 def _key(db, path):

@@ -37,8 +37,10 @@ def rememberDatabase(event):
 
 
 def forgetReservedIds(event):
-    """Make the storage of an IDatabaseOpenedWithRoot event safe to restart."""
-    reserve.forget_on_reconnect(event.database.storage)
+    """Make the storages of an IDatabaseOpenedWithRoot event safe to restart.
+    """
+    for db in event.database.databases.values():
+        reserve.forget_on_reconnect(db.storage)
 
 
 def openedDatabase():

@@ -13,6 +13,7 @@ from zope.app.publication.zopepublication import ZopePublication
 from zope.app.wsgi import getWSGIApplication
 
 from gocept.async_.tests import workerjobs
+from gocept.async_.tests.sample import Content
 from lovely.remotetask.interfaces import ITaskService
 from lovely.remotetask.startup import openedDatabase
 
@@ -37,7 +38,19 @@ class Requests:
     def job(self, jobid):
         job = self._service().jobs[jobid]
         return {'status': job.status, 'attempts': job.attempts,
-                'output': job.output, 'error': job.errorClass}
+                'output': job.output, 'error': job.errorClass,
+                'history': [each.errorClass for each in job.history]}
+
+    def add_with_content(self, name):
+        """Add a job together with the content that it is about."""
+        self._root[name] = content = Content()
+        return workerjobs.count_content.enqueue(content)
+
+    def databases(self):
+        """Return where service and job are, by the names of databases."""
+        service = self._service()
+        return [each._p_jar.db().database_name
+                for each in (service, service.__parent__)]
 
     def counts(self):
         """Return how often the jobs of each name have had their effect."""

@@ -143,14 +143,15 @@ def kill_group(process):
 class Stage:
     """A server of a database, a broker, and a process that adds jobs."""
 
-    def __init__(self, stack, make_broker=Valkey, make_server=ZeoServer):
+    def __init__(self, stack, make_broker=Valkey, make_server=ZeoServer,
+                 site='celery.zcml'):
         self._stack = stack
         self.folder = stack.enter_context(tempfile.TemporaryDirectory())
         self.server = make_server(stack, self.folder)
         self.broker = make_broker(stack, self.folder)
         self.configuration = write_configuration(
-            self.folder, self.server.section, 'celery.zcml',
-            BROKER.format(url=self.broker.url))
+            self.folder, self.server.section, site,
+            self.server.jobs + BROKER.format(url=self.broker.url))
         self.restart_adder()
         self.adder.ask('prepare')
 

@@ -33,8 +33,16 @@ class FunctionalTestCase(unittest.TestCase):
         self.addCleanup(zope.component.hooks.setSite, None)
         self.root = self.layer.getRootFolder()
         zope.component.hooks.setSite(self.root)
-        self.service = add_service(self.root, 'events')
+        self.service = self.make_service()
         transaction.commit()
+
+    def make_service(self):
+        return add_service(self.root, 'events')
+
+    @property
+    def jobs_db(self):
+        """The database in which the service itself is."""
+        return self.service._p_jar.db()
 
     def jobs(self):
         return list(self.service.jobs.values())

@@ -8,6 +8,7 @@ import transaction
 import zope.component
 import zope.component.hooks
 import zope.security.management
+from zope.container.contained import Contained
 
 from gocept.async_ import function
 from gocept.async_ import is_async
@@ -22,7 +23,7 @@ calls = []
 called = threading.Event()
 
 
-class Content(persistent.Persistent):
+class Content(Contained, persistent.Persistent):
     """Something an application stores."""
 
 
@@ -100,7 +101,15 @@ def change(content, value):
     content.value = value
 
 
-@function('events')
+@function(service='events')
+def add_content(name):
+    """Puts something new into the current site, and returns it."""
+    content = Content()
+    zope.component.hooks.getSite()[name] = content
+    return content
+
+
+@function(service='events')
 def change_and_fail(content, value):
     content.value = value
     raise RuntimeError('too late')

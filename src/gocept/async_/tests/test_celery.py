@@ -17,6 +17,7 @@ from gocept.async_.tests.celerystage import find_rabbitmq
 from gocept.async_.tests.interpreter import environment
 from gocept.async_.tests.workerstage import PATIENCE
 from gocept.async_.tests.workerstage import PostgreSQL
+from gocept.async_.tests.workerstage import ZeoServerOfTwo
 from gocept.async_.tests.workerstage import find_postgresql
 from gocept.async_.tests.workerstage import get_json
 from gocept.async_.tests.workerstage import until
@@ -45,6 +46,18 @@ class FailureStage:
     """Another one: `bin/test` runs the tests of layers beside each other."""
 
     setUp = vars(CeleryStage)['setUp']
+    tearDown = vars(CeleryStage)['tearDown']
+
+
+class DatabasesStage:
+    """One whose jobs have a database of their own."""
+
+    @classmethod
+    def setUp(cls):
+        cls.stack = contextlib.ExitStack()
+        cls.stage = Stage(cls.stack, make_server=ZeoServerOfTwo,
+                          site='celerydatabases.zcml')
+
     tearDown = vars(CeleryStage)['tearDown']
 
 
@@ -233,6 +246,22 @@ class FlowerTest(CeleryCase):
         self.assertNotIn(self.prefix, task['kwargs'])
         _, workers = get_json(port, '/api/workers?refresh=1')
         self.assertIn(worker.name, workers)
+
+
+class DatabasesTest(CeleryCase):
+
+    layer = DatabasesStage
+
+    def test_jobs_of_another_database(self):
+        """Messages find them, and they find what was committed with them."""
+        self.assertEqual(['jobs', ''], self.adder.ask('databases'))
+        worker = self.worker('prefork', 2)
+        names = [f'{self.prefix}-{number}' for number in range(20)]
+        for name in names:
+            self.adder.ask('add_with_content', name)
+        self.check(dict.fromkeys(names, 1), worker)
+        worker.signal(signal.SIGTERM)
+        self.assertEqual(0, worker.wait())
 
 
 class FailureTest(CeleryCase):

@@ -215,7 +215,7 @@ class CeleryCase(DatabaseCase):
 
     def start(self, factory=CeleryProcessor):
         made = self.processor(factory)
-        made.service_oid = self.service._p_oid
+        made.service_db, made.service_oid = self.jobs_db, self.service._p_oid
         registry.start_processor(made)
         return made
 
@@ -277,8 +277,9 @@ class ProcessorTest(CeleryCase):
         made.send = sent.extend
         jobid = self.add('test.task', 1)
         self.assertEqual([{
-            'database': 'unnamed', 'service': 'tasks', 'job': jobid,
-            'attempt': 1, 'tid': self.job(jobid)._p_serial.hex()}], sent)
+            'database': self.db.database_name, 'service': 'tasks',
+            'job': jobid, 'attempt': 1,
+            'tid': self.job(jobid)._p_serial.hex()}], sent)
 
     def test_no_broker(self):
         """The request goes on; the log says what is missing."""
@@ -299,7 +300,7 @@ class AttendantTest(CeleryCase):
 
     def run_job(self, jobid, tid=None):
         return self.attendant.run_job(
-            jobid, tid or self.db.lastTransaction())
+            jobid, tid or self.jobs_db.lastTransaction())
 
     def later(self, seconds):
         return time.time() + seconds
@@ -326,7 +327,7 @@ class AttendantTest(CeleryCase):
             if len(looks) == 3:
                 with self.elsewhere():
                     pass
-                self.attendant.db.lastTransaction = lambda: tid
+                self.jobs_db.lastTransaction = lambda: tid
         transaction.commit()
         with unittest.mock.patch('time.sleep', sleep):
             self.assertTrue(self.run_job(jobid, tid))

@@ -118,6 +118,10 @@ class DeploymentTest(unittest.TestCase):
         """The job is run by async-worker."""
         self.run_example('worker/zope.conf')
 
+    def test_database(self):
+        """The job is stored in another database, and run by async-worker."""
+        self.run_example('database/zope.conf')
+
     def test_celery(self):
         """The job is run by a Celery worker."""
         broker = Valkey(self.stack, self.folder)

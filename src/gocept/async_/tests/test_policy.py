@@ -248,14 +248,15 @@ class GroupTest(FunctionalTestCase):
         return [self.service.jobs[claim.job] for claim in claims]
 
     def storage(self):
-        return self.root._p_jar.db().storage
+        return self.jobs_db.storage
 
     def transactions_since(self, before):
         """Return how many transactions wrote the jobs."""
         manager = transaction.TransactionManager()
-        connection = self.root._p_jar.db().open(manager)
+        connection = self.layer.db.open(manager)
         try:
-            service = connection.get(self.service._p_oid)
+            service = connection.get_connection(
+                self.jobs_db.database_name).get(self.service._p_oid)
             serials = set()
             for job in service.jobs.values():
                 job._p_activate()

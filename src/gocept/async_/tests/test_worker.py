@@ -21,6 +21,7 @@ from gocept.async_.tests.workerstage import PostgreSQL
 from gocept.async_.tests.workerstage import Stage
 from gocept.async_.tests.workerstage import Worker
 from gocept.async_.tests.workerstage import ZeoServer
+from gocept.async_.tests.workerstage import ZeoServerOfTwo
 from gocept.async_.tests.workerstage import find_postgresql
 from gocept.async_.tests.workerstage import until
 from gocept.async_.tests.workerstage import write_configuration
@@ -51,6 +52,19 @@ class ZeoStage:
     def setUp(cls):
         cls.stack = contextlib.ExitStack()
         cls.stage = Stage(cls.stack, ZeoServer)
+
+    @classmethod
+    def tearDown(cls):
+        cls.stack.close()
+
+
+class DatabasesStage:
+    """A layer: a ZEO server of two databases, and who adds jobs."""
+
+    @classmethod
+    def setUp(cls):
+        cls.stack = contextlib.ExitStack()
+        cls.stage = Stage(cls.stack, ZeoServerOfTwo)
 
     @classmethod
     def tearDown(cls):
@@ -105,6 +119,15 @@ class RefusalTest(unittest.TestCase):
         self.assert_refused(
             'no service "event"; choose one of events, mails',
             self.configuration, '--service', 'event')
+
+    def test_unknown_database(self):
+        """The database of a service has to be in zope.conf."""
+        configuration = write_configuration(
+            self.folder, FileStorage(self.folder).section,
+            'workerdatabases.zcml')
+        self.assert_refused(
+            'async:service "events": there is no database "jobs" in '
+            'zope.conf, only ""; add a section <zodb jobs>', configuration)
 
     def test_threads_of_a_simple_processor(self):
         """More threads than a processor can have are refused."""
@@ -449,6 +472,43 @@ class ZeoTest(WorkerCase):
         while told[-1:] != [last]:
             told.append(systemd.recv(100).decode())
         return told
+
+
+class DatabasesTest(WorkerCase):
+    """The jobs have a database of their own."""
+
+    layer = DatabasesStage
+
+    def test_two_processes(self):
+        """They change the content; the jobs are where they are declared."""
+        self.assertEqual(['jobs', ''], self.ask('databases'))
+        self.check_two_processes()
+
+    def test_content_of_the_same_transaction(self):
+        """What was committed together with a job is there when it runs."""
+        self.start('--processes', 2)
+        ids = [self.ask('add_with_content', self.name(number))
+               for number in range(60)]
+        self.assert_done_once(60)
+        errors = {error for jobid in ids
+                  for error in self.ask('job', jobid)['history']}
+        # Jobs that count at the same time may meet.
+        self.assertEqual([], [error for error in errors - {None}
+                              if 'ConflictError' not in error])
+
+    def test_zeo_restart(self):
+        """The server of both is stopped in the middle of a job."""
+        self.check_restart(let_go_before=False)
+
+    def test_health(self):
+        """The page counts the jobs, wherever they are."""
+        worker = self.start()
+        self.add_waiting()
+        self.wait_until_begun()
+        until(lambda: worker.health()[1]['services']['events']['counts'].get(
+            'processing'), 'a job that runs')
+        self.let_go()
+        self.assert_done_once(1)
 
 
 class RelStorageTest(WorkerCase):

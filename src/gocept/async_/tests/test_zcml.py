@@ -80,8 +80,8 @@ class SchemaTest(unittest.TestCase):
         """The published ones."""
         self.assertEqual(
             ['name', 'processor', 'threads', 'wait_time', 'autostart',
-             'site', 'attempts', 'retry_wait', 'retry_on', 'retention',
-             'error_retention', 'keep_result', 'commit_every'],
+             'site', 'database', 'attempts', 'retry_wait', 'retry_on',
+             'retention', 'error_retention', 'keep_result', 'commit_every'],
             zope.schema.getFieldNamesInOrder(IServiceDirective))
 
 
@@ -99,6 +99,7 @@ class DirectiveTest(unittest.TestCase):
             {'waitTime': 1.0, 'maxThreads': 1}, found.processorArguments)
         self.assertIs(True, found.autostart)
         self.assertEqual('/', found.site)
+        self.assertEqual('', found.database)
         self.assertEqual(Policy(
             attempts=3, retry_wait=1.0, retry_on=(), retention=7 * DAY,
             error_retention=30 * DAY, keep_result=True, commit_every=1),
@@ -108,12 +109,13 @@ class DirectiveTest(unittest.TestCase):
         """Every attribute reaches the declaration."""
         found = declare(
             self, 'events', processor='multi', threads=3, wait_time=0.5,
-            autostart='no', site='/a/b')
+            autostart='no', site='/a/b', database='jobs')
         self.assertEqual('multi', found.processor)
         self.assertEqual(
             {'waitTime': 0.5, 'maxThreads': 3}, found.processorArguments)
         self.assertIs(False, found.autostart)
         self.assertEqual('/a/b', found.site)
+        self.assertEqual('jobs', found.database)
 
     def test_settings_of_the_policy(self):
         """They reach it, with types that can be calculated with."""

@@ -21,6 +21,14 @@ def count(name):
     return os.getpid()
 
 
+@function('events')
+def count_content(content):
+    """Count, and see that the content is what it was committed as."""
+    if zope.component.hooks.getSite()[content.__name__] is not content:
+        raise ValueError(content.__name__)
+    return count.undecorated(content.__name__)
+
+
 @function('mails')
 def mail(name):
     """The same in the other service."""

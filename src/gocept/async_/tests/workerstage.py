@@ -122,7 +122,14 @@ class FileStorage:
                         f'  </filestorage>')
 
 
-class ZeoServer:
+class Server:
+    """Serves a database to the application of the tests."""
+
+    site = 'worker.zcml'
+    jobs = ''
+
+
+class ZeoServer(Server):
     """A ZEO server on a file."""
 
     def __init__(self, stack, folder):
@@ -136,16 +143,44 @@ class ZeoServer:
     def start(self):
         self._process = Process(
             self._stack, sys.executable, '-m', 'ZEO.runzeo',
-            '-a', f'127.0.0.1:{self.port}', '-f', f'{self._folder}/Data.fs',
-            cwd=self._folder, stdout=subprocess.DEVNULL)
+            *self.arguments(), cwd=self._folder, stdout=subprocess.DEVNULL)
         until(lambda: is_listening(self.port), 'ZEO server')
+
+    def arguments(self):
+        return '-a', f'127.0.0.1:{self.port}', '-f', f'{self._folder}/Data.fs'
 
     def stop(self):
         # Asked to end, it may wait for its clients.
         self._process.kill()
 
 
-class PostgreSQL:
+class ZeoServerOfTwo(ZeoServer):
+    """A ZEO server with a storage for the content and one for the jobs.
+
+    jobs -- the section for the database of jobs.
+    """
+
+    site = 'workerdatabases.zcml'
+
+    def __init__(self, stack, folder):
+        super().__init__(stack, folder)
+        self.jobs = (
+            f'<zodb jobs>\n  pool-size 20\n  <zeoclient>\n'
+            f'    server 127.0.0.1:{self.port}\n    storage jobs\n'
+            f'    max-disconnect-poll 1\n  </zeoclient>\n</zodb>\n')
+
+    def arguments(self):
+        path = Path(self._folder, 'zeo.conf')
+        path.write_text(
+            f'<zeo>\n  address 127.0.0.1:{self.port}\n</zeo>\n'
+            f'<filestorage 1>\n  path {self._folder}/Data.fs\n'
+            f'</filestorage>\n'
+            f'<filestorage jobs>\n  path {self._folder}/jobs.fs\n'
+            f'</filestorage>\n')
+        return '-C', str(path)
+
+
+class PostgreSQL(Server):
     """A PostgreSQL server of an ordinary user, with an empty database."""
 
     def __init__(self, stack, folder=None):
@@ -278,7 +313,8 @@ class Stage:
         self.folder = stack.enter_context(tempfile.TemporaryDirectory())
         self.server = make_server(stack, self.folder)
         self.configuration = write_configuration(
-            self.folder, self.server.section)
+            self.folder, self.server.section, self.server.site,
+            self.server.jobs)
         self.adder = Adder(stack, self.configuration)
         self.adder.ask('prepare')
 

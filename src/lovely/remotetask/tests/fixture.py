@@ -114,6 +114,11 @@ class DatabaseCase(TaskCase):
     def open_database(self):
         return ZODB.DB(ZODB.DemoStorage.DemoStorage())
 
+    @property
+    def jobs_db(self):
+        """The database in which the service itself is."""
+        return self.db
+
     def processor(self, factory=SimpleProcessor, **arguments):
         return factory(self.db, ['tasks'], **arguments)
 

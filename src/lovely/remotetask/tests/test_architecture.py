@@ -14,7 +14,7 @@ SOURCE = PACKAGE.parent.parent
 LEVELS = ('interfaces', 'cron', 'job', 'policy', 'task', 'lane', 'pool',
           'ledger', 'worker', 'source', 'store', 'listing', 'upgrade',
           'outcome', 'refusal', 'execution', 'xmlrpc', 'reserve', 'startup',
-          'machine', 'gate', 'registry', 'processor', 'service', 'bulk',
+          'machine', 'gate', 'registry', 'lag', 'processor', 'service', 'bulk',
           'testing')
 
 # Parts of the package that nothing else may import.

@@ -78,11 +78,11 @@ class BulkTest(StoreCase):
         """After each small transaction it tells how many are done."""
         self.filled(25, 'fail')
         told = []
-        before = self.db.lastTransaction()
+        before = self.jobs_db.lastTransaction()
         self.apply('requeue', status=ERROR, progress=told.append)
         self.assertEqual([10, 20, 25], told[:3])
         self.assertEqual(sorted(told), told)
-        records = [record for record in self.db.storage.iterator()
+        records = [record for record in self.jobs_db.storage.iterator()
                    if record.tid > before]
         self.assertGreaterEqual(len(records), 3)
 

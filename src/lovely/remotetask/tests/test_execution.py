@@ -657,7 +657,7 @@ class LogTest(RunCase):
         """The undo log says which job it was, not its input."""
         job = self.run_job(effect, SECRET)
         description, = [record.description
-                        for record in self.db.storage.iterator()
+                        for record in self.jobs_db.storage.iterator()
                         if record.tid == job._p_serial]
         self.assertEqual(f'tasks: job {job.id}'.encode(), description)
 

@@ -43,7 +43,7 @@ class GroupCase(StoreCase):
         transaction.commit()
         claims = self.service.claim(A, 100, NOW)
         transaction.commit()
-        self.before = self.db.lastTransaction()
+        self.before = self.jobs_db.lastTransaction()
         with logged('lovely.remotetask') as self.lines:
             execution.run_group(self.db, ['tasks'], claims, commit)
         transaction.begin()
@@ -54,7 +54,7 @@ class GroupCase(StoreCase):
         return [self.job(jobid).status for jobid in ids]
 
     def transactions(self):
-        return len([record for record in self.db.storage.iterator()
+        return len([record for record in self.jobs_db.storage.iterator()
                     if record.tid > self.before]) - 1
 
 

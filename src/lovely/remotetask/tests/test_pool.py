@@ -126,12 +126,13 @@ class TransactionTest(PoolCase):
         first = lane_of(service.add('test.task'))
         txn = manager.get()
         # As if all were dropped; the connection itself may go to its pool.
-        connection._resetCache()
-        connection._registered_objects = []
-        connection._needs_to_join = True
+        for each in connection.connections.values():
+            each._resetCache()
+            each._registered_objects = []
+            each._needs_to_join = True
         manager._txn = None
         txn._resources = []
-        del txn, service
+        del each, txn, service
         gc.collect()
         self.assertIn(first, self.free())
 

@@ -151,13 +151,13 @@ class StepTest(DatabaseCase):
 
     def test_nothing_to_do_writes_nothing(self):
         """An idle step commits no transaction to the database."""
-        before = self.db.lastTransaction()
+        before = self.jobs_db.lastTransaction()
         a_processor = self.processor()
         a_processor.step()
         a_processor.hasJobsWaiting()
         a_processor.stop()
         a_processor._finish()
-        self.assertEqual(before, self.db.lastTransaction())
+        self.assertEqual(before, self.jobs_db.lastTransaction())
 
     def test_no_such_service(self):
         """A path that leads nowhere is an error that names it."""

@@ -49,8 +49,11 @@ class ReserveTest(unittest.TestCase):
             '_oids', ZEO.ClientStorage.ClientStorage.new_oid.__code__.co_names)
 
     def test_opened_database(self):
-        """An application's client is made safe when it was opened."""
-        client = Client()
+        """An application's clients are made safe when they were opened."""
+        clients = {'': Client(), 'jobs': Client()}
         startup.forgetReservedIds(types.SimpleNamespace(
-            database=types.SimpleNamespace(storage=client)))
-        self.assertIn('notify_connected', vars(client))
+            database=types.SimpleNamespace(databases={
+                name: types.SimpleNamespace(storage=client)
+                for name, client in clients.items()})))
+        for client in clients.values():
+            self.assertIn('notify_connected', vars(client))

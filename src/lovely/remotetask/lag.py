@@ -1,0 +1,26 @@
+"""How far one database of an application may lag behind another.
+
+A ZEO client is told of transactions by its server, and has a connection for
+each storage.  So what was committed first may be seen last.
+"""
+
+
+def catch_up(database):
+    """See in the other databases what came before what is seen in this one.
+
+    database -- a ZODB.DB.
+
+    Takes one request to the server for each other database that is served by
+    ZEO, none for others: they look when a transaction begins.  That has to be
+    after this.  Raise ClientDisconnected if a server does not answer.
+    """
+    for other in database.databases.values():
+        if other is not database:
+            _ask_server(other.storage)
+
+
+def _ask_server(storage):
+    # The server answers after what it has sent before.
+    ping = getattr(storage, 'ping', None)
+    if ping is not None:
+        ping()
