@@ -8,6 +8,7 @@ from collections import defaultdict
 from statistics import median
 
 import cpu
+import paper
 import shards
 import storages
 import teams
@@ -92,6 +93,10 @@ def rows(name, options):
             yield from _team(contest, kind, processes)
     for kind in names:
         yield from _adding(contest, kind)
+    for kind in names[:2]:
+        # With more, they wait for the cores of this machine.
+        yield from paper.rows(name, kind, contest.added[kind],
+                              contest.ran[kind, min(options.workers)])
     yield from shards.rows(name, options)
     yield Row('other programs meanwhile', median(
         each.others for found in contest.ran.values() for each in found),
