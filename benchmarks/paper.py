@@ -20,24 +20,24 @@ SINGLE = {'zeo': {'storage server': 'database', 'broker': 'broker'},
           'relstorage': {'broker': 'broker'}}
 
 
-def rows(name, kind, added, ran):
+def rows(name, kind, processes, added, ran):
     """Return rows for one kind of workers.
 
     name -- of the storage.
+    processes -- names of those that take part.
     added, ran -- Measureds.
     """
     costs = {process: _cost(added, process) + _cost(ran, process)
-             for process in ('adder', 'worker', 'storage server', 'broker')}
+             for process in processes}
     for process, service in SINGLE[name].items():
-        if costs[process]:
+        if costs.get(process):
             yield Row(f'{kind}: one {service}, at most',
                       SHARE / costs[process], 'a second')
     for rate in RATES:
         for process, cost in costs.items():
-            if cost:
-                yield from _needs(
-                    f'{kind}: {rate} a second', process, rate * cost,
-                    SINGLE[name].get(process))
+            yield from _needs(
+                f'{kind}: {rate} a second', process, rate * cost,
+                SINGLE[name].get(process))
 
 
 def _cost(found, process):

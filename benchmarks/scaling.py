@@ -24,7 +24,9 @@ WORKERS = 'workers'
 CELERY = 'Celery'
 ALONE = 'Celery alone'
 
-# Which processes have no part in it.
+PROCESSES = ('adder', 'worker', 'storage server', 'broker')
+
+# Which of them have no part in it.
 WITHOUT = {RAW: 'broker', WORKERS: 'broker', CELERY: None,
            ALONE: 'storage server'}
 
@@ -95,8 +97,10 @@ def rows(name, options):
         yield from _adding(contest, kind)
     for kind in names[:2]:
         # With more, they wait for the cores of this machine.
-        yield from paper.rows(name, kind, contest.added[kind],
-                              contest.ran[kind, min(options.workers)])
+        yield from paper.rows(
+            name, kind, [process for process in PROCESSES
+                         if process != WITHOUT[kind]],
+            contest.added[kind], contest.ran[kind, min(options.workers)])
     yield from shards.rows(name, options)
     yield Row('other programs meanwhile', median(
         each.others for found in contest.ran.values() for each in found),
