@@ -7,9 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import transaction
+
 import contention
 import counting
 import stage
+import stamps
 import storages
 import tasks
 
@@ -66,6 +69,28 @@ def worker(storage_stage, threads=1):
           'complaints': counting.complaints.number})
 
 
+def waiting_worker(storage_stage):
+    """Run jobs from when it is told to."""
+    _say('ready')
+    sys.stdin.readline()
+    with stage.processing(storage_stage):
+        sys.stdin.read()
+    _say('ended')
+
+
+def committer(storage_stage, place, number):
+    """Commit one small object when told to, and stamp each commit."""
+    small = storage_stage.smalls[place]
+    _say(small.number)
+    sys.stdin.readline()
+    for each in range(number):
+        small.number += 1
+        transaction.commit()
+        stamps.put(place * number + each)
+    sys.stdin.read()
+    _say('ended')
+
+
 def adder(storage_stage, jobs):
     """Add jobs when told to, one a commit; tell how that went."""
     _say('ready')
@@ -75,7 +100,8 @@ def adder(storage_stage, jobs):
     _say(vars(added))
 
 
-ROLES = {'worker': worker, 'adder': adder}
+ROLES = {role.__name__: role for role in (
+    worker, waiting_worker, committer, adder)}
 
 
 class _Client:

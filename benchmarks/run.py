@@ -25,6 +25,7 @@ import contention
 import counting
 import depth
 import measures
+import scaling
 import storages
 import table
 import tasks
@@ -34,10 +35,10 @@ from stage import opened
 
 DISTRIBUTIONS = (
     'ZODB', 'transaction', 'persistent', 'BTrees', 'ZEO', 'RelStorage',
-    'psycopg2-binary')
+    'psycopg2-binary', 'celery', 'redis')
 
 QUICK = {'jobs': 100, 'rounds': 1, 'samples': 5, 'adds': 10, 'idle': 1.0,
-         'depth': [100], 'contention': [0]}
+         'depth': [100], 'contention': [0], 'workers': [1]}
 
 
 def sections(name, options):
@@ -59,6 +60,8 @@ def sections(name, options):
     if _wanted('conflicts', options):
         for number in options.contention:
             yield 'conflicts', contention.rows(name, options, number)
+    if _wanted('workers', options) and storages.STORAGES[name].shared:
+        yield 'workers', scaling.rows(name, options)
 
 
 @contextlib.contextmanager
@@ -143,7 +146,8 @@ def parse(arguments):
         default=list(storages.STORAGES), help='which storages')
     parser.add_argument(
         '--only', nargs='+', default=[], metavar='SECTION',
-        choices=['rates', 'sizes', 'latency', 'idle', 'cost', 'conflicts'],
+        choices=['rates', 'sizes', 'latency', 'idle', 'cost', 'conflicts',
+                 'workers'],
         help='which sections of results; all, if not said')
     parser.add_argument(
         '--jobs', type=int, default=1000, help='jobs in one round')
@@ -163,6 +167,9 @@ def parse(arguments):
         '--samples', type=int, default=100, help='jobs timed for latency')
     parser.add_argument(
         '--idle', type=float, default=20.0, help='seconds of being idle')
+    parser.add_argument(
+        '--workers', type=int, nargs='+', default=[1, 2, 4],
+        metavar='PROCESSES', help='how many processes run jobs at a time')
     parser.add_argument('--json', metavar='FILE', help='also write JSON')
     parser.add_argument(
         '--quick', action='store_true',

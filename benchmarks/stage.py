@@ -8,6 +8,7 @@ import transaction
 import zope.component.hooks
 import zope.site.folder
 import zope.site.site
+from persistent.list import PersistentList
 from zope.app.publication.zopepublication import ZopePublication
 
 from lovely.remotetask import TaskService
@@ -19,6 +20,14 @@ from lovely.remotetask.processor import SimpleProcessor
 
 
 PATH = ['tasks']
+
+# The name of another service: its jobs are for Celery.
+CELERY = 'messages'
+
+SERVICES = (*PATH, CELERY)
+
+# How many processes may commit at a time, each a small object of its own.
+MAX_PROCESSES = 64
 
 # Seconds a processor has to stop, and to run what was added.
 PATIENCE = 120
@@ -33,7 +42,8 @@ class Small(persistent.Persistent):
 class Stage:
     """One storage as a client sees it.
 
-    service, small -- as the connection of this thread loads them.
+    service, services, small, smalls -- as the connection of this thread loads
+        them.
     """
 
     def __init__(self, storage):
@@ -44,16 +54,20 @@ class Stage:
             self._fill()
         self.root = self.connection.root()[ZopePublication.root_name]
         self.service = service_of(self.connection)
-        self.small = self.connection.root()['small']
+        self.services = {name: self.root[name] for name in SERVICES}
+        self.smalls = self.connection.root()['smalls']
+        self.small = self.smalls[0]
 
     def _fill(self):
         root = zope.site.folder.rootFolder()
         self.connection.root()[ZopePublication.root_name] = root
-        self.connection.root()['small'] = Small()
+        self.connection.root()['smalls'] = PersistentList(
+            Small() for _ in range(MAX_PROCESSES))
         manager = zope.site.site.LocalSiteManager(root)
         root.setSiteManager(manager)
-        root[PATH[0]] = service = TaskService()
-        manager.registerUtility(service, ITaskService, PATH[0])
+        for name in SERVICES:
+            root[name] = TaskService()
+            manager.registerUtility(root[name], ITaskService, name)
         transaction.commit()
 
     def fill(self, jobs, task='noop'):

@@ -78,6 +78,12 @@ class ZEO(FileStorage):
         """What `client` needs, in another process."""
         return ['zeo', *self.address]
 
+    @property
+    def section(self):
+        """What a zope.conf needs: a line before all, and a section."""
+        return '', ('<zeoclient>\n    server {}:{}\n  </zeoclient>'
+                    .format(*self.address))
+
     def open(self):
         return client(self.spec)
 
@@ -111,6 +117,12 @@ class RelStorage:
     @property
     def spec(self):
         return ['relstorage', self.dsn]
+
+    @property
+    def section(self):
+        return '%import relstorage', (
+            f'<relstorage>\n    <postgresql>\n      dsn {self.dsn}\n'
+            f'    </postgresql>\n  </relstorage>')
 
     def open(self):
         return client(self.spec)
@@ -170,7 +182,8 @@ def client(spec):
         from relstorage.adapters.postgresql import PostgreSQLAdapter
         from relstorage.storage import RelStorage as Storage
         storage = Storage(PostgreSQLAdapter(spec[1]))
-    return CountingDB(storage)
+    # The name of a database that has none in zope.conf.
+    return CountingDB(storage, database_name='')
 
 
 def free_port():

