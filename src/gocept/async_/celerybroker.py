@@ -250,7 +250,9 @@ class Sender:
     def _publish(self, queue, address):
         self._app.send_task(
             TASK, kwargs=address, queue=queue, producer=self._producer(),
-            retry=False, ignore_result=True, add_to_parent=False)
+            retry=False, ignore_result=True, add_to_parent=False,
+            # Celery's own takes longer than all the rest here.
+            kwargsrepr=repr(address))
 
     def _note(self, outcome):
         if not outcome.failed:

@@ -48,6 +48,9 @@ FORGET = 2 * RESEND_AT_LAST
 # How many jobs are looked at in one sweep.
 SWEEP_AT_ONCE = 500
 
+# So many claims of jobs that were run are settled before the next round.
+SETTLE_AT = 50
+
 # What the ids of workers of this kind begin with, after host and pid.
 KIND = 'celery-'
 
@@ -97,6 +100,9 @@ class Attendant(CeleryProcessor):
             self._execute(claim)
         finally:
             self._run.append(jobid)
+        if len(self._run) >= SETTLE_AT:
+            # The next claims would write so many old ones again.
+            self._attempt(self.settle)
         return True
 
     def _wait_for(self, tid, jobid):
@@ -145,7 +151,10 @@ class Attendant(CeleryProcessor):
 
     def tend_safely(self):
         """Do what `tend` does; log what goes wrong."""
-        outcome = attempt(self.tend)
+        self._attempt(self.tend)
+
+    def _attempt(self, call):
+        outcome = attempt(call)
         if outcome.failed:
             self._report(outcome)
         else:

@@ -25,6 +25,9 @@ from lovely.remotetask.refusal import commit_refused
 
 log = logging.getLogger(__name__)
 
+# The status of such a transaction, see ITransaction.
+COMMITTED = 'Committed'
+
 # How often bookkeeping is tried, which meets the conflicts of processors.
 BOOKKEEPING_ATTEMPTS = 20
 
@@ -97,17 +100,21 @@ def run_in_current_transaction(service, job, claim, now):
 
 @contextlib.contextmanager
 def opened_service(db, path):
-    """Open the service of that path in a new transaction, never committed.
+    """Open the service of that path in a new transaction.
+
+    It is aborted at the end, unless it was committed.
 
     Raise NoSuchService if there is none.
     """
-    transaction.begin()
+    txn = transaction.begin()
     connection = db.open()
     try:
         yield _find_service(connection, path)
     finally:
         # Closing a connection that has joined a transaction is an error.
-        transaction.abort()
+        # After a commit it has not, and would only ask the storage for news.
+        if txn.status != COMMITTED:
+            transaction.abort()
         connection.close()
 
 

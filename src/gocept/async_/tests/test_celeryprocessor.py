@@ -430,6 +430,14 @@ class AttendantTest(CeleryCase):
         self.assertEqual([], list(self.service.store.workers))
         self.assertEqual(1, self.service.counts()[COMPLETED])
 
+    def test_settles_before_there_are_many(self):
+        """Each claim would write those once more that were run before."""
+        with unittest.mock.patch.object(celeryworker, 'SETTLE_AT', 3):
+            for number in range(5):
+                self.run_job(self.add('test.task', number))
+        self.assertEqual(
+            2, len(self.service.held(self.attendant.worker_id)))
+
     def test_beats(self):
         """A worker whose job takes long is heard of."""
         jobid = self.add('test.task', 'a')

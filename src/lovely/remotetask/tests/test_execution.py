@@ -3,12 +3,14 @@
 import contextlib
 import logging
 import threading
+import unittest.mock
 
 import transaction
 import zope.component
 import zope.component.hooks
 import zope.security.management
 from transaction.interfaces import TransientError
+from ZODB.Connection import Connection
 from ZODB.POSException import ConflictError
 from zope.interface.verify import verifyObject
 from zope.publisher.interfaces import IRequest
@@ -183,6 +185,28 @@ class RunTest(RunCase):
         self.assertEqual([None], list(self.root.effects))
         self.assertEqual(job._p_serial, self.root.effects._p_serial)
         self.assertLess(claimed, job._p_serial)
+
+    def test_news(self):
+        """The storage is asked no more often than ZODB does by itself.
+
+        Twice for a connection that is opened, once after a commit; with
+        RelStorage, each is a request.
+        """
+        asked = []
+
+        def new_transaction(connection, *args):
+            asked.append(connection)
+            new(connection, *args)
+
+        def touch(service):
+            used.append(service._p_jar)
+            service.paused = False
+        new, used = Connection.newTransaction, []
+        with unittest.mock.patch.object(
+                Connection, 'newTransaction', new_transaction):
+            execution.in_transaction(
+                self.db, ['tasks'], transaction.commit, touch)
+        self.assertEqual(3, asked.count(*used))
 
     def test_each_job_has_its_own_transaction(self):
         """A failing job takes nothing away from the ones around it."""
