@@ -27,8 +27,7 @@ RELSTORAGE = [
 
 # The client for the broker of the examples; others need theirs.
 CELERY = [
-    'celery>=5.7',
-    'redis',
+    'celery[redis]>=5.7',
 ]
 
 

@@ -4,19 +4,22 @@ The environment variable GOCEPT_ASYNC_ZOPE_CONF names the zope.conf of the
 application whose jobs are run.
 """
 
+import contextlib
 import functools
+import logging
 import os
+import signal
 import threading
 
 import celery
 import click
 import kombu
-import zc.lockfile
 import zope.app.appsetup
 import zope.app.appsetup.product
 import zope.event
 import zope.processlifetime
 from celery import signals
+from celery.exceptions import WorkerShutdown
 from celery.loaders.app import AppLoader
 from celery.worker.consumer import Consumer
 from celery.worker.request import Request
@@ -26,10 +29,16 @@ from gocept.async_ import celerybroker
 from gocept.async_ import celeryworker
 from gocept.async_ import zopeconf
 from lovely.remotetask import registry
+from lovely.remotetask.outcome import attempt
 from lovely.remotetask.outcome import in_runner
 
 
+log = logging.getLogger(__name__)
+
 VARIABLE = 'GOCEPT_ASYNC_ZOPE_CONF'
+
+# What ends the process of a pool that gets it.
+TERMINATING = signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP
 
 
 class NotConfigured(click.ClickException):
@@ -52,6 +61,11 @@ def options():
         found = zopeconf.read(path)
     except ValueError as error:
         raise NotConfigured(f'{VARIABLE}: {error}') from error
+    if zopeconf.uses_file_storage(found):
+        raise NotConfigured(
+            f'the database of {path} is a FileStorage, which only one '
+            f'process can use; serve it by ZEO or use RelStorage, see '
+            f'docs/deployment.rst.')
     zope.app.appsetup.product.setProductConfigurations(found.product_config)
     try:
         zope.app.appsetup.config(
@@ -119,6 +133,8 @@ app = celery.Celery('gocept.async', loader=Loader)
 
 _lock = threading.Lock()
 _attendance = None
+# Whether this is a process of a prefork pool.
+_in_pool = False
 
 
 def attendance():
@@ -133,13 +149,7 @@ def attendance():
 
 def _open():
     databases = options().databases
-    try:
-        db = zope.app.appsetup.appsetup.multi_database(databases)[0][0]
-    except zc.lockfile.LockError as error:
-        raise NotConfigured(
-            f'the database of {os.environ[VARIABLE]} is a FileStorage, and '
-            f'another process uses it ({error}); serve it by ZEO or use '
-            f'RelStorage.') from error
+    db = zope.app.appsetup.appsetup.multi_database(databases)[0][0]
     try:
         zope.event.notify(zope.processlifetime.DatabaseOpened(db))
     except ConfigurationError as error:
@@ -150,9 +160,10 @@ def _open():
 
 
 def _forked():
-    global _attendance, _lock
+    global _attendance, _lock, _in_pool
     _attendance = None
     _lock = threading.Lock()
+    _in_pool = True
 
 
 os.register_at_fork(after_in_child=_forked)
@@ -161,14 +172,23 @@ os.register_at_fork(after_in_child=_forked)
 # In the process of a prefork or solo pool.
 @signals.worker_process_init.connect
 def _enter_process(**kw):
-    attendance()
+    _attend()
 
 
 # In the main process: that of a pool of threads, too.
 @signals.worker_ready.connect
 def _enter(sender, **kw):
     if sender.pool.__module__ == 'celery.concurrency.thread':
-        attendance()
+        _attend()
+
+
+def _attend():
+    outcome = attempt(attendance)
+    if outcome.failed:
+        # Celery would go on, and acknowledge messages that it cannot handle.
+        log.critical('this worker cannot run jobs, and ends: %s',
+                     outcome.error)
+        raise WorkerShutdown(1)
 
 
 @signals.worker_process_shutdown.connect
@@ -186,8 +206,26 @@ def run(database, service, job, attempt, tid):
     Return whether there was something to be run.
     """
     found = attendance().of(database, service.split('/'))
-    token = in_runner.set(True)
+    with _killed_by_signals():
+        token = in_runner.set(True)
+        try:
+            return found.run_job(job, bytes.fromhex(tid))
+        finally:
+            in_runner.reset(token)
+
+
+@contextlib.contextmanager
+def _killed_by_signals():
+    """In a pool, let signals end the process, not the job.
+
+    Billiard's handlers raise SystemExit in the middle of a function, which is
+    how it ends in error; a job whose process was killed is run again.
+    """
+    numbers = TERMINATING if _in_pool else ()
+    handlers = [(number, signal.signal(number, signal.SIG_DFL))
+                for number in numbers]
     try:
-        return found.run_job(job, bytes.fromhex(tid))
+        yield
     finally:
-        in_runner.reset(token)
+        for number, handler in handlers:
+            signal.signal(number, handler)

@@ -66,21 +66,21 @@ class CeleryProcessor(SimpleProcessor):
     def added(self, jobs):
         """Send what can be run now; what cannot is sent when it is due."""
         now = time.time()
-        self.send([
+        # One by one: they may be many, and the broker down.
+        self.send(
             address(self.db, self.servicePath, job) for job in jobs
             if job.stored_status == QUEUED
-            and (job.due is None or job.due <= now)])
+            and (job.due is None or job.due <= now))
 
     def send(self, addresses):
-        """Send addresses; log what stays here.  Return how many were sent."""
+        """Send an iterable of addresses.  Return how many were sent.
+
+        The rest is left to the sweep of a worker.
+        """
         outcome = attempt(self._send, addresses)
         if outcome.failed:
             log.error('%s: cannot send: %s', self.thread_name, outcome.error)
-        sent = outcome.value or 0
-        if sent < len(addresses):
-            log.debug('%s: %s jobs are left to a worker to send',
-                      self.thread_name, len(addresses) - sent)
-        return sent
+        return outcome.value or 0
 
     def _send(self, addresses):
         return celerybroker.sender().send(self.queue, addresses)

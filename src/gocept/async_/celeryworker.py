@@ -7,19 +7,22 @@ import logging
 import random
 import threading
 import time
-from typing import NamedTuple
 
 import transaction
 import zope.component
+from persistent.timestamp import TimeStamp
 from ZODB.utils import oid_repr
 
 from gocept.async_ import celerybroker
 from gocept.async_ import celeryprocessor
 from gocept.async_.celeryprocessor import CeleryProcessor
 from gocept.async_.celeryprocessor import address
+from gocept.async_.celerysent import Sent
+from gocept.async_.celerysent import Waiting
 from gocept.async_.declaration import declarations
 from lovely.remotetask import execution
 from lovely.remotetask import machine
+from lovely.remotetask import processor
 from lovely.remotetask import registry
 from lovely.remotetask.interfaces import IProcessorFactory
 from lovely.remotetask.outcome import attempt
@@ -35,15 +38,8 @@ ROUND = 1.0
 PATIENCE = 5.0
 LOOK = 0.01
 
-# While there are messages in the broker, that of a job is most likely among
-# them: it is taken for lost so many times later.
-PATIENCE_IN_QUEUE = 30
-
-# Seconds until a job is sent once more at the latest.
-RESEND_AT_LAST = 300.0
-
-# Seconds until it is forgotten that a job was sent.
-FORGET = 2 * RESEND_AT_LAST
+# Seconds by which the clocks of machines may differ.
+SKEW = 60.0
 
 # How many jobs are looked at in one sweep.
 SWEEP_AT_ONCE = 500
@@ -55,31 +51,18 @@ SETTLE_AT = 50
 KIND = 'celery-'
 
 
-class _Waiting(NamedTuple):
-    """A job that could be claimed now.
-
-    key -- its id and the number of attempts: each one is sent anew.
-    since -- POSIX seconds.
-    scheduled -- whether it waited for that time, and so nobody sent it.
-    """
-
-    key: tuple
-    address: dict
-    since: float
-    scheduled: bool
-
-
 class Attendant(CeleryProcessor):
     """Runs jobs of one service as messages tell, and looks after the rest."""
 
     def __init__(self, db, servicePath):
         super().__init__(db, servicePath)
-        # For the records of this worker: claims are made by threads that run
-        # jobs, and settled by another one.
+        # For the record of this worker: claims are made by threads that run
+        # jobs, and settled by others, too.
         self._lock = threading.Lock()
-        # When jobs were sent, in monotonic seconds, and the wait after that.
-        self._sent = {}
-        self._patience = celerybroker.RESEND_AFTER
+        # How many threads have let go of a job since claims were settled.
+        self._ended = 0
+        self._leading = False
+        self._sent = Sent()
 
     @property
     def thread_name(self):
@@ -93,19 +76,39 @@ class Attendant(CeleryProcessor):
         tid -- bytes, the transaction that has to be seen before.
         """
         self._wait_for(tid, jobid)
-        claim = self._claim_job(jobid)
-        if claim is None:
+        if not self._begin(jobid):
             return False
         try:
-            self._execute(claim)
+            claim = self._claim_job(jobid)
+            if claim is not None:
+                self._catch_up([claim])
+                self._execute(claim)
         finally:
-            self._run.append(jobid)
-        if len(self._run) >= SETTLE_AT:
+            self._end(jobid)
+        if self._ended >= SETTLE_AT:
             # The next claims would write so many old ones again.
             self._attempt(self.settle)
-        return True
+        return claim is not None
+
+    def _begin(self, jobid):
+        """Note that a thread has a job.  Return whether it is the only one.
+        """
+        with self._lock:
+            if jobid in self._claimed:
+                return False
+            self._claimed.add(jobid)
+            return True
+
+    def _end(self, jobid):
+        # If a claim was committed, it is dropped by what settles next.
+        with self._lock:
+            self._claimed.discard(jobid)
+            self._ended += 1
 
     def _wait_for(self, tid, jobid):
+        if TimeStamp(tid).timeTime() > time.time() + SKEW:
+            # Nobody has committed that.
+            return
         end = time.monotonic() + PATIENCE
         while not self._has_seen(tid, jobid):
             if time.monotonic() >= end:
@@ -131,14 +134,11 @@ class Attendant(CeleryProcessor):
         if not claims and self._is_orphan(jobid):
             self.release()
             claims = self._try_to_claim(jobid)
-        self._catch_up(claims)
         return claims[0] if claims else None
 
     def _try_to_claim(self, jobid):
         with self._lock:
-            claims = self._bookkeep(_claim_job, self.worker_id, jobid)
-            self._claimed.update(claim.job for claim in claims)
-        return claims
+            return self._bookkeep(_claim_job, self.worker_id, jobid)
 
     def _is_orphan(self, jobid):
         """Return whether the process that has a job is known to be gone."""
@@ -167,17 +167,20 @@ class Attendant(CeleryProcessor):
         self._look_after_others(now)
         self.sweep()
 
+    def _beats(self, now):
+        if not self._leading:
+            return super()._beats(now)
+        due = now - self._beaten >= processor.HEARTBEAT
+        if due:
+            self._beaten = now
+        return due
+
     def settle(self, beat=False):
         """Settle claims of jobs that do not run any more."""
         with self._lock:
-            settled = list(self._run)
-            if not settled and not beat:
-                return
-            self._bookkeep(_settle, self.worker_id, self._claimed, settled,
-                           beat)
-            for jobid in settled:
-                self._run.popleft()
-                self._claimed.discard(jobid)
+            if self._ended or beat:
+                self._bookkeep(_settle, self.worker_id, self._claimed, beat)
+                self._ended = 0
 
     def release(self):
         """Take over from workers that are gone; see SimpleProcessor."""
@@ -197,6 +200,9 @@ class Attendant(CeleryProcessor):
     def sweep(self, now=None):
         """Send jobs that nobody has sent, and those whose message got lost.
 
+        One worker does that; it is chosen when there is something to send,
+        and is to be known to the others before it begins.
+
         now -- POSIX seconds; default: the current time.
 
         Return how many were sent.
@@ -204,32 +210,36 @@ class Attendant(CeleryProcessor):
         now = time.time() if now is None else now
         # Passes what others have run, and finds what waits for a time.
         self._bookkeep(_look, now)
-        waiting = self._waiting(now)
-        found = self._to_send(waiting, now) if waiting else []
+        leader, waiting = self._find_waiting(now)
+        self._leading = leader == self.worker_id
+        if waiting and leader is None:
+            self._bookkeep(_enter, self.worker_id)
+        if not waiting or not self._leading:
+            return 0
+        found = self._to_send(waiting, now)
         sent = self.send([each.address for each in found])
-        self._remember(found[:sent])
+        self._sent.remember(found[:sent])
         return sent
 
-    def _waiting(self, now):
-        """Return what could be claimed now, first of all."""
+    def _find_waiting(self, now):
+        """Return who sweeps, or None, and what could be claimed now."""
         with execution.opened_service(self.db, self.servicePath) as service:
-            if not self._is_first(service):
-                return []
+            leader = min(self._known(service), default=None)
+            if leader not in (None, self.worker_id):
+                return leader, []
             # Never committed: this is how to see what is next.
             claims = service.claim(self.worker_id, SWEEP_AT_ONCE, now)
-            return [self._describe(service.jobs[claim.job])
-                    for claim in claims]
+            return leader, [self._describe(service.jobs[claim.job])
+                            for claim in claims]
 
-    def _is_first(self, service):
-        """Whether no other worker is to do this; at worst, two do it."""
-        known = [worker_id for worker_id
-                 in service.worker_ids(self._is_alive)
-                 if worker_id.split(':')[2].startswith(KIND)]
-        return self.worker_id == min(known, default=self.worker_id)
+    def _known(self, service):
+        return [worker_id for worker_id
+                in service.worker_ids(self._is_alive)
+                if worker_id.split(':')[2].startswith(KIND)]
 
     def _describe(self, job):
         written = job._p_mtime or 0.0
-        return _Waiting(
+        return Waiting(
             (job.id, job.attempts),
             address(self.db, self.servicePath, job),
             max(written, job.due or 0.0), job.due is not None)
@@ -240,25 +250,8 @@ class Attendant(CeleryProcessor):
         if messages is None:
             # The broker does not answer.
             return []
-        self._patience = sender.broker.resend_after * (
-            PATIENCE_IN_QUEUE if messages else 1)
-        return [each for each in waiting if self._is_lost(each, now)]
-
-    def _is_lost(self, waiting, now):
-        if waiting.key in self._sent:
-            sent, wait = self._sent[waiting.key]
-            return time.monotonic() - sent >= max(wait, self._patience)
-        return waiting.scheduled or now - waiting.since >= self._patience
-
-    def _remember(self, sent):
-        """Note what was sent; each time, it is given twice as long."""
-        now = time.monotonic()
-        # What has not come again for long was run.
-        self._sent = {key: (sent_at, wait) for key, (sent_at, wait)
-                      in self._sent.items() if now - sent_at < FORGET}
-        for each in sent:
-            _, wait = self._sent.get(each.key, (None, self._patience / 2))
-            self._sent[each.key] = now, min(2 * wait, RESEND_AT_LAST)
+        self._sent.be_patient(sender.broker.resend_after, messages)
+        return [each for each in waiting if self._sent.is_lost(each, now)]
 
     # See SimpleProcessor
 
@@ -272,19 +265,22 @@ class Attendant(CeleryProcessor):
         with self._lock:
             execution.in_transaction(
                 self.db, self.servicePath, transaction.commit,
-                _leave, self.worker_id, list(self._run))
+                _leave, self.worker_id, self._claimed)
 
 
 def _claim_job(service, worker_id, jobid):
+    # That of a run before, which is over: it would be forgotten uncounted.
+    if jobid in service.held(worker_id):
+        service.settle(worker_id, [jobid])
     return service.claim_job(worker_id, jobid)
 
 
-def _settle(service, worker_id, known, settled, beat):
-    # Of those not known here the commit went through, though an error came
-    # back.
-    unknown = set(service.held(worker_id)) - known
-    if settled or unknown:
-        service.settle(worker_id, [*settled, *unknown])
+def _settle(service, worker_id, running, beat):
+    # Also claims that were committed though an error came back.
+    ended = [jobid for jobid in service.held(worker_id)
+             if jobid not in running]
+    if ended:
+        service.settle(worker_id, ended)
     if beat:
         service.beat(worker_id)
 
@@ -294,8 +290,12 @@ def _look(service, now):
         service.hasJobsWaiting(now)
 
 
-def _leave(service, worker_id, settled):
-    service.settle(worker_id, settled)
+def _enter(service, worker_id):
+    service.enter(worker_id)
+
+
+def _leave(service, worker_id, running):
+    _settle(service, worker_id, running, beat=False)
     service.stop_worker(worker_id)
 
 
@@ -349,7 +349,8 @@ class Attendance:
             paths = [registry.service_path(service)
                      for service in found if service is not None]
         for path in paths:
-            self.of(self.db.database_name, path)
+            # What is wrong with one is no harm to the others.
+            self._report(attempt(self.of, self.db.database_name, path))
 
     def _loop(self):
         while True:

@@ -46,6 +46,8 @@ def createServices(event):
 def startProcessors(event):
     """Start the processors of the declared services with autostart.
 
+    And those that run no jobs here: without them, nobody would be told.
+
     event -- that a web application was created.
     """
     db = openedDatabase()
@@ -54,7 +56,9 @@ def startProcessors(event):
     with root_folder(db) as root:
         for declaration in declarations():
             service = declaration.find(root)
-            if declaration.autostart and service is not None:
+            starts = (declaration.autostart
+                      or not declaration.processorFactory.runsJobs)
+            if starts and service is not None:
                 service.startProcessing()
 
 

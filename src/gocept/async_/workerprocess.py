@@ -178,9 +178,18 @@ class WorkerProcess:
 
     def _look(self):
         with root_folder(self.db) as root:
+            self._start_messengers(root)
             return {declaration.name: self._describe(
                 declaration, declaration.find(root))
                 for declaration in self.declarations}
+
+    def _start_messengers(self, root):
+        """Let those be told of jobs that jobs add, who run them elsewhere.
+        """
+        for declaration in declarations():
+            service = declaration.find(root)
+            if service is not None and not _runs_jobs(declaration):
+                service.startProcessing()
 
     def _describe(self, declaration, service):
         if service is None:
@@ -285,8 +294,11 @@ def open_database(path, processes):
         options = zopeconf.read(path)
     except ValueError as error:
         raise Refused(str(error)) from error
-    if processes > 1:
-        _refuse_file_storage(path, options)
+    if processes > 1 and zopeconf.uses_file_storage(options):
+        raise Refused(
+            f'the database of {path} is a FileStorage, which only one '
+            f'process can use; serve it by ZEO or use RelStorage, see '
+            f'docs/deployment.rst, or leave out --processes.')
     try:
         return zope.app.wsgi.config(path)
     except zc.lockfile.LockError as error:
@@ -298,16 +310,6 @@ def open_database(path, processes):
         raise Refused(
             f'the ZCML of {path} cannot be executed; correct it: '
             f'{error}') from error
-
-
-def _refuse_file_storage(path, options):
-    for database in options.databases:
-        storage = database.config.storage
-        if type(storage).__name__ == 'FileStorage':
-            raise Refused(
-                f'the database of {path} is a FileStorage, which only one '
-                f'process can use; serve it by ZEO or use RelStorage, see '
-                f'docs/deployment.rst, or leave out --processes.')
 
 
 def _restore_environment(pythonpath):

@@ -16,3 +16,9 @@ def read(path):
         raise ValueError(
             f'{path} cannot be read; correct it: {error}') from error
     return options
+
+
+def uses_file_storage(options):
+    """Return whether only one process at a time can open the databases."""
+    return any(type(database.config.storage).__name__ == 'FileStorage'
+               for database in options.databases)

@@ -124,7 +124,7 @@ def _find_service(connection, path):
         found = _step(found, name)
     if not interfaces.IJobExecution.providedBy(found):
         raise interfaces.NoSuchService(
-            f'/{"/".join(path)} is no task service: {found!r}.')
+            f'{"/" + "/".join(path)!r} is no task service: {found!r}.')
     return found
 
 

@@ -534,7 +534,7 @@ class IJobExecution(zope.interface.Interface):
         """Return how many short jobs to run in one transaction at most."""
 
     def worker_ids(is_alive):
-        """Return a list of str: the workers that have claimed, and live.
+        """Return a list of str: the workers that are noted, and live.
 
         is_alive -- called with a record of a worker; see `release`.
         """
@@ -545,8 +545,11 @@ class IJobExecution(zope.interface.Interface):
     def settle(worker_id, jobids):
         """Drop claims whose jobs are not being run any more."""
 
+    def enter(worker_id, now=None):
+        """Note a worker, though it claims nothing."""
+
     def beat(worker_id, now=None):
-        """Note that a worker lives."""
+        """Note that a worker lives; one that is not noted stays so."""
 
     def release(is_alive, now=None):
         """Take the claims of workers away that are gone.

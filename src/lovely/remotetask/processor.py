@@ -49,6 +49,8 @@ LOOK = 0.02
 # are removed in one transaction.
 PRUNE_INTERVAL = 60.0
 PRUNE_AT_ONCE = 100
+# Seconds until it does something else in between.
+PRUNE_FOR = 1.0
 
 
 class Runner:
@@ -339,8 +341,12 @@ class SimpleProcessor:
             self.release()
             self._looked = now
         if now - self._pruned >= PRUNE_INTERVAL:
-            while self.prune() == PRUNE_AT_ONCE and self.running:
-                pass
+            end = time.monotonic() + PRUNE_FOR
+            while self.prune() == PRUNE_AT_ONCE:
+                if not self.running or time.monotonic() >= end:
+                    # The rest has time; what this thread does besides has
+                    # not.
+                    return
             self._pruned = now
 
     def _report(self, outcome):
@@ -355,8 +361,8 @@ class SimpleProcessor:
             # Not committed yet, or removed.
             log.debug('%s: %s', self.thread_name, outcome.error)
         elif outcome.retryable:
-            log.warning('%s: met other processors too often, trying again: '
-                        '%s', self.thread_name, outcome.error)
+            log.warning('%s: conflicts, or a server that was away; trying '
+                        'again: %s', self.thread_name, outcome.error)
         elif outcome.errorClass == self._trouble:
             # A database that is away for an hour need not fill the log.
             log.warning('%s: still cannot work: %s',

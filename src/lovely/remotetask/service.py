@@ -361,6 +361,10 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
         for job in self.store.settle(worker_id, jobids):
             self._settled(job)
 
+    def enter(self, worker_id, now=None):
+        """See IJobExecution."""
+        self.store.enter(worker_id, _seconds(now))
+
     def beat(self, worker_id, now=None):
         """See IJobExecution."""
         self.store.beat(worker_id, _seconds(now))

@@ -200,8 +200,8 @@ class JobStore(persistent.Persistent):
         return self._claim(worker_id, now, [job])
 
     def _claim(self, worker_id, now, jobs):
-        if jobs and worker_id not in self.workers:
-            self.workers[worker_id] = Worker(worker_id, now)
+        if jobs:
+            self.enter(worker_id, now)
         return [self.workers[worker_id].claim(job, now) for job in jobs]
 
     def take(self, now, limit, pass_at_once=float('inf'), has_lost=None):
@@ -324,6 +324,11 @@ class JobStore(persistent.Persistent):
                 job.due = job.timeOfNextCall()
             self.schedule[due_time(job), job.id] = job
         return job
+
+    def enter(self, worker_id, now):
+        """Note a worker, if it is not noted yet."""
+        if worker_id not in self.workers:
+            self.workers[worker_id] = Worker(worker_id, now)
 
     def beat(self, worker_id, now):
         """Note that a worker lives; unknown ones are not noted."""

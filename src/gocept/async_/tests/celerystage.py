@@ -4,9 +4,12 @@ import contextlib
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from pathlib import Path
 
 from gocept.async_.celery import VARIABLE
@@ -124,6 +127,53 @@ class RabbitMQ:
             yield
         finally:
             os.killpg(self._process.pid, signal.SIGCONT)
+
+
+class SlowProxy:
+    """Passes on what a server answers, each piece after a while."""
+
+    def __init__(self, port, delay):
+        self._server_port = port
+        self._delay = delay
+        self._sockets = [socket.create_server(('127.0.0.1', 0))]
+        self.port = self._sockets[0].getsockname()[1]
+        self._threads = []
+
+    def __enter__(self):
+        self._start(self._accept, self._sockets[0])
+        return self
+
+    def __exit__(self, *error):
+        for found in self._sockets:
+            # Who waits for data is told by that only.
+            with contextlib.suppress(OSError):
+                found.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join()
+        for found in self._sockets:
+            found.close()
+
+    def _start(self, call, *args):
+        self._threads.append(threading.Thread(target=call, args=args))
+        self._threads[-1].start()
+
+    def _accept(self, listener):
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = listener.accept()
+                server = socket.create_connection(
+                    ('127.0.0.1', self._server_port))
+                self._sockets += [client, server]
+                self._start(self._pass, client, server, 0)
+                self._start(self._pass, server, client, self._delay)
+
+    def _pass(self, source, target, delay):
+        with contextlib.suppress(OSError):
+            while data := source.recv(2 ** 16):
+                time.sleep(delay)
+                target.sendall(data)
+        with contextlib.suppress(OSError):
+            target.shutdown(socket.SHUT_RDWR)
 
 
 def find_rabbitmq():

@@ -6,21 +6,31 @@ import json
 import os
 import signal
 import subprocess
+import tempfile
 import time
 import unittest
 from pathlib import Path
 
+from gocept.async_.celerybroker import Broker
+from gocept.async_.celerybroker import Sender
+from gocept.async_.tests.celerystage import BROKER
 from gocept.async_.tests.celerystage import COMMAND
 from gocept.async_.tests.celerystage import RabbitMQ
+from gocept.async_.tests.celerystage import SlowProxy
 from gocept.async_.tests.celerystage import Stage
+from gocept.async_.tests.celerystage import Valkey
 from gocept.async_.tests.celerystage import find_rabbitmq
 from gocept.async_.tests.interpreter import environment
 from gocept.async_.tests.workerstage import PATIENCE
+from gocept.async_.tests.workerstage import FileStorage
 from gocept.async_.tests.workerstage import PostgreSQL
+from gocept.async_.tests.workerstage import Worker as WorkerOfProcesses
+from gocept.async_.tests.workerstage import ZeoServer
 from gocept.async_.tests.workerstage import ZeoServerOfTwo
 from gocept.async_.tests.workerstage import find_postgresql
 from gocept.async_.tests.workerstage import get_json
 from gocept.async_.tests.workerstage import until
+from gocept.async_.tests.workerstage import write_configuration
 
 
 # Seconds that a busy machine may add to what is measured.
@@ -170,6 +180,20 @@ class CeleryCase(unittest.TestCase):
             expected = self.check_delays()
         self.check(expected, self.worker('solo'))
 
+    def check_slow(self):
+        """Send by way of a proxy; however long it takes, it is not too long.
+        """
+        port = str(self.stage.broker.port)
+        for delay in 0.02, 0.1, 0.2, 0.4:
+            proxy = self.stack.enter_context(SlowProxy(int(port), delay))
+            url = self.stage.broker.url.replace(port, str(proxy.port))
+            sender = Sender(Broker(url, {}, PUBLISH_TIMEOUT, 10.0))
+            began = time.monotonic()
+            sender.send('slow', [{'number': 1}])
+            taken = time.monotonic() - began
+            sender.close()
+            self.assertLess(taken, PUBLISH_TIMEOUT + MARGIN, delay)
+
     def check_database_restarted(self):
         worker = self.worker('threads', 2)
         expected = self.add_waiting('a')
@@ -268,6 +292,10 @@ class FailureTest(CeleryCase):
 
     layer = FailureStage
 
+    def setUp(self):
+        super().setUp()
+        self.before = {}
+
     def test_killed_child(self):
         """A process of a pool is killed; its job is run by another one."""
         worker = self.worker('prefork', 2)
@@ -293,6 +321,21 @@ class FailureTest(CeleryCase):
         self.file('a').touch()
         self.file('b').touch()
         self.check(expected, self.worker('prefork', 2))
+
+    def test_signals_to_all_processes(self):
+        """Not only to the main one: running jobs have no effect, no error."""
+        for number in signal.SIGTERM, signal.SIGQUIT:
+            with self.subTest(number=number):
+                worker = self.worker('prefork', 2)
+                name = f'by-{number.name}'
+                expected = self.add_waiting(name)
+                self.begun(name)
+                os.killpg(worker.pid, number)
+                worker.wait()
+                self.file(name).touch()
+                self.check({**self.before, **expected},
+                           self.worker('prefork', 2))
+                self.before |= expected
 
     def test_broker_restarted(self):
         """Jobs that were added meanwhile are run when it is back."""
@@ -332,12 +375,29 @@ class FailureTest(CeleryCase):
         self.check(expected, worker)
 
 
+class MessengerTest(CeleryCase):
+
+    def test_async_worker(self):
+        """What its jobs add for Celery, it sends."""
+        client = self.stage.broker.client()
+        name = f'{self.prefix}-a'
+        WorkerOfProcesses(
+            self.stack, self.stage.configuration).wait_until_ready()
+        self.adder.ask('add', 'forward', name)
+        until(lambda: client.llen('events'), 'a message')
+        self.check({name: 1}, self.worker('solo'))
+
+
 class RequestTest(CeleryCase):
     """What becomes of requests while the broker does not answer."""
 
     def test_broker_down(self):
         """Requests go on; jobs are run once the broker is there."""
         self.check_broker_down()
+
+    def test_broker_slow(self):
+        """Each of its answers takes long; together they do not."""
+        self.check_slow()
 
     def test_broker_frozen(self):
         """It takes the connection, and does not answer."""
@@ -377,6 +437,10 @@ class RabbitTest(CeleryCase):
         """Jobs that were added meanwhile are run when it is back."""
         self.check_broker_restarted()
 
+    def test_broker_slow(self):
+        """See RequestTest."""
+        self.check_slow()
+
     def test_broker_frozen(self):
         """Connections are taken, or there already; nothing answers."""
         self.worker('solo')
@@ -409,9 +473,9 @@ class RelStorageTest(CeleryCase):
 class CommandTest(unittest.TestCase):
     """What the command says when it cannot work."""
 
-    def complaint(self, **variables):
+    def complaint(self, *options, **variables):
         done = subprocess.run(
-            [*COMMAND, 'worker'], env={**environment(), **variables},
+            [*COMMAND, 'worker', *options], env={**environment(), **variables},
             capture_output=True, text=True, timeout=PATIENCE)
         self.assertNotEqual(0, done.returncode)
         self.assertNotIn('Traceback', done.stderr)
@@ -428,3 +492,26 @@ class CommandTest(unittest.TestCase):
         self.assertIn(
             '/nowhere/zope.conf cannot be read',
             self.complaint(GOCEPT_ASYNC_ZOPE_CONF='/nowhere/zope.conf'))
+
+    def test_file_storage(self):
+        """Only one process could open it: not the one that sends."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = write_configuration(
+                folder, FileStorage(folder).section, 'celery.zcml')
+            self.assertIn(
+                'is a FileStorage, which only one process can use; serve it '
+                'by ZEO', self.complaint(GOCEPT_ASYNC_ZOPE_CONF=str(path)))
+
+    def test_database_that_does_not_fit(self):
+        """A worker that can run nothing must not take messages."""
+        stack = self.enterContext(contextlib.ExitStack())
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        path = write_configuration(
+            folder, ZeoServer(stack, folder).section, 'celerydatabases.zcml',
+            BROKER.format(url=Valkey(stack, folder).url))
+        for pool in 'threads', 'solo':
+            with self.subTest(pool=pool):
+                self.assertIn(
+                    'this worker cannot run jobs, and ends: the databases of '
+                    f'{path} do not fit the ZCML', self.complaint(
+                        '-P', pool, GOCEPT_ASYNC_ZOPE_CONF=str(path)))

@@ -1,11 +1,14 @@
 """What goes to the broker, when, and what does not; without a broker."""
 
+import concurrent.futures
 import time
 import unittest
 import unittest.mock
 
 import transaction
 import zope.component
+from persistent.timestamp import TimeStamp
+from ZEO.Exceptions import ClientDisconnected
 from ZODB.POSException import ConflictError
 from zope.app.appsetup.product import setProductConfiguration
 from zope.configuration.exceptions import ConfigurationError
@@ -18,6 +21,8 @@ from gocept.async_.celerybroker import Broker
 from gocept.async_.celerybroker import Sender
 from gocept.async_.celeryprocessor import CeleryProcessor
 from gocept.async_.celeryprocessor import celery_factory
+from gocept.async_.celerysent import Sent
+from gocept.async_.celerysent import Waiting
 from gocept.async_.interfaces import IBroker
 from gocept.async_.testing import FUNCTIONAL_LAYER
 from gocept.async_.tests.configuration import execute
@@ -30,6 +35,11 @@ from lovely.remotetask.tests.fixture import effect
 
 
 URL = 'redis://127.0.0.1:1/0'
+
+
+def tid_at(seconds):
+    """Return the id of a transaction at a time (POSIX seconds)."""
+    return TimeStamp(*time.gmtime(seconds)[:6]).raw()
 
 
 class Clock:
@@ -127,6 +137,11 @@ class SenderTest(unittest.TestCase):
         self.assertEqual(1, self.sender.send('events', [{}]))
         self.assertTrue(self.sender.breaker.allows())
 
+    def test_what_is_not_installed(self):
+        """It will not be there later, either: an error at the start."""
+        with self.assertRaisesRegex(KeyError, 'No such transport: pigeon'):
+            Sender(Broker('pigeon://127.0.0.1', {}, 1.0, 10.0))
+
     def test_settings(self):
         """Nothing is pickled, and no step waits longer than its part."""
         settings = celerybroker.sender_settings(
@@ -136,9 +151,9 @@ class SenderTest(unittest.TestCase):
         self.assertEqual(['json'], settings['accept_content'])
         options = settings['broker_transport_options']
         self.assertEqual('x', options['client_name'])
-        self.assertEqual(0.5, options['socket_timeout'])
-        self.assertEqual(0.5, options['socket_connect_timeout'])
-        self.assertEqual(0.5, celerybroker.sender_settings(Broker(
+        self.assertEqual(0.125, options['socket_timeout'])
+        self.assertEqual(0.125, options['socket_connect_timeout'])
+        self.assertEqual(0.25, celerybroker.sender_settings(Broker(
             'amqp://localhost//', {}, 2.0, 10.0))[
                 'broker_transport_options']['read_timeout'])
 
@@ -220,6 +235,44 @@ class CeleryCase(DatabaseCase):
         return made
 
 
+class SentTest(unittest.TestCase):
+
+    def setUp(self):
+        self.clock = Clock()
+        patch = unittest.mock.patch('time.monotonic', self.clock)
+        patch.start()
+        self.addCleanup(patch.stop)
+        self.sent = Sent()
+        self.waiting = Waiting((5, 0), {}, 0.0, True)
+
+    def is_lost_after(self, seconds):
+        now, self.clock.now = self.clock.now, self.clock.now + seconds
+        try:
+            return self.sent.is_lost(self.waiting, 0.0)
+        finally:
+            self.clock.now = now
+
+    def test_queue_is_emptied(self):
+        """What the patience is counts when it is asked for, not before."""
+        self.sent.be_patient(10.0, messages=5)
+        self.sent.remember([self.waiting])
+        self.assertFalse(self.is_lost_after(299))
+        self.sent.be_patient(10.0, messages=0)
+        self.assertFalse(self.is_lost_after(9))
+        self.assertTrue(self.is_lost_after(10))
+
+    def test_sent_again(self):
+        """Each time twice as long; then it is forgotten."""
+        self.sent.be_patient(10.0, messages=0)
+        for wait in 10, 20, 40, 80, 160, 300, 300:
+            self.sent.remember([self.waiting])
+            self.assertFalse(self.is_lost_after(wait - 1))
+            self.assertTrue(self.is_lost_after(wait))
+        self.clock.now += 601
+        self.sent.remember([])
+        self.assertEqual({}, self.sent._sent)
+
+
 class ProcessorTest(CeleryCase):
 
     def test_interface(self):
@@ -297,6 +350,12 @@ class AttendantTest(CeleryCase):
     def setUp(self):
         super().setUp()
         self.attendant = self.start(celeryworker.Attendant)
+        self.enter(self.attendant)
+
+    def enter(self, attendant):
+        """Let an attendant be known, as the first sweep does."""
+        with self.elsewhere() as service:
+            service.enter(attendant.worker_id)
 
     def run_job(self, jobid, tid=None):
         return self.attendant.run_job(
@@ -319,7 +378,7 @@ class AttendantTest(CeleryCase):
     def test_waits_for_the_transaction(self):
         """A message that comes before the commit is not lost."""
         jobid = self.service.add('test.task', 'a')
-        tid = (1 << 62).to_bytes(8, 'big')
+        tid = tid_at(time.time() + 30)
         looks = []
 
         def sleep(seconds):
@@ -338,7 +397,13 @@ class AttendantTest(CeleryCase):
         """What is not seen in time is left to another message."""
         with unittest.mock.patch.object(celeryworker, 'PATIENCE', 0), \
                 self.assertLogs(celeryworker.log, 'WARNING'):
-            self.assertFalse(self.run_job(2 ** 40, b'\x7f' * 8))
+            self.assertFalse(self.run_job(2 ** 40, tid_at(time.time() + 30)))
+
+    def test_does_not_wait_for_what_nobody_has_committed(self):
+        """A message may be forged; it is not to hold a thread up."""
+        jobid = self.add('test.task', 'a')
+        with unittest.mock.patch('time.sleep', self.fail):
+            self.assertTrue(self.run_job(jobid, tid_at(time.time() + 600)))
 
     def test_sweep_of_what_was_sent(self):
         """A job is taken for lost only after a while."""
@@ -396,12 +461,30 @@ class AttendantTest(CeleryCase):
         first.close()
         self.assertEqual(1, second.sweep(self.later(11)))
 
+    def test_who_sweeps_is_chosen(self):
+        """Of many that have nothing to run, and so are not known yet."""
+        with self.elsewhere() as service:
+            service.stop_worker(self.attendant.worker_id)
+        crowd = [self.attendant, *(
+            celeryworker.Attendant(self.db, self.attendant.servicePath)
+            for _ in range(7))]
+        for attendant in crowd:
+            self.addCleanup(attendant.close)
+            self.assertEqual(0, attendant.sweep())
+        self.assertEqual([], list(self.service.store.workers))
+        self.add('test.task', 'a', delay=60)
+        first = sum(each.sweep(self.later(61)) for each in crowd)
+        second = sum(each.sweep(self.later(61)) for each in crowd)
+        self.assertEqual((0, 1), (first, second))
+        leader, = [each for each in crowd if each._leading]
+        self.assertTrue(leader._beats(celeryworker.processor.HEARTBEAT * 9e9))
+
     def test_sweep_leaves_no_trace(self):
         """It claims nothing."""
         jobid = self.add('test.task', 'a')
         self.attendant.sweep(self.later(11))
         self.assertEqual('queued', self.job(jobid).status)
-        self.assertEqual([], list(self.service.store.workers))
+        self.assertEqual([], self.service.held(self.attendant.worker_id))
         self.assertTrue(self.run_job(jobid))
 
     def test_paused(self):
@@ -430,6 +513,76 @@ class AttendantTest(CeleryCase):
         self.assertEqual([], list(self.service.store.workers))
         self.assertEqual(1, self.service.counts()[COMPLETED])
 
+    def test_answer_of_a_commit_is_lost(self):
+        """The claim is there, and nobody knows: it is made once more."""
+        jobid = self.add('test.task', 'a')
+        with self.elsewhere() as service:
+            service.claim_job(self.attendant.worker_id, jobid)
+        self.assertTrue(self.run_job(jobid))
+        self.assertEqual(1, self.job(jobid).attempts)
+
+    def test_claim_that_nobody_runs(self):
+        """It is dropped."""
+        jobid = self.add('test.task', 'a')
+        with self.elsewhere() as service:
+            service.claim_job(self.attendant.worker_id, jobid)
+        self.run_job(self.add('test.task', 'b'))
+        self.attendant.tend()
+        self.assertEqual('queued', self.job(jobid).status)
+
+    def test_content_cannot_be_seen(self):
+        """The job waits again, and this is no attempt."""
+        jobid = self.add('test.task', 'a')
+        with unittest.mock.patch.object(
+                self.attendant, '_catch_up', side_effect=ClientDisconnected), \
+                self.assertRaises(ClientDisconnected):
+            self.run_job(jobid)
+        self.attendant.tend()
+        self.assertEqual('queued', self.job(jobid).status)
+        self.assertTrue(self.run_job(jobid))
+        self.assertEqual(1, self.job(jobid).attempts)
+
+    def test_message_of_a_job_that_runs_here(self):
+        """It does not touch the claim of the thread that has the job."""
+        again = []
+
+        def task(service, input):
+            again.append(self.in_thread(self.run_job, *service.jobs))
+            self.in_thread(self.attendant.settle, True)
+            again.append(self.in_thread(held))
+
+        def held():
+            with self.elsewhere() as service:
+                return service.held(self.attendant.worker_id)
+        self.service_task(task, 'test.other')
+        jobid = self.add('test.other', 'a')
+        self.assertTrue(self.run_job(jobid))
+        self.assertEqual([False, [jobid]], again)
+
+    def in_thread(self, call, *args):
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            return pool.submit(call, *args).result()
+
+    def test_next_attempt_before_the_claim_is_settled(self):
+        """No count is lost with the claim of the attempt before."""
+        runs = []
+
+        def task(service, input):
+            runs.append(input)
+            if len(runs) == 1:
+                raise ConflictError
+        self.service_task(task, 'test.other')
+        jobid = self.add('test.other', 'a')
+        with self.assertLogs('lovely.remotetask', 'WARNING'):
+            self.assertTrue(self.run_job(jobid))
+        with unittest.mock.patch('time.time', return_value=self.later(60)):
+            self.assertTrue(self.run_job(jobid))
+        self.attendant.tend()
+        transaction.begin()
+        counts = {status: number for status, number
+                  in self.service.counts().items() if number}
+        self.assertEqual({COMPLETED: 1}, counts)
+
     def test_settles_before_there_are_many(self):
         """Each claim would write those once more that were run before."""
         with unittest.mock.patch.object(celeryworker, 'SETTLE_AT', 3):
@@ -441,6 +594,7 @@ class AttendantTest(CeleryCase):
     def test_beats(self):
         """A worker whose job takes long is heard of."""
         jobid = self.add('test.task', 'a')
+        self.attendant._begin(jobid)
         self.attendant._claim_job(jobid)
         worker_id = self.attendant.worker_id
         transaction.begin()

@@ -88,7 +88,7 @@ class CeleryTest(databases.TwoDatabases, test_celeryprocessor.CeleryCase):
             statuses.append(self.job(jobid).status)
         with unittest.mock.patch.object(
                 self.db.storage, 'ping', ping, create=True):
-            self.assertTrue(self.attendant.run_job(jobid, b''))
+            self.assertTrue(self.attendant.run_job(jobid, bytes(8)))
         self.assertEqual([PROCESSING], statuses)
 
     def test_address_of_a_lost_job(self):

@@ -35,6 +35,12 @@ def mail(name):
     return count.undecorated(name)
 
 
+@function('mails')
+def forward(name):
+    """Let a job of the other service count."""
+    return count.enqueue(name)
+
+
 @function('events')
 def wait_for(path, name):
     """Count once there is a file; say by another one that it has begun."""

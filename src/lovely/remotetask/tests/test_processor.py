@@ -226,6 +226,17 @@ class LoopTest(DatabaseCase):
         self.assertEqual([1, 2, 3], self.effects)
         self.assertFalse(stopped.running)
 
+    def test_prunes_in_portions(self):
+        """What else the thread does does not wait for all of it."""
+        looping = LoopingProcessor(self.db, ['tasks'])
+        pruned = iter([processor.PRUNE_AT_ONCE] * 3 + [0])
+        looping.prune = lambda: next(pruned)
+        with unittest.mock.patch.object(processor, 'PRUNE_FOR', 0):
+            for _ in range(4):
+                self.assertEqual(float('-inf'), looping._pruned)
+                looping._look_after_others(1e9)
+        self.assertEqual(1e9, looping._pruned)
+
     def test_what_others_commit_can_wait_while_there_is_enough_to_run(self):
         """It would meet the steps of other processors all the time."""
         looping = LoopingProcessor(self.db, ['tasks'])
