@@ -410,6 +410,16 @@ class StartTest(StartupTestCase):
         self.assertTrue(self.service('events').isProcessing())
         self.assertFalse(self.service('by hand').isProcessing())
 
+    def test_those_that_tell_others(self):
+        """Somebody else runs the jobs; autostart says nothing of that."""
+        declare(self, 'sent', processor='celery', autostart='no')
+        self.open()
+        with self.assertLogs('gocept.async_.celeryprocessor', 'ERROR') as logs:
+            self.start()
+        # Nor is there a broker here.
+        self.assertIn('declare it in ZCML, <async:celery', logs.output[0])
+        self.assertTrue(self.service('sent').isProcessing())
+
     def test_not_when_the_database_is_opened(self):
         """Scripts open it too."""
         self.open()
