@@ -468,6 +468,9 @@ class SimpleProcessor:
         self.gate.close(timeout)
         if self.thread is not None and self.thread.is_alive():
             # Jobs that take too long; they cannot be completed any more.
+            left = sorted(self._claimed.difference(self._run))
+            log.warning('%s: cut off, and handed back: %s', self.thread_name,
+                        ', '.join(map(str, left)))
             self._hand_back(transaction.commit)
 
 

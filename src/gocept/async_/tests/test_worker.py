@@ -342,6 +342,8 @@ class ZeoTest(WorkerCase):
         worker.signal(signal.SIGINT)
         self.assertEqual(0, worker.wait(), worker.complaints)
         self.wait_for_status(jobid, 'queued', attempts=0)
+        self.assertIn(
+            f'cut off, and handed back: {jobid}', self.stage.log())
         self.let_go()
         self.start()
         self.assert_done_once(1)
