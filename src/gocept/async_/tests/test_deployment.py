@@ -40,7 +40,9 @@ class Terminal:
         self._stack = stack
         self._folder = folder
         self._replacements = replacements
-        programs = str(Path(sys.executable).parent)
+        # Those of another environment, if .ci/run says so.
+        programs = os.environ.get(
+            'EXAMPLES_BIN', str(Path(sys.executable).parent))
         self._variables = {
             **os.environ,
             'PATH': os.pathsep.join([programs, os.environ['PATH']])}
