@@ -14,6 +14,7 @@ from zope.app.wsgi import getWSGIApplication
 
 from gocept.async_.tests import workerjobs
 from gocept.async_.tests.sample import Content
+from lovely.remotetask import lag
 from lovely.remotetask.interfaces import ITaskService
 from lovely.remotetask.startup import openedDatabase
 
@@ -68,11 +69,16 @@ def main(configuration, make_requests=Requests):
     root = connection.root()[ZopePublication.root_name]
     zope.component.hooks.setSite(root)
     requests = make_requests(root)
+    jobs = requests._service()._p_jar.db()
     print('"ready"', flush=True)
     for line in sys.stdin:
         name, *args = json.loads(line)
         for attempt in transaction.manager.attempts(10):
             with attempt:
+                # The client of the content may be told later than that of the
+                # jobs, or be connected later.
+                lag.catch_up(jobs)
+                transaction.begin()
                 answer = getattr(requests, name)(*args)
         print(json.dumps(answer), flush=True)
 
