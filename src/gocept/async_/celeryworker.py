@@ -343,14 +343,19 @@ class Attendance:
         return made
 
     def enter_declared(self):
-        """Look after the declared services, also without a message."""
+        """Look after the declared services, also without a message.
+
+        What is wrong with one is raised when the others are looked after.
+        """
         with root_folder(self.db) as root:
             found = [declaration.find(root) for declaration in declared()]
             paths = [registry.service_path(service)
                      for service in found if service is not None]
-        for path in paths:
-            # What is wrong with one is no harm to the others.
-            self._report(attempt(self.of, self.db.database_name, path))
+        outcomes = [attempt(self.of, self.db.database_name, path)
+                    for path in paths]
+        for outcome in outcomes:
+            if outcome.failed:
+                raise outcome.exception
 
     def _loop(self):
         while True:

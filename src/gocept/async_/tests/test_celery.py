@@ -29,6 +29,7 @@ from gocept.async_.tests.workerstage import ZeoServer
 from gocept.async_.tests.workerstage import ZeoServerOfTwo
 from gocept.async_.tests.workerstage import find_postgresql
 from gocept.async_.tests.workerstage import get_json
+from gocept.async_.tests.workerstage import skip_without_postgresql
 from gocept.async_.tests.workerstage import until
 from gocept.async_.tests.workerstage import write_configuration
 
@@ -455,9 +456,7 @@ class RelStorageTest(CeleryCase):
     layer = PostgreSQLStage
 
     def setUp(self):
-        if self.layer.stage is None:
-            self.skipTest('There is no PostgreSQL server; install it '
-                          '(Debian, Ubuntu: apt-get install postgresql).')
+        skip_without_postgresql(self)
         super().setUp()
 
     def test_prefork(self):
@@ -474,11 +473,16 @@ class CommandTest(unittest.TestCase):
     """What the command says when it cannot work."""
 
     def complaint(self, *options, **variables):
+        said = self.failure(*options, **variables)
+        self.assertNotIn('Traceback', said)
+        return said
+
+    def failure(self, *options, **variables):
+        """Return what a worker says that ends by itself, not successfully."""
         done = subprocess.run(
             [*COMMAND, 'worker', *options], env={**environment(), **variables},
             capture_output=True, text=True, timeout=PATIENCE)
         self.assertNotEqual(0, done.returncode)
-        self.assertNotIn('Traceback', done.stderr)
         return done.stderr
 
     def test_no_configuration(self):
@@ -515,3 +519,6 @@ class CommandTest(unittest.TestCase):
                     'this worker cannot run jobs, and ends: the databases of '
                     f'{path} do not fit the ZCML', self.complaint(
                         '-P', pool, GOCEPT_ASYNC_ZOPE_CONF=str(path)))
+        # Celery adds its own words there.
+        self.assertIn('this worker cannot run jobs, and ends', self.failure(
+            '-P', 'prefork', '-c', '1', GOCEPT_ASYNC_ZOPE_CONF=str(path)))

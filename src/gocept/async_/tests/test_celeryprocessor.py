@@ -235,6 +235,38 @@ class CeleryCase(DatabaseCase):
         return made
 
 
+class AttendanceTest(unittest.TestCase):
+
+    def enter(self, attendance):
+        """Do what the rounds begin with."""
+        attendance._report(celeryworker.attempt(attendance.enter_declared))
+
+    def test_service_that_cannot_be_entered(self):
+        """It does not keep others out, and is told of once, not each round.
+        """
+        entered = []
+
+        def of(database, path):
+            entered.append(path)
+            if path == 'broken':
+                raise LookupError('no such thing')
+        attendance = celeryworker.Attendance(unittest.mock.Mock())
+        attendance.of = of
+        declared = [unittest.mock.Mock(**{'find.return_value': name})
+                    for name in ('broken', 'good')]
+        with unittest.mock.patch.multiple(
+                celeryworker, root_folder=unittest.mock.MagicMock(),
+                declared=lambda: declared), \
+                unittest.mock.patch.object(
+                    celeryworker.registry, 'service_path', lambda name: name
+                    ), \
+                self.assertLogs(celeryworker.log, 'WARNING') as logs:
+            for _ in range(3):
+                self.enter(attendance)
+        self.assertEqual(['broken', 'good'] * 3, entered)
+        self.assertEqual(1, len(logs.output))
+
+
 class SentTest(unittest.TestCase):
 
     def setUp(self):

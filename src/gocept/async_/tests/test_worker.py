@@ -23,6 +23,7 @@ from gocept.async_.tests.workerstage import Worker
 from gocept.async_.tests.workerstage import ZeoServer
 from gocept.async_.tests.workerstage import ZeoServerOfTwo
 from gocept.async_.tests.workerstage import find_postgresql
+from gocept.async_.tests.workerstage import skip_without_postgresql
 from gocept.async_.tests.workerstage import until
 from gocept.async_.tests.workerstage import write_configuration
 
@@ -518,9 +519,7 @@ class RelStorageTest(WorkerCase):
     layer = PostgreSQLStage
 
     def setUp(self):
-        if self.layer.stage is None:
-            self.skipTest('There is no PostgreSQL server; install it '
-                          '(Debian, Ubuntu: apt-get install postgresql).')
+        skip_without_postgresql(self)
         super().setUp()
 
     def test_two_processes(self):

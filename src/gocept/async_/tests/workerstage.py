@@ -257,6 +257,13 @@ def find_postgresql(program):
     return None
 
 
+def skip_without_postgresql(case):
+    """Skip a test whose layer has found no server to start."""
+    if case.layer.stage is None:
+        case.skipTest('There is no PostgreSQL server; install it '
+                      '(Debian, Ubuntu: apt-get install postgresql).')
+
+
 def write_configuration(folder, section, site='worker.zcml', more=''):
     """Write a zope.conf into the folder.  Return its path.
 
