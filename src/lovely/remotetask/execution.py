@@ -19,6 +19,8 @@ from zope.component.interfaces import ISite
 from zope.security.interfaces import IPrincipal
 
 from lovely.remotetask import interfaces
+from lovely.remotetask.job import Run
+from lovely.remotetask.job import direct_run
 from lovely.remotetask.outcome import attempt
 from lovely.remotetask.refusal import commit_refused
 
@@ -87,15 +89,18 @@ def call_task(service, job):
 
 def run_in_current_transaction(service, job, claim, now):
     """Run a claimed job; if it fails, roll back to where it began."""
+    run = Run(claim, now)
     savepoint = transaction.savepoint(optimistic=True)
-    job.begin(claim, now)
-    outcome = attempt(call_task, service, job)
+    token = direct_run.set((job.store, claim))
+    try:
+        outcome = attempt(call_task, service, job)
+    finally:
+        direct_run.reset(token)
     if outcome.failed:
         savepoint.rollback()
-        job.begin(claim, now)
-        service.fail(job, outcome, now)
+        service.fail(job, run, outcome, now)
     else:
-        service.complete(job, outcome.value, now)
+        service.complete(job, run, outcome.value, now)
 
 
 @contextlib.contextmanager
@@ -265,14 +270,11 @@ def _run_group_and_commit(service, claims, commit, started, refusal, failed):
 
 def _run_job(service, claim, started):
     """Run a job.  Return the name of its function, or task, for the log."""
-    txn = transaction.get()
-    job = _begun(service, claim, started)
+    job = service.claimed(claim)
     function = _function_of(job)
     output = call_task(service, job)
-    if transaction.get() is not txn:
-        # The function has aborted the transaction; this one is another.
-        job = _begun(service, claim, started)
-    service.complete(job, output)
+    # Asked again: the function may have begun another transaction.
+    service.complete(service.claimed(claim), Run(claim, started), output)
     return function
 
 
@@ -330,22 +332,16 @@ def _run_and_commit(service, claim, commit, started, refusal):
     return function
 
 
-def _begun(service, claim, started):
-    job = service.claimed(claim)
-    job.begin(claim, started)
-    return job
-
-
 def _fail(service, claim, outcome, started):
     """Return the status the job has then, and what its function is called.
 
     None twice if somebody else has it.
     """
     try:
-        job = _begun(service, claim, started)
+        job = service.claimed(claim)
     except interfaces.ClaimLost:
         return None, None
-    service.fail(job, outcome)
+    service.fail(job, Run(claim, started), outcome)
     return job.stored_status, _function_of(job)
 
 

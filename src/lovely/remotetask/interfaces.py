@@ -511,16 +511,18 @@ class IJobExecution(zope.interface.Interface):
 
     def claimed(claim):
         """Return the job of a claim; ClaimLost if that is not good any more.
-
-        The job is to be begun (`job.begin`) before it is completed or fails.
         """
 
-    def complete(job, output, now=None):
-        """Store the result of a job and that it is completed."""
+    def complete(job, run, output, now=None):
+        """Store the result of a job and that it is completed.
 
-    def fail(job, failure, now=None):
+        run -- a `lovely.remotetask.job.Run`.
+        """
+
+    def fail(job, run, failure, now=None):
         """Store why the run of a job failed, and what becomes of it.
 
+        run -- a `lovely.remotetask.job.Run`.
         failure -- IFailure.
         """
 
@@ -542,8 +544,13 @@ class IJobExecution(zope.interface.Interface):
     def held(worker_id):
         """Return the ids of the jobs a worker has claimed."""
 
-    def settle(worker_id, jobids):
-        """Drop claims whose jobs are not being run any more."""
+    def settle(worker_id, jobids, begun=(), now=None):
+        """Drop claims whose jobs are not being run any more.
+
+        begun -- those of the ids whose jobs were begun.  Where nobody has
+            stored how that ended, it counts as a failed attempt, and the job
+            waits: so no job is ever run again uncounted.
+        """
 
     def enter(worker_id, now=None):
         """Note a worker, though it claims nothing."""

@@ -75,10 +75,12 @@ def _dotted(class_):
     return f'{class_.__module__}.{class_.__qualname__}'
 
 
-def lost_process(claim):
-    """Return the failure of a job whose processor is gone."""
-    return _failure(TaskError(
-        f'The process that ran the job ({claim.processor}) is gone.'))
+def lost_run(reason):
+    """Return the failure of a run of which nobody has stored the end.
+
+    reason -- str, a sentence.
+    """
+    return _failure(TaskError(reason))
 
 
 def _message(exception):

@@ -42,6 +42,7 @@ from lovely.remotetask.interfaces import WAITING
 from lovely.remotetask.interfaces import CannotRun
 from lovely.remotetask.interfaces import ClaimLost
 from lovely.remotetask.interfaces import ITask
+from lovely.remotetask.job import Run
 from lovely.remotetask.ledger import LISTED
 from lovely.remotetask.outcome import attempt
 from lovely.remotetask.policy import TRANSIENTS
@@ -487,13 +488,12 @@ class ServiceMachine(RuleBasedStateMachine):
             return ClaimLost
         assert live, 'is not lost'
         now = self.model.now
-        job.begin(claim, now)
         if outcome == 'completed':
             self.take_effect(step.service, job.input)
-            step.service.complete(job, 'done', now)
+            step.service.complete(job, Run(claim, now), 'done', now)
         else:
             failure = attempt(self.fail, OUTCOMES[outcome])
-            step.service.fail(job, failure, now)
+            step.service.fail(job, Run(claim, now), failure, now)
         step.apply = lambda: self.has_run(claim, outcome, now)
         return None
 
