@@ -18,6 +18,7 @@ The way of a job:
    transaction stores the status ERROR with class, message and traceback.
 """
 
+import transaction.interfaces
 import zope.interface
 import zope.interface.common.mapping
 import zope.location.interfaces
@@ -53,6 +54,10 @@ class IllegalStatusChange(ValueError):
 
 
 DEFAULT_PRIORITY = 5
+
+
+class CannotRollBack(transaction.interfaces.TransactionError):
+    """A failed job has left something in its transaction for good."""
 
 
 class CannotRun(Exception):
@@ -101,6 +106,23 @@ class IInputCheck(zope.interface.Interface):
         """Raise TypeError or ValueError if `input` cannot be worked on."""
 
 
+class ITaskContext(zope.interface.Interface):
+    """A task whose jobs are run, and committed, in a context of their own.
+
+    Optional: it may choose site and principal.  Hooks and data managers that
+    a job has added to its transaction work within it, too.
+    """
+
+    def context(service, jobid, input):
+        """Return a context manager, around the call and the commit.
+
+        Raise like ITask.__call__.
+        """
+
+    def call(service, jobid, input):
+        """Do the work of one job, in its context; see ITask.__call__."""
+
+
 class IClaim(zope.interface.Interface):
     """Who runs a job, and since when.  Immutable."""
 
@@ -141,6 +163,10 @@ class IFailure(zope.interface.Interface):
 
     holds = zope.interface.Attribute(
         'Whether the job can be run after a deploy, but not now.')
+
+    interrupted = zope.interface.Attribute(
+        'Whether the databases or the process failed, and not the job: that '
+        'does not count against it.')
 
 
 class IJob(zope.interface.Interface):
@@ -534,6 +560,9 @@ class IJobExecution(zope.interface.Interface):
 
     def commit_every():
         """Return how many short jobs to run in one transaction at most."""
+
+    def logs_messages():
+        """Return whether the log may show messages of exceptions."""
 
     def worker_ids(is_alive):
         """Return a list of str: the workers that are noted, and live.

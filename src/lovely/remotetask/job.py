@@ -37,9 +37,6 @@ STATUS_CHANGES = {
     COMPLETED: set(),
 }
 
-# What is kept of a traceback, in characters: its end says most.
-TRACEBACK_SIZE = 16 * 1024
-
 
 def as_datetime(seconds):
     """Return the aware UTC datetime for POSIX seconds."""
@@ -208,6 +205,7 @@ class Job(persistent.Persistent):
     _history = ()
     attempts = 0
     transients = 0
+    interruptions = 0
     priority = interfaces.DEFAULT_PRIORITY
 
     created = Time()
@@ -330,10 +328,15 @@ class Job(persistent.Persistent):
         if transient:
             self.transients += 1
 
+    def interrupt(self, run, failure, now, due):
+        """Note that a run failed because of what it stands on."""
+        self.retry(run, failure, now, due)
+        self.interruptions += 1
+
     @property
     def failures(self):
-        """How many runs failed, without those that met a transient error."""
-        return self.attempts - self.transients
+        """How many runs failed, and not only met a passing trouble."""
+        return self.attempts - self.transients - self.interruptions
 
     def lose(self, claim, reason, due=None):
         """Note that nobody has stored how a run ended.
@@ -357,7 +360,8 @@ class Job(persistent.Persistent):
     def was_run_by(self, claim):
         """Whether what the job is now is the end of a run under a claim."""
         return (self.fence == claim.fence + 1 and bool(self._history)
-                and self._history[-1][2] == claim.processor)
+                and self._history[-1][2] == claim.processor
+                and not self.was_lost)
 
     def outdate_claims(self):
         """Make claims worthless that are made on the job at this moment."""
@@ -372,7 +376,7 @@ class Job(persistent.Persistent):
         self.fence += 1
 
     def _forget_attempts(self):
-        self.attempts = self.transients = 0
+        self.attempts = self.transients = self.interruptions = 0
 
     def _end_of_attempts(self):
         # The next time of a cron job is a new beginning.
@@ -402,7 +406,7 @@ class Job(persistent.Persistent):
     def _note_failure(self, failure):
         self.errorClass = failure.errorClass
         self.details = Details(
-            failure.error, failure.traceback[-TRACEBACK_SIZE:])
+            failure.error, failure.traceback)
         return self.errorClass, self.details
 
     def status_after(self, status):

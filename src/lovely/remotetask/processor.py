@@ -13,6 +13,7 @@ import ZODB
 import zope.interface
 
 from lovely.remotetask import execution
+from lovely.remotetask import group
 from lovely.remotetask import interfaces
 from lovely.remotetask import lag
 from lovely.remotetask import machine
@@ -233,7 +234,7 @@ class SimpleProcessor:
             outcome = attempt(self._execute, claims[0])
         else:
             outcome = attempt(
-                execution.run_group, self.db, self.servicePath, claims,
+                group.run_group, self.db, self.servicePath, claims,
                 self.gate.commit)
         if outcome.failed:
             # The jobs wait as before; they go back with the next batch.

@@ -332,7 +332,12 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
         if failure.holds:
             job.fail(run, failure, now, HELD)
             return
-        due = self._policy().due_after_failure(job, failure, now)
+        policy = self._policy()
+        if failure.interrupted:
+            job.interrupt(run, failure, now,
+                          policy.due_after_interruption(job, now))
+            return
+        due = policy.due_after_failure(job, failure, now)
         if due is None:
             job.fail(run, failure, now)
         else:
@@ -349,6 +354,10 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
     def commit_every(self):
         """See IJobExecution."""
         return self._policy().commit_every
+
+    def logs_messages(self):
+        """See IJobExecution."""
+        return getattr(self._policy(), 'log_messages', True)
 
     def worker_ids(self, is_alive):
         """See IJobExecution."""

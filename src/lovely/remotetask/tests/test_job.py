@@ -133,15 +133,6 @@ class JobTest(unittest.TestCase):
         self.assertEqual([*range(10, 30)],
                          [attempt.started for attempt in job.history])
 
-    def test_a_long_traceback(self):
-        """Of a traceback the last 16 kB are kept, on job and attempt."""
-        job = running()
-        text = 'x' * 50000 + 'the end'
-        job.fail(run(), types.SimpleNamespace(
-            error='message', errorClass='module.Class', traceback=text), 70)
-        self.assertEqual(text[-16 * 1024:], job.traceback)
-        self.assertEqual(job.traceback, job.history[-1].traceback)
-
     def test_each_run_moves_the_fence(self):
         """A claim is good for one run."""
         job = running()

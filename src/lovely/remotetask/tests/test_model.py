@@ -25,7 +25,9 @@ from transaction.interfaces import TransientError
 from zope.app.publication.zopepublication import ZopePublication
 
 from lovely.remotetask import execution
+from lovely.remotetask import group
 from lovely.remotetask import job as job_module
+from lovely.remotetask import runlog
 from lovely.remotetask import service as service_module
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import COMPLETED
@@ -528,12 +530,12 @@ class ServiceMachine(RuleBasedStateMachine):
         live = {c.job for c in claims if self.model.is_live(c)}
         transient = any(self.outcomes[i] == 'transient' for i in live)
         self.ran = []
-        with unittest.mock.patch.object(execution, 'log'):
+        with unittest.mock.patch.object(runlog, 'log'):
             if len(claims) == 1:
                 execution.run_claimed(
                     self.db, ['tasks'], claims[0], transaction.commit)
             else:
-                execution.run_group(
+                group.run_group(
                     self.db, ['tasks'], claims, transaction.commit)
         assert set(self.ran) == live
         assert transient or len(self.ran) == len(live)
