@@ -67,6 +67,7 @@ setup(
         'cronsim',
         'persistent',
         'transaction',
+        'zodbpickle',
         'zope.app.appsetup',
         'zope.app.publication',
         'zope.app.wsgi',

@@ -13,9 +13,10 @@ SOURCE = PACKAGE.parent.parent
 # Each may import only those before it.
 LEVELS = ('interfaces', 'cron', 'job', 'policy', 'task', 'lane', 'pool',
           'ledger', 'worker', 'source', 'store', 'listing', 'upgrade',
-          'description', 'outcome', 'session', 'surroundings', 'blame',
-          'refusal', 'gate', 'runlog', 'execution', 'group', 'xmlrpc',
+          'description', 'outcome', 'value', 'session', 'surroundings',
+          'blame', 'refusal', 'gate', 'runlog', 'execution', 'group', 'xmlrpc',
           'reserve', 'startup', 'machine', 'registry', 'lag', 'processor',
+          'service', 'bulk', 'testing')
           'service', 'bulk', 'testing')
 
 # Parts of the package that nothing else may import.
