@@ -17,7 +17,6 @@ LEVELS = ('interfaces', 'cron', 'job', 'policy', 'task', 'lane', 'pool',
           'blame', 'refusal', 'gate', 'runlog', 'execution', 'group', 'xmlrpc',
           'reserve', 'startup', 'machine', 'registry', 'lag', 'processor',
           'service', 'bulk', 'testing')
-          'service', 'bulk', 'testing')
 
 # Parts of the package that nothing else may import.
 OUTSIDE = {'tests', 'browser', 'generations'}
