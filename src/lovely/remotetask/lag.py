@@ -16,10 +16,10 @@ def catch_up(database):
     """
     for other in database.databases.values():
         if other is not database:
-            _ask_server(other.storage)
+            ask_server(other.storage)
 
 
-def _ask_server(storage):
+def ask_server(storage):
     # The server answers after what it has sent before.
     ping = getattr(storage, 'ping', None)
     if ping is not None:
