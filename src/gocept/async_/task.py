@@ -22,6 +22,7 @@ from lovely.remotetask.execution import interaction
 from lovely.remotetask.interfaces import CannotRun
 from lovely.remotetask.interfaces import IInputCheck
 from lovely.remotetask.interfaces import ITask
+from lovely.remotetask.interfaces import ITaskContext
 from lovely.remotetask.task import TaskError
 
 
@@ -126,7 +127,7 @@ class TaskDescription(persistent.Persistent):
         return None
 
 
-@zope.interface.implementer(ITask, IInputCheck)
+@zope.interface.implementer(ITask, IInputCheck, ITaskContext)
 class AsyncFunction:
     """Makes a stored call: as its principal, in its site."""
 
@@ -143,12 +144,22 @@ class AsyncFunction:
 
     def __call__(self, service, jobid, input):
         """See ITask."""
+        with self.context(service, jobid, input) as call:
+            return call()
+
+    @contextlib.contextmanager
+    def context(self, service, jobid, input):
+        """See ITaskContext."""
         self.checkInput(input)
         call = _find_call(input)
         with _site(input.site), _principal(input.principal):
-            result = call()
-        place(result, getattr(service, '_p_jar', None))
-        return result
+            yield functools.partial(_call_and_place, call, service)
+
+
+def _call_and_place(call, service):
+    result = call()
+    place(result, getattr(service, '_p_jar', None))
+    return result
 
 
 def _find_call(description):

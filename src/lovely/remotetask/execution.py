@@ -5,6 +5,7 @@ This is the only path by which processors run jobs, and the test helper too.
 """
 
 import contextlib
+import functools
 import os
 import random
 import sys
@@ -22,6 +23,7 @@ from lovely.remotetask import blame
 from lovely.remotetask import interfaces
 from lovely.remotetask import runlog
 from lovely.remotetask import surroundings
+from lovely.remotetask import value
 from lovely.remotetask.description import escaped
 from lovely.remotetask.description import plain
 from lovely.remotetask.gate import ProcessorStopped
@@ -96,18 +98,16 @@ class Work:
         self.job = job
         self.task = _find_task(service, job)
         self.input = _load_input(job)
-        self.has_context = interfaces.ITaskContext.providedBy(self.task)
 
     def context(self):
-        """Return the context manager for the call and the commit."""
-        if not self.has_context:
-            return contextlib.nullcontext()
-        return self.task.context(self.service, self.job.id, self.input)
+        """Return a context manager; its value does the work.
 
-    def call(self):
-        """Call the task, within the context.  Return its result."""
-        call = self.task.call if self.has_context else self.task
-        return in_this_process(call, self.service, self.job.id, self.input)
+        See ITaskContext.
+        """
+        args = self.service, self.job.id, self.input
+        if interfaces.ITaskContext.providedBy(self.task):
+            return self.task.context(*args)
+        return contextlib.nullcontext(functools.partial(self.task, *args))
 
 
 def _find_task(service, job):
@@ -122,6 +122,7 @@ def _find_task(service, job):
 def _load_input(job):
     outcome = attempt(_loaded, job)
     if not outcome.failed:
+        _check_whole(outcome.value)
         return outcome.value
     if outcome.retryable or blame.is_interrupted(
             outcome.exception, job._p_jar.db()):
@@ -130,6 +131,17 @@ def _load_input(job):
         f'The input cannot be loaded ({outcome.errorClass}: '
         f'{outcome.error}); install the code that it was stored with, and '
         f'requeue the job.') from outcome.exception
+
+
+def _check_whole(input):
+    if value.is_small(input):
+        return
+    broken = value.broken(input)
+    if broken:
+        raise interfaces.CannotRun(
+            f'The input has objects of classes that are gone: '
+            f'{", ".join(broken)}; install the code that has them, and '
+            f'requeue the job.')
 
 
 def _loaded(job):
@@ -173,9 +185,14 @@ def _leave_child(outcome):
 
 def call_task(service, job):
     """Call the task of a job in its context.  Return the task's result."""
-    work = Work(service, job)
-    with work.context():
-        return work.call()
+    with Work(service, job).context() as call:
+        return result_of(service, call)
+
+
+def result_of(service, call):
+    """Return what a call returns, as it is read back from the database."""
+    return value.copy(in_this_process(call), service._p_jar,
+                      service.max_size(), 'the result')
 
 
 def name_function(job):
@@ -195,9 +212,9 @@ def run_job(service, run, commit):
     job = service.claimed(run.claim)
     work = Work(service, job)
     function = name_function(job)
-    with work.context():
+    with work.context() as call:
         _sign(service, run, function)
-        output = work.call()
+        output = result_of(service, call)
         # Asked again: the function may have begun another transaction.
         job = service.claimed(run.claim)
         service.complete(job, run, output)
@@ -275,9 +292,9 @@ def in_transaction(db, path, commit, call, *args):
 
 
 def _call_and_commit(commit, call, service, *args):
-    value = call(service, *args)
+    found = call(service, *args)
     commit()
-    return value
+    return found
 
 
 @contextlib.contextmanager

@@ -114,13 +114,11 @@ class ITaskContext(zope.interface.Interface):
     """
 
     def context(service, jobid, input):
-        """Return a context manager, around the call and the commit.
+        """Return a context manager, for the call and the commit.
 
-        Raise like ITask.__call__.
+        Its value is called without arguments to do the work, and returns the
+        result; see ITask.__call__.
         """
-
-    def call(service, jobid, input):
-        """Do the work of one job, in its context; see ITask.__call__."""
 
 
 class IClaim(zope.interface.Interface):
@@ -560,6 +558,9 @@ class IJobExecution(zope.interface.Interface):
 
     def commit_every():
         """Return how many short jobs to run in one transaction at most."""
+
+    def max_size():
+        """Return how many bytes an input or a result may take."""
 
     def logs_messages():
         """Return whether the log may show messages of exceptions."""

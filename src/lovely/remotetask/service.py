@@ -43,6 +43,9 @@ from lovely.remotetask.store import JobStore
 LOST_PROCESS = 'The process that ran the job ({}) is gone.'
 UNSTORED_END = 'The job was run by {}, and how that ended could not be stored.'
 
+# Bytes that an input or a result may take, unless the service says more.
+MAX_SIZE = 10_000_000
+
 # Published here, wherever they live.
 __all__ = ['TaskService', 'bootStrapSubscriber', 'getAutostartServiceNames']
 
@@ -354,6 +357,10 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
     def commit_every(self):
         """See IJobExecution."""
         return self._policy().commit_every
+
+    def max_size(self):
+        """See IJobExecution."""
+        return getattr(self._policy(), 'max_size', MAX_SIZE)
 
     def logs_messages(self):
         """See IJobExecution."""

@@ -245,7 +245,7 @@ def leaves_failing_thread(call):
 
 @kind(COMPLETED, most=2)
 def leaks_descriptors(call):
-    KEPT.extend(open(os.devnull) for _ in range(100))
+    KEPT.extend(open(os.devnull) for _ in range(100))  # noqa: SIM115
 
 
 @kind(COMPLETED, ERROR, calls=TRANSIENT_CALLS, most=1)
