@@ -34,6 +34,7 @@ from lovely.remotetask.job import Run
 from lovely.remotetask.number import check_priority
 from lovely.remotetask.outcome import lost_run
 from lovely.remotetask.policy import Policy
+from lovely.remotetask.policy import sound
 from lovely.remotetask.startup import bootStrapSubscriber
 from lovely.remotetask.startup import getAutostartServiceNames
 from lovely.remotetask.store import Jobs
@@ -446,7 +447,8 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
         return pruned
 
     def _policy(self):
-        return interfaces.IProcessorSettings(self, self).policy
+        return sound(interfaces.IProcessorSettings(self, self).policy,
+                     self.__name__)
 
     # The processor of this process
 
