@@ -7,10 +7,12 @@ import logging
 import zope.component
 
 from gocept.async_ import task
+from gocept.async_.argument import MAX_SIZE
 from gocept.async_.argument import copy_arguments
 from gocept.async_.database import place
 from lovely.remotetask.execution import is_running
 from lovely.remotetask.interfaces import DEFAULT_PRIORITY
+from lovely.remotetask.interfaces import IProcessorSettings
 from lovely.remotetask.interfaces import ITaskService
 
 
@@ -69,11 +71,17 @@ def _decorate(service_name, undecorated):
             service = _find_service(service_name)
             signature.bind(*args, **kwargs)
             _check_findable(decorated)
-            args, kwargs = copy_arguments(service, args, kwargs)
+            found = []
+            args, kwargs = copy_arguments(
+                service._p_jar, args, kwargs, _max_size(service),
+                found.append)
             call = task.TaskDescription(decorated, args, kwargs)
-            place(call.site, service._p_jar)
-            return service.add(
+            jobid = service.add(
                 task.TASK_NAME, call, priority=priority, delay=delay)
+            # A call that was refused has changed nothing.
+            for each in (call.site, *found):
+                place(each, service._p_jar)
+            return jobid
         return enqueue
 
     decorated.undecorated = undecorated
@@ -90,6 +98,13 @@ def _find_service(name):
             f'There is no task service {name!r}; declare it in ZCML: '
             f'<async:service name="{name}" />.')
     return service
+
+
+def _max_size(service):
+    """Return how many bytes the arguments of a call may take."""
+    settings = IProcessorSettings(service, None)
+    return getattr(
+        getattr(settings, 'policy', None), 'max_size', MAX_SIZE)
 
 
 def _check_callable(undecorated):
@@ -122,7 +137,8 @@ def _check_findable(decorated):
     try:
         found = task.find_function(name)
     except LookupError as error:
-        reason = error.__cause__ or 'something else has that name'
+        reason = ('something else has that name' if error.__cause__ is None
+                  else error)
         raise LookupError(
             f'{name!r} cannot be found again ({reason}); {advice}') from error
     if found is not decorated:

@@ -4,28 +4,34 @@ import contextlib
 import functools
 import importlib
 import inspect
+import types
 import weakref
 
 import persistent
-import zope.authentication.interfaces
 import zope.component
 import zope.component.hooks
 import zope.interface
 import zope.location.interfaces
-import zope.security.management
-from zope.security.management import system_user
 
 from gocept.async_ import interfaces
+from gocept.async_ import principal
+from gocept.async_.argument import check_arguments
+from gocept.async_.argument import complaint
 from gocept.async_.database import place
-from lovely.remotetask.execution import ProcessorRequest
+from lovely.remotetask import record
+from lovely.remotetask import value
 from lovely.remotetask.execution import interaction
 from lovely.remotetask.interfaces import CannotRun
 from lovely.remotetask.interfaces import IInputCheck
 from lovely.remotetask.interfaces import ITask
+from lovely.remotetask.outcome import attempt
 from lovely.remotetask.task import TaskError
 
 
 TASK_NAME = 'gocept.async.function'
+
+# Sites do not lie deeper, but parents may be in one another without end.
+DEPTH = 1000
 
 # What the decorator made.  Only these may be called by a stored name: being
 # in a module that can be imported does not make a function a task.
@@ -39,11 +45,8 @@ def mark_decorated(function):
 
 def is_decorated(function):
     """Return whether a function was made by the decorator."""
-    try:
-        return function in _decorated
-    except TypeError:
-        # Cannot be referred to weakly, so it is not one of ours.
-        return False
+    # Objects of other classes may say that they are equal to anything.
+    return type(function) is types.FunctionType and function in _decorated
 
 
 def dotted_name(function):
@@ -65,20 +68,27 @@ def find_function(name):
     Other decorators may have been put around it.  Raise LookupError if it
     cannot be found or is not decorated.
     """
-    module_name, _, function_name = name.rpartition('.')
-    try:
-        module = importlib.import_module(module_name)
-        found = getattr(module, function_name)
-    except (ImportError, AttributeError, ValueError) as error:
+    # A module may do, and raise, anything when it is imported.
+    found = attempt(_import, name)
+    if found.failed and value.is_of_database(found):
+        raise found.exception
+    if found.failed:
         raise LookupError(
-            f'There is no function {name!r}: {error}') from error
-    found = inspect.unwrap(found, stop=is_decorated) \
-        if callable(found) else found
-    if not is_decorated(found):
+            f'There is no function {name!r}: {value.reason(found)}'
+        ) from found.exception
+    if not is_decorated(found.value):
         raise LookupError(
             f'{name!r} is not an asynchronous function; decorate it with '
             f'gocept.async_.function.')
-    return found
+    return found.value
+
+
+def _import(name):
+    """Return what has a name, as the decorator has made it."""
+    module_name, _, function_name = name.rpartition('.')
+    found = getattr(importlib.import_module(module_name), function_name)
+    return inspect.unwrap(found, stop=is_decorated) \
+        if callable(found) else found
 
 
 @zope.interface.implementer(interfaces.ITaskDescription)
@@ -91,13 +101,29 @@ class TaskDescription(persistent.Persistent):
 
     site = None
     principal = None
+    # See `gocept.async_.principal`.  None: there is only the id, or none.
+    principals = None
 
     def __init__(self, f, args, kwargs):
         self.f = f
         self.args = args
         self.kwargs = kwargs
-        self.principal = self.get_principal()
+        self._set_principals(principal.current())
         self.site = zope.component.hooks.getSite()
+
+    def _set_principals(self, found):
+        self.principal = principal.first_id(found)
+        # The usual ones need not be stored.
+        if found not in ((), ((principal.LISTED, self.principal),)):
+            self.principals = found
+
+    def callers(self):
+        """Return the principals of the call, see `principal.requests`."""
+        if self.principals is not None:
+            return self.principals
+        if self.principal is None:
+            return ()
+        return (principal.LISTED, self.principal),
 
     @property
     def f(self):
@@ -111,19 +137,18 @@ class TaskDescription(persistent.Persistent):
 
     @property
     def function_name(self):
-        """The dotted name of the function, as it was stored."""
-        return self._f
+        """See ITaskDescription."""
+        # Where it is not loaded, it need not be: the arguments may be of
+        # classes that cannot.
+        is_ghost = self._p_changed is None
+        state = record.state(self) if is_ghost else vars(self)
+        name = state.get('_f') if type(state) is dict else None
+        return name if type(name) is str else None
 
     @staticmethod
     def get_principal():
         """Return the id of the current principal, or None."""
-        current = zope.security.management.queryInteraction()
-        if current is None:
-            return None
-        for participation in current.participations:
-            if participation.principal is not None:
-                return participation.principal.id
-        return None
+        return principal.first_id(principal.current())
 
 
 @zope.interface.implementer(ITask, IInputCheck)
@@ -145,26 +170,60 @@ class AsyncFunction:
         """See ITask."""
         self.checkInput(input)
         call = _find_call(input)
-        with _site(input.site), _principal(input.principal):
+        with self.context(input):
             result = call()
         place(result, getattr(service, '_p_jar', None))
         return result
 
+    @contextlib.contextmanager
+    def context(self, input):
+        """Be in the site of a call, and as its principals, for a while.
+
+        Raise TaskError if the site, or a principal, is gone.
+        """
+        with _site(input.site), interaction(
+                *principal.requests(input.callers())):
+            yield
+
 
 def _find_call(description):
     """Return the call that is described; CannotRun if there is no such."""
+    loaded = attempt(description._p_activate)
+    if loaded.failed:
+        _raise_unloadable(description, loaded)
     name = current_name(description._f)
+    function, signature = _find_function(name)
+    args, kwargs = description.args, description.kwargs
     try:
-        function = find_function(name).undecorated
-        _signature(function).bind(*description.args, **description.kwargs)
-    except LookupError as error:
-        raise CannotRun(str(error)) from error
+        signature.bind(*args, **kwargs)
     except TypeError as error:
         raise CannotRun(
             f'{name!r} does not take the stored arguments any more: '
             f'{error}.') from error
-    return functools.partial(
-        function, *description.args, **description.kwargs)
+    check_arguments(signature, args, kwargs)
+    return functools.partial(function, *args, **kwargs)
+
+
+def _find_function(name):
+    """Return a function and its signature; CannotRun if there is no such."""
+    try:
+        function = find_function(name).undecorated
+    except LookupError as error:
+        raise CannotRun(str(error)) from error
+    return function, _signature(function)
+
+
+def _raise_unloadable(description, failure):
+    """Raise why a call cannot be loaded."""
+    if value.is_of_database(failure):
+        raise failure.exception
+    name = description.function_name
+    found = attempt(lambda: _find_function(current_name(name)))
+    signature = None if found.failed else found.value[1]
+    raise CannotRun(
+        f'The call of {name!r} cannot be loaded: '
+        f'{complaint(description, signature)} ({value.reason(failure)}).'
+    ) from failure.exception
 
 
 _signature = functools.lru_cache(inspect.signature)
@@ -189,56 +248,36 @@ def current_name(name):
 
 
 def _site(site):
+    """Return a context manager for the site of a call."""
     if site is None:
         return contextlib.nullcontext()
-    if not _is_reachable(site):
+    gone = value.broken(site)
+    if gone:
+        raise CannotRun(
+            f'The site in which the function was called is of the class '
+            f'{gone[0]}, which is gone.')
+    reached = attempt(_is_reachable, site)
+    if reached.failed:
+        if value.is_of_database(reached):
+            raise reached.exception
+        raise CannotRun(
+            f'The site in which the function was called cannot be loaded: '
+            f'{value.reason(reached)}.') from reached.exception
+    if not reached.value:
         raise TaskError(
             'The site in which the function was called is gone; it is not '
             'run in another one.')
     return zope.component.hooks.site(site)
 
 
-def _is_reachable(location):
-    """Return whether a location still hangs below a root."""
-    while not zope.location.interfaces.IRoot.providedBy(location):
-        parent = location.__parent__
-        if parent is None:
+def _is_reachable(site):
+    """Return whether a site still hangs below a root.  Raise anything."""
+    site.getSiteManager()
+    location = site
+    for _ in range(DEPTH):
+        if zope.location.interfaces.IRoot.providedBy(location):
+            return True
+        location = location.__parent__
+        if location is None:
             return False
-        location = parent
-    return True
-
-
-def _principal(principal_id):
-    return interaction(ProcessorRequest(find_principal(principal_id)))
-
-
-def find_principal(principal_id):
-    """Return the principal who made a call, None if there was none.
-
-    Raise TaskError if it no longer exists.
-    """
-    if principal_id is None:
-        return None
-    for special in _unlisted_principals():
-        if principal_id == special.id:
-            return special
-    authentication = zope.component.queryUtility(
-        zope.authentication.interfaces.IAuthentication)
-    if authentication is None:
-        raise TaskError(
-            f'Principal {principal_id!r} cannot be looked up: there is no '
-            f'IAuthentication utility.')
-    try:
-        return authentication.getPrincipal(principal_id)
-    except zope.authentication.interfaces.PrincipalLookupError as error:
-        raise TaskError(
-            f'Principal {principal_id!r} no longer exists; the function is '
-            f'not run as somebody else.') from error
-
-
-def _unlisted_principals():
-    """Return the principals that an authentication need not know."""
-    # The publication takes it where no unauthenticated one is defined.
-    fallback = zope.component.queryUtility(
-        zope.authentication.interfaces.IFallbackUnauthenticatedPrincipal)
-    return [system_user] if fallback is None else [system_user, fallback]
+    return False

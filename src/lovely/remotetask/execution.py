@@ -51,13 +51,13 @@ class ProcessorRequest(zope.publisher.base.BaseRequest):
 
 
 @contextlib.contextmanager
-def interaction(participation):
+def interaction(*participations):
     """Replace the current interaction for a while."""
     # endInteraction and restoreInteraction cannot be nested.
     thread_local = zope.security.management.thread_local
     previous = zope.security.management.queryInteraction()
     zope.security.management.endInteraction()
-    zope.security.management.newInteraction(participation)
+    zope.security.management.newInteraction(*participations)
     try:
         yield
     finally:
