@@ -24,6 +24,7 @@ from lovely.remotetask.execution import interaction
 from lovely.remotetask.interfaces import CannotRun
 from lovely.remotetask.interfaces import IInputCheck
 from lovely.remotetask.interfaces import ITask
+from lovely.remotetask.interfaces import ITaskContext
 from lovely.remotetask.outcome import attempt
 from lovely.remotetask.task import TaskError
 
@@ -151,7 +152,7 @@ class TaskDescription(persistent.Persistent):
         return principal.first_id(principal.current())
 
 
-@zope.interface.implementer(ITask, IInputCheck)
+@zope.interface.implementer(ITask, IInputCheck, ITaskContext)
 class AsyncFunction:
     """Makes a stored call: as its principal, in its site."""
 
@@ -168,22 +169,23 @@ class AsyncFunction:
 
     def __call__(self, service, jobid, input):
         """See ITask."""
-        self.checkInput(input)
-        call = _find_call(input)
-        with self.context(input):
-            result = call()
-        place(result, getattr(service, '_p_jar', None))
-        return result
+        with self.context(service, jobid, input) as call:
+            return call()
 
     @contextlib.contextmanager
-    def context(self, input):
-        """Be in the site of a call, and as its principals, for a while.
-
-        Raise TaskError if the site, or a principal, is gone.
-        """
+    def context(self, service, jobid, input):
+        """See ITaskContext."""
+        self.checkInput(input)
+        call = _find_call(input)
         with _site(input.site), interaction(
                 *principal.requests(input.callers())):
-            yield
+            yield functools.partial(_call_and_place, call, service)
+
+
+def _call_and_place(call, service):
+    result = call()
+    place(result, getattr(service, '_p_jar', None))
+    return result
 
 
 def _find_call(description):

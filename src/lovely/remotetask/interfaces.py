@@ -18,6 +18,7 @@ The way of a job:
    transaction stores the status ERROR with class, message and traceback.
 """
 
+import transaction.interfaces
 import zope.interface
 import zope.interface.common.mapping
 import zope.location.interfaces
@@ -53,6 +54,10 @@ class IllegalStatusChange(ValueError):
 
 
 DEFAULT_PRIORITY = 5
+
+
+class CannotRollBack(transaction.interfaces.TransactionError):
+    """A failed job has left something in its transaction for good."""
 
 
 class CannotRun(Exception):
@@ -101,6 +106,21 @@ class IInputCheck(zope.interface.Interface):
         """Raise TypeError or ValueError if `input` cannot be worked on."""
 
 
+class ITaskContext(zope.interface.Interface):
+    """A task whose jobs are run, and committed, in a context of their own.
+
+    Optional: it may choose site and principal.  Hooks and data managers that
+    a job has added to its transaction work within it, too.
+    """
+
+    def context(service, jobid, input):
+        """Return a context manager, for the call and the commit.
+
+        Its value is called without arguments to do the work, and returns the
+        result; see ITask.__call__.
+        """
+
+
 class IClaim(zope.interface.Interface):
     """Who runs a job, and since when.  Immutable."""
 
@@ -141,6 +161,10 @@ class IFailure(zope.interface.Interface):
 
     holds = zope.interface.Attribute(
         'Whether the job can be run after a deploy, but not now.')
+
+    interrupted = zope.interface.Attribute(
+        'Whether the databases or the process failed, and not the job: that '
+        'does not count against it.')
 
 
 class IJob(zope.interface.Interface):
@@ -511,16 +535,18 @@ class IJobExecution(zope.interface.Interface):
 
     def claimed(claim):
         """Return the job of a claim; ClaimLost if that is not good any more.
-
-        The job is to be begun (`job.begin`) before it is completed or fails.
         """
 
-    def complete(job, output, now=None):
-        """Store the result of a job and that it is completed."""
+    def complete(job, run, output, now=None):
+        """Store the result of a job and that it is completed.
 
-    def fail(job, failure, now=None):
+        run -- a `lovely.remotetask.job.Run`.
+        """
+
+    def fail(job, run, failure, now=None):
         """Store why the run of a job failed, and what becomes of it.
 
+        run -- a `lovely.remotetask.job.Run`.
         failure -- IFailure.
         """
 
@@ -533,6 +559,12 @@ class IJobExecution(zope.interface.Interface):
     def commit_every():
         """Return how many short jobs to run in one transaction at most."""
 
+    def max_size():
+        """Return how many bytes an input or a result may take."""
+
+    def logs_messages():
+        """Return whether the log may show messages of exceptions."""
+
     def worker_ids(is_alive):
         """Return a list of str: the workers that are noted, and live.
 
@@ -542,8 +574,13 @@ class IJobExecution(zope.interface.Interface):
     def held(worker_id):
         """Return the ids of the jobs a worker has claimed."""
 
-    def settle(worker_id, jobids):
-        """Drop claims whose jobs are not being run any more."""
+    def settle(worker_id, jobids, begun=(), now=None):
+        """Drop claims whose jobs are not being run any more.
+
+        begun -- those of the ids whose jobs were begun.  Where nobody has
+            stored how that ended, it counts as a failed attempt, and the job
+            waits: so no job is ever run again uncounted.
+        """
 
     def enter(worker_id, now=None):
         """Note a worker, though it claims nothing."""

@@ -17,6 +17,14 @@ MAX_WAIT = 3600.0
 TRANSIENTS = 10
 TRANSIENT_WAIT = 0.05
 
+# Databases or a process that have failed: the wait after the first time that
+# a job met that, and the longest one, in seconds.
+INTERRUPTION_WAIT = 1.0
+INTERRUPTION_LIMIT = 300.0
+
+# The least wait, in seconds, after a run whose end could not be stored.
+LOSS_WAIT = 1.0
+
 
 class Policy(NamedTuple):
     """The rules of one service.
@@ -49,6 +57,20 @@ class Policy(NamedTuple):
                 self.retry_on):
             return None
         return _due(now, self.retry_wait, job.failures, self.attempts - 1)
+
+    def due_after_interruption(self, job, now):
+        """Return when to run a job again that could not be run to its end.
+
+        Because what it stands on has failed: there is no last time.
+        """
+        wait = min(INTERRUPTION_LIMIT,
+                   INTERRUPTION_WAIT * 2 ** min(job.interruptions, 20))
+        return now + random.uniform(wait / 2, wait)
+
+    def due_after_loss(self, job, now):
+        """Return when to run a job again whose end could not be stored."""
+        return _due(now, max(self.retry_wait, LOSS_WAIT), job.failures,
+                    self.attempts)
 
     def retention_of(self, status):
         """Return how many seconds a job is kept with a status."""

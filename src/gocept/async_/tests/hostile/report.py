@@ -1,0 +1,127 @@
+"""What became of the jobs, as anybody can see who asks the service."""
+
+import collections
+from typing import NamedTuple
+
+from lovely.remotetask.interfaces import CRONJOB
+from lovely.remotetask.interfaces import DELAYED
+from lovely.remotetask.interfaces import PROCESSING
+from lovely.remotetask.interfaces import QUEUED
+from lovely.remotetask.interfaces import STATUSES
+
+
+# Jobs of these kinds wait on purpose.
+PATIENT = 'cron', 'delayed_for_days'
+
+# That of a job of which not even the status can be told.
+UNREADABLE = 'unreadable'
+
+
+class Fate(NamedTuple):
+    """What became of one job.
+
+    value -- how often it has had its effect.
+    """
+
+    kind: str | None
+    service: str
+    value: int
+    status: str
+    attempts: int = 0
+    error: str | None = None
+
+
+def status_of(service, jobid):
+    try:
+        return service.getStatus(jobid)
+    except Exception:
+        return UNREADABLE
+
+
+class report:
+    """Looks at all jobs of a run.
+
+    services -- by name.
+    """
+
+    def __init__(self, root, services):
+        self._root = root
+        self._services = services
+
+    def restless(self):
+        """Return the jobs that are to end, and have not: {name: status}."""
+        found = {}
+        for name, effect in self._root.effects.items():
+            if effect.jobid in (None, 'refused'):
+                continue
+            status = status_of(self._services[effect.service], effect.jobid)
+            waits = (status in (DELAYED, CRONJOB)
+                     and (effect.kind or '').startswith(PATIENT))
+            if status in (QUEUED, DELAYED, PROCESSING, CRONJOB) and not waits:
+                found[name] = status
+        return found
+
+    def as_dict(self):
+        """Return all that is known, for JSON."""
+        return {
+            'fates': {name: self._fate(effect)._asdict()
+                      for name, effect in self._root.effects.items()
+                      if effect.jobid is not None},
+            'wrong': [wrong for name, service in self._services.items()
+                      for wrong in disagreements(name, service)]}
+
+    def _fate(self, effect):
+        fate = Fate(effect.kind, effect.service, effect.value,
+                    'refused' if effect.jobid == 'refused' else UNREADABLE)
+        if fate.status == 'refused':
+            return fate
+        service = self._services[effect.service]
+        fate = fate._replace(status=status_of(service, effect.jobid))
+        try:
+            job = service.jobs[effect.jobid]
+            return fate._replace(attempts=job.attempts,
+                                 error=str(job.error)[:300])
+        except Exception as error:
+            return fate._replace(error=f'unreadable: {error!r}'[:300])
+
+
+def disagreements(name, service):
+    """Return sentences on where a service contradicts itself."""
+    try:
+        counts = dict(service.counts())
+    except Exception as error:
+        return [f'{name}: counts() raises {error!r}']
+    wrong = [f'{name}: {status}: counts() says {number}'
+             for status, number in counts.items() if number < 0]
+    walks = {'jobs.values()': walked, 'find()': found}
+    for what, walk in walks.items():
+        try:
+            statuses = walk(service)
+        except Exception as error:
+            wrong.append(f'{name}: {what} raises {error!r}')
+            continue
+        wrong += [
+            f'{name}: {status}: counts() says {counts.get(status, 0)}, '
+            f'{what} {statuses[status]}'
+            for status in sorted({*counts, *statuses})
+            if counts.get(status, 0) != statuses[status]]
+    return wrong
+
+
+def walked(service):
+    return collections.Counter(
+        job.status for job in service.jobs.values())
+
+
+def found(service):
+    """Find the jobs of each status, page by page."""
+    statuses = collections.Counter()
+    for status in STATUSES:
+        after = None
+        while True:
+            page = service.find(status=status, after=after)
+            statuses[status] += len(page.jobs)
+            after = page.after
+            if after is None:
+                break
+    return statuses
