@@ -42,12 +42,21 @@ def unloadable(stored):
     if found.failed:
         # There is nothing that could be loaded.
         return []
-    data = found.value
     names = set()
-    attempt(_load, data, lambda *name: names.add(name) or _stand_in(*name))
-    return [f'{module}.{name}' for module, name in sorted(names)
-            if module not in _TOOLS
-            and not attempt(_load, data, _without(module, name)).failed]
+    attempt(_load, found.value,
+            lambda *name: names.add(name) or _stand_in(*name))
+    names = sorted(name for name in names if name[0] not in _TOOLS)
+    # Others may fail only because of those that are gone.
+    to_blame = [name for name in names if _is_gone(*name)] or [
+        name for name in names
+        if not attempt(_load, found.value, _without(*name)).failed]
+    return ['.'.join(name) for name in to_blame]
+
+
+def _is_gone(module, name):
+    found = attempt(broken.find_global, module, name)
+    return found.failed or (isinstance(found.value, type)
+                            and issubclass(found.value, broken.Broken))
 
 
 def class_names(value):
