@@ -5,7 +5,7 @@ import functools
 from lovely.remotetask import value
 
 
-# That of a policy that does not say it, in bytes.
+# That of a service that does not say it, in bytes.
 MAX_SIZE = 10_000_000
 
 

@@ -3,6 +3,7 @@
 import functools
 import inspect
 import logging
+import types
 
 import zope.component
 
@@ -12,7 +13,7 @@ from gocept.async_.argument import copy_arguments
 from gocept.async_.database import place
 from lovely.remotetask.execution import is_running
 from lovely.remotetask.interfaces import DEFAULT_PRIORITY
-from lovely.remotetask.interfaces import IProcessorSettings
+from lovely.remotetask.interfaces import IJobExecution
 from lovely.remotetask.interfaces import ITaskService
 
 
@@ -102,9 +103,10 @@ def _find_service(name):
 
 def _max_size(service):
     """Return how many bytes the arguments of a call may take."""
-    settings = IProcessorSettings(service, None)
-    return getattr(
-        getattr(settings, 'policy', None), 'max_size', MAX_SIZE)
+    if IJobExecution.providedBy(service):
+        return service.max_size()
+    # A stand-in for tests, say.
+    return MAX_SIZE
 
 
 def _check_callable(undecorated):
@@ -112,6 +114,10 @@ def _check_callable(undecorated):
     if not callable(undecorated) or not hasattr(undecorated, '__qualname__'):
         raise TypeError(
             f'{undecorated!r} is not a function; decorate a plain function.')
+    if isinstance(undecorated, type | types.GenericAlias):
+        raise TypeError(
+            f'{undecorated!r} is a class; decorate a plain function that '
+            f'makes an object of it.')
     if (inspect.iscoroutinefunction(undecorated)
             or inspect.isgeneratorfunction(undecorated)
             or inspect.isasyncgenfunction(undecorated)):

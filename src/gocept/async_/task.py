@@ -7,6 +7,7 @@ import inspect
 import persistent
 import zope.component.hooks
 import zope.interface
+from zope.security.proxy import removeSecurityProxy
 
 from gocept.async_ import fit
 from gocept.async_ import interfaces
@@ -50,7 +51,7 @@ class TaskDescription(persistent.Persistent):
         self.args = args
         self.kwargs = kwargs
         self._set_principals(principal.current())
-        self.site = zope.component.hooks.getSite()
+        self.site = removeSecurityProxy(zope.component.hooks.getSite())
 
     def _set_principals(self, found):
         self.principal = principal.first_id(found)
