@@ -13,9 +13,9 @@ SOURCE = PACKAGE.parent.parent
 # Each may import only those before it.
 LEVELS = ('interfaces', 'cron', 'job', 'policy', 'task', 'lane', 'pool',
           'ledger', 'worker', 'source', 'store', 'listing', 'upgrade',
-          'outcome', 'refusal', 'execution', 'xmlrpc', 'reserve', 'startup',
-          'machine', 'gate', 'registry', 'lag', 'processor', 'service', 'bulk',
-          'testing')
+          'outcome', 'refusal', 'execution', 'xmlrpc', 'reserve', 'alive',
+          'startup', 'machine', 'gate', 'registry', 'lag', 'processor',
+          'service', 'bulk', 'testing')
 
 # Parts of the package that nothing else may import.
 OUTSIDE = {'tests', 'browser', 'generations'}
