@@ -15,8 +15,8 @@ LEVELS = ('interfaces', 'number', 'zone', 'wallclock', 'cron', 'policy',
           'job', 'task', 'lane', 'pool', 'ledger', 'worker', 'source',
           'store', 'listing', 'upgrade', 'description', 'outcome', 'value',
           'record', 'session', 'surroundings', 'blame', 'refusal', 'gate',
-          'runlog', 'execution', 'group', 'xmlrpc', 'reserve', 'startup',
-          'machine', 'registry', 'lag', 'processor', 'service', 'bulk',
+          'runlog', 'execution', 'group', 'xmlrpc', 'reserve', 'alive',
+          'startup', 'machine', 'registry', 'lag', 'processor', 'service', 'bulk',
           'testing')
 
 # Parts of the package that nothing else may import.
