@@ -32,6 +32,7 @@ class Crew:
         self.place = place
         self.stage = Stage(self.stack, place, **options)
         self.slots = []
+        self.began = time.monotonic()
         self.deaths = 0
         self.number = 0
 
@@ -49,6 +50,8 @@ class Crew:
             if kind.old:
                 host.ask('add', *self.bad(kind))
         self.stage.stop_host()
+        if self.place == THREADS:
+            self.stage.clock = clock
         self.stage.start_host()
         self.slots = start_crew(self.stage, self.stack, clock)
 
@@ -68,10 +71,13 @@ class Crew:
             'principal': principal, 'arguments': [principal, seconds],
             **options}] for _ in range(number)]
 
-    def keep(self):
-        """Start again what has ended."""
+    def keep_slots(self):
+        """Start workers again that have ended."""
         for slot in self.slots:
             slot.keep()
+
+    def keep_host(self):
+        """Start the host again if it has ended."""
         host = self.stage.host
         if host is None or host.process.poll() is not None:
             self.deaths += 1
@@ -82,7 +88,7 @@ class Crew:
         end = time.monotonic() + patience
         while True:
             try:
-                self.keep()
+                self.keep_host()
                 return self.stage.host.ask(*request)
             except NoAnswer:
                 if time.monotonic() > end:
@@ -93,6 +99,7 @@ class Crew:
         """Wait until all has ended.  Return what has not."""
         end = time.monotonic() + patience
         while (left := self.ask('restless')) and time.monotonic() < end:
+            self.keep_slots()
             time.sleep(0.2)
         return left
 

@@ -21,6 +21,7 @@ class Fate(NamedTuple):
     """What became of one job.
 
     value -- how often it has had its effect.
+    due -- POSIX seconds; of a cron job.
     """
 
     kind: str | None
@@ -29,6 +30,7 @@ class Fate(NamedTuple):
     status: str
     attempts: int = 0
     error: str | None = None
+    due: float | None = None
 
 
 def status_of(service, jobid):
@@ -79,8 +81,10 @@ class report:
         fate = fate._replace(status=status_of(service, effect.jobid))
         try:
             job = service.jobs[effect.jobid]
-            return fate._replace(attempts=job.attempts,
-                                 error=str(job.error)[:300])
+            due = getattr(job, 'scheduledFor', None)
+            return fate._replace(
+                attempts=job.attempts, error=str(job.error)[:300],
+                due=None if due is None else due.timestamp())
         except Exception as error:
             return fate._replace(error=f'unreadable: {error!r}'[:300])
 

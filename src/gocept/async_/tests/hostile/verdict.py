@@ -30,14 +30,14 @@ class Verdict:
     """
 
     def __init__(self, report, called, slack=0):
-        self._fates = report['fates']
+        self.fates = report['fates']
         self._called = called
         self._slack = slack
         self.violations = list(report['wrong'])
 
     def judge(self):
         """Return sentences on what is wrong."""
-        for name, fate in sorted(self._fates.items()):
+        for name, fate in sorted(self.fates.items()):
             problem = self._problem(name, **fate)
             if problem is not None:
                 self.violations.append(
@@ -47,7 +47,8 @@ class Verdict:
                     f'attempts counted, {(fate["error"] or "")[:160]!a}')
         return self.violations
 
-    def _problem(self, name, kind, service, value, status, attempts, error):
+    def _problem(self, name, kind, service, value, status, attempts, error,
+                 due):
         if kind is None:
             ends, effects, most = (COMPLETED,), (1,), None
         else:
@@ -68,7 +69,7 @@ class Verdict:
 
     def summary(self):
         """Return numbers: good jobs, bad jobs, kinds."""
-        kinds = [fate['kind'] for fate in self._fates.values()
+        kinds = [fate['kind'] for fate in self.fates.values()
                  if fate['kind'] is not None]
-        return (f'{len(self._fates) - len(kinds)} good jobs, {len(kinds)} '
+        return (f'{len(self.fates) - len(kinds)} good jobs, {len(kinds)} '
                 f'that misbehave in {len(set(kinds))} ways')
