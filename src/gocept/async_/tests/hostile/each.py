@@ -18,6 +18,10 @@ from gocept.async_.tests.hostile.verdict import lies
 # Seconds until the jobs of one kind have ended.
 PATIENCE = 25.0
 
+# Seconds until the counts of a service say what has become of its jobs: a
+# processor notes it with its next batch.
+SETTLING = 10.0
+
 PRINCIPALS = 'zope.user', 'zope.manager'
 
 
@@ -104,8 +108,11 @@ class Crew:
         return left
 
     def judge(self, slack=0):
-        """Return the Verdict, and what was found."""
-        report = self.ask('report')
+        """Return the Verdict on what has become of the jobs."""
+        end = time.monotonic() + SETTLING
+        while (report := self.ask('report'))['wrong'] \
+                and time.monotonic() < end:
+            time.sleep(0.5)
         verdict = Verdict(report, calls(self.stage.folder), slack)
         verdict.judge()
         verdict.violations += lies(self.stage.folder)

@@ -13,8 +13,10 @@ from lovely.remotetask.interfaces import STATUSES
 # Jobs of these kinds wait on purpose.
 PATIENT = 'cron', 'delayed_for_days'
 
-# That of a job of which not even the status can be told.
+# Those of a job of which not even the status can be told, and of one that is
+# not there any more.
 UNREADABLE = 'unreadable'
+GONE = 'gone'
 
 
 class Fate(NamedTuple):
@@ -36,6 +38,8 @@ class Fate(NamedTuple):
 def status_of(service, jobid):
     try:
         return service.getStatus(jobid)
+    except KeyError:
+        return GONE
     except Exception:
         return UNREADABLE
 

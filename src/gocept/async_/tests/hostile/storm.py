@@ -16,6 +16,8 @@ from gocept.async_.tests.hostile.kinds import CELERY
 from gocept.async_.tests.hostile.kinds import THREADS
 from gocept.async_.tests.hostile.kinds import WORKER
 from gocept.async_.tests.hostile.outages import Disk
+from gocept.async_.tests.hostile.stage import NoAnswer
+from gocept.async_.tests.hostile.watch import FROZEN
 from gocept.async_.tests.hostile.watch import GRACE
 from gocept.async_.tests.hostile.watch import HealthWatch
 from gocept.async_.tests.hostile.watch import LogWatch
@@ -123,6 +125,7 @@ class Storm:
         self.slack = 0
         self._jumped = 0
         self._trouble = []
+        self._fates = 'no report'
 
     # The whole
 
@@ -137,7 +140,7 @@ class Storm:
             self.crew.slots if self.crew.place == WORKER else [])
         with Watch(self.logs, self.health):
             self._rage()
-            wrong = self._calm()
+            wrong = self._calm_safely()
         left = self.crew.stop()
         wrong += left + self.logs.wrong() + self.health.wrong()
         return self._summary(time.monotonic() - began, wrong), wrong
@@ -164,7 +167,17 @@ class Storm:
         for request in requests:
             due += pause
             time.sleep(max(0, due - time.monotonic()))
-            self.crew.ask('add', *request, patience=PATIENCE)
+            try:
+                self.crew.ask('add', *request, patience=PATIENCE)
+            except NoAnswer as error:
+                self._trouble.append(f'nobody can add jobs: {error}')
+                return
+
+    def _calm_safely(self):
+        try:
+            return self._calm()
+        except NoAnswer as error:
+            return [f'nobody can look at the jobs any more: {error}']
 
     def _calm(self):
         """Wait until all has ended.  Return sentences on what is wrong."""
@@ -259,17 +272,17 @@ class Storm:
         return found
 
     @contextlib.contextmanager
-    def _nothing_works(self, name):
+    def _nothing_works(self, name, grace=GRACE):
         """Wait while nothing can be done, and note when that was."""
         begin = time.monotonic()
         self.slack += 3
         try:
             yield
-            time.sleep(max(GRACE + 3, self._random.uniform(
+            time.sleep(max(grace + 3, self._random.uniform(
                 self._outage / 2, self._outage)))
         finally:
             self.health.outages.append(
-                Outage(name, begin, time.monotonic() - 0.5))
+                Outage(name, begin, time.monotonic() - 0.5, grace))
 
     def _jump(self, seconds=None):
         if seconds is None:
@@ -309,7 +322,7 @@ class Storm:
 
     def _freeze_server(self):
         with outages.frozen(*self.stage.server.processes()), \
-                self._nothing_works('a frozen server'):
+                self._nothing_works('a frozen server', FROZEN):
             pass
 
     def _kill_host(self):

@@ -36,16 +36,25 @@ class Verdict:
         self.violations = list(report['wrong'])
 
     def judge(self):
-        """Return sentences on what is wrong."""
+        """Return sentences on what is wrong; one for all that are alike."""
+        alike = collections.defaultdict(list)
         for name, fate in sorted(self.fates.items()):
             problem = self._problem(name, **fate)
             if problem is not None:
-                self.violations.append(
-                    f'{fate["kind"] or "good"} ({name}): {problem}; '
-                    f'{fate["status"]}, {fate["value"]} effects, '
-                    f'{self._called[name]} calls, {fate["attempts"]} '
-                    f'attempts counted, {(fate["error"] or "")[:160]!a}')
+                key = fate['kind'] or 'good', problem, fate['status']
+                alike[key].append(name)
+        for (kind, problem, status), names in alike.items():
+            more = f' and {len(names) - 1} more' if names[1:] else ''
+            self.violations.append(
+                f'{kind}: {problem}; {status}: {self._details(names[0])}'
+                f'{more}')
         return self.violations
+
+    def _details(self, name):
+        fate = self.fates[name]
+        return (f'{name}: {fate["value"]} effects, {self._called[name]} '
+                f'calls, {fate["attempts"]} attempts counted, '
+                f'{(fate["error"] or "")[:160]!a}')
 
     def _problem(self, name, kind, service, value, status, attempts, error,
                  due):

@@ -17,9 +17,10 @@ WINDOW = 10.0
 LINES = 20
 LINE = 20_000
 
-# Seconds until a worker has to know that nothing can be done, and again that
-# it can.
+# Seconds until a worker has to know that nothing can be done; and where its
+# requests only get no answer.
 GRACE = 10.0
+FROZEN = 20.0
 
 RECORD = re.compile(
     r'^(?:\d{4}-\S+ (?P<pid>\d+) (?P<level>[A-Z]+) '
@@ -95,11 +96,19 @@ def _most_within(times):
 
 
 class Outage(NamedTuple):
-    """A time in which nothing can be done."""
+    """A time in which nothing can be done.
+
+    grace -- seconds until that has to be known.
+    """
 
     name: str
     begin: float
     end: float
+    grace: float = GRACE
+
+    def covers(self, moment):
+        """Return whether it is known then that nothing can be done."""
+        return self.begin + self.grace < moment < self.end
 
 
 class HealthWatch:
@@ -124,9 +133,8 @@ class HealthWatch:
         for outage in self.outages:
             found = [(time_ - outage.begin, number)
                      for time_, number, status in self.samples
-                     if outage.begin + GRACE < time_ < outage.end
-                     and status == 200]
-            self.asked += sum(outage.begin + GRACE < time_ < outage.end
+                     if outage.covers(time_) and status == 200]
+            self.asked += sum(outage.covers(time_)
                               for time_, _, _ in self.samples)
             if found:
                 wrong.append(
