@@ -12,7 +12,7 @@ from gocept.async_.tests.hostile.stage import Stage
 from gocept.async_.tests.hostile.stage import start_crew
 from gocept.async_.tests.hostile.verdict import Verdict
 from gocept.async_.tests.hostile.verdict import calls
-from gocept.async_.tests.hostile.verdict import lies
+from gocept.async_.tests.hostile.verdict import found_wrong
 
 
 # Seconds until the jobs of one kind have ended.
@@ -68,6 +68,12 @@ class Crew:
         return [[self.name(kind.name), kind.name, service, options]
                 for _ in range(number)]
 
+    def seers(self, number):
+        """Return what to ask a host for jobs that look around; see jobs.see.
+        """
+        return [[self.name('seer'), 'seer', 'events', {}]
+                for _ in range(number)]
+
     def good(self, number, service='events', seconds=0.0, **options):
         """Return what to ask a host for good jobs."""
         principal = random.choice(PRINCIPALS)
@@ -115,7 +121,7 @@ class Crew:
             time.sleep(0.5)
         verdict = Verdict(report, calls(self.stage.folder), slack)
         verdict.judge()
-        verdict.violations += lies(self.stage.folder)
+        verdict.violations += found_wrong(self.stage.folder)
         return verdict
 
     def stop(self):
@@ -140,11 +146,16 @@ def run_one(crew, kind, number=2, service='events'):
     """
     crew.ask('add', *crew.good(3))
     if not kind.old:
-        crew.ask('add', *crew.bad(kind, min(number, kind.most), service))
+        crew.ask('add', *crew.bad(kind, min(number, kind.most), service,
+                                  principal='zope.user', site='other'))
     crew.ask('add', *crew.good(5, service))
     crew.wait()
     crew.ask('add', *crew.good(2, service))
     left = crew.wait(10)
+    # Nothing else is to be running then.
+    for _ in range(3):
+        crew.ask('add', *crew.seers(1))
+        left.update(crew.wait(10))
     verdict = crew.judge(slack=0)
     verdict.violations += [f'{name} is still {status}'
                            for name, status in left.items()]

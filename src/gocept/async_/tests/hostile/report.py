@@ -3,6 +3,8 @@
 import collections
 from typing import NamedTuple
 
+from gocept.async_.tests.hostile.kinds import ELSEWHERE
+from gocept.async_.tests.hostile.kinds import REFUSED
 from lovely.remotetask.interfaces import CRONJOB
 from lovely.remotetask.interfaces import DELAYED
 from lovely.remotetask.interfaces import PROCESSING
@@ -16,6 +18,7 @@ PATIENT = 'cron', 'delayed_for_days'
 # Those of a job of which not even the status can be told, and of one that is
 # not there any more.
 UNREADABLE = 'unreadable'
+NO_JOB = REFUSED, ELSEWHERE
 GONE = 'gone'
 
 
@@ -58,7 +61,7 @@ class report:
         """Return the jobs that are to end, and have not: {name: status}."""
         found = {}
         for name, effect in self._root.effects.items():
-            if effect.jobid in (None, 'refused'):
+            if effect.jobid in (None, *NO_JOB):
                 continue
             status = status_of(self._services[effect.service], effect.jobid)
             waits = (status in (DELAYED, CRONJOB)
@@ -77,9 +80,8 @@ class report:
                       for wrong in disagreements(name, service)]}
 
     def _fate(self, effect):
-        fate = Fate(effect.kind, effect.service, effect.value,
-                    'refused' if effect.jobid == 'refused' else UNREADABLE)
-        if fate.status == 'refused':
+        fate = Fate(effect.kind, effect.service, effect.value, effect.jobid)
+        if effect.jobid in NO_JOB:
             return fate
         service = self._services[effect.service]
         fate = fate._replace(status=status_of(service, effect.jobid))

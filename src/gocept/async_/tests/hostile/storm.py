@@ -17,6 +17,7 @@ from gocept.async_.tests.hostile.kinds import THREADS
 from gocept.async_.tests.hostile.kinds import WORKER
 from gocept.async_.tests.hostile.outages import Disk
 from gocept.async_.tests.hostile.stage import NoAnswer
+from gocept.async_.tests.hostile.verdict import found_wrong
 from gocept.async_.tests.hostile.watch import FROZEN
 from gocept.async_.tests.hostile.watch import GRACE
 from gocept.async_.tests.hostile.watch import HealthWatch
@@ -81,8 +82,9 @@ class Plan:
     def _bad(self, kind):
         number = self._random.randint(1, kind.most)
         service = 'events' if kind.add else self._random.choice(SERVICES)
-        return self._crew.bad(kind, number, service, principal=(
-            self._random.choice(PRINCIPALS)))
+        return self._crew.bad(
+            kind, number, service, site=self._random.choice((None, 'other')),
+            principal=self._random.choice(PRINCIPALS))
 
     def _good(self):
         principal = self._random.choice(PRINCIPALS)
@@ -93,9 +95,11 @@ class Plan:
             options['priority'] = self._random.randrange(10)
         if self._random.random() < 0.1:
             options['delay'] = self._random.uniform(0.1, 3)
+        if self._random.random() < 0.3:
+            options['site'] = 'other'
         return self._crew.good(
-            1, self._random.choice(SERVICES), **options,
-            arguments=[principal, seconds, hot], principal=principal)
+            1, self._random.choice(SERVICES), **options, principal=principal,
+            arguments=[principal, seconds, hot, options.get('site')])
 
 
 class Storm:
@@ -190,6 +194,9 @@ class Storm:
                   f'{status}' for name, status in left.items()
                   if not wrong]
         wrong += self._wrong_health()
+        for _ in range(10):
+            self.crew.ask('add', *self.crew.seers(1))
+            self.crew.wait(20)
         verdict = self.crew.judge(self.slack)
         self._fates = verdict.summary()
         wrong += verdict.violations + self._wrong_ticks(verdict.fates)
@@ -241,12 +248,15 @@ class Storm:
             for name, number in sorted(self.failures.items()))
         deaths = self.crew.deaths + sum(
             slot.deaths for slot in self.crew.slots)
-        health = (f'/ready asked {self.health.asked} times in outages; '
-                  if self.health.asked else '')
-        return (f'{self._fates}; {failures}; {deaths} processes started '
-                f'again; {health}{self.logs.most():.1f} lines a second at '
-                f'most, {self.logs.size / 2 ** 20:.1f} MB of log; '
-                f'{len(wrong)} violations; {seconds:.0f} s')
+        traces = len(found_wrong(self.stage.folder, 'traces'))
+        parts = [
+            self._fates, failures, f'{deaths} processes started again',
+            f'{traces} traces left in processes',
+            f'/ready asked {self.health.asked} times in outages',
+            f'{self.logs.most():.1f} lines a second at most',
+            f'{self.logs.size / 2 ** 20:.1f} MB of log',
+            f'{len(wrong)} violations', f'{seconds:.0f} s']
+        return '; '.join(parts)
 
     # What fails
 
