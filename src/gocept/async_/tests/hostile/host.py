@@ -6,6 +6,7 @@ argument it is the web process of an application that also runs the jobs, in
 threads; with ``old``, one of yesterday, that has code which no other one has.
 """
 
+import contextlib
 import json
 import os
 import signal
@@ -175,12 +176,20 @@ def answer(host, connection, line):
     return found
 
 
+class Terminated(BaseException):
+    """This process is to end; unlike SystemExit, no record raises it."""
+
+
+def terminate(*args):
+    raise Terminated
+
+
 def serve(host, connection, requests, answers):
     answers.write('"ready"\n')
     for line in requests:
         try:
             found = answer(host, connection, line)
-        except (KeyboardInterrupt, SystemExit):
+        except Terminated:
             raise
         except BaseException:
             found = {'error': traceback.format_exc()[-4000:]}
@@ -192,13 +201,14 @@ def main(configuration, role='add'):
     requests = open(os.dup(0))  # noqa: SIM115
     answers = open(os.dup(1), 'w', buffering=1)  # noqa: SIM115
     if role == 'run':
-        signal.signal(signal.SIGTERM, lambda *args: sys.exit(0))
+        signal.signal(signal.SIGTERM, terminate)
     getWSGIApplication(configuration)
     if role == 'old':
         # Only yesterday's code has it.
         zope.component.provideUtility(jobs.raw_task, ITask, 'hostile.old')
     connection = openedDatabase().open()
-    serve(Host(connection), connection, requests, answers)
+    with contextlib.suppress(Terminated):
+        serve(Host(connection), connection, requests, answers)
 
 
 if __name__ == '__main__':

@@ -43,7 +43,7 @@ def status_of(service, jobid):
         return service.getStatus(jobid)
     except KeyError:
         return GONE
-    except Exception:
+    except BaseException:
         return UNREADABLE
 
 
@@ -91,7 +91,7 @@ class report:
             return fate._replace(
                 attempts=job.attempts, error=str(job.error)[:300],
                 due=None if due is None else due.timestamp())
-        except Exception as error:
+        except BaseException as error:
             return fate._replace(error=f'unreadable: {error!r}'[:300])
 
 
@@ -99,7 +99,7 @@ def disagreements(name, service):
     """Return sentences on where a service contradicts itself."""
     try:
         counts = dict(service.counts())
-    except Exception as error:
+    except BaseException as error:
         return [f'{name}: counts() raises {error!r}']
     wrong = [f'{name}: {status}: counts() says {number}'
              for status, number in counts.items() if number < 0]
@@ -107,7 +107,7 @@ def disagreements(name, service):
     for what, walk in walks.items():
         try:
             statuses = walk(service)
-        except Exception as error:
+        except BaseException as error:
             wrong.append(f'{name}: {what} raises {error!r}')
             continue
         wrong += [
