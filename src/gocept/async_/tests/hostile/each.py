@@ -165,6 +165,25 @@ def run_one(crew, kind, number=2, service='events'):
     return verdict
 
 
+def run_together(place, kinds, good=100, **options):
+    """Run one job of each kind among good ones.  Return violations."""
+    with Crew(place, **options) as crew:
+        crew.prepare(kinds)
+        requests = crew.good(good) + [
+            request for kind in kinds if not kind.old
+            for request in crew.bad(kind, principal='zope.user')]
+        random.Random(0).shuffle(requests)
+        for request in requests:
+            crew.ask('add', request)
+        left = crew.wait()
+        crew.ask('add', *crew.good(2), *crew.good(2, 'grouped'))
+        left.update(crew.wait(5))
+        verdict = crew.judge()
+        return [*verdict.violations, *crew.stop(),
+                *(f'{name} is still {status}'
+                  for name, status in left.items())]
+
+
 def run_kind(name, place, service='events', **options):
     """Run one kind on a stage of its own.  Return violations."""
     kind = KINDS[name]

@@ -5,11 +5,13 @@ import random
 
 from gocept.async_.tests.celerystage import RabbitMQ
 from gocept.async_.tests.celerystage import Valkey
+from gocept.async_.tests.celerystage import find_rabbitmq
 from gocept.async_.tests.hostile import outages
 from gocept.async_.tests.hostile.kinds import CELERY
 from gocept.async_.tests.hostile.kinds import THREADS
 from gocept.async_.tests.hostile.kinds import WORKER
 from gocept.async_.tests.hostile.storm import Storm
+from gocept.async_.tests.workerstage import find_postgresql
 
 
 # How many violations are told of.
@@ -42,6 +44,9 @@ def hostile_worker(say, seed=None, **options):
 
 def hostile_worker_on_relstorage(say, seed=None, **options):
     """Hostile jobs in async-worker, over RelStorage and PostgreSQL."""
+    if find_postgresql('initdb') is None:
+        say('skipped: there is no PostgreSQL server')
+        return
     _storm(say, WORKER, seed, options, make_server=outages.PostgreSQL)
 
 
@@ -53,6 +58,9 @@ def hostile_celery_on_valkey(say, seed=None, **options):
 
 def hostile_celery_on_rabbitmq(say, seed=None, **options):
     """Hostile jobs in both pools of Celery, with RabbitMQ, over ZEO."""
+    if not find_rabbitmq():
+        say('skipped: there is no RabbitMQ server')
+        return
     _storm(say, CELERY, seed, options, make_server=outages.ZeoServer,
            make_broker=RabbitMQ)
 
