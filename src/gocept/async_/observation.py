@@ -4,6 +4,7 @@ import os
 import threading
 import time
 
+from gocept.async_.recurring import Pauses
 from gocept.async_.workerreport import STARTING
 from gocept.async_.workerreport import shorten
 from lovely.remotetask.outcome import attempt
@@ -11,7 +12,7 @@ from lovely.remotetask.outcome import attempt
 
 # Seconds between two looks; and the most, while they show nothing good.
 LOOK = 2.0
-LONGEST_LOOK = 10.0
+LONGEST_LOOK = 5.0
 
 # Seconds without an answer after which a database is not relied on.
 PATIENCE = 5.0
@@ -41,7 +42,7 @@ class Observation:
         self._seen = None
         self._asked_since = None
         self._doubt = 'nothing was seen of the services'
-        self._failures = 0
+        self._pauses = Pauses(LOOK, LONGEST_LOOK)
         self._services = {}
         self._problem = STARTING
 
@@ -59,16 +60,15 @@ class Observation:
         self._note_doubt(self._doubt)
         outcome = attempt(self._look, self._note_doubt)
         if outcome.failed:
-            self._failures += 1
             self._problem = describe(outcome)
         else:
-            self._failures = 0
+            self._pauses.reset()
             self._problem = None
             self._services = outcome.value
             self._seen = self._clock()
         self._asked_since = None
         self._changed()
-        return min(LONGEST_LOOK, LOOK * 2 ** min(self._failures, 10))
+        return self._pauses.next() if outcome.failed else LOOK
 
     def _note_doubt(self, text):
         self._doubt = text
@@ -103,7 +103,7 @@ class Observation:
         if self._problem is not None:
             return self._problem
         return '; '.join(
-            f'{name}: {service["problem"]}'
+            f'service "{name}": {service["problem"]}'
             for name, service in services.items()
             if service is not None and service['problem']) or None
 
