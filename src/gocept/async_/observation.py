@@ -17,6 +17,9 @@ LONGEST_LOOK = 5.0
 # Seconds without an answer after which a database is not relied on.
 PATIENCE = 5.0
 
+# Seconds between two reports after which the whole process has stood still.
+STALL = 5.0
+
 
 class Observation:
     """Looks at databases and services again and again, in a thread.
@@ -41,6 +44,7 @@ class Observation:
         self._clock = clock
         self._seen = None
         self._asked_since = None
+        self._reported = clock()
         self._doubt = 'nothing was seen of the services'
         self._pauses = Pauses(LOOK, LONGEST_LOOK)
         self._services = {}
@@ -81,13 +85,22 @@ class Observation:
         `oldest_queued_age` and `problem`.
         """
         now = self._clock()
-        since = self._asked_since
-        silent = 0.0 if since is None else now - since
+        silent = self._find_silence(now)
         services = self._services_and_troubles()
         problem = self._find_problem(silent, services)
         age = None if self._seen is None else now - self._seen
         return {'ready': problem is None, 'problem': problem, 'age': age,
                 'silent': silent, 'services': services}
+
+    def _find_silence(self, now):
+        since = self._asked_since
+        stalled, self._reported = now - self._reported, now
+        if since is None:
+            return 0.0
+        if stalled > STALL:
+            # An answer that has come meanwhile could not be taken.
+            self._asked_since = since = min(now, since + stalled)
+        return now - since
 
     def _services_and_troubles(self):
         services = dict(self._services)

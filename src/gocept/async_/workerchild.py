@@ -96,6 +96,11 @@ class Child:
             log.info('process %s stops: %s', self.pid, self.said['stopping'])
             self.stopping_since = self.heard
 
+    def forgive(self, seconds, now):
+        """Do not count the last seconds, in which nobody has listened."""
+        self.heard = min(now, self.heard + seconds)
+        self.worked = min(now, self.worked + seconds)
+
     @property
     def refusal(self):
         """Why it will never run, or None."""
