@@ -20,7 +20,7 @@ from lovely.remotetask.outcome import attempt
 log = logging.getLogger(__name__)
 
 # Seconds without a report after which a process is taken for stuck.
-LATE = 15.0
+LATE = 10.0
 
 # Seconds that a process has beyond the grace of its jobs.
 MARGIN = 10.0
