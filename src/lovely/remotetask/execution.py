@@ -100,7 +100,8 @@ class Work:
         self.service = service
         self.job = job
         self.task = _find_task(service, job)
-        self.input = _load_input(job)
+        # A task with a context tells by itself what does not fit.
+        self.input = job.input if self._has_context() else _load_input(job)
 
     def context(self):
         """Return a context manager; its value does the work.
@@ -108,9 +109,12 @@ class Work:
         See ITaskContext.
         """
         args = self.service, self.job.id, self.input
-        if interfaces.ITaskContext.providedBy(self.task):
+        if self._has_context():
             return self.task.context(*args)
         return contextlib.nullcontext(functools.partial(self.task, *args))
+
+    def _has_context(self):
+        return interfaces.ITaskContext.providedBy(self.task)
 
 
 def _find_task(service, job):

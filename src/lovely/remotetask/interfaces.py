@@ -125,6 +125,10 @@ class ITaskContext(zope.interface.Interface):
 
         Its value is called without arguments to do the work, and returns the
         result; see ITask.__call__.
+
+        input -- not loaded yet, if it is persistent.
+
+        Raise CannotRun if the installed code cannot do it.
         """
 
 

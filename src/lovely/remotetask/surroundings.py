@@ -58,6 +58,19 @@ def interaction(*participations):
         state.update(previous)
 
 
+@contextlib.contextmanager
+def site(found):
+    """Make a site the current one for a while."""
+    info = zope.component.hooks.siteinfo
+    previous = info.site, info.sm
+    try:
+        zope.component.hooks.setSite(found)
+        yield
+    finally:
+        # Not by setSite: that asks the site, which may be unreadable by now.
+        info.site, info.sm = previous
+
+
 class _State(NamedTuple):
     """What belongs to the process, and a run might change."""
 

@@ -140,6 +140,21 @@ def is_of_database(failure):
         and not issubclass(class_, _STATE_ERRORS))
 
 
+def reason(failure):
+    """Return what to say of a failure to load or store something (str).
+
+    failure -- an Outcome.
+    """
+    exception = failure.exception
+    if type(exception) is _Refused:
+        return failure.error[:_MESSAGE_SIZE]
+    if (issubclass(type(exception), _STATE_ERRORS)
+            and exception.__cause__ is not None):
+        # The database says that it has failed, and nothing else.
+        failure = attempt(_raise, exception.__cause__)
+    return f'{failure.errorClass}: {failure.error}'[:_MESSAGE_SIZE]
+
+
 def function_name(input):
     """Return the name of the function of a stored call (str).
 
@@ -174,12 +189,12 @@ def _complain(copied, value, what, limit):
             f'{subject} takes at least {copied.error} bytes, and {limit} are '
             f'allowed (max_size of the service); hand over an object that '
             f'the application stores, or the key under which it is found.')
-    reason = copied.error
-    if type(copied.exception) is not _Refused:
-        reason = f'{copied.errorClass}: {reason}'
     raise TypeError(
-        f'{subject} cannot be stored: {reason[:_MESSAGE_SIZE]}.'
-    ) from copied.exception
+        f'{subject} cannot be stored: {reason(copied)}.') from copied.exception
+
+
+def _raise(exception):
+    raise exception
 
 
 def _short_name(class_):

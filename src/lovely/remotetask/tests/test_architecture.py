@@ -13,11 +13,11 @@ SOURCE = PACKAGE.parent.parent
 # Each may import only those before it.
 LEVELS = ('interfaces', 'number', 'zone', 'wallclock', 'cron', 'policy',
           'job', 'task', 'lane', 'pool', 'ledger', 'worker', 'source',
-          'store', 'listing', 'upgrade',
-          'description', 'outcome', 'value', 'session', 'surroundings',
-          'blame', 'refusal', 'gate', 'runlog', 'execution', 'group', 'xmlrpc',
-          'reserve', 'startup', 'machine', 'registry', 'lag', 'processor',
-          'service', 'bulk', 'testing')
+          'store', 'listing', 'upgrade', 'description', 'outcome', 'value',
+          'record', 'session', 'surroundings', 'blame', 'refusal', 'gate',
+          'runlog', 'execution', 'group', 'xmlrpc', 'reserve', 'alive',
+          'startup', 'machine', 'registry', 'lag', 'processor', 'service',
+          'bulk', 'testing')
 
 # Parts of the package that nothing else may import.
 OUTSIDE = {'tests', 'browser', 'generations'}
