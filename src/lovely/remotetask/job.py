@@ -20,6 +20,7 @@ from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import STARTLATER
 from lovely.remotetask.interfaces import WAITING
+from lovely.remotetask.part import part
 
 
 # None is the status of a job that is just being made.
@@ -124,6 +125,7 @@ class Details(persistent.Persistent):
         self.traceback = traceback
 
 
+@part
 class Attempt(NamedTuple):
     """One run of a job.
 
@@ -151,6 +153,7 @@ class Attempt(NamedTuple):
         return None if self.details is None else self.details.traceback
 
 
+@part
 @zope.interface.implementer(interfaces.IClaim)
 class Claim(NamedTuple):
     """See IClaim."""
@@ -262,7 +265,8 @@ class Job(persistent.Persistent):
     @property
     def history(self):
         """See IJob."""
-        return tuple(Attempt(*attempt) for attempt in self._history)
+        return tuple(Attempt(*attempt).part_of(self)
+                     for attempt in self._history)
 
     @property
     def error(self):
@@ -283,6 +287,10 @@ class Job(persistent.Persistent):
     @property
     def claim(self):
         """See IJob."""
+        found = self._find_claim()
+        return None if found is None else found.part_of(self)
+
+    def _find_claim(self):
         if self.stored_status not in WAITING or self.store is None:
             return None
         store, claim = direct_run.get()
@@ -294,7 +302,8 @@ class Job(persistent.Persistent):
     @property
     def status(self):
         """See IJob."""
-        return self.stored_status if self.claim is None else PROCESSING
+        return (self.stored_status if self._find_claim() is None
+                else PROCESSING)
 
     def change_status(self, status):
         """Set the status; raise IllegalStatusChange if that is not legal."""

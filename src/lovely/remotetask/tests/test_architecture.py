@@ -11,8 +11,8 @@ PACKAGE = pathlib.Path(lovely.remotetask.__file__).parent
 SOURCE = PACKAGE.parent.parent
 
 # Each may import only those before it.
-LEVELS = ('interfaces', 'cron', 'job', 'policy', 'task', 'lane', 'pool',
-          'ledger', 'worker', 'source', 'store', 'listing', 'upgrade',
+LEVELS = ('interfaces', 'part', 'cron', 'job', 'policy', 'task', 'lane',
+          'pool', 'ledger', 'worker', 'source', 'store', 'listing', 'upgrade',
           'description', 'outcome', 'value', 'record', 'session',
           'surroundings', 'blame', 'refusal', 'gate', 'runlog', 'execution',
           'group', 'xmlrpc', 'reserve', 'startup', 'machine', 'registry',

@@ -1,0 +1,30 @@
+"""Named tuples that know what they are part of.
+
+Where untrusted code reads them, a permission is asked of the tuple and then
+of its parents: so what is granted on a service alone holds for its parts.
+"""
+
+
+def part(class_):
+    """Let the instances of a named tuple be parts of other objects.
+
+    They have `__parent__`, None at first.  It is neither compared nor
+    stored: a part that is pickled is a value like any other.
+    """
+    class Part(class_):
+        __doc__ = class_.__doc__
+        __parent__ = None
+
+        def part_of(self, parent):
+            """Return an equal tuple that is part of an object."""
+            copied = self._make(self)
+            copied.__parent__ = parent
+            return copied
+
+        def __getstate__(self):
+            # Its parent is an object of one connection.
+            return None
+
+    for name in ('__module__', '__name__', '__qualname__'):
+        setattr(Part, name, getattr(class_, name))
+    return Part
