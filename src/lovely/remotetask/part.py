@@ -1,8 +1,27 @@
-"""Named tuples that know what they are part of.
+"""What objects are part of: named tuples too, and all their parents.
 
-Where untrusted code reads them, a permission is asked of the tuple and then
-of its parents: so what is granted on a service alone holds for its parts.
+Where untrusted code reads one, a permission is asked of it and then of its
+parents: so what is granted on a service alone holds for its parts.
 """
+
+from zope.security.proxy import removeSecurityProxy
+
+
+# Nothing lies deeper; but parents may be in one another, without end.
+DEPTH = 1000
+
+
+def parents(location):
+    """Yield an object, its parent, the parent of that, and so on.
+
+    Without security proxies.
+    """
+    for _ in range(DEPTH):
+        location = removeSecurityProxy(location)
+        if location is None:
+            return
+        yield location
+        location = getattr(location, '__parent__', None)
 
 
 def part(class_):

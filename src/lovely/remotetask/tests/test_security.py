@@ -187,9 +187,9 @@ class LocalGrantTest(LocalCase):
         self.check()
         with self.assertRaises(Unauthorized):
             ProxyFactory(self.others.jobs[self.ended]).status  # noqa: B018
+        claim = ProxyFactory(self.others.jobs[self.claimed].claim)
         with self.assertRaises(Unauthorized):
-            ProxyFactory(
-                self.others.jobs[self.claimed].claim).processor  # noqa: B018
+            claim.processor  # noqa: B018
 
     def test_xmlrpc(self):
         """By the remote methods as well."""
