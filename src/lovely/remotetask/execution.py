@@ -16,6 +16,8 @@ import zope.component
 import zope.interface
 import zope.publisher.base
 import zope.security.management
+from persistent import Persistent
+from ZODB.broken import Broken
 from zope.component.interfaces import ISite
 from zope.security.interfaces import IPrincipal
 
@@ -36,6 +38,7 @@ from lovely.remotetask.refusal import CommitRefusal
 from lovely.remotetask.refusal import is_committed
 from lovely.remotetask.session import Session
 from lovely.remotetask.session import opened_service
+from lovely.remotetask.surroundings import Surroundings
 from lovely.remotetask.surroundings import interaction
 
 
@@ -138,7 +141,10 @@ def _load_input(job):
 
 
 def _check_whole(input):
-    if value.is_small(input):
+    # Of a persistent object the class alone is looked at.
+    if value.is_small(input) or (
+            issubclass(type(input), Persistent)
+            and not issubclass(type(input), Broken)):
         return
     broken = value.broken(input)
     if broken:
@@ -206,9 +212,11 @@ def name_function(job):
     return plain(found if isinstance(found, str) else job.task, 500)
 
 
-def run_job(service, run, commit):
+def run_job(service, run, begin, commit):
     """Run a job in the current transaction, complete and commit it.
 
+    begin -- called with service, run and the name of the function before
+        that is called, in the job's context.
     commit -- called without arguments, in the job's context.
 
     Return the name of its function, for people.
@@ -217,7 +225,7 @@ def run_job(service, run, commit):
     work = Work(service, job)
     function = name_function(job)
     with work.context() as call:
-        _sign(service, run, function)
+        begin(service, run, function)
         output = result_of(service, call)
         # Asked again: the function may have begun another transaction.
         job = service.claimed(run.claim)
@@ -301,16 +309,12 @@ def _call_and_commit(commit, call, service, *args):
     return found
 
 
-@contextlib.contextmanager
 def job_context(service, name):
-    """Be where jobs are run: in the service's site, as nobody.
+    """Return a context manager: the service's site, and nobody.
 
-    name -- see surroundings.process_state.
+    name -- see Surroundings.
     """
-    with surroundings.process_state(name), \
-            surroundings.site(_site_of(service)), \
-            interaction(ProcessorRequest()):
-        yield
+    return Surroundings(_site_of(service), ProcessorRequest(), name)
 
 
 def _site_of(service):
@@ -374,7 +378,7 @@ class Attempt:
             refusal.lift()
             self.commit()
         try:
-            return run_job(service, self.run, commit)
+            return run_job(service, self.run, _sign, commit)
         finally:
             session.resume()
 

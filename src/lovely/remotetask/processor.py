@@ -433,6 +433,16 @@ class SimpleProcessor:
             self._report(outcome)
 
     @property
+    def trouble(self):
+        """Why it cannot do its work at the moment, or None."""
+        if not self.running:
+            return None
+        dead = sum(not runner.thread.is_alive() for runner in self.runners)
+        if dead:
+            return f'{dead} of {len(self.runners)} threads have ended'
+        return self._trouble and f'cannot work: {self._trouble}'
+
+    @property
     def thread_name(self):
         return '.'.join(['remotetasks', *self.servicePath])
 

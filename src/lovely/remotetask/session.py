@@ -84,9 +84,10 @@ class Session:
 
     def _connections(self):
         """Return the connections to all databases that were used."""
+        found = list(self.connection.connections.values())
         # The application can put anything in there.
-        return list({id(each): each for each in (
-            self.connection, *self.connection.connections.values())}.values())
+        return found if self.connection in found \
+            else [self.connection, *found]
 
     def _is_good(self, connection):
         return (connection.opened is not None

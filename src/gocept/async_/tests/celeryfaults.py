@@ -16,6 +16,7 @@ from pathlib import Path
 from gocept.async_.tests.celerystage import RabbitMQ
 from gocept.async_.tests.celerystage import Stage
 from gocept.async_.tests.celerystage import Valkey
+from gocept.async_.tests.hostile import scenarios as hostile
 from gocept.async_.tests.workerstage import is_listening
 from gocept.async_.tests.workerstage import until
 from lovely.remotetask.tests import faulty
@@ -152,7 +153,8 @@ def celery_on_rabbitmq(say, seconds=60.0, seed=None):
     _storm(say, RabbitMQ, seconds, seed)
 
 
-SCENARIOS = (*faulty.SCENARIOS, celery_on_valkey, celery_on_rabbitmq)
+SCENARIOS = (*faulty.SCENARIOS, celery_on_valkey, celery_on_rabbitmq,
+             *hostile.SCENARIOS)
 
 
 def main():

@@ -3,8 +3,12 @@
 import time
 
 import transaction
+import zope.component.hooks
 
 from gocept.async_.tests.hostile import jobs
+from gocept.async_.tests.hostile.kinds import ATTEMPTS
+from gocept.async_.tests.hostile.kinds import ELSEWHERE
+from gocept.async_.tests.hostile.kinds import THREADS
 from gocept.async_.tests.hostile.kinds import TRANSIENT_CALLS
 from gocept.async_.tests.hostile.kinds import kind
 from lovely.remotetask.interfaces import CANCELLED
@@ -110,6 +114,23 @@ def starts_processing(call):
 @kind(CANCELLED, calls=0, most=0)
 def victim(call):
     """Is cancelled by the job that has added it."""
+
+
+@kind(COMPLETED, most=0)
+def seer(call):
+    """Sees what others have left in a process; see jobs.see."""
+
+
+def add_in_own_site(request):
+    zope.component.hooks.setSite(request.add_site())
+    jobs.remove_site.enqueue(request.name)
+    return ELSEWHERE
+
+
+@kind(ELSEWHERE, add=add_in_own_site, places=(THREADS,), most=2,
+      effects={ELSEWHERE: (0, 1)}, calls=ATTEMPTS)
+def removes_own_site(call):
+    """With the service, and so with itself."""
 
 
 # Cron jobs, and others that wait
