@@ -19,14 +19,12 @@ from lovely.remotetask import surroundings
 from lovely.remotetask import value
 from lovely.remotetask.interfaces import CannotRun
 from lovely.remotetask.outcome import attempt
+from lovely.remotetask.part import DEPTH
 from lovely.remotetask.task import TaskError
 
 
 # How many persistent objects among the arguments are loaded before a call.
 LOADED_FIRST = 100
-
-# Sites do not lie deeper, but parents may be in one another without end.
-DEPTH = 1000
 
 # What a TaskDescription has itself; any other attribute is an annotation.
 ATTRIBUTES = ('_f', 'args', 'kwargs', 'principal', 'principals', 'site')

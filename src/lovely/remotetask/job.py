@@ -21,6 +21,7 @@ from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import STARTLATER
 from lovely.remotetask.interfaces import WAITING
+from lovely.remotetask.part import part
 from lovely.remotetask.policy import MAX_WAIT
 
 
@@ -131,6 +132,7 @@ class Details(persistent.Persistent):
         self.traceback = traceback
 
 
+@part
 class Attempt(NamedTuple):
     """One run of a job.
 
@@ -158,6 +160,7 @@ class Attempt(NamedTuple):
         return None if self.details is None else self.details.traceback
 
 
+@part
 @zope.interface.implementer(interfaces.IClaim)
 class Claim(NamedTuple):
     """See IClaim."""
@@ -270,7 +273,8 @@ class Job(persistent.Persistent):
     @property
     def history(self):
         """See IJob."""
-        return tuple(Attempt(*attempt) for attempt in self._history)
+        return tuple(Attempt(*attempt).part_of(self)
+                     for attempt in self._history)
 
     @property
     def error(self):
@@ -291,6 +295,10 @@ class Job(persistent.Persistent):
     @property
     def claim(self):
         """See IJob."""
+        found = self._find_claim()
+        return None if found is None else found.part_of(self)
+
+    def _find_claim(self):
         if self.stored_status not in WAITING or self.store is None:
             return None
         store, claim = direct_run.get()
@@ -302,7 +310,8 @@ class Job(persistent.Persistent):
     @property
     def status(self):
         """See IJob."""
-        return self.stored_status if self.claim is None else PROCESSING
+        return (self.stored_status if self._find_claim() is None
+                else PROCESSING)
 
     def change_status(self, status):
         """Set the status; raise IllegalStatusChange if that is not legal."""

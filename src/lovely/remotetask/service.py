@@ -40,6 +40,7 @@ from lovely.remotetask.startup import bootStrapSubscriber
 from lovely.remotetask.startup import getAutostartServiceNames
 from lovely.remotetask.store import Jobs
 from lovely.remotetask.store import JobStore
+from lovely.remotetask.task import Tasks
 
 
 # Why nobody has stored how a run ended.
@@ -91,7 +92,8 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
 
     def getAvailableTasks(self):
         """See ITaskService."""
-        return dict(zope.component.getUtilitiesFor(self.taskInterface))
+        return Tasks(
+            self, zope.component.getUtilitiesFor(self.taskInterface))
 
     def add(self, task, input=None, startLater=False,
             priority=DEFAULT_PRIORITY, delay=None):
@@ -213,7 +215,7 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
         """See ITaskService."""
         return listing.find(
             self.store, listing.Selection(status, task, function), after,
-            limit)
+            limit).part_of(self)
 
     def cancel(self, jobid):
         """See ITaskService."""

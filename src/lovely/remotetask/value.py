@@ -18,6 +18,7 @@ from zope.security.proxy import Proxy
 from zope.security.proxy import removeSecurityProxy
 
 from lovely.remotetask.outcome import attempt
+from lovely.remotetask.part import parents
 
 
 _ATOMS = (type(None), bool, int, float, complex, str, bytes)
@@ -41,9 +42,6 @@ _OPCODES = 32
 
 # Shorter texts are not worth remembering that they were counted.
 _SHORT = 64
-
-# Nothing lies deeper; parents that are in one another have no end.
-_DEPTH = 1000
 
 # How much of a foreign message is shown, in characters.
 _MESSAGE_SIZE = 500
@@ -170,13 +168,8 @@ def function_name(input):
 
 def home(location):
     """Return the connection of the nearest parent that is stored, or None."""
-    for _ in range(_DEPTH):
-        location = removeSecurityProxy(location)
-        connection = getattr(location, '_p_jar', None)
-        if location is None or connection is not None:
-            return connection
-        location = getattr(location, '__parent__', None)
-    return None
+    connections = (getattr(each, '_p_jar', None) for each in parents(location))
+    return next((each for each in connections if each is not None), None)
 
 
 def _complain(copied, value, what, limit):

@@ -49,6 +49,8 @@ class HeldTestCase(FunctionalTestCase):
         self.deploy()
         self.addCleanup(sys.modules.pop, SHOP, None)
         self.addCleanup(ZODB.broken.broken_cache.clear)
+        # First of all: its site manager may not be loaded by then.
+        self.addCleanup(zope.component.hooks.setSite, None)
 
     def deploy(self, *classes, **others):
         """Replace the module of the application.

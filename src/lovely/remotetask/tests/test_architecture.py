@@ -11,11 +11,11 @@ PACKAGE = pathlib.Path(lovely.remotetask.__file__).parent
 SOURCE = PACKAGE.parent.parent
 
 # Each may import only those before it.
-LEVELS = ('interfaces', 'number', 'zone', 'wallclock', 'cron', 'policy',
-          'job', 'task', 'lane', 'pool', 'ledger', 'worker', 'source',
-          'store', 'listing', 'upgrade', 'description', 'outcome', 'value',
-          'record', 'session', 'surroundings', 'blame', 'refusal', 'gate',
-          'runlog', 'execution', 'group', 'xmlrpc', 'reserve', 'alive',
+LEVELS = ('interfaces', 'part', 'number', 'zone', 'wallclock', 'cron',
+          'policy', 'job', 'task', 'lane', 'pool', 'ledger', 'worker',
+          'source', 'store', 'listing', 'upgrade', 'description', 'outcome',
+          'value', 'record', 'session', 'surroundings', 'blame', 'refusal',
+          'gate', 'runlog', 'execution', 'group', 'xmlrpc', 'reserve', 'alive',
           'startup', 'machine', 'registry', 'lag', 'processor', 'service',
           'bulk', 'testing')
 
