@@ -4,9 +4,9 @@ import persistent
 import persistent.mapping
 from ZODB.POSException import POSKeyError
 from zope.configuration.exceptions import ConfigurationError
-from zope.security.proxy import removeSecurityProxy
 
 from lovely.remotetask.registry import service_path
+from lovely.remotetask.value import home
 
 
 # Where a database refers to the services in it, in its own root: what is
@@ -169,17 +169,6 @@ def _place_now(value, connection):
     if found not in (None, connection):
         found.add(value)
     return found is not None
-
-
-def home(location):
-    """Return the connection of the nearest parent that is stored, or None."""
-    location = removeSecurityProxy(location)
-    while location is not None:
-        connection = getattr(location, '_p_jar', None)
-        if connection is not None:
-            return connection
-        location = removeSecurityProxy(getattr(location, '__parent__', None))
-    return None
 
 
 def _names(databases):

@@ -18,6 +18,7 @@ The way of a job:
    transaction stores the status ERROR with class, message and traceback.
 """
 
+import transaction.interfaces
 import zope.interface
 import zope.interface.common.mapping
 import zope.location.interfaces
@@ -52,7 +53,18 @@ class IllegalStatusChange(ValueError):
     """A job cannot go from its status to the one asked for."""
 
 
+class NoTimeZone(ValueError):
+    """This process cannot tell the time in the time zone of a cron job.
+
+    The message says why: it has no time zone data, or not that time zone.
+    """
+
+
 DEFAULT_PRIORITY = 5
+
+
+class CannotRollBack(transaction.interfaces.TransactionError):
+    """A failed job has left something in its transaction for good."""
 
 
 class CannotRun(Exception):
@@ -101,6 +113,25 @@ class IInputCheck(zope.interface.Interface):
         """Raise TypeError or ValueError if `input` cannot be worked on."""
 
 
+class ITaskContext(zope.interface.Interface):
+    """A task whose jobs are run, and committed, in a context of their own.
+
+    Optional: it may choose site and principal.  Hooks and data managers that
+    a job has added to its transaction work within it, too.
+    """
+
+    def context(service, jobid, input):
+        """Return a context manager, for the call and the commit.
+
+        Its value is called without arguments to do the work, and returns the
+        result; see ITask.__call__.
+
+        input -- not loaded yet, if it is persistent.
+
+        Raise CannotRun if the installed code cannot do it.
+        """
+
+
 class IClaim(zope.interface.Interface):
     """Who runs a job, and since when.  Immutable."""
 
@@ -141,6 +172,10 @@ class IFailure(zope.interface.Interface):
 
     holds = zope.interface.Attribute(
         'Whether the job can be run after a deploy, but not now.')
+
+    interrupted = zope.interface.Attribute(
+        'Whether the databases or the process failed, and not the job: that '
+        'does not count against it.')
 
 
 class IJob(zope.interface.Interface):
@@ -245,13 +280,24 @@ class ICronJob(IJob):
     if it is finer than the finest field that is set, for the first one:
     ``hour=(2,)`` is 02:00, ``month=(5,)`` is the first of May at 00:00.
     A time must match all fields.  Times are UTC, unless `timezone` says
-    otherwise; then a time that the change to summer time skips is run after
-    it, and one that comes twice is run once.
+    otherwise.
+
+    When the clock of a time zone is changed, to summer time say, these rules
+    hold; Debian's cron has nearly the same:
+
+    - With hours, each time is run once.  One that the change skips is run at
+      the change (with others that it skips, once for all), one that comes
+      twice is run the first time.
+    - Without hours, or with all 24, the job goes on by what the clock shows.
+      In an hour that comes twice it is run as in any other hour.  What the
+      change skips is run at the change only if nothing else is run within
+      the hour after it.
     """
 
     timezone = zope.schema.TextLine(
         title='Time zone',
-        description='A name of the IANA database, like "Europe/Berlin".',
+        description='A name of the IANA database, like "Europe/Berlin"; UTC '
+                    'if it is not given.',
         default=None,
         required=False)
 
@@ -275,7 +321,8 @@ class ICronJob(IJob):
     delay = zope.schema.Int(
         title='Delay',
         description='Seconds to wait before the job is run once, instead of '
-                    'a pattern.',
+                    'a pattern. Fractions are fine; the wait must end before '
+                    'the year 9999 does.',
         default=None,
         required=False)
 
@@ -289,12 +336,34 @@ class ICronJob(IJob):
                delay=None, timezone=None):
         """Set another pattern or delay.
 
+        minute ... dayOfWeek -- tuples, or other collections, of whole
+            numbers; a single number stands for a tuple of it alone.
+        delay -- int or float; 0 stands for no delay.
+        timezone -- str.
+
         Call `ITaskService.reschedule` afterwards.  A value out of range, or
         a pattern that no day matches, raises ValueError and changes nothing.
         """
 
     def timeOfNextCall(now=None):
-        """Return the next time after `now`, in POSIX seconds (int)."""
+        """Return the next time after `now`, in POSIX seconds (int).
+
+        now -- POSIX seconds; default: the current time.
+
+        Raise ValueError if it cannot be calculated, from values that earlier
+        versions took, say; NoTimeZone if this process does not know the time
+        zone.
+        """
+
+    def corrected_due(now):
+        """Return when the job should be due, if it is due too late.
+
+        now -- POSIX seconds, of a clock that is right.
+
+        None if all is well.  A clock that was wrong for a moment, and ahead,
+        may have made a job due years too late.  Raise ValueError like
+        `timeOfNextCall`.
+        """
 
 
 class IProcessorSettings(zope.interface.Interface):
@@ -511,16 +580,18 @@ class IJobExecution(zope.interface.Interface):
 
     def claimed(claim):
         """Return the job of a claim; ClaimLost if that is not good any more.
-
-        The job is to be begun (`job.begin`) before it is completed or fails.
         """
 
-    def complete(job, output, now=None):
-        """Store the result of a job and that it is completed."""
+    def complete(job, run, output, now=None):
+        """Store the result of a job and that it is completed.
 
-    def fail(job, failure, now=None):
+        run -- a `lovely.remotetask.job.Run`.
+        """
+
+    def fail(job, run, failure, now=None):
         """Store why the run of a job failed, and what becomes of it.
 
+        run -- a `lovely.remotetask.job.Run`.
         failure -- IFailure.
         """
 
@@ -533,6 +604,12 @@ class IJobExecution(zope.interface.Interface):
     def commit_every():
         """Return how many short jobs to run in one transaction at most."""
 
+    def max_size():
+        """Return how many bytes an input or a result may take."""
+
+    def logs_messages():
+        """Return whether the log may show messages of exceptions."""
+
     def worker_ids(is_alive):
         """Return a list of str: the workers that are noted, and live.
 
@@ -542,8 +619,13 @@ class IJobExecution(zope.interface.Interface):
     def held(worker_id):
         """Return the ids of the jobs a worker has claimed."""
 
-    def settle(worker_id, jobids):
-        """Drop claims whose jobs are not being run any more."""
+    def settle(worker_id, jobids, begun=(), now=None):
+        """Drop claims whose jobs are not being run any more.
+
+        begun -- those of the ids whose jobs were begun.  Where nobody has
+            stored how that ended, it counts as a failed attempt, and the job
+            waits: so no job is ever run again uncounted.
+        """
 
     def enter(worker_id, now=None):
         """Note a worker, though it claims nothing."""

@@ -65,7 +65,7 @@ def find(store, selection, after=None, limit=50):
     candidates = _candidates(store, selection.status, _decode(after))
     for looked_at, (job, token) in enumerate(candidates, 1):
         # Two notes may lead to a job.
-        if selection.matches(store.opened(job)) and job not in jobs:
+        if selection.matches(job) and job not in jobs:
             jobs.append(job)
         if len(jobs) == limit or looked_at == limit * LOOK_AT:
             return Page(jobs, json.dumps(token))

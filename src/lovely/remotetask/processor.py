@@ -13,6 +13,7 @@ import ZODB
 import zope.interface
 
 from lovely.remotetask import execution
+from lovely.remotetask import group
 from lovely.remotetask import interfaces
 from lovely.remotetask import lag
 from lovely.remotetask import machine
@@ -110,7 +111,10 @@ class SimpleProcessor:
         self.claims = queue.SimpleQueue()
         self._stepwise = {}
         self._claimed = set()
+        # Ids of jobs that were run, and of those that will not be, by order
+        # of their ends.
         self._run = collections.deque()
+        self._late = collections.deque()
         # Seconds that a job takes; None until one was run.
         self._average = None
         self._commit_every = 1
@@ -230,7 +234,7 @@ class SimpleProcessor:
             outcome = attempt(self._execute, claims[0])
         else:
             outcome = attempt(
-                execution.run_group, self.db, self.servicePath, claims,
+                group.run_group, self.db, self.servicePath, claims,
                 self.gate.commit)
         if outcome.failed:
             # The jobs wait as before; they go back with the next batch.
@@ -285,17 +289,19 @@ class SimpleProcessor:
         self._look_after_others(now)
         self._hand_over_late(now)
         # Not removed from there before it is committed.
-        settled = list(self._run)
+        ended, late = list(self._run), list(self._late)
         known = self._claimed.union(self._stepwise)
         turn = self._bookkeep(
-            _turn, self.worker_id, known, settled, self._room(settled),
-            self.maxThreads, self._beats(now))
+            _turn, self.worker_id, known, ended, late,
+            self._room(len(ended) + len(late)), self.maxThreads,
+            self._beats(now))
         self.service_db, self.service_oid = turn.db, turn.oid
         self._next_due = turn.next_due
         self._commit_every = turn.commit_every
-        for jobid in settled:
-            self._run.popleft()
-            self._claimed.discard(jobid)
+        for waiting, settled in ((self._run, ended), (self._late, late)):
+            for jobid in settled:
+                waiting.popleft()
+                self._claimed.discard(jobid)
         # If this fails, they are not known here, and handed back.
         self._catch_up(turn.claims)
         for claim in turn.claims:
@@ -307,7 +313,7 @@ class SimpleProcessor:
         return turn.more and self.claims.qsize() <= self._low_water()
 
     def _room(self, settled):
-        outstanding = len(self._claimed) - len(settled)
+        outstanding = len(self._claimed) - settled
         return max(0, self._batch() - outstanding)
 
     def _batch(self):
@@ -328,7 +334,7 @@ class SimpleProcessor:
         if all(runner.is_busy_since(late) for runner in self.runners):
             with contextlib.suppress(queue.Empty):
                 while True:
-                    self._run.append(self.claims.get_nowait().job)
+                    self._late.append(self.claims.get_nowait().job)
 
     def _beats(self, now):
         if not self._claimed or now - self._beaten < HEARTBEAT:
@@ -427,6 +433,16 @@ class SimpleProcessor:
             self._report(outcome)
 
     @property
+    def trouble(self):
+        """Why it cannot do its work at the moment, or None."""
+        if not self.running:
+            return None
+        dead = sum(not runner.thread.is_alive() for runner in self.runners)
+        if dead:
+            return f'{dead} of {len(self.runners)} threads have ended'
+        return self._trouble and f'cannot work: {self._trouble}'
+
+    @property
     def thread_name(self):
         return '.'.join(['remotetasks', *self.servicePath])
 
@@ -517,13 +533,13 @@ class _Turn(NamedTuple):
     oid: bytes
 
 
-def _turn(service, worker_id, known, settled, room, threads, beats):
+def _turn(service, worker_id, known, ended, late, room, threads, beats):
     """Do the bookkeeping of one step.  Return a _Turn."""
     # Of those not known here the commit went through, though an error came
     # back.
     unknown = set(service.held(worker_id)) - known
-    if settled or unknown:
-        service.settle(worker_id, [*settled, *unknown])
+    if ended or late or unknown:
+        service.settle(worker_id, [*ended, *late, *unknown], ended)
     if beats:
         service.beat(worker_id)
     now = time.time()

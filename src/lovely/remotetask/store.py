@@ -28,15 +28,14 @@ from lovely.remotetask.worker import Worker
 class JobStore(persistent.Persistent):
     """Jobs from their addition to their removal."""
 
-    # The parent of the jobs; who opens a store says so.
-    _v_service = None
-
-    def __init__(self, start=0):
+    def __init__(self, service=None, start=0):
         """Make an empty store.
 
+        service -- the ITaskService it belongs to, the parent of its jobs.
         start -- the first sequence of each strand; ids below are left to
             jobs that were stored before there was this store.
         """
+        self.service = service
         self.start = start
         self.lanes = BTrees.family64.IO.BTree()
         self.leases = BTrees.family64.IO.BTree()
@@ -48,12 +47,19 @@ class JobStore(persistent.Persistent):
         for _ in range(pool.SPARE_LANES):
             self._add_lane()
 
+    def __getnewargs__(self):
+        # ZODB refers to objects that have this by their oid alone: each job
+        # refers to its store, and the name of the class would make half of
+        # a small job.
+        return ()
+
     # What adders do
 
     def add(self, make, status, priority):
         """Add the job that ``make(id)`` returns.  Return it."""
         place = pool.lane_of_transaction(self)
         job = make(place.next_id(priority))
+        job.store = self
         job.change_status(status)
         self._append(place, job, None)
         return job
@@ -106,7 +112,7 @@ class JobStore(persistent.Persistent):
             job = self.legacy.get(jobid)
         if job is None or job.id != jobid or job.removed:
             return None
-        return self.opened(job)
+        return job
 
     def _find_entry(self, jobid):
         segment, sequence = self._segment(jobid)
@@ -121,11 +127,6 @@ class JobStore(persistent.Persistent):
             return None, sequence
         return strand.segment(sequence), sequence
 
-    def opened(self, job):
-        """Let a job tell whether it is being processed.  Return it."""
-        job._v_store = self
-        return job
-
     def __iter__(self):
         """Iterate over the ids of all jobs."""
         for job in self.all_jobs():
@@ -134,14 +135,14 @@ class JobStore(persistent.Persistent):
     def all_jobs(self):
         """Iterate over all jobs, lane by lane."""
         if self.legacy is not None:
-            yield from map(self.opened, self.legacy.values())
+            yield from self.legacy.values()
         for strand, _ in self.strands():
             for segment in strand.segments.values():
                 for _, job, change in segment.entries():
                     # Notes refer to jobs that stand elsewhere.
                     if (change[0] == '-' and job is not None
                             and not job.removed):
-                        yield self.opened(job)
+                        yield job
 
     def strands(self):
         """Iterate over all strands, each with its key among the cursors."""
@@ -223,7 +224,7 @@ class JobStore(persistent.Persistent):
         taken = {}
         while heap and len(taken) < limit:
             job = heap[0].take()
-            taken.setdefault(job.id, self.opened(job))
+            taken.setdefault(job.id, job)
             if heap[0].find_next():
                 heapq.heapreplace(heap, heap[0])
             else:
@@ -278,19 +279,13 @@ class JobStore(persistent.Persistent):
         cursor = self.cursors.get(key)
         return self.start if cursor is None else cursor.sequence
 
-    def settle(self, worker_id, jobids):
-        """Drop claims of a worker on jobs that do not run any more.
+    def drop_claim(self, worker_id, jobid):
+        """Take a claim off a worker's record.
 
-        A job that waits again goes to the schedule, one that ended to the
-        ledger.  Yields these jobs, each once it is done.
+        Return it; None if somebody took the worker for dead.
         """
         worker = self.workers.get(worker_id)
-        for jobid in jobids:
-            # Without a worker, somebody took this one for dead.
-            claim = None if worker is None else worker.remove(jobid)
-            job = None if claim is None else self.put_back_claimed(claim)
-            if job is not None:
-                yield job
+        return None if worker is None else worker.remove(jobid)
 
     def put_back_claimed(self, claim):
         """Put a job back whose Claim is dropped.
@@ -308,7 +303,7 @@ class JobStore(persistent.Persistent):
         """Drop claims that are left on a job that is at rest."""
         for worker in list(self.workers.values()):
             if job.id in worker.claims:
-                list(self.settle(worker.id, [job.id]))
+                self.put_back_claimed(worker.remove(job.id))
 
     def put_back(self, job, counted):
         """Put a job that was taken where it belongs now.  Return it.
@@ -355,8 +350,7 @@ class JobStore(persistent.Persistent):
 
     def listed(self, status):
         """Return all jobs at rest with a status."""
-        return [self.opened(job) for job
-                in self.ledger.jobs[status].values()]
+        return list(self.ledger.jobs[status].values())
 
     def unlist(self, job):
         """List a job at rest no longer: it is about to wait again.
