@@ -174,7 +174,7 @@ def process_state():
         'logging': logging.root.manager.disable,
         'collector': gc.isenabled(),
         'recursion limit': sys.getrecursionlimit(),
-        'hooks': sys.excepthook is None,
+        'hooks': sys.excepthook is sys.exit,
         'warnings': len(warnings.filters)}
 
 

@@ -210,7 +210,13 @@ def seeds_random(call):
 
 @kind(COMPLETED)
 def replaces_hooks(call):
-    sys.excepthook = threading.excepthook = sys.unraisablehook = None
+    sys.excepthook = threading.excepthook = sys.unraisablehook = sys.exit
+
+
+@kind(COMPLETED, loud=True)
+def removes_hooks(call):
+    """No thread can be started then."""
+    sys.excepthook = threading.excepthook = None
 
 
 @kind(COMPLETED, ERROR)
