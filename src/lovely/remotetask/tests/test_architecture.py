@@ -16,8 +16,8 @@ LEVELS = ('interfaces', 'number', 'zone', 'wallclock', 'cron', 'policy',
           'store', 'listing', 'upgrade', 'description', 'outcome', 'value',
           'record', 'session', 'surroundings', 'blame', 'refusal', 'gate',
           'runlog', 'execution', 'group', 'xmlrpc', 'reserve', 'alive',
-          'startup', 'machine', 'registry', 'lag', 'processor', 'service', 'bulk',
-          'testing')
+          'startup', 'machine', 'registry', 'lag', 'processor', 'service',
+          'bulk', 'testing')
 
 # Parts of the package that nothing else may import.
 OUTSIDE = {'tests', 'browser', 'generations'}
