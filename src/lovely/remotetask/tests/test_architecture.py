@@ -15,8 +15,9 @@ LEVELS = ('interfaces', 'cron', 'job', 'policy', 'task', 'lane', 'pool',
           'ledger', 'worker', 'source', 'store', 'listing', 'upgrade',
           'description', 'outcome', 'value', 'session', 'surroundings',
           'blame', 'refusal', 'gate', 'runlog', 'execution', 'group', 'xmlrpc',
-          'reserve', 'startup', 'machine', 'registry', 'lag', 'processor',
-          'service', 'bulk', 'testing')
+          'reserve', 'startup', 'machine', 'quirks', 'settings', 'registry',
+          'lag', 'clock', 'watch', 'tempo', 'duty', 'claims', 'membership',
+          'member', 'runner', 'processor', 'service', 'bulk', 'testing')
 
 # Parts of the package that nothing else may import.
 OUTSIDE = {'tests', 'browser', 'generations'}
@@ -108,7 +109,8 @@ class PackageTest(unittest.TestCase):
         found = {path.name for path in sources(PACKAGE)
                  if threading & {name.split('.')[0] for name in imports(path)}}
         self.assertEqual({'blame.py', 'gate.py', 'processor.py', 'registry.py',
-                          'surroundings.py'}, found)
+                          'runner.py', 'settings.py', 'surroundings.py'},
+                         found)
 
 
 class StyleTest(unittest.TestCase):
