@@ -74,6 +74,15 @@ def _check_order(content, jobs, declaration):
             f'"{keys[0]}"; rename one of them in zope.conf ({WHAT_NAMES}).')
 
 
+def is_read_only(content, declaration):
+    """Return whether nothing can be stored where a service is declared.
+
+    content -- the ZODB.DB with the root folder.
+    """
+    jobs = content.databases.get(declaration.database, content)
+    return content.storage.isReadOnly() or jobs.storage.isReadOnly()
+
+
 def find(root, declaration):
     """Return the service of a declaration, loaded; None if there is none.
 

@@ -5,6 +5,7 @@ This is the only path by which processors run jobs, and the test helper too.
 """
 
 import contextlib
+import functools
 import os
 import random
 import sys
@@ -15,6 +16,8 @@ import zope.component
 import zope.interface
 import zope.publisher.base
 import zope.security.management
+from persistent import Persistent
+from ZODB.broken import Broken
 from zope.component.interfaces import ISite
 from zope.security.interfaces import IPrincipal
 
@@ -22,6 +25,7 @@ from lovely.remotetask import blame
 from lovely.remotetask import interfaces
 from lovely.remotetask import runlog
 from lovely.remotetask import surroundings
+from lovely.remotetask import value
 from lovely.remotetask.description import escaped
 from lovely.remotetask.description import plain
 from lovely.remotetask.gate import ProcessorStopped
@@ -34,6 +38,7 @@ from lovely.remotetask.refusal import CommitRefusal
 from lovely.remotetask.refusal import is_committed
 from lovely.remotetask.session import Session
 from lovely.remotetask.session import opened_service
+from lovely.remotetask.surroundings import Surroundings
 from lovely.remotetask.surroundings import interaction
 
 
@@ -95,19 +100,21 @@ class Work:
         self.service = service
         self.job = job
         self.task = _find_task(service, job)
-        self.input = _load_input(job)
-        self.has_context = interfaces.ITaskContext.providedBy(self.task)
+        # A task with a context tells by itself what does not fit.
+        self.input = job.input if self._has_context() else _load_input(job)
 
     def context(self):
-        """Return the context manager for the call and the commit."""
-        if not self.has_context:
-            return contextlib.nullcontext()
-        return self.task.context(self.service, self.job.id, self.input)
+        """Return a context manager; its value does the work.
 
-    def call(self):
-        """Call the task, within the context.  Return its result."""
-        call = self.task.call if self.has_context else self.task
-        return in_this_process(call, self.service, self.job.id, self.input)
+        See ITaskContext.
+        """
+        args = self.service, self.job.id, self.input
+        if self._has_context():
+            return self.task.context(*args)
+        return contextlib.nullcontext(functools.partial(self.task, *args))
+
+    def _has_context(self):
+        return interfaces.ITaskContext.providedBy(self.task)
 
 
 def _find_task(service, job):
@@ -122,6 +129,7 @@ def _find_task(service, job):
 def _load_input(job):
     outcome = attempt(_loaded, job)
     if not outcome.failed:
+        _check_whole(outcome.value)
         return outcome.value
     if outcome.retryable or blame.is_interrupted(
             outcome.exception, job._p_jar.db()):
@@ -130,6 +138,20 @@ def _load_input(job):
         f'The input cannot be loaded ({outcome.errorClass}: '
         f'{outcome.error}); install the code that it was stored with, and '
         f'requeue the job.') from outcome.exception
+
+
+def _check_whole(input):
+    # Of a persistent object the class alone is looked at.
+    if value.is_small(input) or (
+            issubclass(type(input), Persistent)
+            and not issubclass(type(input), Broken)):
+        return
+    broken = value.broken(input)
+    if broken:
+        raise interfaces.CannotRun(
+            f'The input has objects of classes that are gone: '
+            f'{", ".join(broken)}; install the code that has them, and '
+            f'requeue the job.')
 
 
 def _loaded(job):
@@ -173,9 +195,14 @@ def _leave_child(outcome):
 
 def call_task(service, job):
     """Call the task of a job in its context.  Return the task's result."""
-    work = Work(service, job)
-    with work.context():
-        return work.call()
+    with Work(service, job).context() as call:
+        return result_of(service, call)
+
+
+def result_of(service, call):
+    """Return what a call returns, as it is read back from the database."""
+    return value.copy(in_this_process(call), service._p_jar,
+                      service.max_size(), 'the result')
 
 
 def name_function(job):
@@ -185,9 +212,11 @@ def name_function(job):
     return plain(found if isinstance(found, str) else job.task, 500)
 
 
-def run_job(service, run, commit):
+def run_job(service, run, begin, commit):
     """Run a job in the current transaction, complete and commit it.
 
+    begin -- called with service, run and the name of the function before
+        that is called, in the job's context.
     commit -- called without arguments, in the job's context.
 
     Return the name of its function, for people.
@@ -195,9 +224,9 @@ def run_job(service, run, commit):
     job = service.claimed(run.claim)
     work = Work(service, job)
     function = name_function(job)
-    with work.context():
-        _sign(service, run, function)
-        output = work.call()
+    with work.context() as call:
+        begin(service, run, function)
+        output = result_of(service, call)
         # Asked again: the function may have begun another transaction.
         job = service.claimed(run.claim)
         service.complete(job, run, output)
@@ -275,21 +304,17 @@ def in_transaction(db, path, commit, call, *args):
 
 
 def _call_and_commit(commit, call, service, *args):
-    value = call(service, *args)
+    found = call(service, *args)
     commit()
-    return value
+    return found
 
 
-@contextlib.contextmanager
 def job_context(service, name):
-    """Be where jobs are run: in the service's site, as nobody.
+    """Return a context manager: the service's site, and nobody.
 
-    name -- see surroundings.process_state.
+    name -- see Surroundings.
     """
-    with surroundings.process_state(name), \
-            surroundings.site(_site_of(service)), \
-            interaction(ProcessorRequest()):
-        yield
+    return Surroundings(_site_of(service), ProcessorRequest(), name)
 
 
 def _site_of(service):
@@ -350,10 +375,11 @@ class Attempt:
 
         def commit():
             session.resume()
+            session.check()
             refusal.lift()
             self.commit()
         try:
-            return run_job(service, self.run, commit)
+            return run_job(service, self.run, _sign, commit)
         finally:
             session.resume()
 

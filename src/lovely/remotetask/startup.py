@@ -75,8 +75,9 @@ def root_folder(db):
     """Open the root folder for reading, outside the thread's transaction."""
     manager = transaction.TransactionManager(explicit=True)
     connection = db.open(manager)
-    manager.begin()
     try:
+        # A storage that is polled may fail here.
+        manager.begin()
         yield connection.root()[ZopePublication.root_name]
     finally:
         manager.abort()

@@ -18,6 +18,7 @@ from zope.security.proxy import Proxy
 from zope.security.proxy import removeSecurityProxy
 
 from lovely.remotetask.outcome import attempt
+from lovely.remotetask.part import parents
 
 
 _ATOMS = (type(None), bool, int, float, complex, str, bytes)
@@ -41,9 +42,6 @@ _OPCODES = 32
 
 # Shorter texts are not worth remembering that they were counted.
 _SHORT = 64
-
-# Nothing lies deeper; parents that are in one another have no end.
-_DEPTH = 1000
 
 # How much of a foreign message is shown, in characters.
 _MESSAGE_SIZE = 500
@@ -140,6 +138,21 @@ def is_of_database(failure):
         and not issubclass(class_, _STATE_ERRORS))
 
 
+def reason(failure):
+    """Return what to say of a failure to load or store something (str).
+
+    failure -- an Outcome.
+    """
+    exception = failure.exception
+    if type(exception) is _Refused:
+        return failure.error[:_MESSAGE_SIZE]
+    if (issubclass(type(exception), _STATE_ERRORS)
+            and exception.__cause__ is not None):
+        # The database says that it has failed, and nothing else.
+        failure = attempt(_raise, exception.__cause__)
+    return f'{failure.errorClass}: {failure.error}'[:_MESSAGE_SIZE]
+
+
 def function_name(input):
     """Return the name of the function of a stored call (str).
 
@@ -155,13 +168,8 @@ def function_name(input):
 
 def home(location):
     """Return the connection of the nearest parent that is stored, or None."""
-    for _ in range(_DEPTH):
-        location = removeSecurityProxy(location)
-        connection = getattr(location, '_p_jar', None)
-        if location is None or connection is not None:
-            return connection
-        location = getattr(location, '__parent__', None)
-    return None
+    connections = (getattr(each, '_p_jar', None) for each in parents(location))
+    return next((each for each in connections if each is not None), None)
 
 
 def _complain(copied, value, what, limit):
@@ -174,12 +182,12 @@ def _complain(copied, value, what, limit):
             f'{subject} takes at least {copied.error} bytes, and {limit} are '
             f'allowed (max_size of the service); hand over an object that '
             f'the application stores, or the key under which it is found.')
-    reason = copied.error
-    if type(copied.exception) is not _Refused:
-        reason = f'{copied.errorClass}: {reason}'
     raise TypeError(
-        f'{subject} cannot be stored: {reason[:_MESSAGE_SIZE]}.'
-    ) from copied.exception
+        f'{subject} cannot be stored: {reason(copied)}.') from copied.exception
+
+
+def _raise(exception):
+    raise exception
 
 
 def _short_name(class_):
