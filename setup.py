@@ -64,9 +64,9 @@ setup(
     install_requires=[
         'BTrees',
         'ZODB',
-        'cronsim',
         'persistent',
         'transaction',
+        'zodbpickle',
         'zope.app.appsetup',
         'zope.app.publication',
         'zope.app.wsgi',

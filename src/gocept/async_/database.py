@@ -4,9 +4,9 @@ import persistent
 import persistent.mapping
 from ZODB.POSException import POSKeyError
 from zope.configuration.exceptions import ConfigurationError
-from zope.security.proxy import removeSecurityProxy
 
 from lovely.remotetask.registry import service_path
+from lovely.remotetask.value import home
 
 
 # Where a database refers to the services in it, in its own root: what is
@@ -72,6 +72,15 @@ def _check_order(content, jobs, declaration):
         raise ConfigurationError(
             f'{where}, but its storage, "{keys[1]}", is not sorted after '
             f'"{keys[0]}"; rename one of them in zope.conf ({WHAT_NAMES}).')
+
+
+def is_read_only(content, declaration):
+    """Return whether nothing can be stored where a service is declared.
+
+    content -- the ZODB.DB with the root folder.
+    """
+    jobs = content.databases.get(declaration.database, content)
+    return content.storage.isReadOnly() or jobs.storage.isReadOnly()
 
 
 def find(root, declaration):
@@ -169,17 +178,6 @@ def _place_now(value, connection):
     if found not in (None, connection):
         found.add(value)
     return found is not None
-
-
-def home(location):
-    """Return the connection of the nearest parent that is stored, or None."""
-    location = removeSecurityProxy(location)
-    while location is not None:
-        connection = getattr(location, '_p_jar', None)
-        if connection is not None:
-            return connection
-        location = removeSecurityProxy(getattr(location, '__parent__', None))
-    return None
 
 
 def _names(databases):

@@ -42,15 +42,20 @@ def process(name='events', raise_errors=True, after=0):
     """
     transaction.commit()
     db, path = _locate(name)
+    try:
+        _process(db, path, name, raise_errors, time.time() + after)
+    finally:
+        # See what the jobs have committed.
+        transaction.begin()
+
+
+def _process(db, path, name, raise_errors, now):
     processor = SimpleProcessor(db, path)
-    now = time.time() + after
     while (jobid := _claim(processor, now)) is not None:
         processor.processNext(jobid)
         failure = _failure(db, path, jobid)
         if raise_errors and failure is not None:
             raise AssertionError(f'Job {jobid} of {name!r} failed:\n{failure}')
-    # See what the jobs have committed.
-    transaction.begin()
 
 
 def _locate(name):

@@ -1,6 +1,5 @@
 """The directives ``async:service``, ``async:renamed``, ``async:celery``."""
 
-import builtins
 import math
 import re
 
@@ -156,10 +155,32 @@ class IServiceDirective(zope.interface.Interface):
         default=1,
         required=True)
 
+    max_size = zope.schema.Int(
+        title='Greatest size',
+        description='Bytes that the arguments of a call, or its result, may '
+                    'have when they are stored. A call with more is refused; '
+                    'a job that returns more is in error.',
+        min=1,
+        default=10_000_000,
+        required=True)
+
+    log_messages = Bool(
+        title='Log messages',
+        description='Whether the log line of a job that failed has the '
+                    'message of its exception, which may hold arguments. If '
+                    'not, the line has the class and the place of the '
+                    'exception alone.',
+        default=True,
+        required=True)
+
 
 def service(_context, retry_on=(), **settings):
     """Register the declaration; nothing is opened or started here."""
-    declaration = ServiceDeclaration(retry_on=tuple(retry_on), **settings)
+    try:
+        declaration = ServiceDeclaration(retry_on=tuple(retry_on), **settings)
+    except ValueError as error:
+        raise ConfigurationError(
+            f'async:service "{settings["name"]}": {error}') from error
     _context.action(
         discriminator=('gocept.async:service', declaration.name),
         callable=zope.component.zcml.handler,
@@ -209,7 +230,7 @@ def _resolve_retry_on(declaration):
 
 def _exception_name(name):
     try:
-        found = resolve(name) if '.' in name else getattr(builtins, name)
+        found = resolve(name)
     except (ImportError, AttributeError) as error:
         raise LookupError(
             f'there is no exception "{name}" ({error}).') from error

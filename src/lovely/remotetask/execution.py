@@ -1,36 +1,61 @@
-"""Run one claimed job: its context, its transaction, its failure.
+"""Run claimed jobs: each in its context, and with its own end.
 
 This is the only path by which processors run jobs, and the test helper too.
+`group` puts several into one transaction.
 """
 
 import contextlib
-import logging
+import functools
+import os
 import random
+import sys
 import time
 
 import transaction
 import zope.component
-import zope.component.hooks
 import zope.interface
 import zope.publisher.base
 import zope.security.management
-from zope.app.publication.zopepublication import ZopePublication
+from persistent import Persistent
+from ZODB.broken import Broken
 from zope.component.interfaces import ISite
 from zope.security.interfaces import IPrincipal
 
+from lovely.remotetask import blame
 from lovely.remotetask import interfaces
+from lovely.remotetask import runlog
+from lovely.remotetask import surroundings
+from lovely.remotetask import value
+from lovely.remotetask.description import escaped
+from lovely.remotetask.description import plain
+from lovely.remotetask.gate import ProcessorStopped
+from lovely.remotetask.job import Run
+from lovely.remotetask.job import direct_run
 from lovely.remotetask.outcome import attempt
-from lovely.remotetask.refusal import commit_refused
+from lovely.remotetask.outcome import failure_of
+from lovely.remotetask.outcome import undescribed
+from lovely.remotetask.refusal import CommitRefusal
+from lovely.remotetask.refusal import is_committed
+from lovely.remotetask.session import Session
+from lovely.remotetask.session import opened_service
+from lovely.remotetask.surroundings import Surroundings
+from lovely.remotetask.surroundings import interaction
 
 
-log = logging.getLogger(__name__)
-
-# The status of such a transaction, see ITransaction.
-COMMITTED = 'Committed'
+# Published here, wherever it lives.
+__all__ = ['interaction', 'opened_service']
 
 # How often bookkeeping is tried, which meets the conflicts of processors.
 BOOKKEEPING_ATTEMPTS = 20
 
+# What became of a claim that was to be run.
+# Its end is stored, or somebody else has the job, or nobody can tell: whoever
+# settles the claim looks.
+ENDED = 'ended'
+# The function was not called, because of what it stands on.
+NOT_BEGUN = 'not begun'
+# It was called, and because of what it stands on nothing could be stored.
+INTERRUPTED = 'interrupted'
 
 
 @zope.interface.implementer(IPrincipal)
@@ -50,91 +75,214 @@ class ProcessorRequest(zope.publisher.base.BaseRequest):
         self.setPrincipal(Nobody() if principal is None else principal)
 
 
-@contextlib.contextmanager
-def interaction(participation):
-    """Replace the current interaction for a while."""
-    # endInteraction and restoreInteraction cannot be nested.
-    thread_local = zope.security.management.thread_local
-    previous = zope.security.management.queryInteraction()
-    zope.security.management.endInteraction()
-    zope.security.management.newInteraction(participation)
-    try:
-        yield
-    finally:
-        zope.security.management.endInteraction()
-        if previous is not None:
-            thread_local.interaction = previous
-
-
 def is_running():
-    """Return whether the caller is part of a running job."""
+    """Return whether the caller is part of a running job.
+
+    A hook that is called after the commit of a job is not.
+    """
+    if is_committed.get():
+        return False
     current = zope.security.management.queryInteraction()
     return current is not None and any(
         isinstance(participation, ProcessorRequest)
         for participation in current.participations)
 
 
-def call_task(service, job):
-    """Call the task of a job.  Return the task's result."""
-    task = zope.component.queryUtility(
-        service.taskInterface, name=job.task)
+# One job
+
+class Work:
+    """A job that is about to be run: its task, its input, its context.
+
+    Raise CannotRun if the installed code cannot run it.
+    """
+
+    def __init__(self, service, job):
+        self.service = service
+        self.job = job
+        self.task = _find_task(service, job)
+        # A task with a context tells by itself what does not fit.
+        self.input = job.input if self._has_context() else _load_input(job)
+
+    def context(self):
+        """Return a context manager; its value does the work.
+
+        See ITaskContext.
+        """
+        args = self.service, self.job.id, self.input
+        if self._has_context():
+            return self.task.context(*args)
+        return contextlib.nullcontext(functools.partial(self.task, *args))
+
+    def _has_context(self):
+        return interfaces.ITaskContext.providedBy(self.task)
+
+
+def _find_task(service, job):
+    task = zope.component.queryUtility(service.taskInterface, name=job.task)
     if task is None:
         raise interfaces.CannotRun(
             f'Task {job.task!r} is not registered; register an ITask utility '
             f'of that name.')
-    return task(service, job.id, job.input)
+    return task
+
+
+def _load_input(job):
+    outcome = attempt(_loaded, job)
+    if not outcome.failed:
+        _check_whole(outcome.value)
+        return outcome.value
+    if outcome.retryable or blame.is_interrupted(
+            outcome.exception, job._p_jar.db()):
+        raise outcome.exception
+    raise interfaces.CannotRun(
+        f'The input cannot be loaded ({outcome.errorClass}: '
+        f'{outcome.error}); install the code that it was stored with, and '
+        f'requeue the job.') from outcome.exception
+
+
+def _check_whole(input):
+    # Of a persistent object the class alone is looked at.
+    if value.is_small(input) or (
+            issubclass(type(input), Persistent)
+            and not issubclass(type(input), Broken)):
+        return
+    broken = value.broken(input)
+    if broken:
+        raise interfaces.CannotRun(
+            f'The input has objects of classes that are gone: '
+            f'{", ".join(broken)}; install the code that has them, and '
+            f'requeue the job.')
+
+
+def _loaded(job):
+    found = job.input
+    activate = getattr(type(found), '_p_activate', None)
+    if activate is not None:
+        activate(found)
+    return found
+
+
+def in_this_process(call, *args):
+    """Call something; if it comes back in a forked child, end that.
+
+    The child has the parent's connections, and would go on as a second one
+    that runs the job.
+    """
+    pid = os.getpid()
+    outcome = attempt(call, *args, describe=undescribed)
+    if os.getpid() != pid:
+        _leave_child(outcome)
+    if outcome.failed:
+        raise outcome.exception
+    return outcome.value
+
+
+def _leave_child(outcome):
+    """End a forked child as Python ends a process, but for its atexit."""
+    code = 0
+    if outcome.failed and outcome.is_a(SystemExit):
+        code = outcome.exception.code
+        if not isinstance(code, int | None):
+            attempt(print, code, file=sys.stderr)
+            code = 1
+    elif outcome.failed:
+        attempt(sys.stderr.write, failure_of(outcome.exception).traceback)
+        code = 1
+    for stream in (sys.stdout, sys.stderr):
+        attempt(stream.flush)
+    os._exit((code or 0) & 0xff)
+
+
+def call_task(service, job):
+    """Call the task of a job in its context.  Return the task's result."""
+    with Work(service, job).context() as call:
+        return result_of(service, call)
+
+
+def result_of(service, call):
+    """Return what a call returns, as it is read back from the database."""
+    return value.copy(in_this_process(call), service._p_jar,
+                      service.max_size(), 'the result')
+
+
+def name_function(job):
+    """Return what a job runs, for people: its function, or its task."""
+    # An input that cannot be loaded has no name.
+    found = attempt(lambda: job.input.function_name).value
+    return plain(found if isinstance(found, str) else job.task, 500)
+
+
+def run_job(service, run, begin, commit):
+    """Run a job in the current transaction, complete and commit it.
+
+    begin -- called with service, run and the name of the function before
+        that is called, in the job's context.
+    commit -- called without arguments, in the job's context.
+
+    Return the name of its function, for people.
+    """
+    job = service.claimed(run.claim)
+    work = Work(service, job)
+    function = name_function(job)
+    with work.context() as call:
+        begin(service, run, function)
+        output = result_of(service, call)
+        # Asked again: the function may have begun another transaction.
+        job = service.claimed(run.claim)
+        service.complete(job, run, output)
+        commit()
+    return function
+
+
+def _sign(service, run, function):
+    """Tell the transaction whose it is and what it does; for undo logs."""
+    txn = transaction.get()
+    txn.note(_storable(
+        f'{service.__name__}: job {run.claim.job} {function}'))
+    principal = _current_principal_id()
+    if principal is not None:
+        txn.user = _storable(f' {principal}')
+
+
+def _storable(text):
+    # Storages refuse long ones, and what is not UTF-8.
+    return escaped(plain(text, 1000))
+
+
+def _current_principal_id():
+    current = zope.security.management.queryInteraction()
+    for participation in getattr(current, 'participations', ()):
+        found = attempt(lambda: str(participation.principal.id))  # noqa: B023
+        if not found.failed and participation.principal.id is not None:
+            return found.value
+    return None
 
 
 def run_in_current_transaction(service, job, claim, now):
     """Run a claimed job; if it fails, roll back to where it began."""
-    savepoint = transaction.savepoint(optimistic=True)
-    job.begin(claim, now)
-    outcome = attempt(call_task, service, job)
-    if outcome.failed:
-        savepoint.rollback()
-        job.begin(claim, now)
-        service.fail(job, outcome, now)
-    else:
-        service.complete(job, outcome.value, now)
-
-
-@contextlib.contextmanager
-def opened_service(db, path):
-    """Open the service of that path in a new transaction.
-
-    It is aborted at the end, unless it was committed.
-
-    Raise NoSuchService if there is none.
-    """
-    txn = transaction.begin()
-    connection = db.open()
+    run = Run(claim, now)
+    manager = transaction.manager if job._p_jar is None \
+        else job._p_jar.transaction_manager
+    savepoint = manager.savepoint(optimistic=True)
+    token = direct_run.set((job.store, claim))
     try:
-        yield _find_service(connection, path)
+        outcome = attempt(call_task, service, job)
+        rolled_back = outcome.failed and attempt(savepoint.rollback)
     finally:
-        # Closing a connection that has joined a transaction is an error.
-        # After a commit it has not, and would only ask the storage for news.
-        if txn.status != COMMITTED:
-            transaction.abort()
-        connection.close()
+        direct_run.reset(token)
+    if outcome.failed and rolled_back.failed:
+        # A data manager cannot undo what the job has told it.
+        raise interfaces.CannotRollBack(
+            f'Job {job.id} has failed, and its transaction has data managers '
+            f'without savepoints; abort it, and let a processor run the job.'
+        ) from outcome.exception
+    if outcome.failed:
+        service.fail(job, run, outcome, now)
+    else:
+        service.complete(job, run, outcome.value, now)
 
 
-def _find_service(connection, path):
-    found = connection.root().get(ZopePublication.root_name)
-    for name in path:
-        found = _step(found, name)
-    if not interfaces.IJobExecution.providedBy(found):
-        raise interfaces.NoSuchService(
-            f'{"/" + "/".join(path)!r} is no task service: {found!r}.')
-    return found
-
-
-def _step(location, name):
-    if location is None:
-        return None
-    if name == '++etc++site' and ISite.providedBy(location):
-        return location.getSiteManager()
-    return location.get(name)
-
+# Processors
 
 def in_transaction(db, path, commit, call, *args):
     """Call ``call(service, *args)`` in a transaction of its own, commit it.
@@ -156,9 +304,124 @@ def in_transaction(db, path, commit, call, *args):
 
 
 def _call_and_commit(commit, call, service, *args):
-    value = call(service, *args)
+    found = call(service, *args)
     commit()
-    return value
+    return found
+
+
+def job_context(service, name):
+    """Return a context manager: the service's site, and nobody.
+
+    name -- see Surroundings.
+    """
+    return Surroundings(_site_of(service), ProcessorRequest(), name)
+
+
+def _site_of(service):
+    location = service
+    while location is not None and not ISite.providedBy(location):
+        location = getattr(location, '__parent__', None)
+    return location
+
+
+class Attempt:
+    """A claimed job that is run once, in a transaction of its own.
+
+    commit -- called to commit the current transaction.
+    """
+
+    def __init__(self, db, path, claim, commit):
+        self.db = db
+        self.path = path
+        self.run = Run(claim, time.time())
+        self.commit = commit
+        # Whether the function may have been called.
+        self.begun = False
+
+    def __call__(self):
+        """Run the job, and store how that went.  Return what became of it.
+
+        The result and the effects of the job commit in one transaction.
+        Where that fails, none of it stays, and what becomes of the job is
+        stored in another one.
+        """
+        # Also what opens the session, or closes it, may fail in any way.
+        outcome = attempt(surroundings.in_context, self._run_in_session)
+        if not outcome.failed:
+            outcome = outcome.value
+        if not outcome.failed:
+            runlog.completed(self.path, self.run, outcome.value)
+            return ENDED
+        return self.store_failure(self.judged(outcome))
+
+    def _run_in_session(self):
+        """Return an Outcome: the name of the function, or the failure."""
+        session = Session(self.db)
+        outcome = None
+        try:
+            service = session.begin(self.path)
+            with job_context(service, self._name):
+                self.begun = True
+                # Before the session is over: its data managers can tell
+                # whether an error is transient.
+                outcome = attempt(
+                    in_this_process, self._run_and_commit, session, service)
+            return outcome
+        finally:
+            session.close(clean=outcome is None or outcome.failed)
+
+    def _run_and_commit(self, session, service):
+        refusal = CommitRefusal(session.manager)
+
+        def commit():
+            session.resume()
+            session.check()
+            refusal.lift()
+            self.commit()
+        try:
+            return run_job(service, self.run, _sign, commit)
+        finally:
+            session.resume()
+
+    def _name(self):
+        return runlog.name(self.path, self.run)
+
+    def judged(self, outcome):
+        """Return the outcome, and whether it is the job's own failure."""
+        interrupted = outcome.failed and (
+            outcome.is_a(ProcessorStopped)
+            or blame.is_interrupted(outcome.exception, self.db))
+        return outcome._replace(interrupted=interrupted)
+
+    def store_failure(self, failure):
+        """Store why the run failed.  Return what became of the claim."""
+        if not self.begun:
+            runlog.not_begun(self.path, self.run, failure)
+            return NOT_BEGUN
+        # The last resort is to store nothing of the exception itself.
+        for each in (failure, failure, undescribed(failure.exception)):
+            stored = self.judged(attempt(self._store, each))
+            if not stored.failed or stored.interrupted:
+                break
+            runlog.not_stored(self.path, self.run, failure, stored)
+        if stored.interrupted:
+            runlog.interrupted(self.path, self.run, stored)
+            return INTERRUPTED
+        if not stored.failed:
+            self._tell(failure, stored.value)
+        return ENDED
+
+    def _store(self, failure):
+        return in_transaction(
+            self.db, self.path, self.commit, _fail, self.run, failure)
+
+    def _tell(self, failure, end):
+        if end.completed:
+            runlog.committed(self.path, self.run, end, failure)
+        elif end.status is None:
+            runlog.left_alone(self.path, self.run, failure)
+        else:
+            runlog.failed(self.path, self.run, end, failure)
 
 
 def run_claimed(db, path, claim, commit):
@@ -167,190 +430,28 @@ def run_claimed(db, path, claim, commit):
     claim -- IClaim; if it is not good any more, nothing is done.
     commit -- called to commit the current transaction.
 
-    The result and the effects of the job commit in one transaction.  Where
-    that fails, none of it stays, and what becomes of the job is stored in
-    another one.
+    Return what became of it: ENDED, NOT_BEGUN or INTERRUPTED.  Never raise
+    for what a job does.
     """
-    started = time.time()
-    with _job_context(db, path) as (service, refusal):
-        outcome = attempt(
-            _run_and_commit, service, claim, commit, started, refusal)
-    if outcome.failed:
-        _store_failure(db, path, claim, outcome, commit, started)
-    else:
-        _log_success(path, claim, outcome.value, started)
+    return Attempt(db, path, claim, commit)()
 
 
-def _store_failure(db, path, claim, failure, commit, started):
-    """Store why a run failed; the job is what becomes of it then."""
-    status = function = None
-    if _has_lost_database(db, failure.exception):
-        failure = failure._replace(retryable=True)
-    if not isinstance(failure.exception, interfaces.ClaimLost):
-        status, function = in_transaction(
-            db, path, commit, _fail, claim, failure, started)
-    if status is None:
-        _log_run(logging.WARNING, path, claim, function,
-                 'left alone, somebody else has the job: %s', failure.error)
-    else:
-        _log_failure(path, claim, function, status, failure, started)
-
-
-def _has_lost_database(db, exception):
-    """Return whether an exception says that the database went away.
-
-    ZEO has a transient one for that.  RelStorage lets those of its driver
-    through, of which nobody else knows that they are.
-
-    db -- any of the databases of the application; all of them count.
-    """
-    return any(isinstance(exception, _disconnected_exceptions(each.storage))
-               for each in db.databases.values())
-
-
-def _disconnected_exceptions(storage):
-    driver = getattr(getattr(storage, '_adapter', None), 'driver', None)
-    return getattr(driver, 'disconnected_exceptions', ())
-
-
-class _RunAlone(Exception):
-    """The jobs of a group must be run one by one."""
-
-
-def run_group(db, path, claims, commit):
-    """Run several short jobs in one transaction.
-
-    A job that fails is rolled back alone and handled alone.  If the
-    transaction cannot be committed, all are run again one by one.
-    """
-    started = time.time()
-    failed = []
-    with _job_context(db, path) as (service, refusal):
-        outcome = attempt(_run_group_and_commit, service, claims, commit,
-                          started, refusal, failed)
-    if outcome.failed:
-        log.warning('%s: %s jobs are run again one by one: %s: %s',
-                    '/'.join(path), len(claims), outcome.errorClass,
-                    outcome.error)
-        for claim in claims:
-            run_claimed(db, path, claim, commit)
-        return
-    for claim, function in outcome.value:
-        _log_success(path, claim, function, started)
-    for claim, failure in failed:
-        _store_failure(db, path, claim, failure, commit, started)
-
-
-def _run_group_and_commit(service, claims, commit, started, refusal, failed):
-    """Return pairs: the claim and the function of what was completed."""
-    completed = []
-    txn = transaction.get()
-    txn.note(f'{service.__name__}: {len(claims)} jobs')
-    for claim in claims:
-        savepoint = transaction.savepoint(optimistic=True)
-        outcome = attempt(_run_job, service, claim, started)
-        if transaction.get() is not txn or outcome.retryable:
-            # A function has aborted what others did, or a conflict has made
-            # this snapshot worthless.
-            raise _RunAlone(outcome.error)
-        if outcome.failed:
-            savepoint.rollback()
-            failed.append((claim, outcome))
-        else:
-            completed.append((claim, outcome.value))
-    refusal.lift()
-    commit()
-    return completed
-
-
-def _run_job(service, claim, started):
-    """Run a job.  Return the name of its function, or task, for the log."""
-    txn = transaction.get()
-    job = _begun(service, claim, started)
-    function = _function_of(job)
-    output = call_task(service, job)
-    if transaction.get() is not txn:
-        # The function has aborted the transaction; this one is another.
-        job = _begun(service, claim, started)
-    service.complete(job, output)
-    return function
-
-
-def _function_of(job):
-    # An input that cannot be loaded has no name, either.
-    found = attempt(getattr, job.input, 'function_name', None)
-    return found.value or job.task
-
-
-def _log_run(level, path, claim, function, text, *args):
-    """Say something of a run, and what it is, also as fields of the record.
-
-    The fields, for formatters: `service` (its path), `job` (its id),
-    `function` and `attempt`.
-    """
-    service = '/'.join(path)
-    log.log(level, f'%s/%s: {text}', service, claim.job, *args, extra={
-        'service': service, 'job': claim.job, 'function': function,
-        'attempt': claim.attempt})
-
-
-def _log_success(path, claim, function, started):
-    _log_run(logging.INFO, path, claim, function,
-             'completed in %.3f s (%s, attempt %s)',
-             time.time() - started, function, claim.attempt)
-
-
-def _log_failure(path, claim, function, status, failure, started):
-    run = time.time() - started, function, claim.attempt
-    if status == interfaces.ERROR:
-        _log_run(logging.ERROR, path, claim, function,
-                 'failed after %.3f s (%s, attempt %s)\n%s',
-                 *run, failure.traceback)
-    else:
-        _log_run(logging.WARNING, path, claim, function,
-                 '%s after %.3f s (%s, attempt %s), now %s: %s',
-                 failure.errorClass, *run, status, failure.error)
-
-
-@contextlib.contextmanager
-def _job_context(db, path):
-    """Open a service as jobs find it; yield it and the commit refusal."""
-    with opened_service(db, path) as service, \
-            zope.component.hooks.site(_site_of(service)), \
-            interaction(ProcessorRequest()), \
-            commit_refused() as refusal:
-        yield service, refusal
-
-
-def _run_and_commit(service, claim, commit, started, refusal):
-    transaction.get().note(f'{service.__name__}: job {claim.job}')
-    function = _run_job(service, claim, started)
-    refusal.lift()
-    commit()
-    return function
-
-
-def _begun(service, claim, started):
-    job = service.claimed(claim)
-    job.begin(claim, started)
-    return job
-
-
-def _fail(service, claim, outcome, started):
-    """Return the status the job has then, and what its function is called.
-
-    None twice if somebody else has it.
-    """
+def _fail(service, run, failure):
+    """Store why a run failed.  Return the runlog.End of it."""
     try:
-        job = _begun(service, claim, started)
+        job = service.claimed(run.claim)
     except interfaces.ClaimLost:
-        return None, None
-    service.fail(job, outcome)
-    return job.stored_status, _function_of(job)
+        return _look_at_end(service, run)
+    service.fail(job, run, failure)
+    return runlog.End(
+        job.stored_status, name_function(job), service.logs_messages())
 
 
-def _site_of(service):
-    location = service
-    while location is not None and not ISite.providedBy(location):
-        location = getattr(location, '__parent__', None)
-    return location
+def _look_at_end(service, run):
+    """Return how a job stands that is not claimed any more."""
+    job = service.jobs.get(run.claim.job)
+    if job is None or not job.was_run_by(run.claim):
+        return runlog.End(None, None)
+    # What failed did so when the database had committed already.
+    return runlog.End(job.stored_status, name_function(job),
+                      service.logs_messages(), True)

@@ -1,5 +1,6 @@
 """Jobs, and the changes of status that are legal for them."""
 
+import contextvars
 import datetime
 import time
 from typing import NamedTuple
@@ -9,6 +10,7 @@ import zope.interface
 
 from lovely.remotetask import cron
 from lovely.remotetask import interfaces
+from lovely.remotetask import number
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import CRONJOB
@@ -19,6 +21,8 @@ from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import STARTLATER
 from lovely.remotetask.interfaces import WAITING
+from lovely.remotetask.part import part
+from lovely.remotetask.policy import MAX_WAIT
 
 
 # None is the status of a job that is just being made.
@@ -36,13 +40,15 @@ STATUS_CHANGES = {
     COMPLETED: set(),
 }
 
-# What is kept of a traceback, in characters: its end says most.
-TRACEBACK_SIZE = 16 * 1024
-
 
 def as_datetime(seconds):
-    """Return the aware UTC datetime for POSIX seconds."""
-    return datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+    """Return the aware UTC datetime for POSIX seconds.
+
+    That of an end of the calendar for what is beyond: earlier versions took
+    delays of any length.
+    """
+    return datetime.datetime.fromtimestamp(
+        min(max(number.FIRST, seconds), number.LAST), datetime.UTC)
 
 
 class Time:
@@ -67,27 +73,94 @@ class Time:
 
     def __set__(self, job, seconds):
         job._p_activate()
-        job.__dict__[self.name] = seconds
+        # Registered first: this may raise, and then nothing is changed.
         job._p_changed = True
+        job.__dict__[self.name] = seconds
 
 
+class Value(persistent.Persistent):
+    """An input or a result, in a record of its own.
+
+    It is the application's: after a deploy it may be unreadable.  The record
+    of the job holds nothing of it, so that the job stays readable.
+    """
+
+    def __init__(self, value):
+        self.value = value
+
+
+# What is stored in the record of the job itself: it can always be read.
+ATOMS = frozenset({type(None), bool, int, float, str, bytes})
+
+
+def wrap(value):
+    """Return what a job stores for an input or a result."""
+    if type(value) in ATOMS or issubclass(type(value), persistent.Persistent):
+        return value
+    return Value(value)
+
+
+class Payload:
+    """An attribute whose value is the application's; see Value."""
+
+    def __set_name__(self, owner, name):
+        self.name = name
+
+    def __get__(self, job, owner=None):
+        if job is None:
+            return self
+        job._p_activate()
+        stored = job.__dict__.get(self.name)
+        return stored.value if type(stored) is Value else stored
+
+    def __set__(self, job, value):
+        stored = wrap(value)
+        job._p_activate()
+        job._p_changed = True
+        job.__dict__[self.name] = stored
+
+
+class Details(persistent.Persistent):
+    """The texts of a failure, in a record of their own.
+
+    They are long, and seldom read; the record of the job is written with
+    each of its runs.
+    """
+
+    def __init__(self, error, traceback=None):
+        self.error = error
+        self.traceback = traceback
+
+
+@part
 class Attempt(NamedTuple):
     """One run of a job.
 
     started, duration -- POSIX seconds, seconds; the duration is None if the
         process was gone before the end.
     processor -- ``host:pid:thread``.
-    errorClass, error, traceback -- of the exception, None without one.
+    errorClass -- of the exception, None without one.
+    details -- Details of the exception, None without one.
     """
 
     started: float
     duration: float | None
     processor: str
     errorClass: str | None = None
-    error: str | None = None
-    traceback: str | None = None
+    details: Details | None = None
+
+    @property
+    def error(self):
+        """The message of the exception, None without one."""
+        return None if self.details is None else self.details.error
+
+    @property
+    def traceback(self):
+        """The traceback text of the exception, None without one."""
+        return None if self.details is None else self.details.traceback
 
 
+@part
 @zope.interface.implementer(interfaces.IClaim)
 class Claim(NamedTuple):
     """See IClaim."""
@@ -103,8 +176,27 @@ class Claim(NamedTuple):
     counted: str = QUEUED
 
 
+class Run(NamedTuple):
+    """One run of a job, as long as it lasts; held by the one who runs it.
+
+    Nothing of it is kept on the job: an object may leave the cache of its
+    connection at any savepoint, and its volatile attributes with it.
+
+    claim -- the Claim under which it runs.
+    started -- when it began, in POSIX seconds.
+    """
+
+    claim: Claim
+    started: float
+
+
+# Which job is run in the caller's own transaction, where no worker record
+# tells it: a pair of its store and the Claim.
+direct_run = contextvars.ContextVar('direct_run', default=(None, None))
+
+
 # Attributes that nearly every job stores, in the order in which it gets them.
-USUAL = ('id', 'task', 'input', 'created', 'status',
+USUAL = ('id', 'task', 'input', 'created', 'status', 'store',
          'started', 'completed', 'attempts', 'fence', '_history')
 
 
@@ -112,15 +204,18 @@ USUAL = ('id', 'task', 'input', 'created', 'status',
 class Job(persistent.Persistent):
     """See IJob."""
 
-    input = None
-    output = None
-    error = None
+    input = Payload()
+    output = Payload()
     errorClass = None
-    traceback = None
+    # The Details of the last run, if that failed.
+    details = None
+    # The JobStore; it is set when the job is added.
+    store = None
     # Attempts as plain tuples: half the work for a pickle.
     _history = ()
     attempts = 0
     transients = 0
+    interruptions = 0
     priority = interfaces.DEFAULT_PRIORITY
 
     created = Time()
@@ -137,13 +232,10 @@ class Job(persistent.Persistent):
     # nothing is left but the id.
     removed = False
 
-    _v_store = None
-    _v_claim = None
-    _v_started = None
-
     def __init__(self, id, task, input, priority=None, due=None):
         self.id = id
-        self.task = task
+        # Not the member of an Enum of the application, whose class may move.
+        self.task = number.exact(task)
         self.input = input
         self.created = time.time()
         # What is as usual need not be stored.
@@ -155,7 +247,7 @@ class Job(persistent.Persistent):
     @property
     def __parent__(self):
         """The service, so that local grants on it hold for its jobs."""
-        return None if self._v_store is None else self._v_store._v_service
+        return None if self.store is None else self.store.service
 
     @property
     def __name__(self):
@@ -181,7 +273,18 @@ class Job(persistent.Persistent):
     @property
     def history(self):
         """See IJob."""
-        return tuple(Attempt(*attempt) for attempt in self._history)
+        return tuple(Attempt(*attempt).part_of(self)
+                     for attempt in self._history)
+
+    @property
+    def error(self):
+        """See IJob."""
+        return None if self.details is None else self.details.error
+
+    @property
+    def traceback(self):
+        """See IJob."""
+        return None if self.details is None else self.details.traceback
 
     @property
     def stored_status(self):
@@ -192,76 +295,90 @@ class Job(persistent.Persistent):
     @property
     def claim(self):
         """See IJob."""
-        if self._v_claim is not None:
-            return self._v_claim
-        if self._v_store is None or self.stored_status not in WAITING:
+        found = self._find_claim()
+        return None if found is None else found.part_of(self)
+
+    def _find_claim(self):
+        if self.stored_status not in WAITING or self.store is None:
             return None
-        return self._v_store.claim_of(self)
+        store, claim = direct_run.get()
+        if (store is self.store and claim.job == self.id
+                and claim.fence == self.fence):
+            return claim
+        return self.store.claim_of(self)
 
     @property
     def status(self):
         """See IJob."""
-        return self.stored_status if self.claim is None else PROCESSING
+        return (self.stored_status if self._find_claim() is None
+                else PROCESSING)
 
     def change_status(self, status):
         """Set the status; raise IllegalStatusChange if that is not legal."""
-        old = self.status
+        self._change_status(self.status, status)
+
+    def _change_status(self, old, status):
         if status not in STATUS_CHANGES[old]:
             raise interfaces.IllegalStatusChange(
                 f'Job {self.id} is {old!r} and cannot become {status!r}.')
-        self._v_claim = None
-        self.__dict__['status'] = status
         self._p_changed = True
+        self.__dict__['status'] = status
 
-    def begin(self, claim, started):
-        """Treat the job as claimed in this transaction, and being run."""
-        self._v_claim = claim
-        self._v_started = started
-
-    def succeed(self, output, now):
+    def succeed(self, run, output, now):
         """Note the result of a run."""
-        self._end_run(COMPLETED, now)
-        if output is not None or self.output is not None:
+        self._end_run(run, COMPLETED, now)
+        if output is not None or self.__dict__.get('output') is not None:
             self.output = output
-        if self.error is not None:
-            self.error = self.errorClass = self.traceback = None
+        if self.details is not None:
+            self.details = self.errorClass = None
         self._end_of_attempts()
 
-    def fail(self, failure, now, status=ERROR):
+    def fail(self, run, failure, now, status=ERROR):
         """Note the error of a run that is not tried again."""
-        self._end_run(status, now, failure)
+        self._end_run(run, status, now, failure)
         self._end_of_attempts()
 
-    def retry(self, failure, now, due, transient=False):
+    def retry(self, run, failure, now, due, transient=False):
         """Note the error of a run that is tried again when it is due."""
-        self._end_run(self.waiting_status, now, failure)
+        self._end_run(run, self.waiting_status, now, failure)
         self.due = due
         if transient:
             self.transients += 1
 
+    def interrupt(self, run, failure, now, due):
+        """Note that a run failed because of what it stands on."""
+        self.retry(run, failure, now, due)
+        self.interruptions += 1
+
     @property
     def failures(self):
-        """How many runs failed, without those that met a transient error."""
-        return self.attempts - self.transients
+        """How many runs failed, and not only met a passing trouble."""
+        return self.attempts - self.transients - self.interruptions
 
-    def lose(self, claim, now):
-        """Note that whoever ran the job is gone."""
+    def lose(self, claim, reason, due=None):
+        """Note that nobody has stored how a run ended.
+
+        reason -- str, why that is so.
+        due -- when it is run again, in POSIX seconds; None: as before.
+        """
         self._remember((
-            claim.time, None, claim.processor, None,
-            'The process that ran the job is gone.'))
+            claim.time, None, claim.processor, None, Details(reason)))
         self.attempts += 1
         self.fence += 1
+        if due is not None:
+            self.due = due
 
     @property
     def was_lost(self):
-        """Whether the last run ended with its process."""
+        """Whether nobody has stored how the last run ended."""
         return bool(self.attempts and self._history
                     and self._history[-1][1] is None)
 
     def was_run_by(self, claim):
         """Whether what the job is now is the end of a run under a claim."""
         return (self.fence == claim.fence + 1 and bool(self._history)
-                and self._history[-1][2] == claim.processor)
+                and self._history[-1][2] == claim.processor
+                and not self.was_lost)
 
     def outdate_claims(self):
         """Make claims worthless that are made on the job at this moment."""
@@ -276,35 +393,38 @@ class Job(persistent.Persistent):
         self.fence += 1
 
     def _forget_attempts(self):
-        self.attempts = self.transients = 0
+        self.attempts = self.transients = self.interruptions = 0
 
     def _end_of_attempts(self):
         # The next time of a cron job is a new beginning.
         if self.recurring:
             self._forget_attempts()
 
-    def _end_run(self, status, now, failure=None):
-        claim, started = self.claim, self._v_started
-        self.change_status(self.status_after(status))
-        self.started = started
+    def _end_run(self, run, status, now, failure=None):
+        # Computed first: nothing of what may raise comes in the middle.
+        due = self.next_due(run.claim.time)
+        self._change_status(PROCESSING if self.stored_status in WAITING
+                            else self.stored_status,
+                            self.status_after(status))
+        self.started = run.started
         self.completed = now
-        due = self.next_due(claim.time)
         if due != self.due:
             self.due = due
         self.attempts += 1
         # Another run of the same job would carry another fence.
         self.fence += 1
         details = () if failure is None else self._note_failure(failure)
-        self._remember((started, now - started, claim.processor, *details))
+        self._remember((run.started, now - run.started, run.claim.processor,
+                        *details))
 
     def _remember(self, attempt):
         self._history = (*self._history[-MAX_HISTORY:], attempt)
 
     def _note_failure(self, failure):
-        self.error = failure.error
         self.errorClass = failure.errorClass
-        self.traceback = failure.traceback[-TRACEBACK_SIZE:]
-        return self.errorClass, self.error, self.traceback
+        self.details = Details(
+            failure.error, failure.traceback)
+        return self.errorClass, self.details
 
     def status_after(self, status):
         """Return the status after a run that ended with the given one."""
@@ -320,14 +440,18 @@ class Job(persistent.Persistent):
 
     def clear(self):
         """Forget all but the id and the place."""
-        for name in list(self.__dict__):
-            if name not in ('id', 'status', 'priority'):
-                del self.__dict__[name]
         self.removed = True
+        for name in list(self.__dict__):
+            if name not in ('id', 'status', 'priority', 'removed', 'store'):
+                del self.__dict__[name]
 
     def __repr__(self):
         return f'<{type(self).__name__} {self.id!r}>'
 
+
+# By how many seconds the clocks of two machines may differ: Kerberos, which
+# many networks use, allows as much.
+CLOCK_TOLERANCE = 300
 
 # Attempts that are kept besides the last one; a cron job has many.
 MAX_HISTORY = 19
@@ -337,7 +461,9 @@ MAX_HISTORY = 19
 class CronJob(Job):
     """See ICronJob."""
 
-    timezone = None
+    # Of a record that lacks some of them.
+    minute = hour = dayOfMonth = month = dayOfWeek = ()
+    delay = timezone = None
 
     def __init__(self, id, task, input, minute=(), hour=(), dayOfMonth=(),
                  month=(), dayOfWeek=(), delay=None, timezone=None):
@@ -348,11 +474,10 @@ class CronJob(Job):
     def update(self, minute=(), hour=(), dayOfMonth=(), month=(),
                dayOfWeek=(), delay=None, timezone=None):
         """See ICronJob."""
-        delay = delay or None  # As published, 0 stands for no delay.
-        cron.check_delay(delay)
-        pattern = cron.Pattern(tuple(minute), tuple(hour), tuple(dayOfMonth),
-                               tuple(month), tuple(dayOfWeek), timezone)
-        pattern.check()
+        # As published, a delay of 0 stands for none.
+        delay = cron.check_delay(delay) or None
+        pattern = cron.Pattern(
+            minute, hour, dayOfMonth, month, dayOfWeek, timezone).check()
         for name, value in pattern._asdict().items():
             setattr(self, name, value)
         self.delay = delay
@@ -372,9 +497,24 @@ class CronJob(Job):
         if now is None:
             now = time.time()
         if not self.recurring:
-            return int(now + self.delay)
+            return cron.after_delay(now, self.delay)
         return cron.Pattern(*(
             getattr(self, name) for name in cron.Pattern._fields)).after(now)
+
+    def corrected_due(self, now):
+        """See ICronJob."""
+        if self.due is None:
+            return None
+        now = number.check_time(now)
+        # The one who made it due may have had a clock that is a bit ahead.
+        latest = self.timeOfNextCall(now + CLOCK_TOLERANCE)
+        if self.attempts:
+            # It may wait for another attempt.
+            latest = max(latest, now + MAX_WAIT + CLOCK_TOLERANCE)
+        due = number.real(self.due)
+        if due is not None and due <= latest:
+            return None
+        return self.timeOfNextCall(now)
 
     def status_after(self, status):
         return CRONJOB if self.recurring else status

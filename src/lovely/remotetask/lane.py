@@ -87,6 +87,9 @@ class Segment(persistent.Persistent):
         return self.full and not any(job is not None for job in self.jobs)
 
     def append(self, job, change):
+        # Registered first: this raises in a transaction that has ended, and
+        # then the segment is not changed in memory either.
+        self._p_changed = True
         self.jobs.append(job)
         self.changes += change
 
@@ -117,8 +120,8 @@ class Segment(persistent.Persistent):
 
     def remove(self, sequence):
         """Forget the job of an entry of a full segment."""
-        self.jobs[sequence - self.start] = None
         self._p_changed = True
+        self.jobs[sequence - self.start] = None
 
 
 class Strand(persistent.Persistent):

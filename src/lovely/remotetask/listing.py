@@ -11,6 +11,7 @@ from lovely.remotetask.interfaces import WAITING
 from lovely.remotetask.lane import SEGMENT_SIZE
 from lovely.remotetask.ledger import LISTED
 from lovely.remotetask.ledger import before
+from lovely.remotetask.part import part
 
 
 # A page may have fewer jobs than were asked for, where so many times as many
@@ -18,6 +19,7 @@ from lovely.remotetask.ledger import before
 LOOK_AT = 20
 
 
+@part
 class Page(NamedTuple):
     """Jobs, and where the next page begins (str; None: there is none)."""
 
@@ -65,7 +67,7 @@ def find(store, selection, after=None, limit=50):
     candidates = _candidates(store, selection.status, _decode(after))
     for looked_at, (job, token) in enumerate(candidates, 1):
         # Two notes may lead to a job.
-        if selection.matches(store.opened(job)) and job not in jobs:
+        if selection.matches(job) and job not in jobs:
             jobs.append(job)
         if len(jobs) == limit or looked_at == limit * LOOK_AT:
             return Page(jobs, json.dumps(token))

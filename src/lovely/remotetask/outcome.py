@@ -1,8 +1,6 @@
 """How a call went that may fail in any way."""
 
-import contextlib
 import contextvars
-import traceback
 from typing import Any
 from typing import NamedTuple
 
@@ -10,6 +8,9 @@ import transaction
 import zope.interface
 
 from lovely.remotetask import interfaces
+from lovely.remotetask.description import Description
+from lovely.remotetask.description import class_names
+from lovely.remotetask.description import describe
 from lovely.remotetask.task import TaskError
 
 
@@ -20,7 +21,10 @@ in_runner = contextvars.ContextVar('in_runner', default=False)
 
 @zope.interface.implementer(interfaces.IFailure)
 class Outcome(NamedTuple):
-    """How a call went: either its value, or what the exception was."""
+    """How a call went: either its value, or what the exception was.
+
+    All texts are plain, see Description.
+    """
 
     value: Any = None
     exception: BaseException | None = None
@@ -28,6 +32,11 @@ class Outcome(NamedTuple):
     errorClass: str | None = None
     traceback: str | None = None
     retryable: bool = False
+    # See IFailure.
+    interrupted: bool = False
+    # See Description.
+    place: str = ''
+    frames: str = ''
 
     @property
     def failed(self):
@@ -36,16 +45,27 @@ class Outcome(NamedTuple):
     @property
     def errorClasses(self):
         """See IFailure."""
-        return {_dotted(class_) for class_ in type(self.exception).__mro__}
+        return _ask(
+            class_names, frozenset({self.errorClass}), type(self.exception))
 
     @property
     def holds(self):
         """See IFailure."""
-        return isinstance(self.exception, interfaces.CannotRun)
+        return self.is_a(interfaces.CannotRun)
+
+    def is_a(self, class_):
+        """Return whether the exception is of a class.
+
+        The exception itself is not asked: isinstance would.
+        """
+        return issubclass(type(self.exception), class_)
 
 
-def attempt(call, *args):
+def attempt(call, *args, describe=None):
     """Call something that may fail in any way.  Return an Outcome.
+
+    describe -- called with the exception, returns the Outcome of a failure;
+        by default one that tells all of it.
 
     The one place that catches everything.  SystemExit too: a function that
     calls ``sys.exit()`` ends itself, not the thread that runs it.
@@ -53,36 +73,48 @@ def attempt(call, *args):
     try:
         return Outcome(call(*args))
     except BaseException as exception:
-        if isinstance(exception, KeyboardInterrupt) and not in_runner.get():
+        if (issubclass(type(exception), KeyboardInterrupt)
+                and not in_runner.get()):
             raise
-        return _failure(exception)
+        return (_failure if describe is None else describe)(exception)
+
+
+def failure_of(exception):
+    """Return the Outcome of a call that has raised an exception."""
+    return _failure(exception)
+
+
+def undescribed(exception):
+    """Return an Outcome that asks the exception nothing at all."""
+    return _outcome(exception, Description(), False)
+
+
+def lost_run(reason):
+    """Return the failure of a run of which nobody has stored the end.
+
+    reason -- str, a sentence.
+    """
+    return _failure(TaskError(reason))
 
 
 def _failure(exception):
+    # Ask first: abort drops the data managers that know the answer.
+    retryable = _ask(_is_retryable, False, exception)
+    found = _ask(describe, Description(), exception, _ask)
+    return _outcome(exception, found, retryable)
+
+
+def _outcome(exception, found, retryable):
     return Outcome(
-        exception=exception,
-        error=_message(exception),
-        errorClass=_dotted(type(exception)),
-        # Not format_exception: zope.testrunner replaces it by one that
-        # leaves out causes.
-        traceback=''.join(
-            traceback.TracebackException.from_exception(exception).format()),
-        # Ask first: abort drops the data managers that know the answer.
-        retryable=transaction.get().isRetryableError(exception))
+        None, exception, found.error, found.errorClass, found.traceback,
+        retryable, place=found.place, frames=found.frames)
 
 
-def _dotted(class_):
-    return f'{class_.__module__}.{class_.__qualname__}'
+def _is_retryable(exception):
+    return bool(transaction.get().isRetryableError(exception))
 
 
-def lost_process(claim):
-    """Return the failure of a job whose processor is gone."""
-    return _failure(TaskError(
-        f'The process that ran the job ({claim.processor}) is gone.'))
-
-
-def _message(exception):
-    # Not by `attempt`: what that catches is shown by this.
-    with contextlib.suppress(Exception):
-        return str(exception)
-    return f'<unprintable {type(exception).__name__} object>'
+def _ask(call, default, *args):
+    """Return what a function returns; the default if that fails."""
+    outcome = attempt(call, *args, describe=undescribed)
+    return default if outcome.failed else outcome.value

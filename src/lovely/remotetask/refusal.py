@@ -1,27 +1,43 @@
 """Running jobs must not commit; see docs/design.rst."""
 
-import contextlib
-
-import transaction
+import contextvars
 
 from lovely.remotetask.task import TaskError
 
 
+# Whether the transaction of the job that this context belongs to is
+# committed: what comes then, hooks for instance, is no part of the job.
+is_committed = contextvars.ContextVar('is_committed', default=False)
+
+# The status of such a transaction, see ITransaction.
+COMMITTED = 'Committed'
+
+
 class CommitRefusal:
-    """Makes every commit of this thread an error, until lifted.
+    """Makes every commit of a manager's transactions an error, until lifted.
 
     A function that commits would store half of its effects under a job that
     is not completed; run again after a crash, it would store them twice.
+
+    manager -- TransactionManager; it keeps a weak reference to this.
     """
 
-    lifted = False
-    refused = None
+    def __init__(self, manager):
+        self._manager = manager
+        self._lifted = False
+        self._refused = False
+        # Tells us at once of the transaction that has begun already.
+        manager.registerSynch(self)
 
     def lift(self):
-        # The function may have swallowed the error.
-        if transaction.get() is self.refused:
+        """Let the next commit through, if none was refused before.
+
+        The function may have swallowed the error; what it meant to commit is
+        lost then, and the job is in error whatever it does afterwards.
+        """
+        if self._refused:
             self._refuse()
-        self.lifted = True
+        self._lifted = True
 
     def newTransaction(self, txn):
         txn.addBeforeCommitHook(self._refuse)
@@ -30,29 +46,19 @@ class CommitRefusal:
         pass
 
     def afterCompletion(self, txn):
-        # Nobody is told of the one that an abort is followed by.
-        if not self.lifted:
-            self.newTransaction(transaction.get())
+        if not self._lifted:
+            # Nobody is told of the one that an abort is followed by.
+            self.newTransaction(self._manager.get())
+        elif txn.status == COMMITTED:
+            is_committed.set(True)
 
     def _refuse(self):
-        if self.lifted:
+        if self._lifted:
             return
-        self.refused = transaction.get()
+        self._refused = True
         # The hook is gone when it was called once.
-        self.refused.doom()
+        self._manager.get().doom()
         raise TaskError(
             'A running job must not commit: its effects are committed '
             'together with its status when the function returns. Queue '
             'further jobs, or use savepoints.')
-
-
-@contextlib.contextmanager
-def commit_refused():
-    refusal = CommitRefusal()
-    # The manager keeps a weak reference, and tells us at once of the
-    # transaction that has begun already.
-    transaction.manager.registerSynch(refusal)
-    try:
-        yield refusal
-    finally:
-        transaction.manager.unregisterSynch(refusal)

@@ -30,13 +30,27 @@ from lovely.remotetask.interfaces import WAITING
 from lovely.remotetask.job import Claim
 from lovely.remotetask.job import CronJob
 from lovely.remotetask.job import Job
-from lovely.remotetask.outcome import lost_process
+from lovely.remotetask.job import Run
+from lovely.remotetask.number import check_priority
+from lovely.remotetask.number import check_time
+from lovely.remotetask.outcome import attempt
+from lovely.remotetask.outcome import lost_run
 from lovely.remotetask.policy import Policy
+from lovely.remotetask.policy import sound
 from lovely.remotetask.startup import bootStrapSubscriber
 from lovely.remotetask.startup import getAutostartServiceNames
 from lovely.remotetask.store import Jobs
 from lovely.remotetask.store import JobStore
+from lovely.remotetask.task import Tasks
 
+
+# Why nobody has stored how a run ended.
+LOST_PROCESS = 'The process that ran the job ({}) is gone.'
+INTERRUPTED = 'The databases or the process of {} failed while it ran the job.'
+UNSTORED_END = 'The job was run by {}, and how that ended could not be stored.'
+
+# Bytes that an input or a result may take, unless the service says more.
+MAX_SIZE = 10_000_000
 
 # Published here, wherever they live.
 __all__ = ['TaskService', 'bootStrapSubscriber', 'getAutostartServiceNames']
@@ -62,14 +76,13 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
     def __init__(self):
         super().__init__()
         self.schema = upgrade.SCHEMA
-        self._store = JobStore()
+        self._store = JobStore(self)
 
     @property
     def store(self):
         """The JobStore, brought up to date if earlier code has stored it."""
         if self.schema < upgrade.SCHEMA:
             upgrade.upgrade(self)
-        self._store._v_service = self
         return self._store
 
     @property
@@ -81,13 +94,15 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
 
     def getAvailableTasks(self):
         """See ITaskService."""
-        return dict(zope.component.getUtilitiesFor(self.taskInterface))
+        return Tasks(
+            self, zope.component.getUtilitiesFor(self.taskInterface))
 
     def add(self, task, input=None, startLater=False,
             priority=DEFAULT_PRIORITY, delay=None):
         """See ITaskService."""
-        self._check(task, input, priority)
-        check_delay(delay)
+        self._check(task, input)
+        priority = check_priority(priority)
+        delay = check_delay(delay)
         due = None if delay is None else time.time() + delay
 
         def make(jobid):
@@ -98,7 +113,7 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
     def addCronJob(self, task, input=None, minute=(), hour=(), dayOfMonth=(),
                    month=(), dayOfWeek=(), delay=None, timezone=None):
         """See ITaskService."""
-        self._check(task, input, DEFAULT_PRIORITY)
+        self._check(task, input)
         # Made, and so checked, before anything is changed.
         job = CronJob(None, task, input, minute, hour, dayOfMonth, month,
                       dayOfWeek, delay, timezone)
@@ -153,17 +168,13 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
             if self._find(jobid) is None:
                 return jobid
 
-    def _check(self, task, input, priority):
+    def _check(self, task, input):
         found = zope.component.queryUtility(self.taskInterface, name=task)
         if found is None:
             # The published message.
             raise ValueError('Task does not exist')
         if interfaces.IInputCheck.providedBy(found):
             found.checkInput(input)
-        if (isinstance(priority, bool) or not isinstance(priority, int)
-                or not 0 <= priority <= 9):
-            raise ValueError(
-                f'priority must be 0 to 9, the highest, not {priority!r}.')
 
     def _add(self, make, status, priority):
         job = self.store.add(make, status, priority)
@@ -206,7 +217,7 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
         """See ITaskService."""
         return listing.find(
             self.store, listing.Selection(status, task, function), after,
-            limit)
+            limit).part_of(self)
 
     def cancel(self, jobid):
         """See ITaskService."""
@@ -297,11 +308,12 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
 
     # See IJobExecution
 
-    def claim(self, worker_id, limit, now=None, at_once=None):
+    def claim(self, worker_id, limit, now=None, at_once=None, scheduled=True):
         """See IJobExecution."""
         if self.paused:
             return []
-        return self.store.claim(worker_id, _seconds(now), limit, at_once)
+        return self.store.claim(
+            worker_id, _seconds(now), limit, at_once, scheduled)
 
     def claim_job(self, worker_id, jobid, now=None):
         """See IJobExecution."""
@@ -312,27 +324,34 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
     def claimed(self, claim):
         """See IJobExecution."""
         job = self._find(claim.job)
-        if not self._is_good(job, claim):
+        # Jobs of another service have the same ids and fences.
+        if (claim.worker not in self.store.workers
+                or not self._is_good(job, claim)):
             raise interfaces.ClaimLost(
                 f'Job {claim.job} of {self.__name__!r} is no longer claimed '
                 f'by {claim.processor}.')
         return job
 
-    def complete(self, job, output, now=None):
+    def complete(self, job, run, output, now=None):
         """See IJobExecution."""
-        job.succeed(output, _seconds(now))
+        job.succeed(run, output, _seconds(now))
 
-    def fail(self, job, failure, now=None):
+    def fail(self, job, run, failure, now=None):
         """See IJobExecution."""
         now = _seconds(now)
         if failure.holds:
-            job.fail(failure, now, HELD)
+            job.fail(run, failure, now, HELD)
             return
-        due = self._policy().due_after_failure(job, failure, now)
+        policy = self._policy()
+        if failure.interrupted:
+            job.interrupt(run, failure, now,
+                          policy.due_after_interruption(job, now))
+            return
+        due = policy.due_after_failure(job, failure, now)
         if due is None:
-            job.fail(failure, now)
+            job.fail(run, failure, now)
         else:
-            job.retry(failure, now, due, failure.retryable)
+            job.retry(run, failure, now, due, failure.retryable)
 
     def is_behind(self):
         """See IJobExecution."""
@@ -346,20 +365,56 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
         """See IJobExecution."""
         return self._policy().commit_every
 
+    def max_size(self):
+        """See IJobExecution."""
+        return getattr(self._policy(), 'max_size', MAX_SIZE)
+
+    def logs_messages(self):
+        """See IJobExecution."""
+        return getattr(self._policy(), 'log_messages', True)
+
     def worker_ids(self, is_alive):
         """See IJobExecution."""
-        return [worker.id for worker in self.store.workers.values()
-                if is_alive(worker)]
+        return [worker_id for worker_id, worker in self.store.workers.items()
+                if attempt(is_alive, worker).value]
+
+    def signs_of_life(self):
+        """See IJobExecution."""
+        signs = {worker_id: attempt(_sign_of_life, worker)
+                 for worker_id, worker in self.store.workers.items()}
+        return {worker_id: outcome.value
+                for worker_id, outcome in signs.items()
+                if not outcome.failed}
 
     def held(self, worker_id):
         """See IJobExecution."""
         worker = self.store.workers.get(worker_id)
         return [] if worker is None else list(worker.claims)
 
-    def settle(self, worker_id, jobids):
+    def settle(self, worker_id, jobids, begun=(), now=None):
         """See IJobExecution."""
-        for job in self.store.settle(worker_id, jobids):
-            self._settled(job)
+        for jobid in jobids:
+            claim = self.store.drop_claim(worker_id, jobid)
+            if claim is None:
+                continue
+            job = self._find(jobid)
+            if jobid in begun and self._is_good(job, claim):
+                self._lose(job, claim, _seconds(now), UNSTORED_END)
+            self._settled(self.store.put_back_claimed(claim))
+
+    def renew(self, claim, now=None):
+        """See IJobExecution."""
+        now = _seconds(now)
+        worker = self.store.workers.get(claim.worker)
+        job = self._find(claim.job)
+        if worker is None or not self._is_good(job, claim):
+            return None
+        job.lose(claim, INTERRUPTED.format(claim.processor))
+        job.interruptions += 1
+        # It is never put back: nobody else gets it in between.
+        worker.remove(job.id)
+        self.store.ledger.count(claim.counted, job.stored_status)
+        return worker.claim(job, now)
 
     def enter(self, worker_id, now=None):
         """See IJobExecution."""
@@ -369,13 +424,29 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
         """See IJobExecution."""
         self.store.beat(worker_id, _seconds(now))
 
+    def sign(self, worker_id, now=None):
+        """See IJobExecution."""
+        self.enter(worker_id, now)
+        self.beat(worker_id, now)
+        return self.store.workers[worker_id].heartbeat
+
     def release(self, is_alive, now=None):
         """See IJobExecution."""
-        released = []
-        for worker in list(self.store.workers.values()):
-            if not is_alive(worker):
-                released += self._drop(worker, _seconds(now))
-        return released
+        # Of a record that cannot be read nobody knows what it has claimed.
+        answers = [(worker_id, attempt(is_alive, worker)) for worker_id, worker
+                   in self.store.workers.items()]
+        return [jobid for worker_id, answer in answers
+                if not (answer.failed or answer.value)
+                for jobid in self.release_worker(worker_id, now)]
+
+    def release_worker(self, worker_id, now=None):
+        """See IJobExecution."""
+        worker = self.store.workers.get(worker_id)
+        return [] if worker is None else self._drop(worker, _seconds(now))
+
+    def correct_schedule(self, now=None):
+        """See IJobExecution."""
+        return self.store.correct_schedule(_seconds(now))
 
     def stop_worker(self, worker_id):
         """See IJobExecution."""
@@ -388,7 +459,7 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
             job = self._find(claim.job)
             if self._is_good(job, claim):
                 if len(dropped) < worker.at_once:
-                    self._lose(job, claim, now)
+                    self._lose(job, claim, now, LOST_PROCESS)
                 else:
                     # It waited for its turn.
                     job.outdate_claims()
@@ -400,12 +471,16 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
         return (job is not None and job.fence == claim.fence
                 and job.stored_status in WAITING)
 
-    def _lose(self, job, claim, now):
-        if job.failures + 1 < self._policy().attempts:
-            job.lose(claim, now)
+    def _lose(self, job, claim, now, reason):
+        """Count a run of which nobody has stored how it ended."""
+        policy = self._policy()
+        if job.failures + 1 < policy.attempts:
+            due = (None if reason == LOST_PROCESS
+                   else policy.due_after_loss(job, now))
+            job.lose(claim, reason.format(claim.processor), due)
         else:
-            job.begin(claim, claim.time)
-            job.fail(lost_process(claim), now)
+            job.fail(Run(claim, claim.time),
+                     lost_run(reason.format(claim.processor)), now)
 
     def _settled(self, job):
         if (job is not None and job.stored_status == COMPLETED
@@ -425,7 +500,8 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
         return pruned
 
     def _policy(self):
-        return interfaces.IProcessorSettings(self, self).policy
+        return sound(interfaces.IProcessorSettings(self, self).policy,
+                     self.__name__)
 
     # The processor of this process
 
@@ -443,4 +519,11 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
 
 
 def _seconds(now):
-    return time.time() if now is None else now
+    return time.time() if now is None else check_time(now)
+
+
+def _sign_of_life(worker):
+    """Return what changes when a worker writes; its clock does not count."""
+    for each in (worker, worker.heartbeat):
+        each._p_activate()
+    return worker._p_serial, worker.heartbeat._p_serial

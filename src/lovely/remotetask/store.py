@@ -17,6 +17,7 @@ from lovely.remotetask import pool
 from lovely.remotetask.interfaces import WAITING
 from lovely.remotetask.ledger import LISTED
 from lovely.remotetask.ledger import Ledger
+from lovely.remotetask.source import LAST
 from lovely.remotetask.source import PASS_AT_ONCE
 from lovely.remotetask.source import ScheduleSource
 from lovely.remotetask.source import StrandSource
@@ -28,15 +29,14 @@ from lovely.remotetask.worker import Worker
 class JobStore(persistent.Persistent):
     """Jobs from their addition to their removal."""
 
-    # The parent of the jobs; who opens a store says so.
-    _v_service = None
-
-    def __init__(self, start=0):
+    def __init__(self, service=None, start=0):
         """Make an empty store.
 
+        service -- the ITaskService it belongs to, the parent of its jobs.
         start -- the first sequence of each strand; ids below are left to
             jobs that were stored before there was this store.
         """
+        self.service = service
         self.start = start
         self.lanes = BTrees.family64.IO.BTree()
         self.leases = BTrees.family64.IO.BTree()
@@ -48,12 +48,19 @@ class JobStore(persistent.Persistent):
         for _ in range(pool.SPARE_LANES):
             self._add_lane()
 
+    def __getnewargs__(self):
+        # ZODB refers to objects that have this by their oid alone: each job
+        # refers to its store, and the name of the class would make half of
+        # a small job.
+        return ()
+
     # What adders do
 
     def add(self, make, status, priority):
         """Add the job that ``make(id)`` returns.  Return it."""
         place = pool.lane_of_transaction(self)
         job = make(place.next_id(priority))
+        job.store = self
         job.change_status(status)
         self._append(place, job, None)
         return job
@@ -106,7 +113,7 @@ class JobStore(persistent.Persistent):
             job = self.legacy.get(jobid)
         if job is None or job.id != jobid or job.removed:
             return None
-        return self.opened(job)
+        return job
 
     def _find_entry(self, jobid):
         segment, sequence = self._segment(jobid)
@@ -121,11 +128,6 @@ class JobStore(persistent.Persistent):
             return None, sequence
         return strand.segment(sequence), sequence
 
-    def opened(self, job):
-        """Let a job tell whether it is being processed.  Return it."""
-        job._v_store = self
-        return job
-
     def __iter__(self):
         """Iterate over the ids of all jobs."""
         for job in self.all_jobs():
@@ -134,14 +136,14 @@ class JobStore(persistent.Persistent):
     def all_jobs(self):
         """Iterate over all jobs, lane by lane."""
         if self.legacy is not None:
-            yield from map(self.opened, self.legacy.values())
+            yield from self.legacy.values()
         for strand, _ in self.strands():
             for segment in strand.segments.values():
                 for _, job, change in segment.entries():
                     # Notes refer to jobs that stand elsewhere.
                     if (change[0] == '-' and job is not None
                             and not job.removed):
-                        yield self.opened(job)
+                        yield job
 
     def strands(self):
         """Iterate over all strands, each with its key among the cursors."""
@@ -166,13 +168,14 @@ class JobStore(persistent.Persistent):
             for jobid in worker.claims:
                 yield worker.get(jobid)
 
-    def claim(self, worker_id, now, limit, at_once=None):
+    def claim(self, worker_id, now, limit, at_once=None, scheduled=True):
         """Claim up to `limit` jobs for a worker.  Return the Claims.
 
         at_once -- see Worker.
+        scheduled -- see IJobExecution.claim.
         """
         claims = self._claim(worker_id, now, self.take(
-            now, limit, PASS_AT_ONCE, self._has_lost(worker_id)))
+            now, limit, PASS_AT_ONCE, self._has_lost(worker_id), scheduled))
         if claims and at_once is not None:
             self.workers[worker_id].at_once = at_once
         return claims
@@ -204,7 +207,8 @@ class JobStore(persistent.Persistent):
             self.enter(worker_id, now)
         return [self.workers[worker_id].claim(job, now) for job in jobs]
 
-    def take(self, now, limit, pass_at_once=float('inf'), has_lost=None):
+    def take(self, now, limit, pass_at_once=float('inf'), has_lost=None,
+             scheduled=True):
         """Take up to `limit` jobs out of the queue.  Return them.
 
         Highest priority first, then those that were committed, or became
@@ -217,13 +221,17 @@ class JobStore(persistent.Persistent):
             to blame, and others must not die with it again and again.
         """
         sources = self._sources(now, limit, pass_at_once, has_lost)
+        if not scheduled:
+            del sources[0]
+            for source in sources:
+                source.scheduled = False
         heap = [source for source in sources if source.find_next()]
         heapq.heapify(heap)
         # By id: a job may lie where it was added and where it was noted.
         taken = {}
         while heap and len(taken) < limit:
             job = heap[0].take()
-            taken.setdefault(job.id, self.opened(job))
+            taken.setdefault(job.id, job)
             if heap[0].find_next():
                 heapq.heapreplace(heap, heap[0])
             else:
@@ -242,6 +250,17 @@ class JobStore(persistent.Persistent):
         for source in sources:
             source.save()
         return any(found)
+
+    def correct_schedule(self, now):
+        """Give cron jobs another time that were scheduled by a wrong clock.
+        """
+        for (due, jobid), job in list(self.schedule.items(min=(now, LAST))):
+            if job.recurring and not job.attempts and job.due == due:
+                right = job.timeOfNextCall(now)
+                if right < due:
+                    del self.schedule[due, jobid]
+                    job.due = right
+                    self.schedule[right, jobid] = job
 
     def next_due(self):
         """Return when the first job of the schedule is due, or None."""
@@ -278,19 +297,13 @@ class JobStore(persistent.Persistent):
         cursor = self.cursors.get(key)
         return self.start if cursor is None else cursor.sequence
 
-    def settle(self, worker_id, jobids):
-        """Drop claims of a worker on jobs that do not run any more.
+    def drop_claim(self, worker_id, jobid):
+        """Take a claim off a worker's record.
 
-        A job that waits again goes to the schedule, one that ended to the
-        ledger.  Yields these jobs, each once it is done.
+        Return it; None if somebody took the worker for dead.
         """
         worker = self.workers.get(worker_id)
-        for jobid in jobids:
-            # Without a worker, somebody took this one for dead.
-            claim = None if worker is None else worker.remove(jobid)
-            job = None if claim is None else self.put_back_claimed(claim)
-            if job is not None:
-                yield job
+        return None if worker is None else worker.remove(jobid)
 
     def put_back_claimed(self, claim):
         """Put a job back whose Claim is dropped.
@@ -308,7 +321,7 @@ class JobStore(persistent.Persistent):
         """Drop claims that are left on a job that is at rest."""
         for worker in list(self.workers.values()):
             if job.id in worker.claims:
-                list(self.settle(worker.id, [job.id]))
+                self.put_back_claimed(worker.remove(job.id))
 
     def put_back(self, job, counted):
         """Put a job that was taken where it belongs now.  Return it.
@@ -355,8 +368,7 @@ class JobStore(persistent.Persistent):
 
     def listed(self, status):
         """Return all jobs at rest with a status."""
-        return [self.opened(job) for job
-                in self.ledger.jobs[status].values()]
+        return list(self.ledger.jobs[status].values())
 
     def unlist(self, job):
         """List a job at rest no longer: it is about to wait again.
@@ -412,6 +424,11 @@ class Jobs(collections.abc.Mapping):
 
     def __init__(self, store):
         self._store = store
+
+    @property
+    def __parent__(self):
+        """The service, so that local grants on it hold for the mapping."""
+        return self._store.service
 
     def __getitem__(self, jobid):
         job = self._store.find(jobid) if isinstance(jobid, int) else None

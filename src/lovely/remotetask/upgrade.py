@@ -9,6 +9,7 @@ from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import WAITING
+from lovely.remotetask.job import Details
 from lovely.remotetask.ledger import LISTED
 from lovely.remotetask.store import JobStore
 
@@ -36,10 +37,10 @@ def make_store(service):
     """Return a JobStore with the jobs of a service; it loses the old ones."""
     service._p_activate()
     jobs = service.__dict__['jobs']
-    store = JobStore(FIRST_SEQUENCE)
+    store = JobStore(service, FIRST_SEQUENCE)
     store.legacy = jobs
     for number, job in enumerate(sorted(jobs.values(), key=_created)):
-        _upgrade_job(job, number)
+        _upgrade_job(store, job, number)
         _put(store, job)
     for name in OLD_ATTRIBUTES:
         service.__dict__.pop(name, None)
@@ -50,7 +51,7 @@ def _created(job):
     return job.created
 
 
-def _upgrade_job(job, number):
+def _upgrade_job(store, job, number):
     """Bring a job up to date; `number` is its place among all."""
     status = job.stored_status
     if status == PROCESSING:
@@ -62,11 +63,13 @@ def _upgrade_job(job, number):
         except ValueError as error:
             # No day matches the pattern; lovely.remotetask 0.5 took it.
             status = job.__dict__['status'] = ERROR
-            job.error = str(error)
+            job.details = Details(str(error))
     if status in LISTED and job.completed is None:
         job.completed = job.created.timestamp()
-    if job.error is not None and not isinstance(job.error, str):
-        job.error = str(job.error)
+    error = job.__dict__.pop('error', None)
+    if error is not None:
+        job.details = Details(str(error))
+    job.store = store
     for name in OLD_JOB_ATTRIBUTES:
         job.__dict__.pop(name, None)
     job._p_changed = True

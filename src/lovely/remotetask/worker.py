@@ -38,9 +38,10 @@ class Worker(persistent.Persistent):
 
     def claim(self, job, now):
         """Claim a job.  Return the Claim."""
-        self.claims[job.id] = (
-            now, job.attempts + 1, job.fence, job.stored_status)
+        claim = now, job.attempts + 1, job.fence, job.stored_status
+        # Registered first: this may raise, and then nothing is changed.
         self._p_changed = True
+        self.claims[job.id] = claim
         return self.get(job.id)
 
     def get(self, jobid):
@@ -54,6 +55,6 @@ class Worker(persistent.Persistent):
         """Drop the claim on a job.  Return it, None if there is none."""
         claim = self.get(jobid)
         if claim is not None:
-            del self.claims[jobid]
             self._p_changed = True
+            del self.claims[jobid]
         return claim

@@ -18,6 +18,7 @@ from gocept.async_.tests import workerfaults
 from gocept.async_.tests.celerystage import RabbitMQ
 from gocept.async_.tests.celerystage import Stage
 from gocept.async_.tests.celerystage import Valkey
+from gocept.async_.tests.hostile import scenarios as hostile
 from gocept.async_.tests.workerstage import is_listening
 from gocept.async_.tests.workerstage import until
 from lovely.remotetask.tests import faulty
@@ -155,7 +156,7 @@ def celery_on_rabbitmq(say, seconds=60.0, seed=None):
 
 
 SCENARIOS = (*faulty.SCENARIOS, celery_on_valkey, celery_on_rabbitmq,
-             *workerfaults.SCENARIOS)
+             *workerfaults.SCENARIOS, *hostile.SCENARIOS)
 
 
 def main():

@@ -620,6 +620,7 @@ class AttendantTest(CeleryCase):
         with unittest.mock.patch.object(celeryworker, 'SETTLE_AT', 3):
             for number in range(5):
                 self.run_job(self.add('test.task', number))
+        transaction.begin()
         self.assertEqual(
             2, len(self.service.held(self.attendant.worker_id)))
 

@@ -15,6 +15,7 @@ from gocept.async_.tests import sample
 from gocept.async_.tests.configuration import declare
 from gocept.async_.tests.functional import FunctionalTestCase
 from lovely.remotetask import execution
+from lovely.remotetask import group
 from lovely.remotetask.interfaces import IProcessorSettings
 from lovely.remotetask.policy import DAY
 from lovely.remotetask.processor import SimpleProcessor
@@ -40,6 +41,8 @@ class RestartTest(FunctionalTestCase):
                 ('retention', '60', 60.0),
                 ('error_retention', '120', 120.0),
                 ('keep_result', 'false', False),
+                ('max_size', '1000', 1000),
+                ('log_messages', 'false', False),
                 ('commit_every', '20', 20)):
             with self.subTest(name):
                 declare(self, 'events', **{name: text})
@@ -238,7 +241,7 @@ class GroupTest(FunctionalTestCase):
             db, path, transaction.commit,
             lambda service: service.claim(worker, 100))
         before = self.storage().lastTransaction()
-        execution.run_group(db, path, claims, transaction.commit)
+        group.run_group(db, path, claims, transaction.commit)
         self.written = self.transactions_since(before)
         execution.in_transaction(
             db, path, transaction.commit,

@@ -7,6 +7,7 @@ from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import ClaimLost
+from lovely.remotetask.job import Run
 from lovely.remotetask.tests.fixture import Opened
 from lovely.remotetask.tests.fixture import effect
 from lovely.remotetask.tests.test_store import NOW
@@ -26,9 +27,8 @@ class ConflictCase(StoreCase):
     def run_job(self, world, claim):
         """Run a claimed job as a processor does; do not commit."""
         job = world.service.claimed(claim)
-        job.begin(claim, NOW)
         effect(world.service, job.input)
-        world.service.complete(job, None, NOW)
+        world.service.complete(job, Run(claim, NOW), None, NOW)
 
     def claimed(self, world, worker=A):
         claim, = world.service.claim(worker, 1, NOW)
@@ -87,8 +87,7 @@ class ClaimConflictTest(ConflictCase):
             claim, = [world.service.store.workers[worker].get(jobid)
                       for jobid in world.service.held(worker)]
             job = world.service.claimed(claim)
-            job.begin(claim, NOW)
-            world.service.complete(job, None, NOW)
+            world.service.complete(job, Run(claim, NOW), None, NOW)
             world.service.settle(worker, [job.id])
         self.one.commit()
         try:

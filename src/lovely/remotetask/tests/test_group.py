@@ -6,7 +6,7 @@ import transaction
 import zope.component
 from ZODB.POSException import ConflictError
 
-from lovely.remotetask import execution
+from lovely.remotetask import group
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import ERROR
@@ -45,7 +45,7 @@ class GroupCase(StoreCase):
         transaction.commit()
         self.before = self.jobs_db.lastTransaction()
         with logged('lovely.remotetask') as self.lines:
-            execution.run_group(self.db, ['tasks'], claims, commit)
+            group.run_group(self.db, ['tasks'], claims, commit)
         transaction.begin()
         self.service.settle(A, ids)
         transaction.commit()
@@ -195,7 +195,7 @@ class GroupTest(GroupCase):
             other.cancel(ids[1])
         transaction.commit()
         with logged('lovely.remotetask') as lines:
-            execution.run_group(
+            group.run_group(
                 self.db, ['tasks'], claims, transaction.commit)
         self.assertEqual([1, 3], self.effects)
         self.assertEqual(

@@ -25,7 +25,9 @@ from transaction.interfaces import TransientError
 from zope.app.publication.zopepublication import ZopePublication
 
 from lovely.remotetask import execution
+from lovely.remotetask import group
 from lovely.remotetask import job as job_module
+from lovely.remotetask import runlog
 from lovely.remotetask import service as service_module
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import COMPLETED
@@ -42,6 +44,7 @@ from lovely.remotetask.interfaces import WAITING
 from lovely.remotetask.interfaces import CannotRun
 from lovely.remotetask.interfaces import ClaimLost
 from lovely.remotetask.interfaces import ITask
+from lovely.remotetask.job import Run
 from lovely.remotetask.ledger import LISTED
 from lovely.remotetask.outcome import attempt
 from lovely.remotetask.policy import TRANSIENTS
@@ -487,13 +490,12 @@ class ServiceMachine(RuleBasedStateMachine):
             return ClaimLost
         assert live, 'is not lost'
         now = self.model.now
-        job.begin(claim, now)
         if outcome == 'completed':
             self.take_effect(step.service, job.input)
-            step.service.complete(job, 'done', now)
+            step.service.complete(job, Run(claim, now), 'done', now)
         else:
             failure = attempt(self.fail, OUTCOMES[outcome])
-            step.service.fail(job, failure, now)
+            step.service.fail(job, Run(claim, now), failure, now)
         step.apply = lambda: self.has_run(claim, outcome, now)
         return None
 
@@ -528,12 +530,12 @@ class ServiceMachine(RuleBasedStateMachine):
         live = {c.job for c in claims if self.model.is_live(c)}
         transient = any(self.outcomes[i] == 'transient' for i in live)
         self.ran = []
-        with unittest.mock.patch.object(execution, 'log'):
+        with unittest.mock.patch.object(runlog, 'log'):
             if len(claims) == 1:
                 execution.run_claimed(
                     self.db, ['tasks'], claims[0], transaction.commit)
             else:
-                execution.run_group(
+                group.run_group(
                     self.db, ['tasks'], claims, transaction.commit)
         assert set(self.ran) == live
         assert transient or len(self.ran) == len(live)

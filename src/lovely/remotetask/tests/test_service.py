@@ -608,7 +608,7 @@ class CronTest(MemoryCase):
             self.assertEqual(CRONJOB, self.service.getStatus(jobid))
             self.assertEqual(
                 'An error occurred.', self.service.getError(jobid))
-            self.service.jobs[jobid].error = None
+            self.service.jobs[jobid].details = None
 
     def test_due_before_queued(self):
         """A job whose time has come goes before those that just wait."""

@@ -16,6 +16,7 @@ from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import STARTLATER
 from lovely.remotetask.interfaces import ClaimLost
+from lovely.remotetask.job import Run
 from lovely.remotetask.task import TaskError
 from lovely.remotetask.tests.fixture import Calls
 from lovely.remotetask.tests.fixture import DatabaseCase
@@ -54,11 +55,11 @@ class StoreCase(DatabaseCase):
                   for jobid in self.service.held(worker)]
         for claim in claims:
             job = self.service.claimed(claim)
-            job.begin(claim, NOW)
+            run = Run(claim, NOW)
             if job.input == 'fail':
-                job.fail(FAILURE, NOW)
+                job.fail(run, FAILURE, NOW)
             else:
-                self.service.complete(job, None, NOW)
+                self.service.complete(job, run, None, NOW)
         if settle:
             self.service.settle(worker, [claim.job for claim in claims])
         transaction.commit()
@@ -584,11 +585,11 @@ class RandomTest(StoreCase):
                     job = world.service.claimed(claim)
                 except ClaimLost:
                     continue
-                job.begin(claim, NOW)
+                run = Run(claim, NOW)
                 if job.input == 'fail':
-                    job.fail(FAILURE, NOW)
+                    job.fail(run, FAILURE, NOW)
                 else:
-                    world.service.complete(job, None, NOW)
+                    world.service.complete(job, run, None, NOW)
         world.commit()
 
     def drop(self, world):

@@ -1,0 +1,6 @@
+"""Cannot be imported today."""
+
+import sys
+
+
+sys.exit('import')

@@ -1,0 +1,3 @@
+"""Cannot be imported today."""
+
+import hostile_no_such_module  # noqa: F401
