@@ -4,6 +4,7 @@ import os
 import threading
 import time
 
+from gocept.async_.recurring import Pauses
 from gocept.async_.workerreport import STARTING
 from gocept.async_.workerreport import shorten
 from lovely.remotetask.outcome import attempt
@@ -11,10 +12,13 @@ from lovely.remotetask.outcome import attempt
 
 # Seconds between two looks; and the most, while they show nothing good.
 LOOK = 2.0
-LONGEST_LOOK = 10.0
+LONGEST_LOOK = 5.0
 
 # Seconds without an answer after which a database is not relied on.
 PATIENCE = 5.0
+
+# Seconds between two reports after which the whole process has stood still.
+STALL = 5.0
 
 
 class Observation:
@@ -40,8 +44,9 @@ class Observation:
         self._clock = clock
         self._seen = None
         self._asked_since = None
+        self._reported = clock()
         self._doubt = 'nothing was seen of the services'
-        self._failures = 0
+        self._pauses = Pauses(LOOK, LONGEST_LOOK)
         self._services = {}
         self._problem = STARTING
 
@@ -59,16 +64,15 @@ class Observation:
         self._note_doubt(self._doubt)
         outcome = attempt(self._look, self._note_doubt)
         if outcome.failed:
-            self._failures += 1
             self._problem = describe(outcome)
         else:
-            self._failures = 0
+            self._pauses.reset()
             self._problem = None
             self._services = outcome.value
             self._seen = self._clock()
         self._asked_since = None
         self._changed()
-        return min(LONGEST_LOOK, LOOK * 2 ** min(self._failures, 10))
+        return self._pauses.next() if outcome.failed else LOOK
 
     def _note_doubt(self, text):
         self._doubt = text
@@ -81,13 +85,22 @@ class Observation:
         `oldest_queued_age` and `problem`.
         """
         now = self._clock()
-        since = self._asked_since
-        silent = 0.0 if since is None else now - since
+        silent = self._find_silence(now)
         services = self._services_and_troubles()
         problem = self._find_problem(silent, services)
         age = None if self._seen is None else now - self._seen
         return {'ready': problem is None, 'problem': problem, 'age': age,
                 'silent': silent, 'services': services}
+
+    def _find_silence(self, now):
+        since = self._asked_since
+        stalled, self._reported = now - self._reported, now
+        if since is None:
+            return 0.0
+        if stalled > STALL:
+            # An answer that has come meanwhile could not be taken.
+            self._asked_since = since = min(now, since + stalled)
+        return now - since
 
     def _services_and_troubles(self):
         services = dict(self._services)
@@ -103,7 +116,7 @@ class Observation:
         if self._problem is not None:
             return self._problem
         return '; '.join(
-            f'{name}: {service["problem"]}'
+            f'service "{name}": {service["problem"]}'
             for name, service in services.items()
             if service is not None and service['problem']) or None
 

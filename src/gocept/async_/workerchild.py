@@ -20,7 +20,7 @@ from lovely.remotetask.outcome import attempt
 log = logging.getLogger(__name__)
 
 # Seconds without a report after which a process is taken for stuck.
-LATE = 15.0
+LATE = 10.0
 
 # Seconds that a process has beyond the grace of its jobs.
 MARGIN = 10.0
@@ -95,6 +95,11 @@ class Child:
         if 'stopping' in self.said and self.stopping_since is None:
             log.info('process %s stops: %s', self.pid, self.said['stopping'])
             self.stopping_since = self.heard
+
+    def forgive(self, seconds, now):
+        """Do not count the last seconds, in which nobody has listened."""
+        self.heard = min(now, self.heard + seconds)
+        self.worked = min(now, self.worked + seconds)
 
     @property
     def refusal(self):

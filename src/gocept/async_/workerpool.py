@@ -25,6 +25,9 @@ LONGEST_PAUSE = 60.0
 IDLENESS = 10
 DOUBLINGS = 4
 
+# Seconds between two rounds after which this process itself has stood still.
+STALL = 5.0
+
 
 class Place:
     """Where one child after the other runs.
@@ -134,6 +137,7 @@ class Pool:
         self.refusal = None
         self._wakeup = wakeup
         self._clock = clock
+        self._stepped = clock()
         self._was_ready = False
         self._to_replace = []
         self._replacing = None
@@ -189,6 +193,11 @@ class Pool:
     def step(self):
         """Do what there is to do."""
         now = self._clock()
+        if now - self._stepped > STALL:
+            # Nobody was listened to; that is no fault of theirs.
+            for child in self._children:
+                child.forgive(now - self._stepped, now)
+        self._stepped = now
         for place in self._places:
             place.step(now)
         self._was_ready = self._was_ready or self.ready

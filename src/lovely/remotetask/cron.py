@@ -35,6 +35,7 @@ YEARS_TO_TRY = 41
 LAST_DAY = datetime.date(9999, 12, 30)
 
 HOUR = 3600
+YEAR = 366 * 24 * HOUR
 
 SECOND = datetime.timedelta(seconds=1)
 MINUTE = datetime.timedelta(minutes=1)
@@ -75,18 +76,20 @@ class Pattern(NamedTuple):
         try:
             return find(readings, clock, now)
         except LookupError as error:
-            raise ValueError(
-                f'No day ever matches the pattern {self._shown()}; at least '
-                f'none after {now} (POSIX seconds) in the years up to '
-                f'{LAST_DAY.year}.') from error
+            raise ValueError(self._no_day(now)) from error
+
+    def _no_day(self, now):
+        pattern = ', '.join(
+            f'{name}={shown(value)}' for name, value in self._asdict().items()
+            if value) or '(every minute)'
+        if now < LAST - YEARS_TO_TRY * YEAR:
+            return f'No day ever matches the pattern {pattern}.'
+        return (
+            f'No day after {now} (POSIX seconds) matches the pattern '
+            f'{pattern}; the calendar ends with the year {LAST_DAY.year}.')
 
     def _numbers(self):
         return {name: _numbers(name, getattr(self, name)) for name in RANGES}
-
-    def _shown(self):
-        return ', '.join(
-            f'{name}={shown(value)}' for name, value in self._asdict().items()
-            if value not in ((), None))
 
 
 def _numbers(name, values):
@@ -97,7 +100,8 @@ def _numbers(name, values):
         values = (single,)
     numbers = dict.fromkeys(
         _number(name, value) for value in _members(name, values))
-    return tuple(sorted(numbers) if isinstance(values, set) else numbers)
+    unordered = isinstance(values, set | frozenset)
+    return tuple(sorted(numbers) if unordered else numbers)
 
 
 def _members(name, values):
@@ -148,7 +152,8 @@ class Readings:
         return len(self.hours) == len(RANGES['hour'])
 
     def find(self, begin):
-        """Return the first one that is not before `begin`; or LookupError."""
+        """Return the first one that is not before `begin`, or LookupError.
+        """
         if begin.second or begin.microsecond:
             begin = begin.replace(second=0, microsecond=0) + MINUTE
         day = self._day(begin.date())

@@ -375,6 +375,7 @@ class Attempt:
 
         def commit():
             session.resume()
+            session.check()
             refusal.lift()
             self.commit()
         try:

@@ -119,6 +119,7 @@ class Group:
                     self._service, each.run, _sign_nothing, commit)))
 
     def _commit(self):
+        self._session.check()
         self._refusal.lift()
         self.commit()
         self._is_over = True

@@ -156,7 +156,7 @@ class SimpleProcessor:
             # Run already.
             return False
         self._execute(claim)
-        self._bookkeep(_settle, self.worker_id, [jobid])
+        self._bookkeep(_settle, self.worker_id, [jobid], [jobid])
         return True
 
     def release(self):
@@ -511,8 +511,8 @@ def _claim(service, worker_id, limit, now):
     return service.claim(worker_id, limit, now), service._p_jar.db()
 
 
-def _settle(service, worker_id, jobids):
-    service.settle(worker_id, jobids)
+def _settle(service, worker_id, jobids, begun):
+    service.settle(worker_id, jobids, begun)
 
 
 class _Turn(NamedTuple):

@@ -32,6 +32,7 @@ from lovely.remotetask.job import CronJob
 from lovely.remotetask.job import Job
 from lovely.remotetask.job import Run
 from lovely.remotetask.number import check_priority
+from lovely.remotetask.number import check_time
 from lovely.remotetask.outcome import lost_run
 from lovely.remotetask.policy import Policy
 from lovely.remotetask.policy import sound
@@ -475,4 +476,4 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
 
 
 def _seconds(now):
-    return time.time() if now is None else now
+    return time.time() if now is None else check_time(now)

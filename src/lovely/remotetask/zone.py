@@ -81,7 +81,7 @@ def _similar(name, names):
         return ''
     folded = {known.casefold(): known for known in names}
     found = difflib.get_close_matches(name.casefold(), folded, 1)
-    return f'; did you mean "{folded[found[0]]}"?' if found else ''
+    return f' (did you mean "{folded[found[0]]}"?)' if found else ''
 
 
 def _names():

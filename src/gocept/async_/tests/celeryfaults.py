@@ -13,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 
+from gocept.async_.tests import workerfaults
 from gocept.async_.tests.celerystage import RabbitMQ
 from gocept.async_.tests.celerystage import Stage
 from gocept.async_.tests.celerystage import Valkey
@@ -154,11 +155,11 @@ def celery_on_rabbitmq(say, seconds=60.0, seed=None):
 
 
 SCENARIOS = (*faulty.SCENARIOS, celery_on_valkey, celery_on_rabbitmq,
-             *hostile.SCENARIOS)
+             *workerfaults.SCENARIOS, *hostile.SCENARIOS)
 
 
 def main():
-    """Run these, and those of the engine."""
+    """Run these, and those of the engine and of async-worker."""
     sys.exit(faulty.main(scenarios=SCENARIOS))
 
 

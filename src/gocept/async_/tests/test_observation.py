@@ -69,7 +69,7 @@ class ObservationTest(unittest.TestCase):
         self.assertEqual(2.0, self.observation.step())
         self.fail_with(OSError('away'))
         self.assertEqual(
-            [4.0, 8.0, 10.0, 10.0],
+            [2.0, 4.0, 5.0, 5.0],
             [self.observation.step() for _ in range(4)])
         self.look = lambda doubt: WELL
         self.assertEqual(2.0, self.observation.step())
@@ -88,8 +88,12 @@ class ObservationTest(unittest.TestCase):
         thread = threading.Thread(target=self.observation.step)
         thread.start()
         asked.wait(60)
-        self.clock.now += PATIENCE
+        # The process itself was stopped for a minute.
+        self.clock.now += 60
         self.assert_problem(None)
+        for _ in range(int(PATIENCE)):
+            self.clock.now += 1
+            self.assert_problem(None)
         self.clock.now += 2
         report = self.assert_problem('the database does not answer (7 s)')
         self.assertEqual(7, report['silent'])
@@ -112,8 +116,10 @@ class ObservationTest(unittest.TestCase):
     def test_trouble_of_a_processor(self):
         """Service and reason are named, at once, not with the next look."""
         self.observation.step()
-        self.troubles = {'events': '2 of 2 threads have ended', 'mails': None}
-        report = self.assert_problem('events: 2 of 2 threads have ended')
+        self.troubles = {
+            'events': '2 of 2 threads have ended', 'mails': None}
+        report = self.assert_problem(
+            'service "events": 2 of 2 threads have ended')
         self.assertEqual(
             {'counts': {}, 'problem': '2 of 2 threads have ended'},
             report['services']['events'])
@@ -124,11 +130,12 @@ class ObservationTest(unittest.TestCase):
         """Each is named; also one that was never seen."""
         self.observation.step()
         self.troubles = {'events': 'full', 'others': 'away'}
-        self.assert_problem('events: full; others: away')
+        self.assert_problem(
+            'service "events": full; service "others": away')
 
     def test_service_that_cannot_be_looked_at(self):
         """It does not hide the others."""
         self.look = lambda doubt: {**WELL, 'bad': {'problem': 'POSKeyError'}}
         self.observation.step()
-        report = self.assert_problem('bad: POSKeyError')
+        report = self.assert_problem('service "bad": POSKeyError')
         self.assertEqual(WELL['events'], report['services']['events'])

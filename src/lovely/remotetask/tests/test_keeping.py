@@ -245,6 +245,16 @@ class BadInputTest(KeepingCase):
             for add in (self.service.add, self.service.addCronJob):
                 self.refused(ValueError, add, 'test.task', delay=delay)
 
+    def test_now(self):
+        """A time is a number of POSIX seconds of the calendar."""
+        for now in (float('nan'), float('inf'), 1e300, 10 ** 400, '0', True,
+                    datetime.datetime.now()):
+            for call in (self.service.process, self.service.processNext,
+                         self.service.claimNextJob,
+                         self.service.hasJobsWaiting,
+                         self.service.oldest_waiting):
+                self.refused(ValueError, call, now)
+
     def test_members_of_an_enum(self):
         """They are stored as numbers and texts: their class may move."""
         self.add(Name.TASK, priority=Level.HIGH, delay=Level.FIVE)
@@ -252,6 +262,8 @@ class BadInputTest(KeepingCase):
         self.service.addCronJob(
             Name.TASK, hour=(Level.FIVE,), timezone=Name.ZONE)
         self.service.addCronJob(Name.TASK, delay=Level.FIVE)
+        transaction.commit()
+        self.service.process(Level.HIGH)
         transaction.commit()
         self.claim()
         for stored in self.db.storage.iterator():

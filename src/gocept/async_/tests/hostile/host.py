@@ -7,6 +7,7 @@ threads; with ``old``, one of yesterday, that has code which no other one has.
 """
 
 import contextlib
+import faulthandler
 import json
 import os
 import signal
@@ -197,6 +198,8 @@ def serve(host, connection, requests, answers):
 
 
 def main(configuration, role='add'):
+    # To see what one does that does not end.
+    faulthandler.register(signal.SIGUSR1)
     # Jobs may close, or replace, what others print to.
     requests = open(os.dup(0))  # noqa: SIM115
     answers = open(os.dup(1), 'w', buffering=1)  # noqa: SIM115

@@ -84,7 +84,8 @@ def witness(name, principal, site):
             ('thread name', len(threading.current_thread().name) < 500,
              True)):
         if found != right:
-            note('lies', f'{name}: {what} is {found!r}, left by another job')
+            book = 'traces' if what in ('profile', 'thread name') else 'lies'
+            note(book, f'{name}: {what} is {found!r}, left by another job')
 
 
 def misbehave(name, kind, service='events'):
@@ -173,7 +174,7 @@ def process_state():
         'logging': logging.root.manager.disable,
         'collector': gc.isenabled(),
         'recursion limit': sys.getrecursionlimit(),
-        'hooks': sys.excepthook is None,
+        'hooks': sys.excepthook is sys.exit,
         'warnings': len(warnings.filters)}
 
 

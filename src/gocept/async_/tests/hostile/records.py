@@ -5,6 +5,7 @@ import fractions
 
 from gocept.async_.tests.hostile import jobs
 from gocept.async_.tests.hostile.kinds import REFUSED
+from gocept.async_.tests.hostile.kinds import TRANSIENT_CALLS
 from gocept.async_.tests.hostile.kinds import kind
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import CRONJOB
@@ -193,7 +194,8 @@ def add_packed_content(request):
     return jobid
 
 
-@kind(COMPLETED, HELD, ERROR, add=add_packed_content, most=1)
+@kind(COMPLETED, HELD, ERROR, add=add_packed_content, most=1,
+      calls=TRANSIENT_CALLS)
 def content_packed(call):
     """An argument that is deleted, and the database packed."""
 
@@ -205,6 +207,7 @@ def add_removed_content(request):
     return jobid
 
 
-@kind(COMPLETED, HELD, ERROR, add=add_removed_content)
+# It may run while the content is deleted, and meet a conflict.
+@kind(COMPLETED, HELD, ERROR, add=add_removed_content, calls=TRANSIENT_CALLS)
 def content_removed(call):
     """An argument that is deleted before the job runs."""

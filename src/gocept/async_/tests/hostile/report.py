@@ -64,7 +64,7 @@ class report:
             if effect.jobid in (None, *NO_JOB):
                 continue
             status = status_of(self._services[effect.service], effect.jobid)
-            waits = (status in (DELAYED, CRONJOB)
+            waits = (status in (QUEUED, CRONJOB)
                      and (effect.kind or '').startswith(PATIENT))
             if status in (QUEUED, DELAYED, PROCESSING, CRONJOB) and not waits:
                 found[name] = status

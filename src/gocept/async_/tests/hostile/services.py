@@ -14,8 +14,8 @@ from gocept.async_.tests.hostile.kinds import kind
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import CRONJOB
-from lovely.remotetask.interfaces import DELAYED
 from lovely.remotetask.interfaces import ERROR
+from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import STATUSES
 
 
@@ -161,7 +161,7 @@ cron('cron_delayed', COMPLETED, delay=1)
 cron('cron_delayed_that_fails', ERROR, act='raise', delay=1)
 
 
-@kind(DELAYED, calls=0, most=2, add=lambda request:
+@kind(QUEUED, calls=0, most=2, add=lambda request:
       jobs.take.enqueue_with(delay=10 ** 6)(request.name))
 def delayed_for_days(call):
     """Is not run at all."""

@@ -103,6 +103,8 @@ class Stage:
         self.configuration = application.write(
             self.folder, place, self.server.section,
             self.broker and self.broker.url)
+        self._old = application.write(
+            self.folder, 'old', self.server.section)
         self.host = None
         # That of the host; see `environment`.
         self.clock = None
@@ -134,7 +136,8 @@ class Stage:
         """
         role = role or ('run' if self.place == THREADS else 'add')
         self.stop_host()
-        self.host = Host(self._stack, self.configuration, role,
+        configuration = self._old if role == 'old' else self.configuration
+        self.host = Host(self._stack, configuration, role,
                          self.environment(code, self.clock))
         return self.host
 

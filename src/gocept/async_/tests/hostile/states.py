@@ -19,6 +19,7 @@ import threading
 import time
 import warnings
 
+import transaction
 import zope.component.hooks
 import zope.security.management
 import zope.security.testing
@@ -210,7 +211,13 @@ def seeds_random(call):
 
 @kind(COMPLETED)
 def replaces_hooks(call):
-    sys.excepthook = threading.excepthook = sys.unraisablehook = None
+    sys.excepthook = threading.excepthook = sys.unraisablehook = sys.exit
+
+
+@kind(COMPLETED, loud=True)
+def removes_hooks(call):
+    """No thread can be started then."""
+    sys.excepthook = threading.excepthook = None
 
 
 @kind(COMPLETED, ERROR)
@@ -298,15 +305,15 @@ def child_ends(call):
     child(call, os._exit, 5)
 
 
-@kind(COMPLETED, ERROR)
+# Another thread may have held a lock of the database when this one forked;
+# then the child waits for ever, whatever its runner does.
+@kind(COMPLETED, ERROR, loud=True)
 def child_aborts_transaction(call):
-    import transaction
     child(call, transaction.abort)
 
 
-@kind(COMPLETED, ERROR)
+@kind(COMPLETED, ERROR, loud=True)
 def child_commits(call):
-    import transaction
     child(call, transaction.commit)
 
 
