@@ -313,6 +313,9 @@ class _Counter:
         class_ = type(value)
         if class_ is int:
             return value.bit_length() // 8
+        if class_ is bytearray and len(value) > self._limit:
+            # Before it is pickled as a copy, which is then counted.
+            return len(value)
         if class_ is not str and class_ is not bytes:
             return 0
         if len(value) > _SHORT:
