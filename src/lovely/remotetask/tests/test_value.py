@@ -17,7 +17,6 @@ import transaction
 import ZODB
 import ZODB.blob
 import ZODB.broken
-import zope.location
 import zope.security.checker
 from zope.i18nmessageid import Message
 from zope.security.proxy import Proxy
@@ -495,25 +494,12 @@ class LimitTest(ValueTestCase):
         new, other = Content(), Content()
         new.__parent__, other.__parent__ = other, new
         new.text = 'a' * LIMIT
-        self.assertIsNone(value.home(new))
         self.assertTooLarge(new)
 
     def test_without_a_limit(self):
         """There is none by default."""
         of = ['a' * 100_000]
         self.assertEqual(of, self.copy(of))
-
-
-class HomeTest(ValueTestCase):
-    """Where a new object is stored."""
-
-    def test_nearest_stored_parent(self):
-        """Through security proxies, too."""
-        new = zope.location.Location()
-        new.__parent__ = proxied(self.stored)
-        self.assertIs(self.connection, value.home(new))
-        self.assertIsNone(value.home(Content()))
-        self.assertIsNone(value.home(5))
 
 
 class BrokenTest(ValueTestCase):
