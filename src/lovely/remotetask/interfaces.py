@@ -556,13 +556,15 @@ class IJobExecution(zope.interface.Interface):
     Times are POSIX seconds, by default the current one.
     """
 
-    def claim(worker_id, limit, now=None, at_once=None):
+    def claim(worker_id, limit, now=None, at_once=None, scheduled=True):
         """Claim up to `limit` jobs.
 
         worker_id -- str, ``host:pid:thread:token``; the token differs for
             any two workers.
         at_once -- how many of them the worker begins at most before it ends
             one; if it dies, no others count as run.  Default: all.
+        scheduled -- whether jobs that wait for a time may be claimed, and
+            may get one: false for a worker whose clock is wrong.
 
         Of the jobs that were run when their process died, a worker gets only
         one at a time: it may die of that, too.
@@ -627,19 +629,48 @@ class IJobExecution(zope.interface.Interface):
             waits: so no job is ever run again uncounted.
         """
 
+    def renew(claim, now=None):
+        """Count a run that was cut off, and claim its job once more.
+
+        The databases or the process have failed; that does not count against
+        the job.
+
+        claim -- IClaim, under which the job was begun.
+
+        Return another IClaim; None if the one given is not good any more.
+        """
+
     def enter(worker_id, now=None):
         """Note a worker, though it claims nothing."""
 
     def beat(worker_id, now=None):
         """Note that a worker lives; one that is not noted stays so."""
 
+    def sign(worker_id, now=None):
+        """Note a worker, and that it lives.
+
+        Return the persistent object that is written for that: after the
+        commit its `_p_serial` tells when it was, by the storage's clock.
+        """
+
+    def signs_of_life():
+        """Return a mapping: the id of each worker that is noted, and a value.
+
+        The value is another one whenever the worker was heard of.  Records
+        that cannot be read are left out.
+        """
+
     def release(is_alive, now=None):
         """Take the claims of workers away that are gone.
 
-        is_alive -- called with the worker record, returns a bool.
+        is_alive -- called with the worker record, returns a bool; where it
+            raises, the worker is left alone.
 
         Return the ids of the jobs that were being run.
         """
+
+    def release_worker(worker_id, now=None):
+        """Take the claims of one worker away; see `release`."""
 
     def stop_worker(worker_id):
         """Hand all claims of a worker back; nothing is counted."""
@@ -650,14 +681,26 @@ class IJobExecution(zope.interface.Interface):
         Return how many there were.
         """
 
+    def correct_schedule(now=None):
+        """Give cron jobs another time that were scheduled by a wrong clock.
+        """
+
 
 class IProcessor(zope.interface.Interface):
     """Takes the jobs of one service and runs them, in threads of its own."""
 
     running = zope.schema.Bool(
         title='Running',
-        description='Whether the processor goes on taking jobs.',
+        description='Whether the processor goes on taking jobs: its thread '
+                    'lives, or is about to begin.',
         readonly=True)
+
+    trouble = zope.schema.TextLine(
+        title='Trouble',
+        description='Why it cannot do all of its work at the moment; None if '
+                    'it can. Cheap to read, from any thread.',
+        readonly=True,
+        required=False)
 
     def __call__():
         """Take and run jobs until the processor is stopped."""

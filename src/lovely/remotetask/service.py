@@ -33,6 +33,7 @@ from lovely.remotetask.job import Job
 from lovely.remotetask.job import Run
 from lovely.remotetask.number import check_priority
 from lovely.remotetask.number import check_time
+from lovely.remotetask.outcome import attempt
 from lovely.remotetask.outcome import lost_run
 from lovely.remotetask.policy import Policy
 from lovely.remotetask.policy import sound
@@ -45,6 +46,7 @@ from lovely.remotetask.task import Tasks
 
 # Why nobody has stored how a run ended.
 LOST_PROCESS = 'The process that ran the job ({}) is gone.'
+INTERRUPTED = 'The databases or the process of {} failed while it ran the job.'
 UNSTORED_END = 'The job was run by {}, and how that ended could not be stored.'
 
 # Bytes that an input or a result may take, unless the service says more.
@@ -306,11 +308,12 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
 
     # See IJobExecution
 
-    def claim(self, worker_id, limit, now=None, at_once=None):
+    def claim(self, worker_id, limit, now=None, at_once=None, scheduled=True):
         """See IJobExecution."""
         if self.paused:
             return []
-        return self.store.claim(worker_id, _seconds(now), limit, at_once)
+        return self.store.claim(
+            worker_id, _seconds(now), limit, at_once, scheduled)
 
     def claim_job(self, worker_id, jobid, now=None):
         """See IJobExecution."""
@@ -321,7 +324,9 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
     def claimed(self, claim):
         """See IJobExecution."""
         job = self._find(claim.job)
-        if not self._is_good(job, claim):
+        # Jobs of another service have the same ids and fences.
+        if (claim.worker not in self.store.workers
+                or not self._is_good(job, claim)):
             raise interfaces.ClaimLost(
                 f'Job {claim.job} of {self.__name__!r} is no longer claimed '
                 f'by {claim.processor}.')
@@ -370,8 +375,16 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
 
     def worker_ids(self, is_alive):
         """See IJobExecution."""
-        return [worker.id for worker in self.store.workers.values()
-                if is_alive(worker)]
+        return [worker_id for worker_id, worker in self.store.workers.items()
+                if attempt(is_alive, worker).value]
+
+    def signs_of_life(self):
+        """See IJobExecution."""
+        signs = {worker_id: attempt(_sign_of_life, worker)
+                 for worker_id, worker in self.store.workers.items()}
+        return {worker_id: outcome.value
+                for worker_id, outcome in signs.items()
+                if not outcome.failed}
 
     def held(self, worker_id):
         """See IJobExecution."""
@@ -389,6 +402,20 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
                 self._lose(job, claim, _seconds(now), UNSTORED_END)
             self._settled(self.store.put_back_claimed(claim))
 
+    def renew(self, claim, now=None):
+        """See IJobExecution."""
+        now = _seconds(now)
+        worker = self.store.workers.get(claim.worker)
+        job = self._find(claim.job)
+        if worker is None or not self._is_good(job, claim):
+            return None
+        job.lose(claim, INTERRUPTED.format(claim.processor))
+        job.interruptions += 1
+        # It is never put back: nobody else gets it in between.
+        worker.remove(job.id)
+        self.store.ledger.count(claim.counted, job.stored_status)
+        return worker.claim(job, now)
+
     def enter(self, worker_id, now=None):
         """See IJobExecution."""
         self.store.enter(worker_id, _seconds(now))
@@ -397,13 +424,29 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
         """See IJobExecution."""
         self.store.beat(worker_id, _seconds(now))
 
+    def sign(self, worker_id, now=None):
+        """See IJobExecution."""
+        self.enter(worker_id, now)
+        self.beat(worker_id, now)
+        return self.store.workers[worker_id].heartbeat
+
     def release(self, is_alive, now=None):
         """See IJobExecution."""
-        released = []
-        for worker in list(self.store.workers.values()):
-            if not is_alive(worker):
-                released += self._drop(worker, _seconds(now))
-        return released
+        # Of a record that cannot be read nobody knows what it has claimed.
+        answers = [(worker_id, attempt(is_alive, worker)) for worker_id, worker
+                   in self.store.workers.items()]
+        return [jobid for worker_id, answer in answers
+                if not (answer.failed or answer.value)
+                for jobid in self.release_worker(worker_id, now)]
+
+    def release_worker(self, worker_id, now=None):
+        """See IJobExecution."""
+        worker = self.store.workers.get(worker_id)
+        return [] if worker is None else self._drop(worker, _seconds(now))
+
+    def correct_schedule(self, now=None):
+        """See IJobExecution."""
+        return self.store.correct_schedule(_seconds(now))
 
     def stop_worker(self, worker_id):
         """See IJobExecution."""
@@ -477,3 +520,10 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
 
 def _seconds(now):
     return time.time() if now is None else check_time(now)
+
+
+def _sign_of_life(worker):
+    """Return what changes when a worker writes; its clock does not count."""
+    for each in (worker, worker.heartbeat):
+        each._p_activate()
+    return worker._p_serial, worker.heartbeat._p_serial

@@ -57,6 +57,9 @@ class _Source:
 class StrandSource(_Source):
     """The entries of a strand beyond its cursor."""
 
+    # Whether jobs may get a time.
+    scheduled = True
+
     def __init__(self, store, strand, key, now, to_pass):
         self.store = store
         self.strand = strand
@@ -147,7 +150,7 @@ class StrandSource(_Source):
                 or not (self._is_note() or self._is_first())
                 or self.store.claim_of(job)):
             return
-        if has_no_time_yet(job):
+        if has_no_time_yet(job) and self.scheduled:
             # It counts from now.
             job.due = job.timeOfNextCall(self.now)
         self.store.schedule[due_time(job), job.id] = job
@@ -190,10 +193,12 @@ class ScheduleSource(_Source):
                 or self.store.claim_of(job) is not None)
 
     def _collect(self):
-        due, stale = [], []
+        due, stale, untimed = [], [], []
         for key, job in self._items():
             if self._is_stale(key, job):
                 stale.append(key)
+            elif has_no_time_yet(job):
+                untimed.append((key, job))
             elif self._is_welcome(job):
                 due.append((-job.priority, key[0], key, job))
             else:
@@ -203,6 +208,11 @@ class ScheduleSource(_Source):
                 break
         for key in stale:
             del self.schedule[key]
+        for key, job in untimed:
+            # Passed by somebody with a wrong clock.
+            del self.schedule[key]
+            job.due = job.timeOfNextCall(self.now)
+            self.schedule[due_time(job), job.id] = job
         return sorted(due, key=lambda item: item[:3], reverse=True)
 
     def _is_welcome(self, job):

@@ -17,6 +17,7 @@ from lovely.remotetask import pool
 from lovely.remotetask.interfaces import WAITING
 from lovely.remotetask.ledger import LISTED
 from lovely.remotetask.ledger import Ledger
+from lovely.remotetask.source import LAST
 from lovely.remotetask.source import PASS_AT_ONCE
 from lovely.remotetask.source import ScheduleSource
 from lovely.remotetask.source import StrandSource
@@ -167,13 +168,14 @@ class JobStore(persistent.Persistent):
             for jobid in worker.claims:
                 yield worker.get(jobid)
 
-    def claim(self, worker_id, now, limit, at_once=None):
+    def claim(self, worker_id, now, limit, at_once=None, scheduled=True):
         """Claim up to `limit` jobs for a worker.  Return the Claims.
 
         at_once -- see Worker.
+        scheduled -- see IJobExecution.claim.
         """
         claims = self._claim(worker_id, now, self.take(
-            now, limit, PASS_AT_ONCE, self._has_lost(worker_id)))
+            now, limit, PASS_AT_ONCE, self._has_lost(worker_id), scheduled))
         if claims and at_once is not None:
             self.workers[worker_id].at_once = at_once
         return claims
@@ -205,7 +207,8 @@ class JobStore(persistent.Persistent):
             self.enter(worker_id, now)
         return [self.workers[worker_id].claim(job, now) for job in jobs]
 
-    def take(self, now, limit, pass_at_once=float('inf'), has_lost=None):
+    def take(self, now, limit, pass_at_once=float('inf'), has_lost=None,
+             scheduled=True):
         """Take up to `limit` jobs out of the queue.  Return them.
 
         Highest priority first, then those that were committed, or became
@@ -218,6 +221,10 @@ class JobStore(persistent.Persistent):
             to blame, and others must not die with it again and again.
         """
         sources = self._sources(now, limit, pass_at_once, has_lost)
+        if not scheduled:
+            del sources[0]
+            for source in sources:
+                source.scheduled = False
         heap = [source for source in sources if source.find_next()]
         heapq.heapify(heap)
         # By id: a job may lie where it was added and where it was noted.
@@ -243,6 +250,17 @@ class JobStore(persistent.Persistent):
         for source in sources:
             source.save()
         return any(found)
+
+    def correct_schedule(self, now):
+        """Give cron jobs another time that were scheduled by a wrong clock.
+        """
+        for (due, jobid), job in list(self.schedule.items(min=(now, LAST))):
+            if job.recurring and not job.attempts and job.due == due:
+                right = job.timeOfNextCall(now)
+                if right < due:
+                    del self.schedule[due, jobid]
+                    job.due = right
+                    self.schedule[right, jobid] = job
 
     def next_due(self):
         """Return when the first job of the schedule is due, or None."""

@@ -16,8 +16,10 @@ LEVELS = ('interfaces', 'part', 'number', 'zone', 'wallclock', 'cron',
           'source', 'store', 'listing', 'upgrade', 'description', 'outcome',
           'copier', 'value', 'record', 'session', 'surroundings', 'blame',
           'refusal', 'gate', 'runlog', 'execution', 'group', 'xmlrpc',
-          'reserve', 'alive', 'startup', 'machine', 'registry', 'lag',
-          'processor', 'service', 'bulk', 'testing')
+          'reserve', 'alive', 'startup', 'machine', 'quirks', 'settings',
+          'registry', 'lag', 'clock', 'watch', 'tempo', 'duty', 'claims',
+          'membership', 'member', 'runner', 'processor', 'service', 'bulk',
+          'testing')
 
 # Parts of the package that nothing else may import.
 OUTSIDE = {'tests', 'browser', 'generations'}
@@ -109,7 +111,8 @@ class PackageTest(unittest.TestCase):
         found = {path.name for path in sources(PACKAGE)
                  if threading & {name.split('.')[0] for name in imports(path)}}
         self.assertEqual({'blame.py', 'gate.py', 'processor.py', 'registry.py',
-                          'surroundings.py'}, found)
+                          'runner.py', 'settings.py', 'surroundings.py'},
+                         found)
 
 
 class StyleTest(unittest.TestCase):
