@@ -179,18 +179,37 @@ def in_this_process(call, *args):
 
 def _leave_child(outcome):
     """End a forked child as Python ends a process, but for its atexit."""
+    code = 1
+    try:
+        code = _take_leave(outcome)
+    finally:
+        # Also where the job has left nothing to print to.
+        os._exit(code)
+
+
+def _take_leave(outcome):
+    """Print what a child has to say at its end.  Return its exit code."""
     code = 0
     if outcome.failed and outcome.is_a(SystemExit):
         code = outcome.exception.code
         if not isinstance(code, int | None):
-            attempt(print, code, file=sys.stderr)
+            attempt(_complain, code)
             code = 1
     elif outcome.failed:
-        attempt(sys.stderr.write, failure_of(outcome.exception).traceback)
+        attempt(_complain, failure_of(outcome.exception).traceback)
         code = 1
-    for stream in (sys.stdout, sys.stderr):
-        attempt(stream.flush)
-    os._exit((code or 0) & 0xff)
+    for stream in sys.stdout, sys.stderr:
+        attempt(_flush, stream)
+    return (code or 0) & 0xff
+
+
+def _complain(text):
+    print(text, file=sys.stderr)
+
+
+def _flush(stream):
+    # A job may have put anything there, or nothing.
+    stream.flush()
 
 
 def call_task(service, job):

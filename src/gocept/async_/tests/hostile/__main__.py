@@ -32,6 +32,8 @@ def parse():
                         help='for how long jobs are added and things fail')
     parser.add_argument('--outage', type=float, default=25.0,
                         help='seconds that a server is away at most')
+    parser.add_argument('--logs', metavar='FOLDER',
+                        help='copy the logs to a folder at the end')
     parser.add_argument(
         '--quick', action='store_true',
         help=f'the short form: {" ".join(f"--{n} {v}" for n, v in SHORT)}')
@@ -77,14 +79,15 @@ def run_alone(names, options):
 def run_scenarios(options):
     """Run the chosen scenarios.  Return how many failed."""
     settings = {name: getattr(options, name)
-                for name in ('seed', 'good', 'kinds', 'seconds', 'outage')}
+                for name in ('seed', 'good', 'kinds', 'seconds', 'outage',
+                             'logs')}
 
     if options.quick:
         settings.update(SHORT)
 
     def with_settings(scenario):
         def run(say):
-            scenario(say, **settings)
+            scenario(say, **dict(settings))
         run.__name__ = scenario.__name__
         run.__doc__ = scenario.__doc__
         return run

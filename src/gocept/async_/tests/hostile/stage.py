@@ -158,6 +158,13 @@ class Stage:
         path = Path(self.folder, 'event.log')
         return path.read_text(errors='replace') if path.exists() else ''
 
+    def keep_logs(self, folder):
+        """Copy what the processes have written to a folder."""
+        os.makedirs(folder, exist_ok=True)
+        for name in ('calls', 'lies', 'traces', '*.log'):
+            for path in Path(self.folder).glob(name):
+                shutil.copy(path, folder)
+
     def processes(self):
         """Return the ids and commands of all processes of this run."""
         found = {}
