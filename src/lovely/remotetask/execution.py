@@ -49,9 +49,10 @@ __all__ = ['interaction', 'opened_service']
 BOOKKEEPING_ATTEMPTS = 20
 
 # What became of a claim that was to be run.
-# Its end is stored, or somebody else has the job, or nobody can tell: whoever
-# settles the claim looks.
+# Its end is stored, or somebody else has the job.
 ENDED = 'ended'
+# The function was called, and how that ended could not be stored.
+UNSTORED = 'unstored'
 # The function was not called, because of what it stands on.
 NOT_BEGUN = 'not begun'
 # It was called, and because of what it stands on nothing could be stored.
@@ -426,8 +427,9 @@ class Attempt:
         if stored.interrupted:
             runlog.interrupted(self.path, self.run, stored)
             return INTERRUPTED
-        if not stored.failed:
-            self._tell(failure, stored.value)
+        if stored.failed:
+            return UNSTORED
+        self._tell(failure, stored.value)
         return ENDED
 
     def _store(self, failure):
@@ -449,7 +451,8 @@ def run_claimed(db, path, claim, commit):
     claim -- IClaim; if it is not good any more, nothing is done.
     commit -- called to commit the current transaction.
 
-    Return what became of it: ENDED, NOT_BEGUN or INTERRUPTED.  Never raise
+    Return what became of it: ENDED, UNSTORED, NOT_BEGUN or
+    INTERRUPTED.  Never raise
     for what a job does.
     """
     return Attempt(db, path, claim, commit)()
