@@ -50,6 +50,9 @@ LOOK = 0.02
 # Seconds that an idle processor waits at least, whatever its waitTime.
 LEAST_WAIT = 0.05
 
+# Seconds that a step may take before others are to know.
+STEP_PATIENCE = 10.0
+
 # So many claims that cannot be settled are set aside in one step.
 UNSETTLED_AT_ONCE = 10
 
@@ -88,6 +91,8 @@ class SimpleProcessor(Member):
         self._latest = float('-inf')
         # When it was looked whether claims were lost on the way.
         self._searched = float('-inf')
+        # When the step began that is being done, or None.
+        self._stepping_since = None
         self._seen = None
         self._next_due = None
         self._wake = threading.Event()
@@ -233,6 +238,16 @@ class SimpleProcessor(Member):
     # The claimer
 
     @property
+    def trouble(self):
+        """See IProcessor."""
+        since = self._stepping_since
+        waited = 0.0 if since is None else time.monotonic() - since
+        if waited > STEP_PATIENCE:
+            # A session that never answers; others may do.
+            return f'waits for the database, for {waited:.0f} s by now'
+        return super().trouble
+
+    @property
     def _is_stopping(self):
         return self._stopped.is_set()
 
@@ -252,7 +267,9 @@ class SimpleProcessor(Member):
         while not self._is_stopping:
             # Before the step: what is committed during it is not missed.
             self._seen = quirks.last_transaction_heard_of(self.service_db)
+            self._stepping_since = time.monotonic()
             outcome = attempt(self.step)
+            self._stepping_since = None
             if outcome.failed:
                 self._report(outcome, 'take')
             if not outcome.value:
