@@ -13,7 +13,6 @@ from lovely.remotetask import execution
 from lovely.remotetask import outcome
 from lovely.remotetask import processor
 from lovely.remotetask import registry
-from lovely.remotetask.execution import ENDED
 from lovely.remotetask.execution import INTERRUPTED
 from lovely.remotetask.execution import NOT_BEGUN
 from lovely.remotetask.interfaces import COMPLETED
