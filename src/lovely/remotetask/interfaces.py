@@ -53,6 +53,13 @@ class IllegalStatusChange(ValueError):
     """A job cannot go from its status to the one asked for."""
 
 
+class NoTimeZone(ValueError):
+    """This process cannot tell the time in the time zone of a cron job.
+
+    The message says why: it has no time zone data, or not that time zone.
+    """
+
+
 DEFAULT_PRIORITY = 5
 
 
@@ -118,6 +125,10 @@ class ITaskContext(zope.interface.Interface):
 
         Its value is called without arguments to do the work, and returns the
         result; see ITask.__call__.
+
+        input -- not loaded yet, if it is persistent.
+
+        Raise CannotRun if the installed code cannot do it.
         """
 
 
@@ -269,13 +280,24 @@ class ICronJob(IJob):
     if it is finer than the finest field that is set, for the first one:
     ``hour=(2,)`` is 02:00, ``month=(5,)`` is the first of May at 00:00.
     A time must match all fields.  Times are UTC, unless `timezone` says
-    otherwise; then a time that the change to summer time skips is run after
-    it, and one that comes twice is run once.
+    otherwise.
+
+    When the clock of a time zone is changed, to summer time say, these rules
+    hold; Debian's cron has nearly the same:
+
+    - With hours, each time is run once.  One that the change skips is run at
+      the change (with others that it skips, once for all), one that comes
+      twice is run the first time.
+    - Without hours, or with all 24, the job goes on by what the clock shows.
+      In an hour that comes twice it is run as in any other hour.  What the
+      change skips is run at the change only if nothing else is run within
+      the hour after it.
     """
 
     timezone = zope.schema.TextLine(
         title='Time zone',
-        description='A name of the IANA database, like "Europe/Berlin".',
+        description='A name of the IANA database, like "Europe/Berlin"; UTC '
+                    'if it is not given.',
         default=None,
         required=False)
 
@@ -299,7 +321,8 @@ class ICronJob(IJob):
     delay = zope.schema.Int(
         title='Delay',
         description='Seconds to wait before the job is run once, instead of '
-                    'a pattern.',
+                    'a pattern. Fractions are fine; the wait must end before '
+                    'the year 9999 does.',
         default=None,
         required=False)
 
@@ -313,12 +336,34 @@ class ICronJob(IJob):
                delay=None, timezone=None):
         """Set another pattern or delay.
 
+        minute ... dayOfWeek -- tuples, or other collections, of whole
+            numbers; a single number stands for a tuple of it alone.
+        delay -- int or float; 0 stands for no delay.
+        timezone -- str.
+
         Call `ITaskService.reschedule` afterwards.  A value out of range, or
         a pattern that no day matches, raises ValueError and changes nothing.
         """
 
     def timeOfNextCall(now=None):
-        """Return the next time after `now`, in POSIX seconds (int)."""
+        """Return the next time after `now`, in POSIX seconds (int).
+
+        now -- POSIX seconds; default: the current time.
+
+        Raise ValueError if it cannot be calculated, from values that earlier
+        versions took, say; NoTimeZone if this process does not know the time
+        zone.
+        """
+
+    def corrected_due(now):
+        """Return when the job should be due, if it is due too late.
+
+        now -- POSIX seconds, of a clock that is right.
+
+        None if all is well.  A clock that was wrong for a moment, and ahead,
+        may have made a job due years too late.  Raise ValueError like
+        `timeOfNextCall`.
+        """
 
 
 class IProcessorSettings(zope.interface.Interface):

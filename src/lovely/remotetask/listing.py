@@ -11,6 +11,7 @@ from lovely.remotetask.interfaces import WAITING
 from lovely.remotetask.lane import SEGMENT_SIZE
 from lovely.remotetask.ledger import LISTED
 from lovely.remotetask.ledger import before
+from lovely.remotetask.part import part
 
 
 # A page may have fewer jobs than were asked for, where so many times as many
@@ -18,6 +19,7 @@ from lovely.remotetask.ledger import before
 LOOK_AT = 20
 
 
+@part
 class Page(NamedTuple):
     """Jobs, and where the next page begins (str; None: there is none)."""
 

@@ -31,13 +31,17 @@ from lovely.remotetask.job import Claim
 from lovely.remotetask.job import CronJob
 from lovely.remotetask.job import Job
 from lovely.remotetask.job import Run
+from lovely.remotetask.number import check_priority
+from lovely.remotetask.number import check_time
 from lovely.remotetask.outcome import attempt
 from lovely.remotetask.outcome import lost_run
 from lovely.remotetask.policy import Policy
+from lovely.remotetask.policy import sound
 from lovely.remotetask.startup import bootStrapSubscriber
 from lovely.remotetask.startup import getAutostartServiceNames
 from lovely.remotetask.store import Jobs
 from lovely.remotetask.store import JobStore
+from lovely.remotetask.task import Tasks
 
 
 # Why nobody has stored how a run ended.
@@ -90,13 +94,15 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
 
     def getAvailableTasks(self):
         """See ITaskService."""
-        return dict(zope.component.getUtilitiesFor(self.taskInterface))
+        return Tasks(
+            self, zope.component.getUtilitiesFor(self.taskInterface))
 
     def add(self, task, input=None, startLater=False,
             priority=DEFAULT_PRIORITY, delay=None):
         """See ITaskService."""
-        self._check(task, input, priority)
-        check_delay(delay)
+        self._check(task, input)
+        priority = check_priority(priority)
+        delay = check_delay(delay)
         due = None if delay is None else time.time() + delay
 
         def make(jobid):
@@ -107,7 +113,7 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
     def addCronJob(self, task, input=None, minute=(), hour=(), dayOfMonth=(),
                    month=(), dayOfWeek=(), delay=None, timezone=None):
         """See ITaskService."""
-        self._check(task, input, DEFAULT_PRIORITY)
+        self._check(task, input)
         # Made, and so checked, before anything is changed.
         job = CronJob(None, task, input, minute, hour, dayOfMonth, month,
                       dayOfWeek, delay, timezone)
@@ -162,17 +168,13 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
             if self._find(jobid) is None:
                 return jobid
 
-    def _check(self, task, input, priority):
+    def _check(self, task, input):
         found = zope.component.queryUtility(self.taskInterface, name=task)
         if found is None:
             # The published message.
             raise ValueError('Task does not exist')
         if interfaces.IInputCheck.providedBy(found):
             found.checkInput(input)
-        if (isinstance(priority, bool) or not isinstance(priority, int)
-                or not 0 <= priority <= 9):
-            raise ValueError(
-                f'priority must be 0 to 9, the highest, not {priority!r}.')
 
     def _add(self, make, status, priority):
         job = self.store.add(make, status, priority)
@@ -215,7 +217,7 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
         """See ITaskService."""
         return listing.find(
             self.store, listing.Selection(status, task, function), after,
-            limit)
+            limit).part_of(self)
 
     def cancel(self, jobid):
         """See ITaskService."""
@@ -498,7 +500,8 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
         return pruned
 
     def _policy(self):
-        return interfaces.IProcessorSettings(self, self).policy
+        return sound(interfaces.IProcessorSettings(self, self).policy,
+                     self.__name__)
 
     # The processor of this process
 
@@ -516,7 +519,7 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
 
 
 def _seconds(now):
-    return time.time() if now is None else now
+    return time.time() if now is None else check_time(now)
 
 
 def _sign_of_life(worker):

@@ -425,6 +425,11 @@ class Jobs(collections.abc.Mapping):
     def __init__(self, store):
         self._store = store
 
+    @property
+    def __parent__(self):
+        """The service, so that local grants on it hold for the mapping."""
+        return self._store.service
+
     def __getitem__(self, jobid):
         job = self._store.find(jobid) if isinstance(jobid, int) else None
         if job is None:
