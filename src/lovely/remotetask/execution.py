@@ -48,6 +48,8 @@ __all__ = ['interaction', 'opened_service']
 
 # How often bookkeeping is tried, which meets the conflicts of processors.
 BOOKKEEPING_ATTEMPTS = 20
+# Seconds after which it is not: then it is a server that does not answer.
+BOOKKEEPING_PATIENCE = 5.0
 
 # What became of a claim that was to be run.
 # Its end is stored, or somebody else has the job.
@@ -312,12 +314,13 @@ def in_transaction(db, path, commit, call, *args):
 
     For bookkeeping: a transient error is tried again, others are raised.
     """
+    end = time.monotonic() + BOOKKEEPING_PATIENCE
     for number in range(BOOKKEEPING_ATTEMPTS):
         with opened_service(db, path) as service:
             outcome = attempt(_call_and_commit, commit, call, service, *args)
         if not outcome.failed:
             return outcome.value
-        if not outcome.retryable:
+        if not outcome.retryable or time.monotonic() > end:
             break
         # Whoever was quicker needs a moment too.
         time.sleep(random.uniform(0, min(0.1, 0.001 * 2 ** number)))
