@@ -15,9 +15,9 @@ class OwnManagerTest(DatabaseCase):
         self.task(lambda input: None)
         self.service.processorFactory = QuietProcessor
         self.service.startProcessing()
-        self.addCleanup(self.service.stopProcessing)
+        self.addCleanup(registry.stop_all, 0)
         transaction.commit()
-        self.processor, = registry._processors.values()
+        self.processor = registry._find(self.service)
         self.processor.woken = 0
 
     def test_its_commit_wakes(self):
