@@ -23,6 +23,7 @@ from zope.security.interfaces import IPrincipal
 
 from lovely.remotetask import blame
 from lovely.remotetask import interfaces
+from lovely.remotetask import moment
 from lovely.remotetask import runlog
 from lovely.remotetask import surroundings
 from lovely.remotetask import value
@@ -356,7 +357,7 @@ class Attempt:
     def __init__(self, db, path, claim, commit):
         self.db = db
         self.path = path
-        self.run = Run(claim, time.time())
+        self.run = Run(claim, moment.now())
         self.commit = commit
         # Whether the function may have been called.
         self.begun = False

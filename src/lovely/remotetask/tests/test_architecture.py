@@ -11,8 +11,8 @@ PACKAGE = pathlib.Path(lovely.remotetask.__file__).parent
 SOURCE = PACKAGE.parent.parent
 
 # Each may import only those before it.
-LEVELS = ('interfaces', 'part', 'number', 'zone', 'wallclock', 'cron',
-          'policy', 'job', 'task', 'lane', 'pool', 'ledger', 'worker',
+LEVELS = ('interfaces', 'part', 'moment', 'number', 'zone', 'wallclock',
+          'cron', 'policy', 'job', 'task', 'lane', 'pool', 'ledger', 'worker',
           'source', 'store', 'listing', 'upgrade', 'description', 'outcome',
           'copier', 'value', 'record', 'session', 'surroundings', 'blame',
           'refusal', 'gate', 'runlog', 'execution', 'group', 'xmlrpc',
