@@ -6,7 +6,6 @@ import threading
 import time
 import weakref
 
-import transaction
 from zope.security.proxy import removeSecurityProxy
 
 from lovely.remotetask import interfaces
