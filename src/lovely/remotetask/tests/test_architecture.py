@@ -11,12 +11,15 @@ PACKAGE = pathlib.Path(lovely.remotetask.__file__).parent
 SOURCE = PACKAGE.parent.parent
 
 # Each may import only those before it.
-LEVELS = ('interfaces', 'cron', 'job', 'policy', 'task', 'lane', 'pool',
-          'ledger', 'worker', 'source', 'store', 'listing', 'upgrade',
-          'description', 'outcome', 'value', 'session', 'surroundings',
-          'blame', 'refusal', 'gate', 'runlog', 'execution', 'group', 'xmlrpc',
-          'reserve', 'startup', 'machine', 'registry', 'lag', 'processor',
-          'service', 'bulk', 'testing')
+LEVELS = ('interfaces', 'cron', 'task', 'description', 'outcome', 'value',
+          'blame', 'unreadable', 'job', 'policy', 'machine', 'current',
+          'lane', 'lease', 'pool', 'ledger', 'worker', 'lookup', 'claims',
+          'books', 'removal', 'aside', 'settlement', 'counting', 'passing',
+          'source', 'audit', 'taking', 'tidy', 'store', 'backwards',
+          'listing', 'cleaning', 'upgrade', 'session', 'surroundings',
+          'refusal', 'gate', 'runlog', 'execution', 'group', 'xmlrpc',
+          'reserve', 'startup', 'registry', 'lag', 'processor', 'service',
+          'bulk', 'testing')
 
 # Parts of the package that nothing else may import.
 OUTSIDE = {'tests', 'browser', 'generations'}
