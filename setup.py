@@ -64,7 +64,6 @@ setup(
     install_requires=[
         'BTrees',
         'ZODB',
-        'cronsim',
         'persistent',
         'transaction',
         'zodbpickle',

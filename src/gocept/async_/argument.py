@@ -2,19 +2,20 @@
 
 import functools
 
-from gocept.async_.database import place
 from lovely.remotetask import value
 
 
-# That of a policy that does not say it, in bytes.
+# That of a service that does not say it, in bytes.
 MAX_SIZE = 10_000_000
 
 
-def copy_arguments(service, args, kwargs, max_size=MAX_SIZE):
+def copy_arguments(connection, args, kwargs, max_size=MAX_SIZE, found=None):
     """Return copies of the arguments, as they would be read back.
 
-    service -- the persistent object they will be stored under.
+    connection -- of the persistent object they will be stored under, or None.
     max_size -- how many bytes they may take together.
+    found -- called with each persistent object among them, once all are
+        found to be good.
 
     A copy, because the caller may change a list after the call.  Persistent
     objects are not copied: they are stored by reference.
@@ -30,12 +31,10 @@ def copy_arguments(service, args, kwargs, max_size=MAX_SIZE):
     if all(value.is_small(each, limit) for _, each in named):
         return args, kwargs
     copy = functools.partial(
-        value.copy, connection=service._p_jar, limit=max_size)
+        value.copy, connection=connection, limit=max_size)
     try:
         # All at once, so that what they share is shared by the copies.
-        return copy(
-            (args, kwargs), what='the list of arguments',
-            found=lambda found: place(found, service._p_jar))
+        return copy((args, kwargs), what='the list of arguments', found=found)
     except (TypeError, ValueError):
         for name, each in named:
             # Raises the same, with the name of the one that is to blame.

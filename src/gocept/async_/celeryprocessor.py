@@ -1,5 +1,6 @@
 """The processor "celery": tells workers of jobs, and runs none itself."""
 
+import functools
 import logging
 import time
 
@@ -7,6 +8,7 @@ import zope.interface
 
 from gocept.async_ import celerybroker
 from gocept.async_.declaration import declarations
+from gocept.async_.recurring import Complaint
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import IProcessorFactory
 from lovely.remotetask.outcome import attempt
@@ -41,17 +43,20 @@ def address(db, path, job, tid=None):
 class CeleryProcessor(SimpleProcessor):
     """Sends the addresses of jobs to Celery.  It has no thread."""
 
-    queue = None
+    def __init__(self, db, servicePath, waitTime=1.0):
+        super().__init__(db, servicePath, waitTime)
+        self._unsent = Complaint(log.error)
 
     def start(self):
-        """Find out where to send to; nothing runs."""
+        """Find out whether there is a broker to send to; nothing runs."""
         outcome = attempt(celerybroker.sender)
         if outcome.failed:
             log.error('%s: nothing can be sent: %s', self.thread_name,
-                      outcome.error)
-        self.queue = self._find_queue()
+                      celerybroker.hide(outcome.error))
 
-    def _find_queue(self):
+    @functools.cached_property
+    def queue(self):
+        """The name of the queue of the service."""
         with root_folder(self.db) as root:
             for declaration in declarations():
                 service = declaration.find(root)
@@ -79,7 +84,10 @@ class CeleryProcessor(SimpleProcessor):
         """
         outcome = attempt(self._send, addresses)
         if outcome.failed:
-            log.error('%s: cannot send: %s', self.thread_name, outcome.error)
+            self._unsent.say('%s: cannot send: %s', self.thread_name,
+                             celerybroker.hide(outcome.error))
+        else:
+            self._unsent.end()
         return outcome.value or 0
 
     def _send(self, addresses):

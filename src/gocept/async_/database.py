@@ -5,8 +5,8 @@ import persistent.mapping
 from ZODB.POSException import POSKeyError
 from zope.configuration.exceptions import ConfigurationError
 
+from lovely.remotetask.part import home
 from lovely.remotetask.registry import service_path
-from lovely.remotetask.value import home
 
 
 # Where a database refers to the services in it, in its own root: what is
@@ -72,6 +72,15 @@ def _check_order(content, jobs, declaration):
         raise ConfigurationError(
             f'{where}, but its storage, "{keys[1]}", is not sorted after '
             f'"{keys[0]}"; rename one of them in zope.conf ({WHAT_NAMES}).')
+
+
+def is_read_only(content, declaration):
+    """Return whether nothing can be stored where a service is declared.
+
+    content -- the ZODB.DB with the root folder.
+    """
+    jobs = content.databases.get(declaration.database, content)
+    return content.storage.isReadOnly() or jobs.storage.isReadOnly()
 
 
 def find(root, declaration):

@@ -6,9 +6,12 @@ from zope.component.interfaces import ISite
 from zope.container.interfaces import IReadContainer
 
 from gocept.async_.interfaces import IServiceDeclaration
+from lovely.remotetask import value
 from lovely.remotetask.interfaces import IProcessorFactory
 from lovely.remotetask.interfaces import IProcessorSettings
 from lovely.remotetask.interfaces import ITaskService
+from lovely.remotetask.outcome import attempt
+from lovely.remotetask.part import parents
 from lovely.remotetask.policy import Policy
 
 
@@ -44,14 +47,15 @@ class ServiceDeclaration:
     def find(self, root):
         """See IServiceDeclaration."""
         site = self.find_site(root)
-        if site is None:
-            return None
-        # Registered in that very site; others may be seen from there.
-        for registration in site.getSiteManager().registeredUtilities():
-            if (registration.provided == ITaskService
-                    and registration.name == self.name):
-                return registration.component
-        return None
+        return None if site is None else registered(site, self.name)
+
+
+def registered(site, name):
+    """Return the service that a site itself has registered, or None.
+
+    Others may be seen from there.
+    """
+    return site.getSiteManager().utilities.registered((), ITaskService, name)
 
 
 def declarations():
@@ -65,12 +69,29 @@ def declarations():
 @zope.interface.implementer(IProcessorSettings)
 def declared_settings(service):
     """Return the declaration of a service, None if it was not declared."""
-    root = service
-    while root.__parent__ is not None:
-        root = root.__parent__
-    if root is service:
+    root = _root(service)
+    if root is None:
         return None
-    for declaration in declarations():
-        if declaration.find(root) == service:
+    # A service usually has the name that it is declared with.
+    likely_first = sorted(declarations(), key=lambda each: each.name
+                          != getattr(service, '__name__', None))
+    for declaration in likely_first:
+        # Content on the way to the site of another one may be unreadable.
+        found = attempt(_declares, declaration, root, service)
+        if found.failed and value.is_of_database(found):
+            raise found.exception
+        if found.value:
             return declaration
     return None
+
+
+def _declares(declaration, root, service):
+    return declaration.find(root) == service
+
+
+def _root(service):
+    """Return the outermost parent of a service, None if it has no parent."""
+    found = attempt(lambda: list(parents(service)))
+    if found.failed and value.is_of_database(found):
+        raise found.exception
+    return found.value[-1] if len(found.value or ()) > 1 else None

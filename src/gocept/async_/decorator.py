@@ -3,14 +3,17 @@
 import functools
 import inspect
 import logging
+import types
 
 import zope.component
 
 from gocept.async_ import task
+from gocept.async_.argument import MAX_SIZE
 from gocept.async_.argument import copy_arguments
 from gocept.async_.database import place
 from lovely.remotetask.execution import is_running
 from lovely.remotetask.interfaces import DEFAULT_PRIORITY
+from lovely.remotetask.interfaces import IJobExecution
 from lovely.remotetask.interfaces import ITaskService
 
 
@@ -69,11 +72,17 @@ def _decorate(service_name, undecorated):
             service = _find_service(service_name)
             signature.bind(*args, **kwargs)
             _check_findable(decorated)
-            args, kwargs = copy_arguments(service, args, kwargs)
+            found = []
+            args, kwargs = copy_arguments(
+                service._p_jar, args, kwargs, _max_size(service),
+                found.append)
             call = task.TaskDescription(decorated, args, kwargs)
-            place(call.site, service._p_jar)
-            return service.add(
+            jobid = service.add(
                 task.TASK_NAME, call, priority=priority, delay=delay)
+            # A call that was refused has changed nothing.
+            for each in (call.site, *found):
+                place(each, service._p_jar)
+            return jobid
         return enqueue
 
     decorated.undecorated = undecorated
@@ -92,11 +101,23 @@ def _find_service(name):
     return service
 
 
+def _max_size(service):
+    """Return how many bytes the arguments of a call may take."""
+    if IJobExecution.providedBy(service):
+        return service.max_size()
+    # A stand-in for tests, say.
+    return MAX_SIZE
+
+
 def _check_callable(undecorated):
     # Other callables have no name under which they could be found again.
     if not callable(undecorated) or not hasattr(undecorated, '__qualname__'):
         raise TypeError(
             f'{undecorated!r} is not a function; decorate a plain function.')
+    if isinstance(undecorated, type | types.GenericAlias):
+        raise TypeError(
+            f'{undecorated!r} is a class; decorate a plain function that '
+            f'makes an object of it.')
     if (inspect.iscoroutinefunction(undecorated)
             or inspect.isgeneratorfunction(undecorated)
             or inspect.isasyncgenfunction(undecorated)):
@@ -122,7 +143,8 @@ def _check_findable(decorated):
     try:
         found = task.find_function(name)
     except LookupError as error:
-        reason = error.__cause__ or 'something else has that name'
+        reason = ('something else has that name' if error.__cause__ is None
+                  else error)
         raise LookupError(
             f'{name!r} cannot be found again ({reason}); {advice}') from error
     if found is not decorated:

@@ -62,8 +62,17 @@ class ITaskDescription(zope.interface.Interface):
 
     kwargs = zope.interface.Attribute('Mapping of keyword arguments.')
 
+    function_name = zope.interface.Attribute(
+        'The dotted name of the function, as it was stored. None if it '
+        'cannot be read; the arguments need not be readable.')
+
     principal = zope.interface.Attribute(
-        'Id of the principal who made the call, or None.')
+        'Id of the principal who made the call, the first one of several; '
+        'or None.')
+
+    principals = zope.interface.Attribute(
+        'All of them, see `gocept.async_.principal`; None if there is only '
+        'one, who is known by that id, or nobody.')
 
     site = zope.interface.Attribute(
         'The site in which the call was made, or None.')

@@ -7,15 +7,18 @@ import transaction
 import transaction.interfaces
 import zope.event
 import zope.lifecycleevent
+from ZODB.POSException import ReadOnlyError
 from zope.app.publication.zopepublication import ZopePublication
 from zope.site.site import SiteManagementFolder
 
 from gocept.async_ import database
 from gocept.async_.declaration import declarations
+from gocept.async_.elsewhere import elsewhere
 from lovely.remotetask import TaskService
 from lovely.remotetask.interfaces import ITaskService
 from lovely.remotetask.startup import openedDatabase
 from lovely.remotetask.startup import root_folder
+from lovely.remotetask.startup import tried
 from lovely.remotetask.upgrade import SCHEMA
 from lovely.remotetask.upgrade import upgrade
 
@@ -30,7 +33,8 @@ ATTEMPTS = 10
 def createServices(event):
     """Create and register the declared services that do not exist yet.
 
-    Those that earlier code has stored are brought up to date.
+    Those that earlier code has stored are brought up to date.  Where the
+    database is read-only, neither is done, and the log says so.
 
     event -- an IDatabaseOpenedWithRoot.
 
@@ -47,6 +51,7 @@ def startProcessors(event):
     """Start the processors of the declared services with autostart.
 
     And those that run no jobs here: without them, nobody would be told.
+    None where the database is read-only.
 
     event -- that a web application was created.
     """
@@ -55,11 +60,21 @@ def startProcessors(event):
         return
     with root_folder(db) as root:
         for declaration in declarations():
-            service = declaration.find(root)
-            starts = (declaration.autostart
-                      or not declaration.processorFactory.runsJobs)
-            if starts and service is not None:
-                service.startProcessing()
+            tried(f'async:service "{declaration.name}": not started',
+                  _start_processor, db, root, declaration)
+
+
+def _start_processor(db, root, declaration):
+    service = declaration.find(root)
+    starts = (declaration.autostart
+              or not declaration.processorFactory.runsJobs)
+    if not starts or service is None:
+        return
+    if database.is_read_only(db, declaration):
+        log.warning('async:service "%s": the database is read-only; this '
+                    'process runs no jobs.', declaration.name)
+        return
+    service.startProcessing()
 
 
 def _ensure(db, declaration):
@@ -70,42 +85,89 @@ def _ensure(db, declaration):
     try:
         for attempt in manager.attempts(ATTEMPTS):
             with attempt:
-                _ensure_now(connection, declaration)
+                said = _ensure_now(connection, declaration)
+    except ReadOnlyError:
+        # A storage need not know it before.
+        said = [_cannot_be_written(declaration)]
     finally:
         # Left behind only by the last attempt, if its commit failed.
         with contextlib.suppress(transaction.interfaces.NoTransaction):
             manager.abort()
         connection.close()
+    # Not before it is committed.
+    for level, *message in said:
+        log.log(level, *message)
 
 
 def _ensure_now(connection, declaration):
+    """Return what is to be logged: lists of level, message and arguments."""
     root = connection.root()[ZopePublication.root_name]
     service = database.find(root, declaration)
+    is_read_only = database.is_read_only(connection.db(), declaration)
     if service is None:
-        _create(root, declaration)
+        site = declaration.find_site(root)
+        if site is None:
+            return [_no_site(root, declaration)]
+        if is_read_only:
+            return [_cannot_be_written(declaration)]
+        return _create(root, site, declaration)
     # Services of another class look after themselves.
-    elif isinstance(service, TaskService):
-        _look_after(service, declaration.find_site(root), declaration)
-
-
-def _look_after(service, site, declaration):
-    complaint = database.misplaced(service, site, declaration)
+    if not isinstance(service, TaskService):
+        return []
+    said = []
+    complaint = database.misplaced(
+        service, declaration.find_site(root), declaration)
     if complaint is not None:
-        log.error(complaint)
+        said.append((logging.ERROR, '%s', complaint))
     if service.schema < SCHEMA:
-        upgrade(service)
-        log.info('async:service "%s": brought up to date, with %s jobs',
-                 declaration.name, len(service.jobs))
+        said.append(_cannot_be_written(declaration) if is_read_only
+                    else _bring_up_to_date(service, declaration))
+    return said
 
 
-def _create(root, declaration):
-    site = declaration.find_site(root)
-    if site is None:
-        log.error(
-            'async:service "%s": there is no site %s; its functions are '
-            'called synchronously. Add the site and restart.',
-            declaration.name, declaration.site)
-        return
+def _bring_up_to_date(service, declaration):
+    upgrade(service)
+    return (logging.INFO,
+            'async:service "%s": brought up to date, with %s jobs',
+            declaration.name, len(service.jobs))
+
+
+def _cannot_be_written(declaration):
+    return (logging.ERROR,
+            'async:service "%s": it cannot be created, nor brought up to '
+            'date, because the database is read-only. Start a process that '
+            'can write to the database first, or leave out the directive '
+            'here.', declaration.name)
+
+
+def _no_site(root, declaration):
+    """Return what to log of a service whose site is not there."""
+    found = elsewhere(root, declaration)
+    if not found:
+        return (logging.ERROR,
+                'async:service "%s": there is no site %s, and no service of '
+                'that name was found in another one; its functions are '
+                'called synchronously. Add the site and restart.',
+                declaration.name, declaration.site)
+    return (logging.ERROR,
+            'async:service "%s": there is no site %s, but %s. Calls there '
+            'are stored, and nobody is started who runs them. If the site '
+            'was renamed, correct the attribute "site", or give it back its '
+            'name, and restart.',
+            declaration.name, declaration.site, _where(found))
+
+
+def _create(root, site, declaration):
+    said = []
+    with_jobs = [(path, waiting) for path, waiting
+                 in elsewhere(root, declaration) if waiting]
+    if with_jobs:
+        said.append((
+            logging.WARNING,
+            'async:service "%s": a new one is created in %s, but %s, and '
+            'nobody is started who runs them. If the site was renamed, '
+            'correct the attribute "site", and restart.',
+            declaration.name, declaration.site, _where(with_jobs)))
     manager = site.getSiteManager()
     folder = _folder(manager)
     name = database.free_name(folder, declaration.name or 'TaskService')
@@ -115,8 +177,17 @@ def _create(root, declaration):
     folder[name] = service
     # Not the proxy that a folder may give out for what it contains.
     manager.registerUtility(service, ITaskService, name=declaration.name)
-    log.info('async:service "%s": created in %s',
-             declaration.name, declaration.site)
+    return [*said, (
+        logging.INFO, 'async:service "%s": created in %s',
+        declaration.name, declaration.site)]
+
+
+def _where(found):
+    """Return a text for services that were found elsewhere."""
+    return ', and '.join(
+        f'the site {path} has a service of that name, where '
+        f'{"an unknown number of" if waiting is None else waiting} jobs wait'
+        for path, waiting in found)
 
 
 def _folder(manager):

@@ -23,7 +23,8 @@ class Notifier:
         pid = environ.pop('WATCHDOG_PID', '')
         meant = pid in ('', str(os.getpid()))
         # Twice as often as has to be, as sd_watchdog_enabled(3) advises.
-        self._interval = int(limit) / 2e6 if limit and meant else None
+        self._interval = int(limit) / 2e6 \
+            if limit.isdecimal() and meant else None
         self._fed = float('-inf')
 
     def send(self, *lines):

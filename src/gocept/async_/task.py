@@ -2,84 +2,35 @@
 
 import contextlib
 import functools
-import importlib
 import inspect
-import weakref
 
 import persistent
-import zope.authentication.interfaces
-import zope.component
 import zope.component.hooks
 import zope.interface
-import zope.location.interfaces
-import zope.security.management
-from zope.security.management import system_user
+from zope.security.proxy import removeSecurityProxy
 
+from gocept.async_ import fit
 from gocept.async_ import interfaces
+from gocept.async_ import principal
 from gocept.async_.database import place
-from lovely.remotetask.execution import ProcessorRequest
+from gocept.async_.lookup import RenamedFunction
+from gocept.async_.lookup import current_name
+from gocept.async_.lookup import dotted_name
+from gocept.async_.lookup import find_function
+from gocept.async_.lookup import is_decorated
+from gocept.async_.lookup import mark_decorated
+from lovely.remotetask import record
 from lovely.remotetask.execution import interaction
-from lovely.remotetask.interfaces import CannotRun
 from lovely.remotetask.interfaces import IInputCheck
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.interfaces import ITaskContext
-from lovely.remotetask.task import TaskError
 
+
+# Found here by all who do not look for names.
+__all__ = ['TASK_NAME', 'AsyncFunction', 'RenamedFunction', 'TaskDescription',
+           'current_name', 'dotted_name', 'find_function', 'mark_decorated']
 
 TASK_NAME = 'gocept.async.function'
-
-# What the decorator made.  Only these may be called by a stored name: being
-# in a module that can be imported does not make a function a task.
-_decorated = weakref.WeakSet()
-
-
-def mark_decorated(function):
-    """Allow a function to be called by its stored name."""
-    _decorated.add(function)
-
-
-def is_decorated(function):
-    """Return whether a function was made by the decorator."""
-    try:
-        return function in _decorated
-    except TypeError:
-        # Cannot be referred to weakly, so it is not one of ours.
-        return False
-
-
-def dotted_name(function):
-    """Return ``module.name`` of an undecorated function."""
-    return f'{function.__module__}.{function.__qualname__}'
-
-
-@zope.interface.implementer(interfaces.IRenamedFunction)
-class RenamedFunction:
-    """See IRenamedFunction."""
-
-    def __init__(self, name):
-        self.name = name
-
-
-def find_function(name):
-    """Return the decorated function of a dotted name.
-
-    Other decorators may have been put around it.  Raise LookupError if it
-    cannot be found or is not decorated.
-    """
-    module_name, _, function_name = name.rpartition('.')
-    try:
-        module = importlib.import_module(module_name)
-        found = getattr(module, function_name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise LookupError(
-            f'There is no function {name!r}: {error}') from error
-    found = inspect.unwrap(found, stop=is_decorated) \
-        if callable(found) else found
-    if not is_decorated(found):
-        raise LookupError(
-            f'{name!r} is not an asynchronous function; decorate it with '
-            f'gocept.async_.function.')
-    return found
 
 
 @zope.interface.implementer(interfaces.ITaskDescription)
@@ -90,15 +41,34 @@ class TaskDescription(persistent.Persistent):
     its pickles are read as they are.
     """
 
+    # Its class can be imported wherever jobs are read; see job.wrap.
+    canBeReferredTo = True
+
     site = None
     principal = None
+    # See `gocept.async_.principal`.  None: there is only the id, or none.
+    principals = None
 
     def __init__(self, f, args, kwargs):
         self.f = f
         self.args = args
         self.kwargs = kwargs
-        self.principal = self.get_principal()
-        self.site = zope.component.hooks.getSite()
+        self._set_principals(principal.current())
+        self.site = removeSecurityProxy(zope.component.hooks.getSite())
+
+    def _set_principals(self, found):
+        self.principal = principal.first_id(found)
+        # The usual ones need not be stored.
+        if found not in ((), ((principal.LISTED, self.principal),)):
+            self.principals = found
+
+    def callers(self):
+        """Return the principals of the call, see `principal.requests`."""
+        if self.principals is not None:
+            return self.principals
+        if self.principal is None:
+            return ()
+        return (principal.LISTED, self.principal),
 
     @property
     def f(self):
@@ -110,21 +80,17 @@ class TaskDescription(persistent.Persistent):
                               if not is_decorated(function)
                               else function.undecorated)
 
-    @property
-    def function_name(self):
-        """The dotted name of the function, as it was stored."""
-        return self._f
+    def __getattribute__(self, name):
+        # Any other attribute is found when the object has been loaded; and
+        # that may fail, for the arguments may be of classes that are gone.
+        if name == 'function_name':
+            return _stored_name(self)
+        return super().__getattribute__(name)
 
     @staticmethod
     def get_principal():
         """Return the id of the current principal, or None."""
-        current = zope.security.management.queryInteraction()
-        if current is None:
-            return None
-        for participation in current.participations:
-            if participation.principal is not None:
-                return participation.principal.id
-        return None
+        return principal.first_id(principal.current())
 
 
 @zope.interface.implementer(ITask, IInputCheck, ITaskContext)
@@ -151,105 +117,21 @@ class AsyncFunction:
     def context(self, service, jobid, input):
         """See ITaskContext."""
         self.checkInput(input)
-        call = _find_call(input)
-        with _site(input.site), _principal(input.principal):
+        call = fit.find_call(input)
+        with fit.site(input), interaction(
+                *principal.requests(input.callers())):
             yield functools.partial(_call_and_place, call, service)
+
+
+def _stored_name(description):
+    """Return the dotted name of the function of a call, or None."""
+    is_ghost = description._p_changed is None
+    state = record.state(description) if is_ghost else vars(description)
+    name = state.get('_f') if type(state) is dict else None
+    return name if type(name) is str else None
 
 
 def _call_and_place(call, service):
     result = call()
     place(result, getattr(service, '_p_jar', None))
     return result
-
-
-def _find_call(description):
-    """Return the call that is described; CannotRun if there is no such."""
-    name = current_name(description._f)
-    try:
-        function = find_function(name).undecorated
-        _signature(function).bind(*description.args, **description.kwargs)
-    except LookupError as error:
-        raise CannotRun(str(error)) from error
-    except TypeError as error:
-        raise CannotRun(
-            f'{name!r} does not take the stored arguments any more: '
-            f'{error}.') from error
-    return functools.partial(
-        function, *description.args, **description.kwargs)
-
-
-_signature = functools.lru_cache(inspect.signature)
-
-
-def current_name(name):
-    """Return the name that the function of a stored name has now.
-
-    Raise CannotRun if it cannot be told.
-    """
-    seen = set()
-    while name not in seen:
-        seen.add(name)
-        renamed = zope.component.queryUtility(
-            interfaces.IRenamedFunction, name)
-        if renamed is None:
-            return name
-        name = renamed.name
-    raise CannotRun(
-        f'The functions {", ".join(sorted(seen))} are declared as renamed to '
-        f'one another; correct async:renamed.')
-
-
-def _site(site):
-    if site is None:
-        return contextlib.nullcontext()
-    if not _is_reachable(site):
-        raise TaskError(
-            'The site in which the function was called is gone; it is not '
-            'run in another one.')
-    return zope.component.hooks.site(site)
-
-
-def _is_reachable(location):
-    """Return whether a location still hangs below a root."""
-    while not zope.location.interfaces.IRoot.providedBy(location):
-        parent = location.__parent__
-        if parent is None:
-            return False
-        location = parent
-    return True
-
-
-def _principal(principal_id):
-    return interaction(ProcessorRequest(find_principal(principal_id)))
-
-
-def find_principal(principal_id):
-    """Return the principal who made a call, None if there was none.
-
-    Raise TaskError if it no longer exists.
-    """
-    if principal_id is None:
-        return None
-    for special in _unlisted_principals():
-        if principal_id == special.id:
-            return special
-    authentication = zope.component.queryUtility(
-        zope.authentication.interfaces.IAuthentication)
-    if authentication is None:
-        raise TaskError(
-            f'Principal {principal_id!r} cannot be looked up: there is no '
-            f'IAuthentication utility.')
-    try:
-        return authentication.getPrincipal(principal_id)
-    except zope.authentication.interfaces.PrincipalLookupError as error:
-        raise TaskError(
-            f'Principal {principal_id!r} no longer exists; the function is '
-            f'not run as somebody else.') from error
-
-
-def _unlisted_principals():
-    """Return the principals that an authentication need not know."""
-    # The publication takes it where no unauthenticated one is defined.
-    fallback = zope.component.queryUtility(
-        zope.authentication.interfaces.IFallbackUnauthenticatedPrincipal)
-    return [system_user] if fallback is None else [system_user, fallback]

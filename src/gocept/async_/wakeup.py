@@ -32,12 +32,14 @@ class Wakeup:
 
     def wake(self):
         """End the wait; may be called anywhere."""
-        # Full is as good: it will be read.
-        with contextlib.suppress(BlockingIOError):
+        # Full is as good: it will be read.  And where a job has closed all
+        # that there was to close, waits last a bit longer.
+        with contextlib.suppress(OSError):
             os.write(self._write, b'.')
 
     def _drain(self):
-        os.read(self._read, 4096)
+        with contextlib.suppress(OSError):
+            os.read(self._read, 4096)
 
     def wait(self, seconds):
         """Wait until there is something, and let it be read."""

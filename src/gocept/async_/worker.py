@@ -6,21 +6,31 @@ replaces those that end.
 
 import argparse
 import contextlib
-import fcntl
 import logging
 import os
 import signal
 import sys
-from pathlib import Path
+import time
 
 from gocept.async_ import health
+from gocept.async_ import messages
+from gocept.async_ import pidfile
+from gocept.async_.ownfile import NotOurs
+from gocept.async_.recurring import Complaint
+from gocept.async_.recurring import Pauses
+from gocept.async_.recurring import Trial
 from gocept.async_.systemd import Notifier
 from gocept.async_.wakeup import Wakeup
 from gocept.async_.workerpool import Pool
+from lovely.remotetask.outcome import attempt
 
 
 # Seconds between two looks at the processes; signals and reports end a wait.
 LOOK = 0.5
+
+# Seconds between two attempts to write what could not be written: the first
+# and the longest pause.
+PAUSES = 1.0, 10.0
 
 
 class WorkerError(Exception):
@@ -29,13 +39,14 @@ class WorkerError(Exception):
 
 def main(args=None):
     """Run the command; its exit code is that of the process."""
+    messages.open_standard_files()
     options = _parse(args)
     try:
         if options.reload:
-            reload_worker(options.reload)
+            pidfile.signal_holder(options.reload, signal.SIGHUP)
         else:
             sys.exit(run(options))
-    except WorkerError as error:
+    except (WorkerError, pidfile.PidFileError) as error:
         sys.exit(f'async-worker: {error}')
 
 
@@ -44,6 +55,9 @@ def _parse(args):
     options = parser.parse_args(args)
     if (options.configuration is None) == (options.reload is None):
         parser.error('give either the path of a zope.conf or --reload FILE')
+    if options.heartbeat and options.pid_file and os.path.realpath(
+            options.heartbeat) == os.path.realpath(options.pid_file):
+        parser.error('--heartbeat and --pid-file need a file each')
     return options
 
 
@@ -69,6 +83,9 @@ def _parser():
         help='replace a process when it has run so many jobs')
     add('--max-memory', type=_positive, metavar='MB',
         help='replace a process when it uses more memory')
+    add('--patience', type=_seconds, default=60.0, metavar='SECONDS',
+        help='replace a process whose database has not answered for so long, '
+             'or which could not work for ten times as long (default: 60)')
     add('--health', type=_address, metavar='PORT|HOST:PORT',
         help='answer HTTP requests for /ready and /live there (default '
              'host: 127.0.0.1)')
@@ -105,27 +122,36 @@ _seconds.__name__ = 'number of seconds'
 def run(options):
     """Run a worker until it is stopped.  Return the exit code."""
     logging.basicConfig(
-        level=logging.INFO,
+        level=logging.INFO, handlers=[messages.StandardError()],
         format='%(asctime)s %(levelname)s async-worker %(message)s')
+    # Nothing to reload yet; but who holds a pid file may be asked to.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     with contextlib.ExitStack() as stack:
+        pid_file = None
         if options.pid_file:
-            stack.enter_context(_pid_file(options.pid_file))
-        return Worker(options).run()
+            pid_file = stack.enter_context(
+                pidfile.PidFile(options.pid_file))
+        return Worker(options, pid_file).run()
 
 
 class Worker:
     """The main process: it opens no database and runs no job."""
 
-    def __init__(self, options):
+    def __init__(self, options, pid_file=None):
         self.wakeup = Wakeup()
         self.pool = Pool(_pool_options(options), self.wakeup)
         self.notifier = Notifier()
-        self.heartbeat = None
+        self._pid = self._heartbeat = None
+        if pid_file is not None:
+            self._pid = Trial(
+                pid_file.keep, f'write {options.pid_file}',
+                logging.getLogger(), Pauses(*PAUSES))
         if options.heartbeat:
-            self.heartbeat = health.HeartbeatFile(options.heartbeat)
+            self._heartbeat = _make_heartbeat(options.heartbeat)
         if options.health:
             _serve_health(options.health, self.pool.status)
         self._announced = False
+        self._complaint = Complaint(logging.error)
 
     def run(self):
         """Run until the last process has ended.  Return the exit code."""
@@ -135,14 +161,26 @@ class Worker:
             while not self.pool.ended:
                 if self._obey():
                     return 1
-                self.pool.step()
-                self._tell()
-                self.wakeup.wait(LOOK)
+                self._survive()
         finally:
             self.pool.kill()
         if self.pool.refusal:
             raise WorkerError(self.pool.refusal)
         return 0
+
+    def _survive(self):
+        """Go one round, whatever it meets: jobs are running."""
+        outcome = attempt(self._go_round)
+        if outcome.failed:
+            self._complaint.say('something went wrong, but the worker goes '
+                                'on\n%s', outcome.traceback)
+            # The wait may be what has failed.
+            time.sleep(LOOK)
+
+    def _go_round(self):
+        self.pool.step()
+        self._tell()
+        self.wakeup.wait(LOOK)
 
     def _obey(self):
         """Do what signals ask for.  Return whether to exit at once."""
@@ -171,11 +209,12 @@ class Worker:
     def _tell(self):
         """Tell the outside how things are."""
         self.notifier.feed_watchdog()
-        status = self.pool.status()
-        if not status['ready']:
+        if self._pid is not None:
+            self._pid.run(time.monotonic())
+        if not self.pool.status()['ready']:
             return
-        if self.heartbeat is not None:
-            self.heartbeat.beat()
+        if self._heartbeat is not None:
+            self._heartbeat.run(time.monotonic())
         if not self._announced and not self.pool.reloading:
             self._announced = True
             logging.info('ready')
@@ -184,7 +223,8 @@ class Worker:
 
 def _pool_options(options):
     found = {name: getattr(options, name) for name in (
-        'threads', 'processes', 'grace', 'max_jobs', 'max_memory')}
+        'threads', 'processes', 'grace', 'patience', 'max_jobs',
+        'max_memory')}
     return {'configuration': os.path.abspath(options.configuration),
             'services': options.service, **found}
 
@@ -199,53 +239,19 @@ def _serve_health(address, status):
             f'choose another one with --health.') from error
 
 
-@contextlib.contextmanager
-def _pid_file(path):
-    """Hold a locked file with our process id; remove it at the end."""
+def _make_heartbeat(path):
+    file = health.HeartbeatFile(path)
     try:
-        # Not emptied before it is ours.
-        file = open(path, 'a+', encoding='ascii')  # noqa: SIM115
-    except OSError as error:
+        file.check()
+    except NotOurs as error:
         raise WorkerError(
-            f'cannot write {path}: {error.strerror}; choose another file '
-            f'with --pid-file.') from error
-    with file:
-        if not _lock(file, fcntl.LOCK_EX):
-            raise WorkerError(
-                f'another worker uses the file {path}; stop that one, or '
-                f'choose another file with --pid-file.')
-        file.truncate(0)
-        file.write(f'{os.getpid()}\n')
-        file.flush()
-        try:
-            yield
-        finally:
-            Path(path).unlink(missing_ok=True)
-
-
-def _lock(file, how):
-    try:
-        fcntl.flock(file, how | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def reload_worker(path):
-    """Send SIGHUP to the worker that holds a pid file."""
-    try:
-        with open(path, encoding='ascii') as file:
-            running = not _lock(file, fcntl.LOCK_SH)
-            pid = file.read().strip()
-    except OSError as error:
-        raise WorkerError(
-            f'cannot read {path}: {error.strerror}; name the file that the '
-            f'worker was given by --pid-file.') from error
-    if not running or not pid:
-        # One that was killed has left it behind.
-        raise WorkerError(
-            f'no worker uses the file {path}; start one with --pid-file.')
-    os.kill(int(pid), signal.SIGHUP)
+            f'{path} is not touched, for {error.strerror}; remove it, or '
+            f'choose another file with --heartbeat.') from error
+    except OSError:
+        # Said when it is tried; jobs can be run without.
+        pass
+    return Trial(file.beat, f'touch {path}', logging.getLogger(),
+                 Pauses(*PAUSES))
 
 
 if __name__ == '__main__':

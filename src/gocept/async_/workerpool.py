@@ -1,179 +1,85 @@
 """The processes of a worker: start them, listen to them, replace them."""
 
 import contextlib
-import datetime
-import json
 import logging
-import os
 import selectors
-import signal
-import subprocess
-import sys
 import time
+
+from gocept.async_.recurring import Complaint
+from gocept.async_.recurring import Pauses
+from gocept.async_.workerchild import Child
+from lovely.remotetask.outcome import attempt
 
 
 log = logging.getLogger(__name__)
 
-# Seconds without a report after which a process is taken for stuck.
-LATE = 15.0
-
-# Seconds that a process has beyond the grace of its jobs.
-MARGIN = 10.0
-
-# A process that dies within so many seconds is started again after a pause:
-# the first and the longest one, in seconds.
+# A process that has never been ready, or dies within so many seconds, is
+# started again after a pause: the first and the longest one, in seconds.
 QUICK = 10.0
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 60.0
 
+# A process that is not ready, though its database answers, is replaced after
+# so many times the patience; after twice as long if that has not helped, and
+# so on until it has doubled so often.
+IDLENESS = 10
+DOUBLINGS = 4
 
-class Child:
-    """A process of the pool, and what it has reported."""
-
-    def __init__(self, options):
-        self._read, write = os.pipe()
-        os.set_blocking(self._read, False)
-        try:
-            self._process = subprocess.Popen(
-                _command(write, options), stdin=subprocess.DEVNULL,
-                pass_fds=[write], env=_environment(),
-                # Ctrl-C in a terminal is meant for the main process.
-                start_new_session=True)
-        finally:
-            os.close(write)
-        self.pid = self._process.pid
-        self.began = self.heard = time.monotonic()
-        self.stopping_since = None
-        self.said = {}
-        self.jobs = 0
-        self._unread = b''
-
-    def fileno(self):
-        return self._read
-
-    def listen(self):
-        """Read what was reported.  Return whether there may be more."""
-        try:
-            data = os.read(self._read, 2 ** 16)
-        except BlockingIOError:
-            return False
-        *lines, self._unread = (self._unread + data).split(b'\n')
-        for line in lines:
-            self._hear(json.loads(line))
-        return bool(data)
-
-    def _hear(self, message):
-        self.heard = time.monotonic()
-        self.said = message
-        self.jobs = message.get('jobs', 0)
-        if 'stopping' in message and self.stopping_since is None:
-            log.info('process %s stops: %s', self.pid, message['stopping'])
-            self.stopping_since = self.heard
-
-    @property
-    def refusal(self):
-        """Why it will never run, or None."""
-        return self.said.get('refused')
-
-    @property
-    def late(self):
-        # None is expected while it opens the database, or waits for jobs.
-        return (self.stopping_since is None and bool(self.said)
-                and time.monotonic() - self.heard > LATE)
-
-    @property
-    def ready(self):
-        return (self.stopping_since is None and not self.late
-                and self.said.get('ready', False))
-
-    @property
-    def state(self):
-        if self.stopping_since is not None:
-            return 'stopping'
-        if not self.said:
-            return 'starting'
-        if self.late:
-            return 'late'
-        return 'ready' if self.ready else 'waiting'
-
-    def poll(self):
-        """Return the exit code, None while it lives."""
-        return self._process.poll()
-
-    def stop(self):
-        """Ask it to finish its jobs and end."""
-        if self.stopping_since is None:
-            self.stopping_since = time.monotonic()
-            self._process.terminate()
-
-    def kill(self):
-        """End it, and what its jobs have started, wherever they are."""
-        if self.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.pid, signal.SIGKILL)
-
-    def wait(self):
-        """Wait for the end after `kill`: a zombie would be taken for alive.
-        """
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(MARGIN)
-
-    def close(self):
-        while self.listen():
-            pass
-        os.close(self._read)
-
-    def describe(self):
-        age = time.monotonic() - self.heard
-        heard = datetime.datetime.fromtimestamp(
-            time.time() - age, datetime.UTC)
-        return {'pid': self.pid, 'state': self.state,
-                'last_heartbeat': heard.isoformat(timespec='seconds'),
-                'heartbeat_age': round(age, 1), 'jobs': self.jobs,
-                'memory_mb': round(self.said.get('memory', 0)),
-                'problem': self.said.get('problem')}
-
-
-def _command(descriptor, options):
-    arguments = [descriptor, options, os.environ.get('PYTHONPATH')]
-    # -P: no module of the current folder is imported by accident.
-    return [sys.executable, '-P', '-m', 'gocept.async_.workerprocess',
-            json.dumps(arguments)]
-
-
-def _environment():
-    # Scripts made by buildout have put their packages there themselves.
-    path = os.pathsep.join(filter(None, sys.path))
-    return dict(os.environ, PYTHONPATH=path)
+# Seconds between two rounds after which this process itself has stood still.
+STALL = 5.0
 
 
 class Place:
-    """Where one child after the other runs."""
+    """Where one child after the other runs.
+
+    problem -- why there is no child, or None.
+    """
 
     def __init__(self, pool, number):
         self._pool = pool
         self.number = number
         self.child = None
-        self._failures = 0
+        self.problem = None
+        self._pauses = Pauses(FIRST_PAUSE, LONGEST_PAUSE)
+        self._complaint = Complaint(log.error)
+        self._given_up = 0
         self._start_at = 0.0
         self._replaced = None
 
     def step(self, now):
-        """Start, bury or kill the child if it is time."""
+        """Start, bury, replace or kill the child if it is time."""
         if self.child is not None and self.child.poll() is not None:
             self._bury(now)
         if self.child is None:
             if now >= self._start_at and self._pool.may_start(self):
-                self.child = self._pool.start_child()
-        elif self._is_overdue(now):
-            log.error('process %s does not stop; it is killed',
-                      self.child.pid)
-            self.child.kill()
+                self._start(now)
+        elif self.child.stopping_since is None:
+            self._look_after(now)
+        else:
+            self.child.kill_if_overdue(now, self._pool.options['grace'])
 
-    def _is_overdue(self, now):
-        since = self.child.stopping_since
-        grace = self._pool.options['grace'] + MARGIN
-        return since is not None and now > since + grace
+    def _start(self, now):
+        """Start a child, or try it later: there may be no room for one."""
+        outcome = attempt(self._pool.start_child)
+        if outcome.failed:
+            self.problem = outcome.error
+            self._start_at = now + self._pauses.next()
+            self._complaint.say('no process can be started: %s', self.problem)
+            return
+        self.child = outcome.value
+        self.problem = None
+        self._complaint.end()
+
+    def _look_after(self, now):
+        if self.child.ready:
+            self._given_up = 0
+            return
+        patience = self._pool.options['patience']
+        why = self.child.hopeless(
+            now, patience, patience * IDLENESS * 2 ** self._given_up)
+        if why is not None:
+            self._given_up = min(self._given_up + 1, DOUBLINGS)
+            self.child.give_up(why)
 
     def _bury(self, now):
         child, self.child = self.child, None
@@ -189,11 +95,10 @@ class Place:
         """Return seconds to wait before the next child."""
         planned = child is self._replaced or (
             child.poll() == 0 and child.jobs)
-        if planned or now - child.began > QUICK:
-            self._failures = 0
+        if planned or (child.was_ready and now - child.began > QUICK):
+            self._pauses.reset()
             return 0.0
-        self._failures += 1
-        return min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (self._failures - 1))
+        return self._pauses.next()
 
     def replace(self):
         """Let the child stop, so that another one starts."""
@@ -208,8 +113,10 @@ class Place:
                 and self.child is not self._replaced)
 
     def describe(self):
-        found = {'state': 'pausing'} if self.child is None \
-            else self.child.describe()
+        """Return a dict of what there is to know; any thread may ask."""
+        child = self.child
+        found = {'state': 'pausing', 'problem': self.problem} \
+            if child is None else child.describe()
         return {'number': self.number, **found}
 
 
@@ -220,15 +127,17 @@ def _how(code):
 class Pool:
     """A fixed number of worker processes.
 
-    options -- those of WorkerProcess.
+    options -- those of WorkerProcess, and `patience`, in seconds.
     wakeup -- Wakeup; its selector gets what there is to read.
     """
 
-    def __init__(self, options, wakeup):
+    def __init__(self, options, wakeup, clock=time.monotonic):
         self.options = options
         self.stopping = False
         self.refusal = None
         self._wakeup = wakeup
+        self._clock = clock
+        self._stepped = clock()
         self._was_ready = False
         self._to_replace = []
         self._replacing = None
@@ -247,15 +156,28 @@ class Pool:
             self._was_ready or place is self._places[0])
 
     def start_child(self):
-        child = Child(self.options)
-        self._wakeup.selector.register(
-            child, selectors.EVENT_READ, child.listen)
+        """Return a new child; OSError if the system has none to give."""
+        child = Child(self.options, self._clock)
+        with contextlib.ExitStack() as stack:
+            stack.callback(child.close)
+            stack.callback(child.wait)
+            stack.callback(child.kill)
+            self._wakeup.selector.register(
+                child, selectors.EVENT_READ, lambda: self._listen(child))
+            stack.pop_all()
         log.info('process %s started', child.pid)
         return child
 
+    def _listen(self, child):
+        child.listen()
+        if child.at_end:
+            # There will always be nothing to read, at once.
+            self._wakeup.selector.unregister(child)
+
     def forget(self, child):
         """Take leave of a child that has ended."""
-        self._wakeup.selector.unregister(child)
+        if not child.at_end:
+            self._wakeup.selector.unregister(child)
         child.close()
         if child.refusal is None:
             return
@@ -270,7 +192,12 @@ class Pool:
 
     def step(self):
         """Do what there is to do."""
-        now = time.monotonic()
+        now = self._clock()
+        if now - self._stepped > STALL:
+            # Nobody was listened to; that is no fault of theirs.
+            for child in self._children:
+                child.forgive(now - self._stepped, now)
+        self._stepped = now
         for place in self._places:
             place.step(now)
         self._was_ready = self._was_ready or self.ready
@@ -285,8 +212,9 @@ class Pool:
 
     @property
     def _children(self):
-        return [place.child for place in self._places
-                if place.child is not None]
+        # Other threads ask, too, so each is taken once.
+        return [child for child in [place.child for place in self._places]
+                if child is not None]
 
     @property
     def ready(self):
@@ -322,15 +250,24 @@ class Pool:
 
     def status(self):
         """Return a dict for people and monitors; called in any thread."""
-        children = [place.describe() for place in list(self._places)]
+        children = [place.describe() for place in self._places]
         states = {child['state'] for child in children}
         return {'ready': states == {'ready'} and not self.stopping,
-                'live': not states & {'late', 'pausing'},
+                'live': not states & {'late', 'pausing', 'stuck'},
                 'services': self._services(), 'children': children}
 
     def _services(self):
-        """Return what the child has seen that looked last."""
-        seen = [child.said for child in self._children
-                if child.said.get('age') is not None]
-        newest = min(seen, key=lambda said: said['age'], default={})
-        return newest.get('services', {})
+        """Return what the child has seen that looked last.
+
+        With the problems that any of them has.
+        """
+        said = [child.said for child in self._children]
+        newest = min((each for each in said if each.get('age') is not None),
+                     key=lambda each: each['age'], default={})
+        found = dict(newest.get('services', {}))
+        for each in said:
+            for name, service in each.get('services', {}).items():
+                if isinstance(service, dict) and service.get('problem'):
+                    found[name] = {**(found.get(name) or {}),
+                                   'problem': service['problem']}
+        return found

@@ -4,8 +4,10 @@ The command ``async-worker`` starts it, by the name of this module, and
 listens to what it reports.
 """
 
+import contextlib
 import json
 import logging
+import math
 import os
 import resource
 import signal
@@ -14,14 +16,17 @@ import threading
 import time
 from pathlib import Path
 
-import zc.lockfile
-import zope.app.wsgi
-from zope.configuration.exceptions import ConfigurationError
-
-from gocept.async_ import zopeconf
+from gocept.async_ import workerapplication
 from gocept.async_.declaration import declarations
+from gocept.async_.ending import Ending
+from gocept.async_.observation import Observation
+from gocept.async_.observation import check_descriptors
+from gocept.async_.observation import describe
+from gocept.async_.recurring import Complaint
 from gocept.async_.wakeup import Wakeup
+from gocept.async_.workerreport import Report
 from lovely.remotetask import processor
+from lovely.remotetask.alive import sign_of_life
 from lovely.remotetask.outcome import attempt
 from lovely.remotetask.startup import root_folder
 
@@ -29,82 +34,12 @@ from lovely.remotetask.startup import root_folder
 # This module is run as __main__.
 log = logging.getLogger('gocept.async_.workerprocess')
 
-# Seconds between two reports, and between two looks at the database.
+# Seconds between two reports.
 BEAT = 1.0
-LOOK = 2.0
 
-# Seconds without an answer after which the database is taken for lost.
-PATIENCE = 15.0
-
-
-class Refused(Exception):
-    """A worker cannot be run like this; the message says what to do."""
-
-
-class Report:
-    """Writes JSON lines for the one who has started this process.
-
-    gone -- whether nobody reads them any more.
-    """
-
-    def __init__(self, descriptor):
-        self.gone = False
-        self._pending = b''
-        self._descriptor = descriptor
-        os.set_blocking(descriptor, False)
-        # What jobs start must not keep it open.
-        os.set_inheritable(descriptor, False)
-
-    def send(self, **content):
-        """Write a line; not if the one before could not be written yet."""
-        if not self._pending:
-            self._pending = json.dumps(content).encode() + b'\n'
-        try:
-            written = os.write(self._descriptor, self._pending)
-            self._pending = self._pending[written:]
-        except BlockingIOError:
-            return
-        except BrokenPipeError:
-            self.gone = True
-
-
-class Observation:
-    """What was last seen of the services, in a thread of its own.
-
-    A database that does not answer must not keep the process from being
-    heard.
-
-    look -- returns what is to be seen.
-    changed -- called after each look.
-    """
-
-    def __init__(self, look, changed):
-        self._look = look
-        self._changed = changed
-        self._seen = None
-        self.services = {}
-        self.problem = 'starting'
-        threading.Thread(
-            target=self._loop, name='observation', daemon=True).start()
-
-    def _loop(self):
-        while True:
-            outcome = attempt(self._look)
-            self.problem = outcome.error
-            if not outcome.failed:
-                self.services = outcome.value
-                self._seen = time.monotonic()
-            self._changed()
-            time.sleep(LOOK)
-
-    def report(self):
-        """Return a dict: whether all is well, and what was seen when."""
-        age = None if self._seen is None else time.monotonic() - self._seen
-        problem = self.problem
-        if age is not None and age > PATIENCE:
-            problem = problem or 'the database does not answer'
-        return {'ready': age is not None and not problem,
-                'problem': problem, 'age': age, 'services': self.services}
+# Seconds beyond the grace of its jobs after which a process that is to stop
+# ends, whatever its threads wait for.  The main process kills it later.
+MARGIN = 8.0
 
 
 class WorkerProcess:
@@ -118,98 +53,76 @@ class WorkerProcess:
     def __init__(self, options, report):
         self.options = options
         self.report = report
+        self.ending = Ending()
         self.wakeup = Wakeup()
         self.jobs = 0
         self.processors = {}
         self._lock = threading.Lock()
-        self._stopping = False
+        self._running = False
+        self._stopping = None
+        self._news = threading.Event()
+        self._seen = {}
+        self.observation = Observation(
+            self._look, self._troubles, self._news.set)
 
     def run(self):
         """Run until the end.  Return the exit code."""
-        self.db = open_database(
+        threading.Thread(
+            target=self._keep_telling, name='report', daemon=True).start()
+        self.db = workerapplication.open_database(
             self.options['configuration'], self.options['processes'])
-        self.declarations = self._choose()
+        self.declarations = workerapplication.choose(self.options)
         # Not earlier: until here the process may be ended at any moment.
         self.wakeup.catch(signal.SIGTERM)
-        observation = Observation(self._look, self.wakeup.wake)
+        self._running = True
+        self.observation.start()
         while (reason := self._reason_to_stop()) is None:
-            self._report(observation)
             self.wakeup.wait(BEAT)
         return self._stop(*reason)
 
-    def _choose(self):
-        known = {found.name: found for found in declarations()}
-        where = f'the ZCML of {self.options["configuration"]}'
-        if not known:
-            raise Refused(
-                f'{where} declares no service; add '
-                f'<async:service name="..." />.')
-        for name in self.options['services']:
-            if name not in known:
-                raise Refused(
-                    f'{where} declares no service "{name}"; choose one of '
-                    f'{", ".join(sorted(known))}.')
-        chosen = [known[name] for name in self.options['services'] or known
-                  if self.options['services'] or _runs_jobs(known[name])]
-        if not chosen:
-            raise Refused(
-                f'{where} declares no service whose jobs could be run here, '
-                f'only {_elsewhere(known.values())}.')
-        for declaration in chosen:
-            self._check(declaration)
-        return chosen
-
-    def _check(self, declaration):
-        if not _runs_jobs(declaration):
-            raise Refused(
-                f'no job is run here of {_elsewhere([declaration])}; choose '
-                f'other services with --service.')
-        if self.options['threads'] is None:
-            return
-        try:
-            declaration.processorFactory.check(self.options['threads'])
-        except ValueError as error:
-            raise Refused(
-                f'--threads does not fit the service "{declaration.name}": '
-                f'{error} Or choose other services with --service.'
-                ) from error
-
     # In the thread of the observation
 
-    def _look(self):
+    def _look(self, doubt):
+        check_descriptors()
+        sign_of_life(self.db, self._seen, doubt)
+        found = {}
         with root_folder(self.db) as root:
-            self._start_messengers(root)
-            return {declaration.name: self._describe(
-                declaration, declaration.find(root))
-                for declaration in self.declarations}
+            for declaration in declarations():
+                name = declaration.name
+                doubt(f'the service "{name}" cannot be looked at')
+                seen = attempt(self._see, declaration, root)
+                if seen.failed:
+                    found[name] = {'problem': describe(seen)}
+                elif declaration in self.declarations:
+                    found[name] = seen.value
+        return found
 
-    def _start_messengers(self, root):
-        """Let those be told of jobs that jobs add, who run them elsewhere.
-        """
-        for declaration in declarations():
-            service = declaration.find(root)
-            if service is not None and not _runs_jobs(declaration):
-                service.startProcessing()
-
-    def _describe(self, declaration, service):
+    def _see(self, declaration, root):
+        """Start the processor of a service.  Return how the service is."""
+        service = declaration.find(root)
         if service is None:
             # Its site may be added any time.
             return None
-        self._ensure_started(declaration, processor.service_path(service))
-        now = time.time()
-        oldest = service.oldest_waiting(now)
-        return {'counts': service.counts(),
-                'oldest_queued_age':
-                    None if oldest is None else max(0.0, now - oldest)}
+        if declaration in self.declarations:
+            self._ensure_started(declaration, processor.service_path(service))
+            return _describe_service(service)
+        if not workerapplication.runs_jobs(declaration):
+            # Jobs that run here may add some there; those who run them
+            # elsewhere have to be told.
+            service.startProcessing()
+        return None
 
     def _ensure_started(self, declaration, path):
-        with self._lock:
+        with self._lock, contextlib.ExitStack() as stack:
             if declaration.name in self.processors or self._stopping:
                 return
             made = self._make_processor(declaration, path)
             made.notify = self._count
-            self.processors[declaration.name] = made
+            # One whose threads cannot be started makes room for another one.
+            stack.callback(made.stop)
             processor.start_processor(made)
+            stack.pop_all()
+            self.processors[declaration.name] = made
 
     def _make_processor(self, declaration, path):
         arguments = dict(declaration.processorArguments)
@@ -231,11 +144,30 @@ class WorkerProcess:
         limit = self.options['max_jobs']
         return limit is not None and self.jobs >= limit
 
-    # In the main thread
+    # In the thread that reports
 
-    def _report(self, observation):
-        self.report.send(
-            jobs=self.jobs, memory=memory(), **observation.report())
+    def _keep_telling(self):
+        complaint = Complaint(log.error)
+        while not self.report.gone:
+            outcome = attempt(self._tell)
+            if outcome.failed:
+                complaint.say('cannot report: %s', describe(outcome))
+            self._news.wait(BEAT)
+            self._news.clear()
+        if not self._running:
+            # Still waiting for a database, perhaps for ever.
+            self.ending.within(0)
+
+    def _tell(self):
+        stopping = {'stopping': self._stopping} if self._stopping else {}
+        self.report.send(jobs=self.jobs, memory=memory(),
+                         **self.observation.report(), **stopping)
+
+    def _troubles(self):
+        return {name: _trouble(made)
+                for name, made in list(self.processors.items())}
+
+    # In the main thread
 
     def _reason_to_stop(self):
         """Return a reason and the exit code, or None."""
@@ -253,25 +185,37 @@ class WorkerProcess:
         return None
 
     def _stop(self, reason, code):
+        self.ending.within(self.options['grace'] + MARGIN)
         log.info('worker process %s stops: %s', os.getpid(), reason)
         with self._lock:
-            self._stopping = True
-        self.report.send(stopping=reason, jobs=self.jobs)
+            # No processor is started any more.
+            self._stopping = reason
+        self._news.set()
         processor.stop_all(self.options['grace'])
-        for db in self.db.databases.values():
+        for db in list(self.db.databases.values()):
             db.close()
         return code
 
 
-def _runs_jobs(declaration):
-    return declaration.processorFactory.runsJobs
+def _trouble(made):
+    """Return why a processor cannot work, or None."""
+    # Those that others have written may know nothing of it.
+    outcome = attempt(getattr, made, 'trouble', None)
+    if outcome.failed:
+        return describe(outcome)
+    return None if outcome.value is None else str(outcome.value)
 
 
-def _elsewhere(declarations):
-    """Return a text: services, and the processors that they go to."""
-    return ', '.join(
-        f'the service "{declaration.name}" (processor '
-        f'"{declaration.processor}")' for declaration in declarations)
+def _describe_service(service):
+    now = time.time()
+    oldest = service.oldest_waiting(now)
+    waited = None if oldest is None else max(0.0, now - oldest)
+    # Stored values are not trusted: what is no number is no JSON either.
+    if waited is not None and not math.isfinite(waited):
+        waited = None
+    return {'counts': {str(status): int(number) for status, number
+                       in service.counts().items()},
+            'oldest_queued_age': waited, 'problem': None}
 
 
 def memory():
@@ -283,33 +227,6 @@ def memory():
         unit = 2 ** 20 if sys.platform == 'darwin' else 2 ** 10
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
     return pages * resource.getpagesize() / 2 ** 20
-
-
-def open_database(path, processes):
-    """Configure the application of a zope.conf.  Return its database.
-
-    Raise Refused where trying again would not help.
-    """
-    try:
-        options = zopeconf.read(path)
-    except ValueError as error:
-        raise Refused(str(error)) from error
-    if processes > 1 and zopeconf.uses_file_storage(options):
-        raise Refused(
-            f'the database of {path} is a FileStorage, which only one '
-            f'process can use; serve it by ZEO or use RelStorage, see '
-            f'docs/deployment.rst, or leave out --processes.')
-    try:
-        return zope.app.wsgi.config(path)
-    except zc.lockfile.LockError as error:
-        raise Refused(
-            f'the database of {path} is a FileStorage, and another process '
-            f'uses it, most likely the web application ({error}); serve it '
-            f'by ZEO or use RelStorage, see docs/deployment.rst.') from error
-    except ConfigurationError as error:
-        raise Refused(
-            f'the ZCML of {path} cannot be executed; correct it: '
-            f'{error}') from error
 
 
 def _restore_environment(pythonpath):
@@ -327,11 +244,15 @@ def main():
     descriptor, options, pythonpath = json.loads(sys.argv[1])
     _restore_environment(pythonpath)
     report = Report(descriptor)
+    process = WorkerProcess(options, report)
     try:
-        sys.exit(WorkerProcess(options, report).run())
-    except Refused as refusal:
+        sys.exit(process.run())
+    except workerapplication.Refused as refusal:
         report.send(refused=str(refusal))
         sys.exit(1)
+    finally:
+        # The interpreter waits for threads that jobs have left behind.
+        process.ending.within(options['grace'] + MARGIN)
 
 
 if __name__ == '__main__':

@@ -5,7 +5,7 @@ alone.
 """
 
 from lovely.remotetask import books
-from lovely.remotetask import claims
+from lovely.remotetask import crew
 from lovely.remotetask import lookup
 from lovely.remotetask import removal
 from lovely.remotetask.interfaces import HELD
@@ -91,7 +91,7 @@ def unreadable(store):
         found += [f'{name} {key}' for key in store.read(list, tree).value or ()
                   if store.read(_look_at, tree[key]).failed]
     found += [f'worker {worker_id}'
-              for worker_id in claims.unreadable_workers(store)]
+              for worker_id in crew.unreadable_workers(store)]
     for name, tree in (('schedule', store.schedule),
                        *store.ledger.jobs.items()):
         if store.read(_ends, tree).failed:
@@ -119,8 +119,8 @@ def _take_out(store, jobid):
 
     Return the status under which it is counted, None if nobody has it.
     """
-    for claim in claims.claims_on(store, jobid):
-        claims.worker(store, claim.worker).remove(jobid)
+    for claim in crew.claims_on(store, jobid):
+        crew.worker(store, claim.worker).remove(jobid)
         return claim.counted
     status, key = _search(store, jobid)
     if key is None:

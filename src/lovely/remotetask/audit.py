@@ -7,7 +7,7 @@ import random
 
 from lovely.remotetask import aside
 from lovely.remotetask import books
-from lovely.remotetask import claims
+from lovely.remotetask import crew
 from lovely.remotetask import lane
 from lovely.remotetask import lookup
 from lovely.remotetask import passing
@@ -64,7 +64,7 @@ def _check(store, status, key, job, now):
 def _correct(store, job, status, now):
     """See to a job that the ledger had under a status that it has not."""
     if not (job.removed or books.is_booked(store, job)
-            or claims.has_claim(store, job)):
+            or crew.has_claim(store, job)):
         passing.undone(store, job, status, now)
         return
     # It was changed once more after the transaction was undone, and counted
@@ -108,7 +108,7 @@ def _search(store, jobid, now):
     job = lookup.raw(store, jobid)
     if (job is not None and job.stored_status in WAITING
             and not job.removed and not lookup.is_pending(store, job)
-            and not claims.has_claim(store, job)):
+            and not crew.has_claim(store, job)):
         books.book(store, job, now)
 
 
@@ -144,6 +144,6 @@ def adopt(store):
     store.copied_at = store._p_serial
     store.oid = store._p_oid
     for worker_id in list(store.workers):
-        for claim in claims.drop_worker(store, worker_id):
+        for claim in crew.drop_worker(store, worker_id):
             settlement.settle(store, claim)
     return True

@@ -29,7 +29,8 @@ class Backwards:
 
     def step(self):
         """Go to the next job; return whether there is one."""
-        for self.sequence, entry in self._entries():
+        for sequence, entry in self._entries():
+            self.sequence = sequence
             job = self.store.read(
                 self.job_of, self.store, lane.place(self.sequence, self.key),
                 entry).value

@@ -4,7 +4,7 @@ Storage only.  Callers write none of this: they leave a note in a lane, and
 processors keep the books when they pass it.  docs/engine.rst tells why.
 """
 
-from lovely.remotetask import claims
+from lovely.remotetask import crew
 from lovely.remotetask.interfaces import CRONJOB
 from lovely.remotetask.interfaces import DELAYED
 from lovely.remotetask.interfaces import HELD
@@ -126,7 +126,7 @@ def settle_place(store, job, counted, now, timed=True):
 
     counted -- the status under which it is counted.
     """
-    if is_booked(store, job) or claims.has_claim(store, job):
+    if is_booked(store, job) or crew.has_claim(store, job):
         return
     store.ledger.count(counted, job.stored_status)
     book(store, job, now, timed)

@@ -1,155 +1,142 @@
-"""Workers and claims: who has which job.  Storage only."""
+"""What a processor has claimed, from the claim until that is settled."""
 
-from lovely.remotetask.interfaces import WAITING
-from lovely.remotetask.unreadable import UnreadableRecord
-from lovely.remotetask.unreadable import opened
-from lovely.remotetask.worker import Heartbeat
-from lovely.remotetask.worker import Worker
+import collections
+import contextlib
+import queue
 
 
-def workers(store):
-    """Return the Workers whose records can be read."""
-    found = store.read(_workers, store, store.workers)
-    if not found.failed:
-        return found.value
-    each = [store.read(_workers, store, [worker_id])
-            for worker_id in store.workers]
-    return [found.value[0] for found in each if not found.failed]
+class Claims:
+    """The claims of one processor.
 
+    ids -- set: the ids of the jobs that are claimed.
+    unsettled -- those of jobs whose claims cannot be settled for now, and
+        whether they were begun.
 
-def _workers(store, ids):
-    found = [store.workers[worker_id] for worker_id in ids]
-    for worker_id, each in zip(ids, found, strict=True):
-        if type(each) is not Worker or each.id != worker_id or (
-                type(each.claims) is not dict):
-            raise UnreadableRecord('it is no Worker, or that of another one')
-    return found
+    Runners take claims and say what they have run; the claimer does the
+    rest.  Their single operations need no lock.
+    """
 
+    def __init__(self):
+        self.ids = set()
+        self.unsettled = {}
+        # None ends a runner.
+        self._waiting = queue.SimpleQueue()
+        # Ids of jobs that were run, and of those that will not be, by order
+        # of their ends.
+        self._run = collections.deque()
+        self._late = collections.deque()
+        self._missed = set()
 
-def worker(store, worker_id):
-    """Return the Worker of an id; None if there is none that can be read."""
-    if worker_id not in store.workers:
-        return None
-    found = store.read(_workers, store, [worker_id])
-    return None if found.failed else found.value[0]
+    # For runners
 
+    def take(self):
+        """Wait for a claim to be run.  Return it; None at the end."""
+        return self._waiting.get()
 
-def unreadable_workers(store):
-    """Return the ids of workers whose records cannot be read."""
-    readable = {found.id for found in workers(store)}
-    return [worker_id for worker_id in store.workers
-            if worker_id not in readable]
-
-
-def all_claims(store):
-    """Iterate over all Claims."""
-    for found in workers(store):
-        for jobid in found.claims:
-            yield found.get(jobid)
-
-
-def claims_on(store, jobid):
-    """Return the Claims on a job; also those that are worth nothing."""
-    return [found.get(jobid) for found in workers(store)
-            if jobid in found.claims]
-
-
-def is_live(job, claim):
-    """Return whether a job is being run under a claim."""
-    # One with another fence was taken away, or its run has ended.
-    return claim.fence == job.fence and job.stored_status in WAITING
-
-
-def claim_of(store, job):
-    """Return the Claim under which a job is being run, or None."""
-    for claim in claims_on(store, job.id):
-        if is_live(job, claim):
+    def take_another(self):
+        """Return a claim, None if there is none at the moment."""
+        with contextlib.suppress(queue.Empty):
+            claim = self._waiting.get_nowait()
+            if claim is None:
+                # The end; once more for the next turn.
+                self._waiting.put(None)
             return claim
-    return None
+        # Another runner was quicker.
+        return None
 
+    def note_run(self, claims):
+        """Note that jobs were run."""
+        self._run.extend(claim.job for claim in claims)
 
-def has_claim(store, job):
-    """Return whether whoever settles a claim puts a job into the books."""
-    return any(
-        is_live(job, claim) or claim.fence + 1 == job.fence
-        and job.end_under(claim) is not None
-        for claim in claims_on(store, job.id))
+    # For the claimer
 
+    def add(self, claims):
+        """Hand claims out to runners."""
+        for claim in claims:
+            # With an older claim on it, one that was taken away, the job is
+            # in line already; both are settled when that has its turn.
+            if claim.job not in self.ids:
+                self.ids.add(claim.job)
+                self._waiting.put(claim)
 
-def claim(store, worker_id, jobs, now):
-    """Claim jobs for a worker.  Return the Claims."""
-    if not jobs:
-        return []
-    mine = enter(store, worker_id, now)
-    return [mine.claim(job, now) for job in jobs]
+    @property
+    def waiting(self):
+        """How many wait for a runner."""
+        return self._waiting.qsize()
 
+    @property
+    def outstanding(self):
+        """How many are yet to be run, or are being run."""
+        return (len(self.ids) - len(self.unsettled) - len(self._run)
+                - len(self._late))
 
-def enter(store, worker_id, now):
-    """Note a worker, if it is not noted yet.  Return it."""
-    found = worker(store, worker_id)
-    if found is None:
-        drop_worker(store, worker_id)
-        found = store.workers[worker_id] = Worker(worker_id, now)
-    return found
+    @property
+    def run(self):
+        """The ids of jobs that were run, and are not settled."""
+        return [*self._run, *(jobid for jobid, begun in self.unsettled.items()
+                              if begun)]
 
+    def give_up_waiting(self):
+        """Take back what no runner takes."""
+        while self._waiting.qsize():
+            claim = self.take_another()
+            if claim is None:
+                break
+            self._late.append(claim.job)
 
-def beat(store, worker_id, now):
-    """Note that a worker lives; unknown ones are not noted."""
-    found = worker(store, worker_id)
-    if found is not None and not repair_heartbeat(store, found, now):
-        found.heartbeat.time = now
+    def to_settle(self):
+        """Return two lists of ids: of jobs that were run, and of others."""
+        return list(self._run), list(self._late)
 
+    def note_settled(self, run, late):
+        """Note that claims are settled: the first ones of `to_settle`."""
+        for ids, settled in ((self._run, run), (self._late, late)):
+            for jobid in settled:
+                ids.popleft()
+                self.ids.discard(jobid)
 
-def repair_heartbeat(store, found, now):
-    """Give a worker a heartbeat whose own cannot be read.
+    def set_aside(self, jobid, begun):
+        """Note that a claim, the first one of its kind, is not settled."""
+        (self._run if begun else self._late).popleft()
+        self.unsettled[jobid] = begun
 
-    Return whether that was necessary.  It counts as just heard of: if it is
-    gone, that will show.
-    """
-    broken = store.read(
-        lambda: float(opened(found.heartbeat).time)).failed
-    if broken:
-        found.heartbeat = Heartbeat(now)
-    return broken
+    def note_unsettled(self, jobid):
+        """Note that a claim could be settled after all."""
+        self.unsettled.pop(jobid, None)
+        self.ids.discard(jobid)
 
+    def missed(self, running):
+        """Return ids of jobs that nobody has, since this was called before.
 
-def drop_worker(store, worker_id):
-    """Forget a worker.  Return its Claims."""
-    if worker_id not in store.workers:
-        return []
-    found = worker(store, worker_id)
-    del store.workers[worker_id]
-    if found is None:
-        # Nobody knows what it had claimed: these jobs are to be found.
-        store.searched = 0, store.start
-        return []
-    claims = [found.get(jobid) for jobid in found.claims]
-    # Written, so that it cannot claim more in this moment.
-    found.claims = {}
-    return claims
+        A runner may have died between taking a claim and noting that.
 
+        running -- ids of those that runners have.
+        """
+        if self._waiting.qsize():
+            return []
+        missed = self.ids.difference(
+            running, list(self._run), list(self._late), self.unsettled)
+        found, self._missed = missed & self._missed, missed
+        return sorted(found)
 
-def gone(store, is_alive, now):
-    """Return the Workers that are gone; forget those that cannot be read.
+    def note_missed(self, ids):
+        """Note that jobs were begun, though nobody has said so."""
+        self._run.extend(ids)
 
-    is_alive -- called with a Worker.
-    """
-    for worker_id in unreadable_workers(store):
-        drop_worker(store, worker_id)
-    found = []
-    for each in workers(store):
-        # One with a new heartbeat was just heard of.
-        if not repair_heartbeat(store, each, now) and not is_alive(each):
-            found.append(each)
-    return found
+    def end(self, runners):
+        """Let runners come to their end; forget what they have not taken."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._waiting.get_nowait()
+        for _ in range(runners):
+            self._waiting.put(None)
 
-
-def guard(store, jobid):
-    """Meet whoever settles a claim on a job at this moment, at the commit.
-
-    Such a processor may see the job as it was before the note that is being
-    passed.
-    """
-    for found in workers(store):
-        if jobid in found.claims:
-            found._p_changed = True
+    def forget(self):
+        """Forget all: the service is another one."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._waiting.get_nowait()
+        self._run.clear()
+        self._late.clear()
+        self.unsettled.clear()
+        self.ids.clear()

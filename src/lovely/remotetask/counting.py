@@ -5,7 +5,7 @@ not seen is the difference between the end of a strand and its cursor.
 """
 
 from lovely.remotetask import aside
-from lovely.remotetask import claims
+from lovely.remotetask import crew
 from lovely.remotetask import lookup
 from lovely.remotetask.interfaces import PROCESSING
 
@@ -40,7 +40,7 @@ def add(counts, totals, factor=1):
 
 def _correct_by_claims(store, counts):
     """Count jobs as what they are that are counted as waiting still."""
-    for claim in claims.all_claims(store):
+    for claim in crew.all_claims(store):
         found = store.read(lookup.raw, store, claim.job)
         if not found.failed:
             add(counts, {claim.counted: -1})
@@ -52,6 +52,6 @@ def _now(job, claim):
     """Return under what a claimed job is to be counted, None for nothing."""
     if job is None:
         return None
-    if claims.is_live(job, claim):
+    if crew.is_live(job, claim):
         return PROCESSING
     return job.end_under(claim) or claim.counted

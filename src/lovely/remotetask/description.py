@@ -20,6 +20,11 @@ PART_SIZE = 2 * MESSAGE_SIZE
 # How many exceptions of a chain of causes are shown to the log.
 CAUSES = 8
 
+# Modules through which a job is called; their lines tell nothing of it.
+RUNNERS = frozenset(
+    f'lovely.remotetask.{name}' for name in (
+        'outcome', 'execution', 'group', 'surroundings', 'task'))
+
 UNDESCRIBED = 'The job failed, and the exception could not be described.'
 
 
@@ -78,6 +83,8 @@ def plain(text, size=MESSAGE_SIZE):
 def escaped(text):
     """Return a text on one line, without control characters and surrogates.
     """
+    if text.isprintable():
+        return text
     return ''.join(
         char if char.isprintable() or char == ' '
         else char.encode('unicode_escape', 'backslashreplace').decode('ascii')
@@ -108,15 +115,28 @@ def class_names(class_):
 def _formatted(exception):
     # Not format_exception: zope.testrunner replaces it by one that leaves
     # out causes.
-    parts = traceback.TracebackException.from_exception(exception).format()
+    parts = traceback.TracebackException(
+        type(exception), exception, _own_traceback(exception)).format()
     return ''.join(plain(part, PART_SIZE) for part in parts)
 
 
 def _stack(exception):
     """Return the traceback without asking the exception anything else."""
-    lines = traceback.format_tb(exception.__traceback__)
+    lines = traceback.format_tb(_own_traceback(exception))
     return 'Traceback (most recent call last):\n' + ''.join(
         plain(line, PART_SIZE) for line in lines)
+
+
+def _own_traceback(exception):
+    """Return the traceback from where it has left this package.
+
+    All of it where it was raised in here.
+    """
+    entry = exception.__traceback__
+    while entry is not None and entry.tb_frame.f_globals.get(
+            '__name__') in RUNNERS:
+        entry = entry.tb_next
+    return exception.__traceback__ if entry is None else entry
 
 
 def _place(exception):

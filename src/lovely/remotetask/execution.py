@@ -16,6 +16,8 @@ import zope.component
 import zope.interface
 import zope.publisher.base
 import zope.security.management
+from persistent import Persistent
+from ZODB.broken import Broken
 from zope.component.interfaces import ISite
 from zope.security.interfaces import IPrincipal
 
@@ -36,6 +38,7 @@ from lovely.remotetask.refusal import CommitRefusal
 from lovely.remotetask.refusal import is_committed
 from lovely.remotetask.session import Session
 from lovely.remotetask.session import opened_service
+from lovely.remotetask.surroundings import Surroundings
 from lovely.remotetask.surroundings import interaction
 
 
@@ -46,9 +49,10 @@ __all__ = ['interaction', 'opened_service']
 BOOKKEEPING_ATTEMPTS = 20
 
 # What became of a claim that was to be run.
-# Its end is stored, or somebody else has the job, or nobody can tell: whoever
-# settles the claim looks.
+# Its end is stored, or somebody else has the job.
 ENDED = 'ended'
+# The function was called, and how that ended could not be stored.
+UNSTORED = 'unstored'
 # The function was not called, because of what it stands on.
 NOT_BEGUN = 'not begun'
 # It was called, and because of what it stands on nothing could be stored.
@@ -97,7 +101,8 @@ class Work:
         self.service = service
         self.job = job
         self.task = _find_task(service, job)
-        self.input = _load_input(job)
+        # A task with a context tells by itself what does not fit.
+        self.input = job.input if self._has_context() else _load_input(job)
 
     def context(self):
         """Return a context manager; its value does the work.
@@ -105,9 +110,12 @@ class Work:
         See ITaskContext.
         """
         args = self.service, self.job.id, self.input
-        if interfaces.ITaskContext.providedBy(self.task):
+        if self._has_context():
             return self.task.context(*args)
         return contextlib.nullcontext(functools.partial(self.task, *args))
+
+    def _has_context(self):
+        return interfaces.ITaskContext.providedBy(self.task)
 
 
 def _find_task(service, job):
@@ -134,7 +142,10 @@ def _load_input(job):
 
 
 def _check_whole(input):
-    if value.is_small(input):
+    # Of a persistent object the class alone is looked at.
+    if value.is_small(input) or (
+            issubclass(type(input), Persistent)
+            and not issubclass(type(input), Broken)):
         return
     broken = value.broken(input)
     if broken:
@@ -169,18 +180,37 @@ def in_this_process(call, *args):
 
 def _leave_child(outcome):
     """End a forked child as Python ends a process, but for its atexit."""
+    code = 1
+    try:
+        code = _take_leave(outcome)
+    finally:
+        # Also where the job has left nothing to print to.
+        os._exit(code)
+
+
+def _take_leave(outcome):
+    """Print what a child has to say at its end.  Return its exit code."""
     code = 0
     if outcome.failed and outcome.is_a(SystemExit):
         code = outcome.exception.code
         if not isinstance(code, int | None):
-            attempt(print, code, file=sys.stderr)
+            attempt(_complain, code)
             code = 1
     elif outcome.failed:
-        attempt(sys.stderr.write, failure_of(outcome.exception).traceback)
+        attempt(_complain, failure_of(outcome.exception).traceback)
         code = 1
-    for stream in (sys.stdout, sys.stderr):
-        attempt(stream.flush)
-    os._exit((code or 0) & 0xff)
+    for stream in sys.stdout, sys.stderr:
+        attempt(_flush, stream)
+    return (code or 0) & 0xff
+
+
+def _complain(text):
+    print(text, file=sys.stderr)
+
+
+def _flush(stream):
+    # A job may have put anything there, or nothing.
+    stream.flush()
 
 
 def call_task(service, job):
@@ -202,9 +232,11 @@ def name_function(job):
     return plain(found if isinstance(found, str) else job.task, 500)
 
 
-def run_job(service, run, commit):
+def run_job(service, run, begin, commit):
     """Run a job in the current transaction, complete and commit it.
 
+    begin -- called with service, run and the name of the function before
+        that is called, in the job's context.
     commit -- called without arguments, in the job's context.
 
     Return the name of its function, for people.
@@ -213,7 +245,7 @@ def run_job(service, run, commit):
     work = Work(service, job)
     function = name_function(job)
     with work.context() as call:
-        _sign(service, run, function)
+        begin(service, run, function)
         output = result_of(service, call)
         # Asked again: the function may have begun another transaction.
         job = service.claimed(run.claim)
@@ -297,16 +329,12 @@ def _call_and_commit(commit, call, service, *args):
     return found
 
 
-@contextlib.contextmanager
 def job_context(service, name):
-    """Be where jobs are run: in the service's site, as nobody.
+    """Return a context manager: the service's site, and nobody.
 
-    name -- see surroundings.process_state.
+    name -- see Surroundings.
     """
-    with surroundings.process_state(name), \
-            surroundings.site(_site_of(service)), \
-            interaction(ProcessorRequest()):
-        yield
+    return Surroundings(_site_of(service), ProcessorRequest(), name)
 
 
 def _site_of(service):
@@ -367,10 +395,11 @@ class Attempt:
 
         def commit():
             session.resume()
+            session.check()
             refusal.lift()
             self.commit()
         try:
-            return run_job(service, self.run, commit)
+            return run_job(service, self.run, _sign, commit)
         finally:
             session.resume()
 
@@ -398,8 +427,9 @@ class Attempt:
         if stored.interrupted:
             runlog.interrupted(self.path, self.run, stored)
             return INTERRUPTED
-        if not stored.failed:
-            self._tell(failure, stored.value)
+        if stored.failed:
+            return UNSTORED
+        self._tell(failure, stored.value)
         return ENDED
 
     def _store(self, failure):
@@ -421,7 +451,8 @@ def run_claimed(db, path, claim, commit):
     claim -- IClaim; if it is not good any more, nothing is done.
     commit -- called to commit the current transaction.
 
-    Return what became of it: ENDED, NOT_BEGUN or INTERRUPTED.  Never raise
+    Return what became of it: ENDED, UNSTORED, NOT_BEGUN or
+    INTERRUPTED.  Never raise
     for what a job does.
     """
     return Attempt(db, path, claim, commit)()

@@ -78,11 +78,13 @@ class Group:
         session = self._session
         self._refusal = CommitRefusal(session.manager)
         txn = transaction.get()
+        # Each with its name would be more than is stored of the jobs.
+        txn.note(f'{self._service.__name__}: {len(self.attempts)} jobs')
+        left = _left_in(txn)
         for each in self.attempts:
             self._is_over = False
             savepoint = transaction.savepoint(optimistic=True)
-            left = _left_in(txn)
-            outcome = attempt(surroundings.in_context, self._run, each)
+            outcome = attempt(surroundings.in_context, self._run, each, left)
             session.resume()
             if self._is_over:
                 return
@@ -103,22 +105,28 @@ class Group:
             # It would go on at the commit of the others.
             raise CannotRollBack('A job has left something in its group.')
 
-    def _run(self, each):
+    def _run(self, each, left):
+        """Run a job; commit the group if something works at its commit."""
         def commit():
             self._session.resume()
             if transaction.get() is txn and _left_in(txn) != left:
                 self._commit()
         txn = transaction.get()
-        left = _left_in(txn)
         with job_context(
                 self._service, lambda: runlog.name(self.path, each.run)):
             self.completed.append(
-                (each, run_job(self._service, each.run, commit)))
+                (each, run_job(
+                    self._service, each.run, _sign_nothing, commit)))
 
     def _commit(self):
+        self._session.check()
         self._refusal.lift()
         self.commit()
         self._is_over = True
+
+
+def _sign_nothing(service, run, function):
+    """The transaction belongs to several jobs."""
 
 
 def _left_in(txn):

@@ -60,6 +60,13 @@ class NoTransaction(transaction.interfaces.TransactionError):
     """
 
 
+class NoTimeZone(ValueError):
+    """This process cannot tell the time in the time zone of a cron job.
+
+    The message says why: it has no time zone data, or not that time zone.
+    """
+
+
 DEFAULT_PRIORITY = 5
 
 
@@ -125,6 +132,10 @@ class ITaskContext(zope.interface.Interface):
 
         Its value is called without arguments to do the work, and returns the
         result; see ITask.__call__.
+
+        input -- not loaded yet, if it is persistent.
+
+        Raise CannotRun if the installed code cannot do it.
         """
 
 
@@ -276,13 +287,24 @@ class ICronJob(IJob):
     if it is finer than the finest field that is set, for the first one:
     ``hour=(2,)`` is 02:00, ``month=(5,)`` is the first of May at 00:00.
     A time must match all fields.  Times are UTC, unless `timezone` says
-    otherwise; then a time that the change to summer time skips is run after
-    it, and one that comes twice is run once.
+    otherwise.
+
+    When the clock of a time zone is changed, to summer time say, these rules
+    hold; Debian's cron has nearly the same:
+
+    - With hours, each time is run once.  One that the change skips is run at
+      the change (with others that it skips, once for all), one that comes
+      twice is run the first time.
+    - Without hours, or with all 24, the job goes on by what the clock shows.
+      In an hour that comes twice it is run as in any other hour.  What the
+      change skips is run at the change only if nothing else is run within
+      the hour after it.
     """
 
     timezone = zope.schema.TextLine(
         title='Time zone',
-        description='A name of the IANA database, like "Europe/Berlin".',
+        description='A name of the IANA database, like "Europe/Berlin"; UTC '
+                    'if it is not given.',
         default=None,
         required=False)
 
@@ -306,7 +328,8 @@ class ICronJob(IJob):
     delay = zope.schema.Int(
         title='Delay',
         description='Seconds to wait before the job is run once, instead of '
-                    'a pattern.',
+                    'a pattern. Fractions are fine; the wait must end before '
+                    'the year 9999 does.',
         default=None,
         required=False)
 
@@ -320,12 +343,34 @@ class ICronJob(IJob):
                delay=None, timezone=None):
         """Set another pattern or delay.
 
+        minute ... dayOfWeek -- tuples, or other collections, of whole
+            numbers; a single number stands for a tuple of it alone.
+        delay -- int or float; 0 stands for no delay.
+        timezone -- str.
+
         Call `ITaskService.reschedule` afterwards.  A value out of range, or
         a pattern that no day matches, raises ValueError and changes nothing.
         """
 
     def timeOfNextCall(now=None):
-        """Return the next time after `now`, in POSIX seconds (int)."""
+        """Return the next time after `now`, in POSIX seconds (int).
+
+        now -- POSIX seconds; default: the current time.
+
+        Raise ValueError if it cannot be calculated, from values that earlier
+        versions took, say; NoTimeZone if this process does not know the time
+        zone.
+        """
+
+    def corrected_due(now):
+        """Return when the job should be due, if it is due too late.
+
+        now -- POSIX seconds, of a clock that is right.
+
+        None if all is well.  A clock that was wrong for a moment, and ahead,
+        may have made a job due years too late.  Raise ValueError like
+        `timeOfNextCall`.
+        """
 
 
 class IProcessorSettings(zope.interface.Interface):
@@ -527,13 +572,15 @@ class IJobExecution(zope.interface.Interface):
     Times are POSIX seconds, by default the current one.
     """
 
-    def claim(worker_id, limit, now=None, at_once=None):
+    def claim(worker_id, limit, now=None, at_once=None, scheduled=True):
         """Claim up to `limit` jobs.
 
         worker_id -- str, ``host:pid:thread:token``; the token differs for
             any two workers.
         at_once -- how many of them the worker begins at most before it ends
             one; if it dies, no others count as run.  Default: all.
+        scheduled -- whether jobs that wait for a time may be claimed, and
+            may get one: false for a worker whose clock is wrong.
 
         Of the jobs that were run when their process died, a worker gets only
         one at a time: it may die of that, too.
@@ -598,19 +645,48 @@ class IJobExecution(zope.interface.Interface):
             waits: so no job is ever run again uncounted.
         """
 
+    def renew(claim, now=None):
+        """Count a run that was cut off, and claim its job once more.
+
+        The databases or the process have failed; that does not count against
+        the job.
+
+        claim -- IClaim, under which the job was begun.
+
+        Return another IClaim; None if the one given is not good any more.
+        """
+
     def enter(worker_id, now=None):
         """Note a worker, though it claims nothing."""
 
     def beat(worker_id, now=None):
         """Note that a worker lives; one that is not noted stays so."""
 
+    def sign(worker_id, now=None):
+        """Note a worker, and that it lives.
+
+        Return the persistent object that is written for that: after the
+        commit its `_p_serial` tells when it was, by the storage's clock.
+        """
+
+    def signs_of_life():
+        """Return a mapping: the id of each worker that is noted, and a value.
+
+        The value is another one whenever the worker was heard of.  Records
+        that cannot be read are left out.
+        """
+
     def release(is_alive, now=None):
         """Take the claims of workers away that are gone.
 
-        is_alive -- called with the worker record, returns a bool.
+        is_alive -- called with the worker record, returns a bool; where it
+            raises, the worker is left alone.
 
         Return the ids of the jobs that were being run.
         """
+
+    def release_worker(worker_id, now=None):
+        """Take the claims of one worker away; see `release`."""
 
     def stop_worker(worker_id):
         """Hand all claims of a worker back; nothing is counted."""
@@ -621,14 +697,26 @@ class IJobExecution(zope.interface.Interface):
         Return how many there were.
         """
 
+    def correct_schedule(now=None):
+        """Give cron jobs another time that were scheduled by a wrong clock.
+        """
+
 
 class IProcessor(zope.interface.Interface):
     """Takes the jobs of one service and runs them, in threads of its own."""
 
     running = zope.schema.Bool(
         title='Running',
-        description='Whether the processor goes on taking jobs.',
+        description='Whether the processor goes on taking jobs: its thread '
+                    'lives, or is about to begin.',
         readonly=True)
+
+    trouble = zope.schema.TextLine(
+        title='Trouble',
+        description='Why it cannot do all of its work at the moment; None if '
+                    'it can. Cheap to read, from any thread.',
+        readonly=True,
+        required=False)
 
     def __call__():
         """Take and run jobs until the processor is stopped."""

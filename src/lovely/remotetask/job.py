@@ -11,6 +11,7 @@ import zope.interface
 
 from lovely.remotetask import cron
 from lovely.remotetask import interfaces
+from lovely.remotetask import number
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import CRONJOB
@@ -22,6 +23,8 @@ from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import STARTLATER
 from lovely.remotetask.interfaces import WAITING
 from lovely.remotetask.outcome import attempt
+from lovely.remotetask.part import part
+from lovely.remotetask.policy import MAX_WAIT
 from lovely.remotetask.unreadable import read
 from lovely.remotetask.unreadable import reason_of
 
@@ -44,8 +47,13 @@ STATUS_CHANGES = {
 
 
 def as_datetime(seconds):
-    """Return the aware UTC datetime for POSIX seconds."""
-    return datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+    """Return the aware UTC datetime for POSIX seconds.
+
+    That of an end of the calendar for what is beyond: earlier versions took
+    delays of any length.
+    """
+    return datetime.datetime.fromtimestamp(
+        min(max(number.FIRST, seconds), number.LAST), datetime.UTC)
 
 
 class Time:
@@ -171,6 +179,7 @@ class Due:
         job.__dict__['due'] = seconds
 
 
+@part
 class Attempt(NamedTuple):
     """One run of a job.
 
@@ -202,6 +211,7 @@ class Attempt(NamedTuple):
         return _text(self.details, 'traceback')
 
 
+@part
 @zope.interface.implementer(interfaces.IClaim)
 class Claim(NamedTuple):
     """See IClaim."""
@@ -277,7 +287,8 @@ class Job(persistent.Persistent):
 
     def __init__(self, id, task, input, priority=None, due=None):
         self.id = id
-        self.task = task
+        # Not the member of an Enum of the application, whose class may move.
+        self.task = number.exact(task)
         self.input = input
         self.created = time.time()
         # What is as usual need not be stored.
@@ -315,7 +326,8 @@ class Job(persistent.Persistent):
     @property
     def history(self):
         """See IJob."""
-        return tuple(Attempt(*attempt) for attempt in self._history)
+        return tuple(Attempt(*attempt).part_of(self)
+                     for attempt in self._history)
 
     @property
     def error(self):
@@ -336,6 +348,10 @@ class Job(persistent.Persistent):
     @property
     def claim(self):
         """See IJob."""
+        found = self._find_claim()
+        return None if found is None else found.part_of(self)
+
+    def _find_claim(self):
         if self.stored_status not in WAITING or self.store is None:
             return None
         store, claim = direct_run.get()
@@ -347,7 +363,8 @@ class Job(persistent.Persistent):
     @property
     def status(self):
         """See IJob."""
-        return self.stored_status if self.claim is None else PROCESSING
+        return (self.stored_status if self._find_claim() is None
+                else PROCESSING)
 
     def change_status(self, status):
         """Set the status; raise IllegalStatusChange if that is not legal."""
@@ -415,6 +432,11 @@ class Job(persistent.Persistent):
                     and attempt_.processor == claim.processor):
                 return attempt_.status
         return None
+
+    def was_run_by(self, claim):
+        """Whether what the job is now is the end of a run under a claim."""
+        return (self.fence == claim.fence + 1 and not self.was_lost
+                and self.end_under(claim) is not None)
 
     def outdate_claims(self):
         """Make claims worthless that are made on the job at this moment."""
@@ -533,6 +555,10 @@ class Job(persistent.Persistent):
         return f'<{type(self).__name__} {self.id!r}>'
 
 
+# By how many seconds the clocks of two machines may differ: Kerberos, which
+# many networks use, allows as much.
+CLOCK_TOLERANCE = 300
+
 # Attempts that are kept besides the last one; a cron job has many.
 MAX_HISTORY = 19
 
@@ -550,7 +576,9 @@ def _filled(attempt):
 class CronJob(Job):
     """See ICronJob."""
 
-    timezone = None
+    # Of a record that lacks some of them.
+    minute = hour = dayOfMonth = month = dayOfWeek = ()
+    delay = timezone = None
     due = Due()
 
     def __init__(self, id, task, input, minute=(), hour=(), dayOfMonth=(),
@@ -562,11 +590,10 @@ class CronJob(Job):
     def update(self, minute=(), hour=(), dayOfMonth=(), month=(),
                dayOfWeek=(), delay=None, timezone=None):
         """See ICronJob."""
-        delay = delay or None  # As published, 0 stands for no delay.
-        cron.check_delay(delay)
-        pattern = cron.Pattern(tuple(minute), tuple(hour), tuple(dayOfMonth),
-                               tuple(month), tuple(dayOfWeek), timezone)
-        pattern.check()
+        # As published, a delay of 0 stands for none.
+        delay = cron.check_delay(delay) or None
+        pattern = cron.Pattern(
+            minute, hour, dayOfMonth, month, dayOfWeek, timezone).check()
         for name, value in pattern._asdict().items():
             setattr(self, name, value)
         self.delay = delay
@@ -586,9 +613,24 @@ class CronJob(Job):
         if now is None:
             now = time.time()
         if not self.recurring:
-            return int(now + self.delay)
+            return cron.after_delay(now, self.delay)
         return cron.Pattern(*(
             getattr(self, name) for name in cron.Pattern._fields)).after(now)
+
+    def corrected_due(self, now):
+        """See ICronJob."""
+        if self.due is None:
+            return None
+        now = number.check_time(now)
+        # The one who made it due may have had a clock that is a bit ahead.
+        latest = self.timeOfNextCall(now + CLOCK_TOLERANCE)
+        if self.attempts:
+            # It may wait for another attempt.
+            latest = max(latest, now + MAX_WAIT + CLOCK_TOLERANCE)
+        due = number.real(self.due)
+        if due is not None and due <= latest:
+            return None
+        return self.timeOfNextCall(now)
 
     def status_after(self, status):
         return CRONJOB if self.recurring else status

@@ -16,11 +16,16 @@ def catch_up(database):
     """
     for other in database.databases.values():
         if other is not database:
-            _ask_server(other.storage)
+            ask(other)
 
 
-def _ask_server(storage):
+def ask(database):
+    """See in a database what was committed there by now.
+
+    As `catch_up`, of one database: a client that has lost its server shows
+    what it has in its cache.
+    """
     # The server answers after what it has sent before.
-    ping = getattr(storage, 'ping', None)
+    ping = getattr(database.storage, 'ping', None)
     if ping is not None:
         ping()

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from lovely.remotetask import aside
 from lovely.remotetask import books
-from lovely.remotetask import claims
+from lovely.remotetask import crew
 from lovely.remotetask import lookup
 from lovely.remotetask import removal
 from lovely.remotetask.backwards import Backwards
@@ -17,6 +17,7 @@ from lovely.remotetask.interfaces import STATUSES
 from lovely.remotetask.interfaces import WAITING
 from lovely.remotetask.ledger import LISTED
 from lovely.remotetask.ledger import before
+from lovely.remotetask.part import part
 from lovely.remotetask.unreadable import UnreadableJob
 
 
@@ -25,6 +26,7 @@ from lovely.remotetask.unreadable import UnreadableJob
 LOOK_AT = 20
 
 
+@part
 class Page(NamedTuple):
     """Jobs, and where the next page begins (str; None: there is none)."""
 
@@ -208,14 +210,14 @@ def _ended(store, after):
 
 
 def _has_ended(store, job):
-    return (claims.has_claim(store, job)
-            and claims.claim_of(store, job) is None)
+    return (crew.has_claim(store, job)
+            and crew.claim_of(store, job) is None)
 
 
 def _of_claims(store, after):
     """Iterate over claimed jobs, each once, and their keys."""
     # Several workers may have had the same job.
-    times = {claim.job: claim.time for claim in claims.all_claims(store)}
+    times = {claim.job: claim.time for claim in crew.all_claims(store)}
     keys = sorted(((time, jobid) for jobid, time in times.items()),
                   reverse=True)
     for key in keys:
@@ -285,7 +287,7 @@ def _noted(status):
     def noted(store, after):
         for job, token in _walk(store, after, _lowest_unseen, _tells, status):
             if not (books.is_booked(store, job)
-                    or claims.has_claim(store, job)):
+                    or crew.has_claim(store, job)):
                 yield job, token
     return noted
 

@@ -138,7 +138,7 @@ def checked(job, jobid):
         raise UnreadableRecord(f'the record is not that of job {jobid}')
     # These raise for what is none, too.
     lane.letter_of(job.stored_status)
-    _ = 0 <= job.priority, job.due is None or job.due < 0, job.created
+    _ = job.priority >= 0, job.due is None or job.due < 0, job.created
     return job
 
 

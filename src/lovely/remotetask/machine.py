@@ -1,11 +1,20 @@
 """Which process this is, and whether another one still lives."""
 
-import contextlib
 import hashlib
 import os
 import socket
+import sys
 import uuid
 from pathlib import Path
+from typing import NamedTuple
+
+
+# No process has a greater id; of others the system must not be asked.
+MAX_PID = 2 ** 31 - 1
+
+# Of /proc/<pid>/stat, counted after the name: when the process was started,
+# in ticks since the machine was.
+BIRTH = 19
 
 
 def _machine():
@@ -14,29 +23,71 @@ def _machine():
     Host names are not enough: many machines are called "localhost".
     """
     facts = [str(uuid.getnode())]
-    with contextlib.suppress(OSError):
+    try:
         facts.append(Path('/proc/sys/kernel/random/boot_id').read_text())
         facts.append(os.readlink('/proc/self/ns/pid'))
+    except OSError:
+        if sys.platform.startswith('linux'):
+            # A container that cannot be told from others on this machine.
+            facts.append(uuid.uuid4().hex)
     return hashlib.sha256('\n'.join(facts).encode()).hexdigest()[:12]
 
 
 MACHINE = _machine()
 
 
+def identity(name):
+    """Return ``host:pid:name`` of this process, for people."""
+    return f'{socket.gethostname()}:{os.getpid()}:{name}'
+
+
 def new_worker_id(name):
-    """Return an id for a worker record; see IJobExecution."""
-    host, pid = socket.gethostname(), os.getpid()
-    return f'{host}:{pid}:{name}:{MACHINE}-{uuid.uuid4().hex}'
+    """Return an id for a worker record; see IJobExecution.
+
+    Its token says on which machine the process runs, when that was started,
+    and is like no other.
+    """
+    birth = _birth(os.getpid())
+    return f'{identity(name)}:{MACHINE}-{birth}-{uuid.uuid4().hex}'
+
+
+class _Process(NamedTuple):
+    machine: str
+    pid: int
+    # '' where that is not known.
+    birth: str
 
 
 def is_gone(worker_id):
     """Return whether the process of a worker is known to be gone.
 
-    False for one on another machine, of which nothing is known here.
+    False for one on another machine, or in another container, of which
+    nothing is known here; and for what no worker is called: others may write
+    records, too.
     """
-    machine = worker_id.rpartition(':')[2].partition('-')[0]
-    pid = int(worker_id.split(':')[1])
-    return machine == MACHINE and not _exists(pid)
+    process = _parse(worker_id)
+    if process is None or process.machine != MACHINE:
+        return False
+    if not _exists(process.pid):
+        return True
+    # The system gives the ids of processes once more.
+    birth = _birth(process.pid)
+    return bool(birth and process.birth) and birth != process.birth
+
+
+def _parse(worker_id):
+    """Return the _Process of a worker's id, None if it is none."""
+    if not isinstance(worker_id, str):
+        return None
+    _, _, rest = worker_id.partition(':')
+    pid, _, rest = rest.partition(':')
+    token = rest.rpartition(':')[2].split('-')
+    if not (pid.isascii() and pid.isdigit()) or len(pid) > 10:
+        return None
+    if not 0 < int(pid) <= MAX_PID:
+        return None
+    # Earlier versions did not note when it was started.
+    return _Process(token[0], int(pid), token[1] if len(token) == 3 else '')
 
 
 def _exists(pid):
@@ -47,3 +98,14 @@ def _exists(pid):
     except PermissionError:
         return True
     return True
+
+
+def _birth(pid):
+    """Return when a process was started, as str; '' if that is not told."""
+    try:
+        text = Path(f'/proc/{pid}/stat').read_text(errors='replace')
+    except OSError:
+        return ''
+    # The name of the program stands in brackets, and may contain any.
+    fields = text.rpartition(')')[2].split()
+    return fields[BIRTH] if len(fields) > BIRTH else ''

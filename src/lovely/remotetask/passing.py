@@ -6,7 +6,7 @@ where its job belongs.
 
 from lovely.remotetask import aside
 from lovely.remotetask import books
-from lovely.remotetask import claims
+from lovely.remotetask import crew
 from lovely.remotetask import lane
 from lovely.remotetask import lookup
 from lovely.remotetask import removal
@@ -92,7 +92,7 @@ def _clear(store, note):
     Whoever puts it there at this moment, as it was before, is met at the
     commit.
     """
-    claims.guard(store, note.job)
+    crew.guard(store, note.job)
     own = () if lookup.is_legacy(store, note.job) else (note.job,)
     for place in (*note.previous, *own):
         if lookup.is_unseen(store, place):
@@ -130,7 +130,7 @@ def is_next_in_schedule(store, key, job):
     return (not job.removed and job.stored_status in WAITING
             and books.due_time(job) == key[0]
             and not books.has_no_time_yet(job) and not store.is_copied(job)
-            and claims.claim_of(store, job) is None)
+            and crew.claim_of(store, job) is None)
 
 
 def leave_schedule(store, key, failure, now):
@@ -144,7 +144,7 @@ def leave_schedule(store, key, failure, now):
     if failure is not None:
         store.crons.pop(jobid, None)
         aside.put(store, jobid, counted, failure, now)
-    elif job.removed or claims.has_claim(store, job):
+    elif job.removed or crew.has_claim(store, job):
         return
     elif store.is_copied(job):
         store.ledger.count(counted, job.stored_status)

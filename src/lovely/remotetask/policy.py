@@ -1,5 +1,9 @@
 """What becomes of a job whose run failed, and how long ended ones stay."""
 
+import builtins
+import functools
+import logging
+import math
 import random
 from typing import NamedTuple
 
@@ -7,11 +11,23 @@ from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import HELD
+from lovely.remotetask.number import LAST
+from lovely.remotetask.number import check_seconds
+from lovely.remotetask.number import check_whole
+from lovely.remotetask.number import exact
+from lovely.remotetask.number import shown
+
+
+log = logging.getLogger(__name__)
 
 
 DAY = 24 * 3600.0
 
 MAX_WAIT = 3600.0
+
+# A wait is doubled so often at most: it is longer than MAX_WAIT by then, and
+# a power of two that is much greater is no float any more.
+MAX_DOUBLED = 100
 
 # Transient errors: how many, and the wait after the first, in seconds.
 TRANSIENTS = 10
@@ -26,20 +42,8 @@ INTERRUPTION_LIMIT = 300.0
 LOSS_WAIT = 1.0
 
 
-class Policy(NamedTuple):
-    """The rules of one service.
-
-    attempts -- how often a job is run before its error is final.
-    retry_wait -- seconds before the second attempt at most; doubled for each
-        further one, up to an hour.
-    retry_on -- dotted names of exceptions after which a job is tried again;
-        besides, a lost process always counts as a failed attempt, and
-        transient errors are tried again apart from this.
-    retention, error_retention -- seconds a completed or cancelled job, and
-        one in error or held, is kept.
-    keep_result -- False: a completed job is removed at once.
-    commit_every -- how many short jobs are run in one transaction at most.
-    """
+class Settings(NamedTuple):
+    """What a Policy is made of; see there."""
 
     attempts: int = 3
     retry_wait: float = 1.0
@@ -48,6 +52,49 @@ class Policy(NamedTuple):
     error_retention: float = 30 * DAY
     keep_result: bool = True
     commit_every: int = 1
+    max_size: int = 10_000_000
+    log_messages: bool = True
+
+
+class Policy(Settings):
+    """The rules of one service.
+
+    attempts -- how often a job is run before its error is final.
+    retry_wait -- seconds before the second attempt at most; doubled for each
+        further one, up to an hour.
+    retry_on -- dotted names of exceptions, or their classes, after which a
+        job is tried again; besides, a lost process always counts as a failed
+        attempt, and transient errors are tried again apart from this.
+    retention, error_retention -- seconds a completed or cancelled job, and
+        one in error or held, is kept; infinite: for ever.
+    keep_result -- False: a completed job is removed at once.
+    commit_every -- how many short jobs are run in one transaction at most,
+        1 to 1000.
+    max_size -- how many bytes the pickle of an input or a result may have.
+    log_messages -- whether the log line of a failure has the message of the
+        exception, which may hold arguments; False: class and place alone.
+
+    Values that make no sense raise ValueError.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, *args, **kw):
+        # A stored policy is made by this alone, without `__init__`: what makes
+        # no sense stays, so that the service can be loaded; see `sound`.
+        settings = Settings(*args, **kw)
+        return super().__new__(cls, *(
+            _checked(name, value, value)
+            for name, value in settings._asdict().items()))
+
+    def __init__(self, *args, **kw):
+        for name, check in CHECKS.items():
+            check(name, getattr(self, name))
+
+    @classmethod
+    def _make(cls, values):
+        # By this `_replace` makes new ones, too.
+        return cls(*values)
 
     def due_after_failure(self, job, failure, now):
         """Return when to run a failed job again, None for never."""
@@ -79,6 +126,131 @@ class Policy(NamedTuple):
                 }[status]
 
 
+def sound(policy, service):
+    """Return a policy that can be worked with, whatever was stored.
+
+    service -- the name of the service that it belongs to.
+
+    Instead of what makes no sense, the default is used, and the log says so,
+    once in a process.
+    """
+    try:
+        # True and 1 are equal, but not both a number of attempts.
+        return _sound(policy, tuple(map(type, policy)), service)
+    except TypeError:
+        # No tuple, or something in it cannot be a key of the cache.
+        return _repaired(policy, service)
+
+
+@functools.lru_cache(maxsize=1000)
+def _sound(policy, types, service):
+    return _repaired(policy, service)
+
+
+def _repaired(policy, service):
+    if not isinstance(policy, Policy):
+        _warn(f'Service {shown(service)}: its policy is no Policy, but '
+              f'{shown(policy)}; the default one is used.')
+        return Policy()
+    values = dict(zip(policy._fields, policy, strict=False))
+    wrong = [name for name in CHECKS
+             if _checked(name, values.get(name), None) is None]
+    if not wrong:
+        return policy
+    default = Policy()._asdict()
+    for name in wrong:
+        _warn(f'Service {shown(service)}: {name} of its policy is '
+              f'{shown(values.get(name))}; {default[name]!r} is used instead.')
+    return Policy(**{**values, **{name: default[name] for name in wrong}})
+
+
+@functools.lru_cache(maxsize=1000)
+def _warn(text):
+    # The cache is the memory of what was said.
+    log.warning(text)
+
+
+def _checked(name, value, otherwise):
+    try:
+        return CHECKS[name](name, value)
+    except ValueError:
+        return otherwise
+
+
+def _check_attempts(name, value):
+    return check_whole(name, value, 1)
+
+
+def _check_wait(name, value):
+    seconds = check_seconds(name, value)
+    if seconds > LAST:
+        raise ValueError(
+            f'{name} must be a finite time, not {shown(value)} seconds.')
+    return seconds
+
+
+def _check_retention(name, value):
+    seconds = check_seconds(name, value)
+    # Longer than the calendar is for ever.
+    return seconds if seconds <= LAST else math.inf
+
+
+def _check_bool(name, value):
+    if not isinstance(value, bool):
+        raise ValueError(f'{name} must be True or False, not {shown(value)}.')
+    return value
+
+
+def _check_commit_every(name, value):
+    return check_whole(name, value, 1, 1000)
+
+
+def _check_exceptions(name, value):
+    if not isinstance(value, tuple | list | set):
+        raise ValueError(
+            f'{name} must be a tuple of exceptions, or of their names, like '
+            f'(OSError,), not {shown(value)}.')
+    names = dict.fromkeys(_exception_name(name, member) for member in value)
+    return tuple(sorted(names) if isinstance(value, set) else names)
+
+
+def _exception_name(name, value):
+    if not isinstance(value, str):
+        return _defined_name(name, value, shown(value))
+    value = exact(value)
+    if '.' in value and all(value.split('.')):
+        # Not imported here: its module may be just being imported.
+        return value
+    said = f'"{shown(value)[1:-1]}"'
+    try:
+        found = getattr(builtins, value)
+    except (AttributeError, UnicodeError) as error:
+        raise ValueError(
+            f'{name}: there is no exception {said} ({error}).') from error
+    return _defined_name(name, found, said)
+
+
+def _defined_name(name, found, said):
+    if not (isinstance(found, type) and issubclass(found, BaseException)):
+        raise ValueError(
+            f'{name}: {said} is no exception; write a class, or its module '
+            f'and name.')
+    return f'{found.__module__}.{found.__qualname__}'
+
+
+CHECKS = {
+    'attempts': _check_attempts,
+    'retry_wait': _check_wait,
+    'retry_on': _check_exceptions,
+    'retention': _check_retention,
+    'error_retention': _check_retention,
+    'keep_result': _check_bool,
+    'commit_every': _check_commit_every,
+    'max_size': _check_attempts,
+    'log_messages': _check_bool,
+}
+
+
 def _due(now, wait, number, maximum):
     """Return the time of the next attempt, None after the last one.
 
@@ -88,4 +260,5 @@ def _due(now, wait, number, maximum):
     """
     if number >= maximum:
         return None
-    return now + random.uniform(0, min(MAX_WAIT, wait * 2 ** number))
+    limit = min(MAX_WAIT, wait * 2 ** min(number, MAX_DOUBLED))
+    return now + random.uniform(0, limit)

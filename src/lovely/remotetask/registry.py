@@ -11,11 +11,15 @@ from zope.security.proxy import removeSecurityProxy
 
 from lovely.remotetask import interfaces
 from lovely.remotetask import machine
+from lovely.remotetask import quirks
+from lovely.remotetask import settings
+from lovely.remotetask.outcome import attempt
 
 
 # Seconds that running jobs have to finish when the process ends.
 GRACE = 30.0
 
+# By their own ids.
 _processors = {}
 # Also those that were stopped, and replaced, but run a job still.
 _started = weakref.WeakSet()
@@ -24,10 +28,11 @@ _direct_worker_id = None
 
 
 def _forked():
-    global _processors_lock, _direct_worker_id
+    # The threads are gone, whatever they held at that moment.
+    global _processors_lock, _direct_worker_id, _started
     _processors_lock = threading.Lock()
     _processors.clear()
-    _started.clear()
+    _started = weakref.WeakSet()
     _direct_worker_id = None
 
 
@@ -36,8 +41,7 @@ os.register_at_fork(after_in_child=_forked)
 
 def identity():
     """Return ``host:pid:thread`` of the caller."""
-    worker_id = machine.new_worker_id(threading.current_thread().name)
-    return worker_id.rpartition(':')[0]
+    return machine.identity(threading.current_thread().name)
 
 
 def direct_worker_id():
@@ -54,10 +58,15 @@ def start(service):
     db = _database(service)
     if is_running(service):
         return
-    settings = interfaces.IProcessorSettings(service, service)
-    made = settings.processorFactory(
-        db, service_path(service), **settings.processorArguments)
+    found = interfaces.IProcessorSettings(service, service)
+    made = settings.make(
+        service.__name__, found.processorFactory, db, service_path(service),
+        found.processorArguments)
     made.service_db, made.service_oid = service._p_jar.db(), service._p_oid
+    if quirks.has_changes(service._p_jar) and hasattr(made, 'begin_after'):
+        # It would claim what was run, say, and is not committed; and whoever
+        # commits would meet it, and have to try again.
+        made.begin_after(service._p_jar.transaction_manager.get())
     start_processor(made)
 
 
@@ -66,16 +75,24 @@ def start_processor(processor):
 
     Nothing happens if its service has one that runs.
     """
-    key = _key(processor.db, processor.servicePath)
     with _processors_lock:
-        if key in _processors and _processors[key].running:
+        same = [each for each in _processors.values()
+                if _is_for_same(each, processor)]
+        if any(each.running for each in same):
             return
         if not _processors:
             # Again after the first: registering twice does no harm.
             atexit.register(stop_all)
-        _processors[key] = processor
+        for each in same:
+            del _processors[id(each)]
+        _processors[id(processor)] = processor
         _started.add(processor)
-    processor.start()
+    outcome = attempt(processor.start)
+    if outcome.failed:
+        with _processors_lock:
+            _processors.pop(id(processor), None)
+            _started.discard(processor)
+        raise outcome.exception
 
 
 def stop(service):
@@ -179,12 +196,38 @@ def _database(service):
 
 
 def _find(service):
-    return _processors.get(_service_key(service))
+    """Return the processor of a service, None if there is none."""
+    place = _place(service)
+    path = id(root_database(service)), service_path(service)
+    for processor in list(_processors.values()):
+        if _place_of(processor) is None:
+            # It has not met its service yet.
+            found = (id(processor.db), processor.servicePath) == path
+        else:
+            found = _place_of(processor) == place
+        if found:
+            return processor
+    return None
 
 
-def _service_key(service):
-    return _key(root_database(service), service_path(service))
+def _is_for_same(one, other):
+    """Return whether two processors have one service."""
+    places = _place_of(one), _place_of(other)
+    if None not in places:
+        return places[0] == places[1]
+    return one.db is other.db and one.servicePath == other.servicePath
 
 
-def _key(db, path):
-    return id(db), tuple(path)
+def _place(service):
+    """Return where a service is stored, whatever it is called.
+
+    None if it is not.
+    """
+    if service._p_jar is None:
+        return None
+    return service._p_jar.db(), service._p_oid
+
+
+def _place_of(processor):
+    oid = getattr(processor, 'service_oid', None)
+    return None if oid is None else (processor.service_db, oid)

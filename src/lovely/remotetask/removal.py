@@ -3,7 +3,7 @@
 Nothing of what is removed need be readable.
 """
 
-from lovely.remotetask import claims
+from lovely.remotetask import crew
 from lovely.remotetask import lane
 from lovely.remotetask import lookup
 from lovely.remotetask.ledger import key_of
@@ -46,7 +46,7 @@ def drop(store, jobid, counted):
 
 
 def _drop_claims(store, jobid):
-    for found in claims.workers(store):
+    for found in crew.workers(store):
         claim = found.remove(jobid)
         if claim is not None:
             count_end(store, store.read(lookup.raw, store, jobid).value, claim)

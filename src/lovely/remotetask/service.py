@@ -33,17 +33,23 @@ from lovely.remotetask.job import Claim
 from lovely.remotetask.job import CronJob
 from lovely.remotetask.job import Job
 from lovely.remotetask.job import Run
+from lovely.remotetask.number import check_priority
+from lovely.remotetask.number import check_time
+from lovely.remotetask.outcome import attempt
 from lovely.remotetask.outcome import lost_run
 from lovely.remotetask.policy import Policy
+from lovely.remotetask.policy import sound
 from lovely.remotetask.startup import bootStrapSubscriber
 from lovely.remotetask.startup import getAutostartServiceNames
 from lovely.remotetask.store import Jobs
 from lovely.remotetask.store import JobStore
+from lovely.remotetask.task import Tasks
 from lovely.remotetask.unreadable import UnreadableJob
 
 
 # Why nobody has stored how a run ended.
 LOST_PROCESS = 'The process that ran the job ({}) is gone.'
+INTERRUPTED = 'The databases or the process of {} failed while it ran the job.'
 UNSTORED_END = 'The job was run by {}, and how that ended could not be stored.'
 
 # Bytes that an input or a result may take, unless the service says more.
@@ -91,13 +97,15 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
 
     def getAvailableTasks(self):
         """See ITaskService."""
-        return dict(zope.component.getUtilitiesFor(self.taskInterface))
+        return Tasks(
+            self, zope.component.getUtilitiesFor(self.taskInterface))
 
     def add(self, task, input=None, startLater=False,
             priority=DEFAULT_PRIORITY, delay=None):
         """See ITaskService."""
-        self._check(task, input, priority)
-        check_delay(delay)
+        self._check(task, input)
+        priority = check_priority(priority)
+        delay = check_delay(delay)
         due = None if delay is None else time.time() + delay
 
         def make(jobid):
@@ -108,7 +116,7 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
     def addCronJob(self, task, input=None, minute=(), hour=(), dayOfMonth=(),
                    month=(), dayOfWeek=(), delay=None, timezone=None):
         """See ITaskService."""
-        self._check(task, input, DEFAULT_PRIORITY)
+        self._check(task, input)
         # Made, and so checked, before anything is changed.
         job = CronJob(None, task, input, minute, hour, dayOfMonth, month,
                       dayOfWeek, delay, timezone)
@@ -171,17 +179,13 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
             if self._find(jobid) is None:
                 return jobid
 
-    def _check(self, task, input, priority):
+    def _check(self, task, input):
         found = zope.component.queryUtility(self.taskInterface, name=task)
         if found is None:
             # The published message.
             raise ValueError('Task does not exist')
         if interfaces.IInputCheck.providedBy(found):
             found.checkInput(input)
-        if (isinstance(priority, bool) or not isinstance(priority, int)
-                or not 0 <= priority <= 9):
-            raise ValueError(
-                f'priority must be 0 to 9, the highest, not {priority!r}.')
 
     def _add(self, make, status, priority):
         job = self.store.add(make, status, priority)
@@ -220,7 +224,7 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
         """See ITaskService."""
         return listing.find(
             self.store, listing.Selection(status, task, function), after,
-            limit)
+            limit).part_of(self)
 
     def cancel(self, jobid):
         """See ITaskService."""
@@ -308,8 +312,7 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
 
     # See IJobExecution
 
-    def claim(self, worker_id, limit, now=None, at_once=None,
-              scheduled=True):
+    def claim(self, worker_id, limit, now=None, at_once=None, scheduled=True):
         """See IJobExecution."""
         if self.paused:
             return []
@@ -325,7 +328,9 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
     def claimed(self, claim):
         """See IJobExecution."""
         job = self._find(claim.job)
-        if not self._is_good(job, claim):
+        # Jobs of another service have the same ids and fences.
+        if (claim.worker not in self.store.workers
+                or not self._is_good(job, claim)):
             raise interfaces.ClaimLost(
                 f'Job {claim.job} of {self.__name__!r} is no longer claimed '
                 f'by {claim.processor}.')
@@ -375,7 +380,15 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
     def worker_ids(self, is_alive):
         """See IJobExecution."""
         return [worker.id for worker in self.store.readable_workers()
-                if is_alive(worker)]
+                if attempt(is_alive, worker).value]
+
+    def signs_of_life(self):
+        """See IJobExecution."""
+        signs = {worker.id: attempt(_sign_of_life, worker)
+                 for worker in self.store.readable_workers()}
+        return {worker_id: outcome.value
+                for worker_id, outcome in signs.items()
+                if not outcome.failed}
 
     def held(self, worker_id):
         """See IJobExecution."""
@@ -393,6 +406,20 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
                 self._lose(job, claim, _seconds(now), UNSTORED_END)
             self._settled(self.store.put_back_claimed(claim, now))
 
+    def renew(self, claim, now=None):
+        """See IJobExecution."""
+        now = _seconds(now)
+        worker = self.store.worker(claim.worker)
+        job = self._find(claim.job)
+        if worker is None or not self._is_good(job, claim):
+            return None
+        job.lose(claim, INTERRUPTED.format(claim.processor))
+        job.interruptions += 1
+        # It is never put back: nobody else gets it in between.
+        worker.remove(job.id)
+        self.store.ledger.count(claim.counted, job.stored_status)
+        return worker.claim(job, now)
+
     def enter(self, worker_id, now=None):
         """See IJobExecution."""
         self.store.enter(worker_id, _seconds(now))
@@ -401,12 +428,31 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
         """See IJobExecution."""
         self.store.beat(worker_id, _seconds(now))
 
+    def sign(self, worker_id, now=None):
+        """See IJobExecution."""
+        self.enter(worker_id, now)
+        self.beat(worker_id, now)
+        return self.store.workers[worker_id].heartbeat
+
     def release(self, is_alive, now=None):
         """See IJobExecution."""
-        released = []
-        for worker in self.store.gone_workers(is_alive, _seconds(now)):
-            released += self._drop(worker, _seconds(now))
-        return released
+        now = _seconds(now)
+        gone = self.store.gone_workers(is_alive, now)
+        return [jobid for worker_id in gone
+                for jobid in self.release_worker(worker_id, now)]
+
+    def release_worker(self, worker_id, now=None):
+        """See IJobExecution."""
+        worker = self.store.worker(worker_id)
+        if worker is None:
+            # Nobody knows what it has claimed; that is searched for.
+            self.store.drop_worker(worker_id)
+            return []
+        return self._drop(worker, _seconds(now))
+
+    def correct_schedule(self, now=None):
+        """See IJobExecution."""
+        return self.store.correct_schedule(_seconds(now))
 
     def stop_worker(self, worker_id):
         """See IJobExecution."""
@@ -463,7 +509,8 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
         return pruned
 
     def _policy(self):
-        return interfaces.IProcessorSettings(self, self).policy
+        return sound(interfaces.IProcessorSettings(self, self).policy,
+                     self.__name__)
 
     # The processor of this process
 
@@ -481,4 +528,11 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
 
 
 def _seconds(now):
-    return time.time() if now is None else now
+    return time.time() if now is None else check_time(now)
+
+
+def _sign_of_life(worker):
+    """Return what changes when a worker writes; its clock does not count."""
+    for each in (worker, worker.heartbeat):
+        each._p_activate()
+    return worker._p_serial, worker.heartbeat._p_serial

@@ -14,6 +14,7 @@ from zope.component.interfaces import ISite
 
 from lovely.remotetask import interfaces
 from lovely.remotetask.outcome import attempt
+from lovely.remotetask.task import TaskError
 
 
 class Session:
@@ -59,6 +60,17 @@ class Session:
     def resume(self):
         """Make this the current one again, whatever was made it meanwhile."""
         transaction.manager.manager = self.manager
+        self.manager.explicit = False
+
+    def check(self):
+        """Raise TaskError unless a commit commits what the job has done."""
+        for each in self._connections():
+            if (each.opened is None
+                    or each.transaction_manager is not self.manager):
+                raise TaskError(
+                    'The job has closed its connection, or taken it to '
+                    'another transaction manager: what it has done cannot be '
+                    'committed. Open another connection for that.')
 
     def close(self, clean=False):
         """Abort what was not committed, and give the connection back.
@@ -84,9 +96,10 @@ class Session:
 
     def _connections(self):
         """Return the connections to all databases that were used."""
+        found = list(self.connection.connections.values())
         # The application can put anything in there.
-        return list({id(each): each for each in (
-            self.connection, *self.connection.connections.values())}.values())
+        return found if self.connection in found \
+            else [self.connection, *found]
 
     def _is_good(self, connection):
         return (connection.opened is not None

@@ -2,7 +2,7 @@
 
 from lovely.remotetask import aside
 from lovely.remotetask import books
-from lovely.remotetask import claims
+from lovely.remotetask import crew
 from lovely.remotetask import lookup
 from lovely.remotetask import removal
 
@@ -25,7 +25,7 @@ def settle(store, claim, now=None):
     if job.removed:
         # Its note tells.
         return None
-    if claims.claim_of(store, job) is None:
+    if crew.claim_of(store, job) is None:
         books.book(store, job, now)
     return job
 

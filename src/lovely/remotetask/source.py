@@ -138,7 +138,8 @@ class StrandSource(_Source):
     def peek(self):
         """Return since when the next job waits, or None."""
         last = min(self.end, self.begin + self.to_pass)
-        for self.sequence in range(self.begin, last):
+        for sequence in range(self.begin, last):
+            self.sequence = sequence
             if self.store.read(self._can_be_taken).value:
                 return _waits_since(self.job)
         return None
@@ -177,8 +178,10 @@ class StrandSource(_Source):
         """
         end = min(self.end, (self.sequence // lane.SEGMENT_SIZE + 1)
                   * lane.SEGMENT_SIZE)
-        for self.sequence in range(self.sequence, end):
-            passing.lost(self.store, self.place, failure, self.now)
+        for sequence in range(self.sequence, end):
+            passing.lost(
+                self.store, lane.place(sequence, self.cursor_key), failure,
+                self.now)
         self.sequence = end
         following = self.store.read(lambda: dict(
             self.strand.segment(end).before))

@@ -15,8 +15,8 @@ import zope.interface.common.mapping
 from lovely.remotetask import aside
 from lovely.remotetask import audit
 from lovely.remotetask import books
-from lovely.remotetask import claims
 from lovely.remotetask import counting
+from lovely.remotetask import crew
 from lovely.remotetask import lane
 from lovely.remotetask import lease
 from lovely.remotetask import lookup
@@ -201,36 +201,36 @@ class JobStore(persistent.Persistent):
     # Claims
 
     def claims(self):
-        """See claims.all_claims."""
-        return claims.all_claims(self)
+        """See crew.all_claims."""
+        return crew.all_claims(self)
 
     def claim_of(self, job):
-        """See claims.claim_of."""
-        return claims.claim_of(self, job)
+        """See crew.claim_of."""
+        return crew.claim_of(self, job)
 
     def worker(self, worker_id):
-        """See claims.worker."""
-        return claims.worker(self, worker_id)
+        """See crew.worker."""
+        return crew.worker(self, worker_id)
 
     def readable_workers(self):
-        """See claims.workers."""
-        return claims.workers(self)
+        """See crew.workers."""
+        return crew.workers(self)
 
     def gone_workers(self, is_alive, now):
-        """See claims.gone."""
-        return claims.gone(self, is_alive, now)
+        """See crew.gone."""
+        return crew.gone(self, is_alive, now)
 
     def enter(self, worker_id, now):
-        """See claims.enter."""
-        claims.enter(self, worker_id, now)
+        """See crew.enter."""
+        crew.enter(self, worker_id, now)
 
     def beat(self, worker_id, now):
-        """See claims.beat."""
-        claims.beat(self, worker_id, now)
+        """See crew.beat."""
+        crew.beat(self, worker_id, now)
 
     def drop_worker(self, worker_id):
-        """See claims.drop_worker."""
-        return claims.drop_worker(self, worker_id)
+        """See crew.drop_worker."""
+        return crew.drop_worker(self, worker_id)
 
     def claim(self, worker_id, now, limit, at_once=None, scheduled=True):
         """See taking.claim."""
@@ -257,7 +257,7 @@ class JobStore(persistent.Persistent):
 
         Return it; None if somebody took the worker for dead.
         """
-        worker = claims.worker(self, worker_id)
+        worker = crew.worker(self, worker_id)
         return None if worker is None else worker.remove(jobid)
 
     def put_back_claimed(self, claim, now=None):
@@ -304,6 +304,11 @@ class Jobs(collections.abc.Mapping):
 
     def __init__(self, store):
         self._store = store
+
+    @property
+    def __parent__(self):
+        """The service, so that local grants on it hold for the mapping."""
+        return self._store.service
 
     def __getitem__(self, jobid):
         job = self._store.find(jobid) if isinstance(jobid, int) else None

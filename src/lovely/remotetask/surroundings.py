@@ -9,6 +9,7 @@ and set back.
 import contextlib
 import contextvars
 import decimal
+import functools
 import gc
 import locale
 import logging
@@ -17,11 +18,13 @@ import socket
 import sys
 import threading
 import time
+from typing import NamedTuple
 
 import zope.component.hooks
 import zope.security.management
 
 from lovely.remotetask.outcome import attempt
+from lovely.remotetask.outcome import undescribed
 
 
 log = logging.getLogger(__name__)
@@ -68,113 +71,133 @@ def site(found):
         info.site, info.sm = previous
 
 
-class _ProcessState:
-    """What belongs to the process.  Each part has a name, and two functions:
-    one that returns it, one that sets it."""
+class _State(NamedTuple):
+    """What belongs to the process, and a run might change."""
 
-    def __init__(self):
-        self.lock = threading.Lock()
-        self.runs = 0
-        self.before = {}
-        self.parts = {
-            'locale': (_locale, _set_locale),
-            'time zone': (_time_zone, _set_time_zone),
-            'current folder': (_folder, os.chdir),
-            'umask': (_umask, os.umask),
-            'socket timeout':
-                (socket.getdefaulttimeout, socket.setdefaulttimeout),
-            'recursion limit': (sys.getrecursionlimit, sys.setrecursionlimit),
-            'garbage collection': (gc.isenabled, _set_garbage_collection),
-            'logging.disable': (_logging_disabled, logging.disable),
-        }
-
-    def begin(self):
-        """Note how things are, unless other runs are under way."""
-        with self.lock:
-            if not self.runs:
-                self.before = self._look()
-            self.runs += 1
-
-    def end(self):
-        """Set back what was changed.  Return the names of these parts."""
-        with self.lock:
-            self.runs -= 1
-            now = self._look()
-            changed = [name for name, value in self.before.items()
-                       if now.get(name) != value]
-            for name in changed:
-                attempt(self.parts[name][1], self.before[name])
-            return changed
-
-    def _look(self):
-        found = {name: attempt(get) for name, (get, _) in self.parts.items()}
-        return {name: outcome.value for name, outcome in found.items()
-                if not outcome.failed}
+    locale: str
+    time_zone: tuple
+    current_folder: str
+    umask: int
+    socket_timeout: float | None
+    recursion_limit: int
+    garbage_collection: bool
+    logging_disabled: int
 
 
-def _locale():
-    return locale.setlocale(locale.LC_ALL)
-
-
-def _set_locale(found):
-    locale.setlocale(locale.LC_ALL, found)
-
-
-def _time_zone():
-    return os.environ.get('TZ'), time.tzname, time.timezone
-
-
-def _set_time_zone(found):
-    if found[0] is None:
-        os.environ.pop('TZ', None)
-    else:
-        os.environ['TZ'] = found[0]
-    time.tzset()
-
-
-_folder = os.getcwd
+def _look():
+    return _State(
+        locale.setlocale(locale.LC_ALL),
+        (os.environb.get(b'TZ'), time.tzname, time.timezone), os.getcwd(),
+        _umask(), socket.getdefaulttimeout(), sys.getrecursionlimit(),
+        gc.isenabled(), logging.root.manager.disable)
 
 
 def _umask():
-    # There is no other way to ask; nobody reads this file meanwhile.
+    # There is no other way to ask; no file that is made meanwhile is open to
+    # others.
     mask = os.umask(0o077)
     os.umask(mask)
     return mask
 
 
-def _set_garbage_collection(enabled):
-    (gc.enable if enabled else gc.disable)()
+def _set_time_zone(found):
+    if found[0] is None:
+        os.environb.pop(b'TZ', None)
+    else:
+        os.environb[b'TZ'] = found[0]
+    time.tzset()
 
 
-def _logging_disabled():
-    return logging.root.manager.disable
+_SETTERS = _State(
+    functools.partial(locale.setlocale, locale.LC_ALL), _set_time_zone,
+    os.chdir, os.umask, socket.setdefaulttimeout, sys.setrecursionlimit,
+    lambda enabled: gc.enable() if enabled else gc.disable(), logging.disable)
 
 
-_process = _ProcessState()
+class _Process:
+    """The state of the process among all the runs that are under way."""
+
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._runs = 0
+        self._before = None
+
+    def begin(self):
+        """Note how things are, unless other runs are under way."""
+        with self._lock:
+            if not self._runs:
+                # Where the current folder is gone, say, nothing is known.
+                self._before = attempt(_look, describe=undescribed).value
+            self._runs += 1
+
+    def end(self):
+        """Set back what was changed.  Return the names of these parts."""
+        with self._lock:
+            self._runs -= 1
+            now = attempt(_look, describe=undescribed).value
+            if now == self._before or self._before is None:
+                return []
+            return [name for name in _State._fields
+                    if self._has_set_back(name, now)]
+
+    def _has_set_back(self, name, now):
+        before = getattr(self._before, name)
+        if before == getattr(now, name, None):
+            return False
+        attempt(getattr(_SETTERS, name), before)
+        return True
+
+
+_process = _Process()
 
 
 def _forked():
     global _process
-    _process = _ProcessState()
+    _process = _Process()
 
 
 os.register_at_fork(after_in_child=_forked)
 
 
-@contextlib.contextmanager
-def process_state(name):
-    """Set back what is changed of the process meanwhile, and say so.
+class Surroundings:
+    """A context manager: be where a job is run.
 
-    name -- called without arguments; str, who has changed it, for the log.
+    site -- the ISite that is current meanwhile, or None.
+    participation -- whose interaction there is.
+    name -- called without arguments; str, what is run, for the log.
 
     Several runs at a time have one state of the process among them: a change
     lasts until the first of them ends.
     """
-    _process.begin()
-    try:
-        yield
-    finally:
+
+    # A class, and not a generator: that is entered for each job.
+
+    def __init__(self, site, participation, name):
+        self._site = site
+        self._participation = participation
+        self._name = name
+
+    def __enter__(self):
+        info = zope.component.hooks.siteinfo
+        state = vars(zope.security.management.thread_local)
+        self._outer = info.site, info.sm, dict(state)
+        _process.begin()
+        state.clear()
+        zope.security.management.newInteraction(self._participation)
+        entered = attempt(zope.component.hooks.setSite, self._site)
+        if entered.failed:
+            self.__exit__()
+            raise entered.exception
+
+    def __exit__(self, *exc_info):
+        # Not by setSite: that asks the site, which may be unreadable by now.
+        info = zope.component.hooks.siteinfo
+        info.site, info.sm, outer = self._outer
+        state = vars(zope.security.management.thread_local)
+        state.clear()
+        state.update(outer)
         changed = _process.end()
         if changed:
-            log.warning('%s has changed of the process: %s; set back',
-                        name(), ', '.join(changed))
+            log.warning(
+                '%s has changed of the process: %s; set back', self._name(),
+                ', '.join(changed).replace('_', ' '))

@@ -3,7 +3,7 @@
 import heapq
 
 from lovely.remotetask import audit
-from lovely.remotetask import claims
+from lovely.remotetask import crew
 from lovely.remotetask import lookup
 from lovely.remotetask.books import due_time
 from lovely.remotetask.books import has_no_time_yet
@@ -21,16 +21,16 @@ def claim(store, worker_id, now, limit, at_once=None, scheduled=True):
     """
     jobs = take(store, now, limit, PASS_AT_ONCE,
                 _has_lost(store, worker_id), scheduled)
-    found = claims.claim(store, worker_id, jobs, now)
+    found = crew.claim(store, worker_id, jobs, now)
     if found and at_once is not None:
-        claims.worker(store, worker_id).at_once = at_once
+        crew.worker(store, worker_id).at_once = at_once
     return found
 
 
 def _has_lost(store, worker_id):
     """Return a function: whether a worker has claimed a lost job."""
     def has_lost():
-        worker = claims.worker(store, worker_id)
+        worker = crew.worker(store, worker_id)
         jobs = () if worker is None else [
             lookup.find(store, jobid) for jobid in worker.claims]
         return any(job is not None and job.was_lost for job in jobs)
@@ -49,7 +49,7 @@ def claim_job(store, worker_id, jobid, now):
     # It is passed, or stale, where it lies in the queue; somebody may be
     # claiming it there.
     job.outdate_claims()
-    return claims.claim(store, worker_id, [job], now)
+    return crew.claim(store, worker_id, [job], now)
 
 
 def take(store, now, limit, pass_at_once=float('inf'), has_lost=None,

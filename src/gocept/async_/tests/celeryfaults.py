@@ -13,9 +13,12 @@ import sys
 import time
 from pathlib import Path
 
+from gocept.async_.tests import leftovers
+from gocept.async_.tests import workerfaults
 from gocept.async_.tests.celerystage import RabbitMQ
 from gocept.async_.tests.celerystage import Stage
 from gocept.async_.tests.celerystage import Valkey
+from gocept.async_.tests.hostile import scenarios as hostile
 from gocept.async_.tests.workerstage import is_listening
 from gocept.async_.tests.workerstage import until
 from lovely.remotetask.tests import faulty
@@ -152,11 +155,13 @@ def celery_on_rabbitmq(say, seconds=60.0, seed=None):
     _storm(say, RabbitMQ, seconds, seed)
 
 
-SCENARIOS = (*faulty.SCENARIOS, celery_on_valkey, celery_on_rabbitmq)
+SCENARIOS = (*faulty.SCENARIOS, celery_on_valkey, celery_on_rabbitmq,
+             *workerfaults.SCENARIOS, *hostile.SCENARIOS)
 
 
 def main():
-    """Run these, and those of the engine."""
+    """Run these, and those of the engine and of async-worker."""
+    leftovers.begin()
     sys.exit(faulty.main(scenarios=SCENARIOS))
 
 

@@ -73,6 +73,9 @@ class Valkey:
 class RabbitMQ:
     """A RabbitMQ node of this test alone, on the loopback address."""
 
+    # For the Erlang program: settings of the server.
+    settings = ''
+
     def __init__(self, stack, folder):
         self._stack = stack
         self._folder = Path(folder, 'rabbitmq')
@@ -104,7 +107,8 @@ class RabbitMQ:
             'RABBITMQ_CONFIG_FILE': str(self._folder / 'none'),
             'RABBITMQ_ENABLED_PLUGINS_FILE': str(self._folder / 'plugins'),
             'RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS':
-                '-kernel inet_dist_use_interface {127,0,0,1}'}
+                '-kernel inet_dist_use_interface {127,0,0,1} '
+                + self.settings}
 
     def start(self):
         self._process = Process(
@@ -127,6 +131,13 @@ class RabbitMQ:
             yield
         finally:
             os.killpg(self._process.pid, signal.SIGCONT)
+
+
+class ImpatientRabbitMQ(RabbitMQ):
+    """One that waits two seconds for an acknowledgement, not half an hour."""
+
+    settings = ('-rabbit consumer_timeout 2000 '
+                '-rabbit channel_tick_interval 500')
 
 
 class SlowProxy:

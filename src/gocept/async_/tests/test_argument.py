@@ -60,7 +60,7 @@ class ArgumentTestCase(unittest.TestCase):
         return connection
 
     def copy(self, *args, **kwargs):
-        return copy_arguments(self.service, args, kwargs)
+        return copy_arguments(self.connection, args, kwargs)
 
     def assertRefused(self, message, *args, **kwargs):
         with self.assertRaisesRegex(TypeError, message):
@@ -177,7 +177,7 @@ class PersistentTest(ArgumentTestCase):
 
     def test_service_that_is_not_stored(self):
         """A stub for tests has no connection; everything is accepted."""
-        (copied,), _ = copy_arguments(Content(), (self.stored,), {})
+        (copied,), _ = copy_arguments(None, (self.stored,), {})
         self.assertIs(self.stored, copied)
 
 

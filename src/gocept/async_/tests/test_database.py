@@ -28,7 +28,9 @@ from gocept.async_.tests import sample
 from gocept.async_.tests import test_argument
 from gocept.async_.tests import test_celeryprocessor
 from gocept.async_.tests import test_decorator
+from gocept.async_.tests import test_held
 from gocept.async_.tests import test_policy
+from gocept.async_.tests import test_principal
 from gocept.async_.tests import test_renamed
 from gocept.async_.tests import test_task
 from gocept.async_.tests import test_testing
@@ -49,8 +51,9 @@ from lovely.remotetask.tests.fixture import DatabaseCase
 # Whatever is tested of asynchronous functions holds with two databases.
 MODULES = {
     FunctionalTestCase: (
-        TwoDatabases, (test_argument, test_decorator, test_policy,
-                       test_renamed, test_task, test_testing)),
+        TwoDatabases, (test_argument, test_decorator, test_held, test_policy,
+                       test_principal, test_renamed, test_task,
+                       test_testing)),
     DatabaseCase: (databases.TwoDatabases, (test_celeryprocessor,))}
 
 # But for these: their records refer to content without naming its database.

@@ -1,12 +1,18 @@
 """Tests of gocept.async_.decorator."""
 
+import collections
+import dataclasses
+import enum
 import functools
 import inspect
 import time
 import types
 import unittest
+import unittest.mock
 
 import transaction
+import zope.component.hooks
+from zope.app.publication.zopepublication import ZopePublication
 
 import gocept.async_.decorator
 from gocept.async_ import function
@@ -92,6 +98,26 @@ class DecorateTest(unittest.TestCase):
         for bad in (42, functools.partial(print), Callable()):
             with self.subTest(repr(bad)), \
                     self.assertRaisesRegex(TypeError, 'is not a function'):
+                function('events')(bad)
+
+    def test_refuses_classes(self):
+        """A call of one makes an object, which nobody would get."""
+        class Plain:
+            pass
+
+        @dataclasses.dataclass
+        class Data:
+            a: int = 0
+
+        class Meta(type):
+            pass
+
+        for bad in (Plain, Data, Meta('WithMeta', (), {}), dict, list[int],
+                    type, ValueError, enum.Enum('Kind', 'A B'),
+                    collections.namedtuple('Size', 'w h'), sample.Content):
+            with self.subTest(repr(bad)), \
+                    self.assertRaisesRegex(
+                        TypeError, 'is a class; decorate a plain function'):
                 function('events')(bad)
 
 
@@ -198,6 +224,82 @@ class CallTest(FunctionalTestCase):
         process(raise_errors=False)
         self.assertEqual('error', self.job().status)
         self.assertFalse(hasattr(content, 'value'))
+
+
+class RefusedCallTest(FunctionalTestCase):
+    """A call that is refused leaves nothing behind."""
+
+    def refuse(self, *args, **kwargs):
+        raise ValueError('refused')
+
+    def test_arguments_are_as_they_were(self):
+        """Not even a new object has got a place in the database."""
+        content = self.root['content'] = sample.Content()
+        with unittest.mock.patch.object(
+                type(self.service), 'add', self.refuse), \
+                self.assertRaisesRegex(ValueError, 'refused'):
+            sample.record(content, [sample.Content()])
+        self.assertIsNone(content._p_jar)
+        transaction.commit()
+        self.assertIsNotNone(content._p_jar)
+
+    def test_size(self):
+        """The limit is that of the service; the error says what to do."""
+        for args in (('a' * 1000,), (['a'] * 1000,), ([b'a' * 400] * 1,
+                     {'b': b'b' * 400, 'c': b'c' * 400})):
+            with unittest.mock.patch.object(
+                    type(self.service), 'max_size', lambda self: 1000), \
+                    self.assertRaisesRegex(
+                        ValueError, r'argument.* takes at least \d+ bytes, '
+                        r'and 1000 are allowed \(max_size.*hand over'):
+                sample.record(*args)
+        self.assertEqual([], self.jobs())
+
+    def test_usual_limit(self):
+        """It is ten million bytes."""
+        sample.record('a' * 9_000_000)
+        with self.assertRaisesRegex(ValueError, '10000000 are allowed'):
+            sample.record('a' * 10_000_000)
+        with self.assertRaisesRegex(ValueError, '10000000 are allowed'):
+            sample.record(*['a' * 1_000_000 + str(n) for n in range(10)])
+
+
+class ManagerTest(FunctionalTestCase):
+    """A call belongs to the transaction of the service's connection."""
+
+    def setUp(self):
+        super().setUp()
+        self.own = transaction.TransactionManager(explicit=True)
+        connection = self.root._p_jar.db().open(self.own)
+        self.addCleanup(connection.close)
+        self.addCleanup(self.own.abort)
+        self.own.begin()
+        self.own_root = connection.root()[ZopePublication.root_name]
+
+    def enqueue(self):
+        with zope.component.hooks.site(self.own_root):
+            return sample.record.enqueue([sample.Content()])
+
+    def count(self):
+        transaction.begin()
+        return len(self.service.jobs)
+
+    def test_commit(self):
+        """That of the thread has nothing to do with it."""
+        self.enqueue()
+        transaction.commit()
+        self.assertEqual(0, self.count())
+        self.own.commit()
+        self.assertEqual(1, self.count())
+        self.own.begin()
+
+    def test_abort(self):
+        """It never existed."""
+        self.enqueue()
+        self.own.abort()
+        self.own.begin()
+        transaction.commit()
+        self.assertEqual(0, self.count())
 
 
 class EnqueueTest(FunctionalTestCase):

@@ -5,6 +5,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -73,6 +74,13 @@ class Terminal:
             self._stack, *words, cwd=self._folder, stdout=subprocess.DEVNULL,
             start_new_session=True, variables=self._variables)
         self._stack.callback(kill_group, process)
+        # As the document says; killed, it would leave processes behind that
+        # wait for a server which is gone, too.
+        self._stack.callback(self._end, process)
+
+    def _end(self, process):
+        process.signal(signal.SIGTERM)
+        process.wait()
 
 
 @unittest.skipUnless(

@@ -41,6 +41,8 @@ class RestartTest(FunctionalTestCase):
                 ('retention', '60', 60.0),
                 ('error_retention', '120', 120.0),
                 ('keep_result', 'false', False),
+                ('max_size', '1000', 1000),
+                ('log_messages', 'false', False),
                 ('commit_every', '20', 20)):
             with self.subTest(name):
                 declare(self, 'events', **{name: text})

@@ -9,17 +9,26 @@ import tempfile
 import threading
 import unittest
 import unittest.mock
+import weakref
 
 import BTrees.IOBTree
 import persistent
 import transaction
 import ZEO
+import ZODB
 import zope.component
 import zope.component.hooks
 import zope.event
+import zope.interface
 import zope.lifecycleevent
+from ZODB.FileStorage import FileStorage
+from ZODB.POSException import ConflictError
+from ZODB.POSException import POSKeyError
+from ZODB.POSException import StorageError
 from zope.app.publication.zopepublication import ZopePublication
 from zope.app.wsgi.interfaces import WSGIPublisherApplicationCreated
+from zope.component.interfaces import ISite
+from zope.container.interfaces import IReadContainer
 from zope.interface.verify import verifyObject
 from zope.processlifetime import DatabaseOpenedWithRoot
 from zope.site.folder import Folder
@@ -27,6 +36,7 @@ from zope.site.folder import rootFolder
 from zope.site.site import LocalSiteManager
 
 import gocept.async_.startup
+from gocept.async_.declaration import declared_settings
 from gocept.async_.task import TaskDescription
 from gocept.async_.testing import FUNCTIONAL_LAYER
 from gocept.async_.testing import login
@@ -393,6 +403,276 @@ class UpgradeTest(StartupTestCase):
         declare(self, 'other')
         self.open()
         self.assertFalse(other._p_changed)
+
+
+class RenamedSiteTest(StartupTestCase):
+    """A site with a declared service has got another name."""
+
+    def setUp(self):
+        super().setUp()
+        declare(self, 'events', site='/intranet')
+        self.add_site('intranet')
+        self.open()
+
+    def rename(self, *path):
+        site = self.root['intranet']
+        del self.root['intranet']
+        container = self.root
+        for name in path[:-1]:
+            container[name] = container = Folder()
+        container[path[-1]] = site
+        transaction.commit()
+        return site
+
+    def call_in(self, site):
+        with zope.component.hooks.site(site):
+            self.assertIsNone(sample.record())
+        transaction.commit()
+
+    def assertSays(self, level, *parts):
+        with self.assertLogs(LOG, level) as logged:
+            self.open()
+        for part in parts:
+            self.assertIn(part, logged.output[0])
+
+    def test_waiting_jobs(self):
+        """It is said where they wait, and what to do."""
+        site = self.rename('portal')
+        self.call_in(site)
+        self.assertSays(
+            'ERROR', '"events"', 'no site /intranet',
+            'site /portal has a service', '1 jobs wait',
+            'correct the attribute "site"')
+
+    def test_no_jobs_yet(self):
+        """Calls there are stored, not made."""
+        site = self.rename('portal')
+        self.assertSays('ERROR', 'site /portal has a service', '0 jobs wait',
+                        'Calls there are stored')
+        self.call_in(site)
+        self.assertEqual([], sample.calls)
+        self.assertEqual(1, len(self.service(site=site).jobs))
+
+    def test_moved_into_a_folder(self):
+        """It is found there as well."""
+        self.call_in(self.rename('old', 'sites', 'intranet'))
+        self.assertSays('ERROR', 'site /old/sites/intranet', '1 jobs wait')
+
+    def test_another_site_has_its_name(self):
+        """A new service is created, and the other one not forgotten."""
+        self.call_in(self.rename('portal'))
+        site = self.add_site('intranet')
+        self.assertSays('WARNING', 'a new one is created in /intranet',
+                        'site /portal has a service', '1 jobs wait')
+        self.assertEqual(0, len(self.service(site=site).jobs))
+
+    def test_other_service_without_jobs(self):
+        """It is none of our business then."""
+        self.rename('portal')
+        self.add_site('intranet')
+        with self.assertNoLogs(LOG, 'WARNING'):
+            self.open()
+
+    def test_content_that_cannot_be_read(self):
+        """The search goes on, and so does the start."""
+        self.rename('portal')
+        self.root['bad'] = bad = Folder()
+        transaction.commit()
+        getitem = Folder.__getitem__
+
+        def fail(folder, name):
+            if folder == self.root and name == 'bad':
+                raise POSKeyError(bad._p_oid)
+            return getitem(folder, name)
+        with unittest.mock.patch.object(Folder, '__getitem__', fail):
+            self.assertSays('ERROR', 'site /portal has a service')
+
+    def test_much_content(self):
+        """Not everything is looked at."""
+        self.rename('portal', 'deep')
+        with unittest.mock.patch('gocept.async_.elsewhere.LOOKED_AT', 1):
+            self.assertSays('ERROR', 'no service of that name was found')
+
+
+class ReadOnlyTest(unittest.TestCase):
+    """The database is opened for reading: a replica, or a backup."""
+
+    layer = FUNCTIONAL_LAYER
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.path = str(pathlib.Path(folder.name) / 'Data.fs')
+        self.addCleanup(stop_all)
+        self.addCleanup(zope.component.hooks.setSite, None)
+        declare(self, 'events')
+        with self.opened() as db, self.connection(db) as connection:
+            root = rootFolder()
+            root.setSiteManager(LocalSiteManager(root))
+            connection.root()[ZopePublication.root_name] = root
+            connection.transaction_manager.commit()
+
+    @contextlib.contextmanager
+    def opened(self, **options):
+        db = ZODB.DB(FileStorage(self.path, **options))
+        try:
+            yield db
+        finally:
+            db.close()
+
+    @contextlib.contextmanager
+    def connection(self, db):
+        manager = transaction.TransactionManager()
+        connection = db.open(manager)
+        try:
+            yield connection
+        finally:
+            manager.abort()
+            connection.close()
+
+    def create(self, db):
+        gocept.async_.startup.createServices(DatabaseOpenedWithRoot(db))
+
+    def assertCannotCreate(self, db):
+        with self.assertLogs(LOG) as logged:
+            self.create(db)
+        message, = logged.output
+        self.assertTrue(message.startswith('ERROR'))
+        self.assertIn('"events": it cannot be created', message)
+        self.assertIn('the database is read-only', message)
+        self.assertIn('Start a process that can write', message)
+
+    def test_service_that_does_not_exist(self):
+        """It is said that it cannot be created; the application starts."""
+        with self.opened(read_only=True) as db:
+            self.assertCannotCreate(db)
+
+    def test_storage_that_does_not_know_it_before(self):
+        """Nothing is said to be created that is not."""
+        with self.opened(read_only=True) as db, unittest.mock.patch.object(
+                FileStorage, 'isReadOnly', return_value=False):
+            self.assertCannotCreate(db)
+
+    def test_service_that_exists(self):
+        """There is nothing to say."""
+        with self.opened() as db:
+            self.create(db)
+        with self.opened(read_only=True) as db, self.assertNoLogs(LOG):
+            self.create(db)
+
+    def test_service_that_must_be_brought_up_to_date(self):
+        """It stays as it is."""
+        with self.opened() as db, unittest.mock.patch(
+                'lovely.remotetask.upgrade.SCHEMA', 0):
+            self.create(db)
+        with self.opened(read_only=True) as db:
+            self.assertCannotCreate(db)
+
+    def test_processors(self):
+        """They could run nothing, and are not started."""
+        with self.opened() as db:
+            self.create(db)
+        with self.opened(read_only=True) as db, unittest.mock.patch(
+                'lovely.remotetask.startup._opened', weakref.ref(db)):
+            with self.assertLogs(LOG, 'WARNING') as logged:
+                gocept.async_.startup.startProcessors(None)
+            self.assertIn('"events": the database is read-only; this process '
+                          'runs no jobs', logged.output[0])
+        self.assertFalse([thread for thread in threading.enumerate()
+                          if thread.name.startswith('remotetasks')])
+
+    def test_after_a_conflict(self):
+        """What was done in vain is not logged."""
+        commits = []
+        commit = transaction.Transaction.commit
+
+        def conflict(txn):
+            commits.append(txn)
+            if len(commits) == 1:
+                raise ConflictError()
+            return commit(txn)
+        with self.opened() as db, unittest.mock.patch.object(
+                transaction.Transaction, 'commit', conflict), \
+                self.assertLogs(LOG, 'INFO') as logged:
+            self.create(db)
+        self.assertEqual(2, len(commits))
+        self.assertEqual(1, len(logged.output))
+        self.assertIn('created in /', logged.output[0])
+
+
+class OddDeclarationTest(StartupTestCase):
+    """One odd declaration, or site, does not disturb the others."""
+
+    def setUp(self):
+        super().setUp()
+        declare(self, 'a', site='/odd/site')
+        self.declaration = declare(self, 'events')
+        with self.assertLogs(LOG, 'ERROR'):
+            self.open()
+        # So that the odd one is asked first.
+        self.service().__name__ = 'another'
+        transaction.commit()
+
+    def check(self, odd):
+        self.root['odd'] = odd
+        transaction.commit()
+        self.assertIs(self.declaration, declared_settings(self.service()))
+
+    def test_content_of_any_kind(self):
+        """It is not asked for what it has not."""
+        for odd in (sample.Content(), Folder()):
+            with self.subTest(type(odd)):
+                self.check(odd)
+                del self.root['odd']
+
+    def test_content_that_raises_anything(self):
+        """Neither is it trusted."""
+        for error in (RuntimeError, SystemExit, POSKeyError, AttributeError):
+            odd = Raising()
+            odd.error = error
+            with self.subTest(error):
+                self.check(odd)
+                del self.root['odd']
+
+    def test_site_without_a_manager(self):
+        """It says that it is a site, and is none."""
+        self.root['odd'] = Folder()
+        self.root['odd']['site'] = site = Folder()
+        zope.interface.alsoProvides(site, ISite)
+        transaction.commit()
+        self.assertIs(self.declaration, declared_settings(self.service()))
+
+    def test_service_without_end(self):
+        """Parents may be in one another."""
+        one, other = TaskService(), Folder()
+        one.__parent__, other.__parent__ = other, one
+        self.assertIsNone(declared_settings(one))
+
+    def test_service_anywhere(self):
+        """A service that lies nowhere, or outside, is not declared."""
+        alone = TaskService()
+        self.assertIsNone(declared_settings(alone))
+        alone.__parent__ = object()
+        self.assertIsNone(declared_settings(alone))
+
+    def test_storage_that_is_away(self):
+        """Then other settings would be wrong."""
+        odd = Raising()
+        odd.error = StorageError
+        self.root['odd'] = odd
+        with self.assertRaises(StorageError):
+            declared_settings(self.service())
+
+
+@zope.interface.implementer(IReadContainer)
+class Raising(sample.Content):
+    """A container that cannot be read."""
+
+    def __contains__(self, name):
+        raise self.error()
+
+    def __iter__(self):
+        return iter(())
 
 
 class StartTest(StartupTestCase):

@@ -13,6 +13,7 @@ import unittest
 import unittest.mock
 from pathlib import Path
 
+from gocept.async_ import worker
 from gocept.async_.tests.interpreter import environment
 from gocept.async_.tests.workerstage import PATIENCE
 from gocept.async_.tests.workerstage import Adder
@@ -26,6 +27,10 @@ from gocept.async_.tests.workerstage import find_postgresql
 from gocept.async_.tests.workerstage import skip_without_postgresql
 from gocept.async_.tests.workerstage import until
 from gocept.async_.tests.workerstage import write_configuration
+
+
+# Seconds within which health tells of a database that is away.
+SEEN = 15.0
 
 
 def run(*options):
@@ -183,6 +188,18 @@ class RefusalTest(unittest.TestCase):
         path.write_text('1\n')
         self.assert_refused('no worker uses the file', '--reload', path)
 
+    def test_files_of_others(self):
+        """Neither of the files may be a link to something else."""
+        link = Path(self.folder, 'link')
+        link.symlink_to(link.with_name('other'))
+        self.assert_refused(
+            'it is a symbolic link; remove it, or choose another file with '
+            '--pid-file', self.configuration, '--pid-file', link)
+        with self.assertRaisesRegex(
+                worker.WorkerError, 'it is a symbolic link; remove it, or '
+                'choose another file with --heartbeat'):
+            worker._make_heartbeat(str(link))
+
     def test_usage(self):
         """Values that mean nothing are refused before anything is done."""
         for options, sentence in (
@@ -190,6 +207,8 @@ class RefusalTest(unittest.TestCase):
                 (('x', '--reload', 'y'), 'either'),
                 (('x', '--threads', '0'), 'invalid positive number'),
                 (('x', '--grace', '-1'), 'invalid number of seconds'),
+                (('x', '--pid-file', 'y', '--heartbeat', './y'),
+                 'need a file each'),
                 (('x', '--health', 'x:y'), '--health: invalid')):
             with self.subTest(options):
                 ran = run(*options)
@@ -271,6 +290,7 @@ class WorkerCase(unittest.TestCase):
         self.stage.server.stop()
         if let_go_before:
             self.let_go()
+        until(lambda: not worker.is_ready(), 'an answer of 503', SEEN)
         self.stage.server.start()
         self.let_go()
         until(lambda: self.try_to_add(1), 'a job that can be added')
@@ -376,6 +396,22 @@ class ZeoTest(WorkerCase):
         until(lambda: not exists(child), 'the end of the child')
         self.assert_done_once(1)
 
+    def test_surroundings(self):
+        """What it cannot write, and who is slow to ask, does not end it."""
+        heartbeat = self.folder / 'missing' / 'heartbeat'
+        worker = self.start('--heartbeat', heartbeat)
+        clients = [self.enterContext(socket.create_connection(
+            ('127.0.0.1', worker.port))) for _ in range(200)]
+        for client in clients:
+            with contextlib.suppress(OSError):
+                client.send(b'G')
+        until(lambda: 'cannot touch' in worker.complaints, 'a complaint')
+        self.assertTrue(worker.is_ready())
+        heartbeat.parent.mkdir()
+        until(heartbeat.exists, 'a heartbeat')
+        self.assertNotIn('Traceback', worker.complaints)
+        worker.signal(signal.SIGTERM)
+        self.assertEqual(0, worker.wait(), worker.complaints)
 
     def test_chosen_service(self):
         """With --service, only the services that are named are run."""

@@ -81,7 +81,8 @@ class SchemaTest(unittest.TestCase):
         self.assertEqual(
             ['name', 'processor', 'threads', 'wait_time', 'autostart',
              'site', 'database', 'attempts', 'retry_wait', 'retry_on',
-             'retention', 'error_retention', 'keep_result', 'commit_every'],
+             'retention', 'error_retention', 'keep_result', 'commit_every',
+             'max_size', 'log_messages'],
             zope.schema.getFieldNamesInOrder(IServiceDirective))
 
 
@@ -102,8 +103,8 @@ class DirectiveTest(unittest.TestCase):
         self.assertEqual('', found.database)
         self.assertEqual(Policy(
             attempts=3, retry_wait=1.0, retry_on=(), retention=7 * DAY,
-            error_retention=30 * DAY, keep_result=True, commit_every=1),
-            found.policy)
+            error_retention=30 * DAY, keep_result=True, commit_every=1,
+            max_size=10_000_000, log_messages=True), found.policy)
 
     def test_settings(self):
         """Every attribute reaches the declaration."""
@@ -122,12 +123,14 @@ class DirectiveTest(unittest.TestCase):
         found = declare(
             self, 'events', attempts=5, retry_wait='0.5',
             retry_on='OSError\n  zope.interface.Invalid', retention='3600',
-            error_retention='7200', keep_result='no', commit_every=50)
+            error_retention='7200', keep_result='no', commit_every=50,
+            max_size=1000, log_messages='no')
         self.assertEqual(Policy(
             attempts=5, retry_wait=0.5,
             retry_on=('builtins.OSError', 'zope.interface.exceptions.Invalid'),
             retention=3600.0, error_retention=7200.0, keep_result=False,
-            commit_every=50), found.policy)
+            commit_every=50, max_size=1000, log_messages=False),
+            found.policy)
 
     def test_kept_for_ever(self):
         """There is a word for that."""
@@ -218,7 +221,9 @@ class WrongTest(unittest.TestCase):
                 ('retention', ('-1', 'nan', 'long')),
                 ('error_retention', ('-0.1', 'nan', '')),
                 ('keep_result', ('perhaps',)),
-                ('commit_every', ('0', '-1', '1001', '2.5'))):
+                ('commit_every', ('0', '-1', '1001', '2.5')),
+                ('max_size', ('0', '-1', '1.5', '10 MB', 'inf')),
+                ('log_messages', ('perhaps', '2'))):
             for value in values:
                 with self.subTest(f'{name}="{value}"'):
                     self.assertRefused(

@@ -86,8 +86,8 @@ class Process:
         self._complaints = stack.enter_context(
             tempfile.TemporaryFile('w+'))  # noqa: SIM115
         self.process = subprocess.Popen(
-            command, stderr=self._complaints, text=True,
-            env=variables or environment(), **options)
+            command, text=True, env=variables or environment(),
+            **{'stderr': self._complaints, **options})
         stack.callback(self.kill)
         self.pid = self.process.pid
 
@@ -135,6 +135,7 @@ class ZeoServer(Server):
     def __init__(self, stack, folder):
         self._stack = stack
         self._folder = folder
+        self.path = f'{folder}/Data.fs'
         self.port = free_port()
         self.section = (f'<zeoclient>\n    server 127.0.0.1:{self.port}\n'
                         f'    max-disconnect-poll 1\n  </zeoclient>')
@@ -152,6 +153,9 @@ class ZeoServer(Server):
     def stop(self):
         # Asked to end, it may wait for its clients.
         self._process.kill()
+
+    def processes(self):
+        return [self._process.pid]
 
 
 class ZeoServerOfTwo(ZeoServer):
@@ -178,6 +182,16 @@ class ZeoServerOfTwo(ZeoServer):
             f'<filestorage jobs>\n  path {self._folder}/jobs.fs\n'
             f'</filestorage>\n')
         return '-C', str(path)
+
+
+class Sqlite(Server):
+    """No server at all, but files that several processes use."""
+
+    def __init__(self, stack, folder):
+        self.path = f'{folder}/jobs/main.sqlite3'
+        self.section = (f'%import relstorage\n  <relstorage>\n    <sqlite3>\n'
+                        f'      data-dir {folder}/jobs\n    </sqlite3>\n'
+                        f'  </relstorage>')
 
 
 class PostgreSQL(Server):
@@ -222,6 +236,14 @@ class PostgreSQL(Server):
             # It does not run.
             self._run('pg_ctl', '-D', f'{self._folder}/data', '-w', '-s',
                       '-m', 'fast', 'stop')
+
+
+    def processes(self):
+        """Return the ids of the server and of all its sessions."""
+        server = Path(self._folder, 'data', 'postmaster.pid')
+        server = int(server.read_text().split()[0])
+        children = Path(f'/proc/{server}/task/{server}/children')
+        return [server, *map(int, children.read_text().split())]
 
 
 def _ordinary_user():
@@ -336,13 +358,13 @@ class Stage:
 class Worker(Process):
     """The command async-worker, with its health page."""
 
-    def __init__(self, stack, configuration, *options, health=True):
+    def __init__(self, stack, configuration, *options, health=True, **more):
         self.port = free_port()
         if health:
             options = ('--health', str(self.port), *options)
         super().__init__(
             stack, sys.executable, '-m', 'gocept.async_.worker',
-            str(configuration), *options, stdout=subprocess.DEVNULL)
+            str(configuration), *options, stdout=subprocess.DEVNULL, **more)
         if health:
             # Its children end, too, when it does not.
             until(lambda: is_listening(self.port) or

@@ -11,15 +11,17 @@ PACKAGE = pathlib.Path(lovely.remotetask.__file__).parent
 SOURCE = PACKAGE.parent.parent
 
 # Each may import only those before it.
-LEVELS = ('interfaces', 'cron', 'task', 'description', 'outcome', 'value',
-          'blame', 'unreadable', 'job', 'policy', 'machine', 'current',
-          'lane', 'lease', 'pool', 'ledger', 'worker', 'lookup', 'claims',
-          'books', 'removal', 'aside', 'settlement', 'counting', 'passing',
-          'source', 'audit', 'taking', 'tidy', 'store', 'backwards',
-          'listing', 'cleaning', 'upgrade', 'session', 'surroundings',
-          'refusal', 'gate', 'runlog', 'execution', 'group', 'xmlrpc',
-          'reserve', 'startup', 'registry', 'lag', 'processor', 'service',
-          'bulk', 'testing')
+LEVELS = ('interfaces', 'part', 'number', 'zone', 'wallclock', 'cron',
+          'policy', 'task', 'description', 'outcome', 'copier', 'value',
+          'record', 'blame', 'unreadable', 'job', 'machine', 'current', 'lane',
+          'lease', 'pool', 'ledger', 'worker', 'lookup', 'crew', 'books',
+          'removal', 'aside', 'settlement', 'counting', 'passing', 'source',
+          'audit', 'taking', 'tidy', 'store', 'backwards', 'listing',
+          'cleaning', 'upgrade', 'session', 'surroundings', 'refusal', 'gate',
+          'runlog', 'execution', 'group', 'xmlrpc', 'reserve', 'alive',
+          'startup', 'quirks', 'settings', 'registry', 'lag', 'clock', 'watch',
+          'tempo', 'duty', 'claims', 'membership', 'member', 'runner',
+          'processor', 'service', 'bulk', 'testing')
 
 # Parts of the package that nothing else may import.
 OUTSIDE = {'tests', 'browser', 'generations'}
@@ -111,7 +113,8 @@ class PackageTest(unittest.TestCase):
         found = {path.name for path in sources(PACKAGE)
                  if threading & {name.split('.')[0] for name in imports(path)}}
         self.assertEqual({'blame.py', 'gate.py', 'processor.py', 'registry.py',
-                          'surroundings.py'}, found)
+                          'runner.py', 'settings.py', 'surroundings.py'},
+                         found)
 
 
 class StyleTest(unittest.TestCase):

@@ -27,6 +27,7 @@ from lovely.remotetask.tests import test_execution
 from lovely.remotetask.tests import test_group
 from lovely.remotetask.tests import test_keeping
 from lovely.remotetask.tests import test_listing
+from lovely.remotetask.tests import test_membership
 from lovely.remotetask.tests import test_pool
 from lovely.remotetask.tests import test_processor
 from lovely.remotetask.tests import test_service
@@ -42,11 +43,13 @@ from lovely.remotetask.tests.fixture import DatabaseCase
 from lovely.remotetask.tests.fixture import Opened
 from lovely.remotetask.tests.fixture import QuietProcessor
 from lovely.remotetask.tests.fixture import effect
+from lovely.remotetask.tests.fixture import logged
 
 
 # Whatever is tested of a service in a database holds for one in another.
 MODULES = (test_bulk, test_conflicts, test_execution, test_group,
-           test_keeping, test_listing, test_pool, test_processor,
+           test_keeping, test_listing, test_membership, test_pool,
+           test_processor,
            test_service, test_store, test_threads, test_waiting)
 
 # But for this: it compares the transaction ids of a job and of its effect.
@@ -91,7 +94,7 @@ class Case(TwoDatabases, DatabaseCase):
     def let_run(self, processor):
         """Wait until the runner has run what was claimed."""
         end = time.monotonic() + PATIENCE
-        while (processor._claimed - set(processor._run)
+        while (processor.claims.ids.difference(processor.claims.run)
                 and time.monotonic() < end):
             time.sleep(0.001)
 
@@ -138,8 +141,10 @@ class FindTest(Case):
             '__module__': 'ZEO.ClientStorage',
             'lastTransaction': lambda self: b'seen'})()
         with unittest.mock.patch.object(self.jobs_db, 'storage', storage):
-            self.assertEqual(b'seen', processor._last_transaction())
-        self.assertIsNone(processor._last_transaction())
+            processor._seen = b'before'
+            self.assertTrue(processor._has_news())
+            processor._seen = b'seen'
+            self.assertFalse(processor._has_news())
 
 
 class WriteTest(Case):
@@ -394,13 +399,19 @@ class CatchUpTest(Case):
             self.add('test.task', number)
         processor = self.stepping()
         # Short jobs are claimed many at a time.
-        processor._average = 0.001
-        processor.step()
+        processor.tempo.learn(0.001)
+        self.step(processor)
         self.assertEqual([''], self.asked)
         self.let_run(processor)
-        processor.step()
+        self.step(processor)
         self.assertEqual([''], self.asked)
         self.assertEqual(list(range(5)), self.effects)
+
+    def step(self, processor):
+        """Make a step; forget that it has looked for other workers."""
+        processor.step()
+        if 'jobs' in self.asked:
+            self.asked.remove('jobs')
 
     def test_step_by_step(self):
         """So it is for a single job."""
@@ -417,11 +428,14 @@ class CatchUpTest(Case):
         processor = self.stepping()
         with unittest.mock.patch.object(
                 self.db.storage, 'ping', side_effect=OSError('away')), \
-                self.assertRaises(OSError):
+                logged('lovely.remotetask') as lines:
             processor.step()
+        self.assertIn('away', processor.trouble)
+        self.assertIn('away', '\n'.join(lines))
         self.assertEqual([], self.effects)
-        processor.step()
-        processor.step()
+        later = time.monotonic() + 60
+        for number in range(2):
+            processor.step(later + number)
         self.let_run(processor)
         self.assertEqual(['once'], self.effects)
         job = self.job(jobid)

@@ -1,5 +1,7 @@
 """What becomes of jobs that ended: kept, pruned, requeued; the pause."""
 
+import datetime
+import enum
 import unittest.mock
 
 import transaction
@@ -19,6 +21,16 @@ from lovely.remotetask.tests.test_store import NOW
 from lovely.remotetask.tests.test_store import A
 from lovely.remotetask.tests.test_store import B
 from lovely.remotetask.tests.test_store import StoreCase
+
+
+class Level(enum.IntEnum):
+    FIVE = 5
+    HIGH = 9
+
+
+class Name(enum.StrEnum):
+    TASK = 'test.task'
+    ZONE = 'Europe/Berlin'
 
 
 class KeepingCase(StoreCase):
@@ -228,12 +240,35 @@ class BadInputTest(KeepingCase):
 
     def test_delay(self):
         """A delay is a number of seconds, 0 or more, not endless."""
-        for delay in (-1, '5', True, float('inf'), float('nan')):
-            self.refused(ValueError, self.service.add, 'test.task',
-                         delay=delay)
-        for delay in (-1, '5', True):
-            self.refused(ValueError, self.service.addCronJob, 'test.task',
-                         delay=delay)
+        for delay in (-1, '5', True, float('inf'), float('nan'), 1e300,
+                      10 ** 400, datetime.timedelta(hours=1)):
+            for add in (self.service.add, self.service.addCronJob):
+                self.refused(ValueError, add, 'test.task', delay=delay)
+
+    def test_now(self):
+        """A time is a number of POSIX seconds of the calendar."""
+        for now in (float('nan'), float('inf'), 1e300, 10 ** 400, '0', True,
+                    datetime.datetime.now()):
+            for call in (self.service.process, self.service.processNext,
+                         self.service.claimNextJob,
+                         self.service.hasJobsWaiting,
+                         self.service.oldest_waiting):
+                self.refused(ValueError, call, now)
+
+    def test_members_of_an_enum(self):
+        """They are stored as numbers and texts: their class may move."""
+        self.add(Name.TASK, priority=Level.HIGH, delay=Level.FIVE)
+        self.add('test.task', priority=Level.FIVE)
+        self.service.addCronJob(
+            Name.TASK, hour=(Level.FIVE,), timezone=Name.ZONE)
+        self.service.addCronJob(Name.TASK, delay=Level.FIVE)
+        transaction.commit()
+        self.service.process(Level.HIGH)
+        transaction.commit()
+        self.claim()
+        for stored in self.db.storage.iterator():
+            for record in stored:
+                self.assertNotIn(__name__.encode(), record.data)
 
     def test_status(self):
         """No job is found or removed by a status that is none."""
@@ -276,8 +311,8 @@ class OrphanTest(KeepingCase):
         self.assertEqual(jobid, a_processor.claimNextJob())
         a_processor.step()
         a_processor.stop()
+        a_processor.claims.end(len(a_processor.runners))
         for runner in a_processor.runners:
-            a_processor.claims.put(None)
             runner.thread.join(PATIENCE)
         self.assertEqual([], self.claim(worker=B))
         self.assertEqual(PROCESSING, self.job(jobid).status)

@@ -2,9 +2,6 @@
 
 import contextlib
 import logging
-import os
-import subprocess
-import sys
 import threading
 import unittest.mock
 
@@ -18,8 +15,10 @@ from zope.site.folder import Folder
 from zope.site.site import LocalSiteManager
 
 from lovely.remotetask import TaskService
-from lovely.remotetask import machine
+from lovely.remotetask import duty
+from lovely.remotetask import member
 from lovely.remotetask import processor
+from lovely.remotetask import quirks
 from lovely.remotetask import registry
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import ERROR
@@ -38,7 +37,6 @@ from lovely.remotetask.tests.fixture import DatabaseCase
 from lovely.remotetask.tests.fixture import QuietProcessor
 from lovely.remotetask.tests.fixture import effect
 from lovely.remotetask.tests.fixture import logged
-from lovely.remotetask.worker import Heartbeat
 
 
 class LoopingProcessor(SimpleProcessor):
@@ -49,14 +47,19 @@ class LoopingProcessor(SimpleProcessor):
         self.waits = list(waits)
 
     def _wait(self):
-        if self._run:
+        if self.claims.run:
             # Jobs to be settled.
             return
-        if self._claimed:
+        failing = any(self._duties[name].is_failing
+                      for name in ('find', 'take'))
+        if self.claims.ids:
             # A runner is at work, and wakes us.
             super()._wait()
         elif self.waits:
             self.waits.pop(0)()
+        elif failing:
+            # It pauses, and tries again.
+            super()._wait()
         else:
             self.stop()
 
@@ -77,6 +80,11 @@ class FailingGate(CommitGate):
                 super().commit()
             raise self.error
         super().commit()
+
+
+# Which commit of a processor is the first claim: it has found its service,
+# looked for others, corrected the schedule and pruned before.
+CLAIM = 5
 
 
 def nothing():
@@ -205,6 +213,8 @@ class LoopTest(DatabaseCase):
     def setUp(self):
         super().setUp()
         self.service_task(effect)
+        self.enterContext(
+            unittest.mock.patch.object(duty, 'FIRST_PAUSE', 0.01))
 
     def loop(self, *waits, gate=None):
         """Run the loop; call one of the waits each time it would wait."""
@@ -229,23 +239,25 @@ class LoopTest(DatabaseCase):
     def test_prunes_in_portions(self):
         """What else the thread does does not wait for all of it."""
         looping = LoopingProcessor(self.db, ['tasks'])
-        pruned = iter([processor.PRUNE_AT_ONCE] * 3 + [0])
+        pruned = iter([member.PRUNE_AT_ONCE] * 3 + [0])
         looping.prune = lambda: next(pruned)
-        with unittest.mock.patch.object(processor, 'PRUNE_FOR', 0):
-            for _ in range(4):
-                self.assertEqual(float('-inf'), looping._pruned)
-                looping._look_after_others(1e9)
-        self.assertEqual(1e9, looping._pruned)
+        with unittest.mock.patch.object(member, 'PRUNE_FOR', 0):
+            for number in range(4):
+                self.assertTrue(looping._duties['prune'].is_due(number))
+                looping._look_after_others(number)
+        self.assertFalse(looping._duties['prune'].is_due(4))
+        self.assertTrue(looping._duties['prune'].is_due(63))
 
     def test_what_others_commit_can_wait_while_there_is_enough_to_run(self):
         """It would meet the steps of other processors all the time."""
         looping = LoopingProcessor(self.db, ['tasks'])
         looping._seen = b'before'
         with unittest.mock.patch.object(
-                looping, '_last_transaction', return_value=b'after'):
+                quirks, 'last_transaction_heard_of', return_value=b'after'):
             self.assertTrue(looping._has_news())
-            for number in range(looping._low_water() + 1):
-                looping.claims.put(number)
+            looping.claims.add(
+                unittest.mock.Mock(job=number)
+                for number in range(looping._low_water() + 1))
             self.assertFalse(looping._has_news())
 
     def test_stop(self):
@@ -263,9 +275,10 @@ class LoopTest(DatabaseCase):
     def test_what_was_claimed_when_it_was_stopped(self):
         """A runner begins no job once the processor was told to stop."""
         a_processor = self.processor()
-        a_processor.claims.put('claim')
+        a_processor.claims.add([unittest.mock.Mock(job=1)])
         a_processor.stop()
-        self.assertIsNone(a_processor.next_claims())
+        self.assertFalse(a_processor.take_claims(taken := []))
+        self.assertEqual([], taken)
 
     def test_a_service_that_comes_later(self):
         """It waits for its service, quietly."""
@@ -314,15 +327,14 @@ class LoopTest(DatabaseCase):
     def test_conflicts_of_bookkeeping_are_not(self):
         """A conflict of a claim is tried again at once, without a word."""
         jobid = self.add('test.task')
-        # After the release of lost claims and the pruning.
-        self.loop(gate=FailingGate(3, ConflictError()))
+        self.loop(gate=FailingGate(CLAIM, ConflictError()))
         self.assertEqual(COMPLETED, self.job(jobid).status)
         self.assertFalse(self.levels() & {'WARNING', 'ERROR'})
 
     def test_no_commit_is_critical(self):
         """Whichever commit fails, before or after, the job ends once."""
         for committed in (False, True):
-            for number in range(1, 7):
+            for number in range(1, CLAIM + 4):
                 with self.subTest(number=number, committed=committed):
                     del self.root.effects[:]
                     jobid = self.add('test.task', number)
@@ -342,8 +354,9 @@ class LoopTest(DatabaseCase):
             raise TaskError('An error occurred.')
         self.service_task(fail)
         jobid = self.add('test.task')
-        # Release, prune, claim, and the one that stores the error.
-        self.loop(nothing, gate=FailingGate(4, OSError('storage is down')))
+        # The run commits nothing; then its error is stored.
+        self.loop(nothing, gate=FailingGate(
+            CLAIM + 1, OSError('storage is down')))
         self.assertEqual(1, len(runs))
         self.assertEqual((ERROR, 'An error occurred.'),
                          (self.job(jobid).status, self.job(jobid).error))
@@ -352,7 +365,7 @@ class LoopTest(DatabaseCase):
         """A claim whose commit raised, but was stored, is not lost."""
         jobid = self.add('test.task', 1)
         self.loop(nothing, gate=FailingGate(
-            3, OSError('connection lost'), committed=True))
+            CLAIM, OSError('connection lost'), committed=True))
         self.assertEqual(COMPLETED, self.job(jobid).status)
         self.assertEqual([1], self.effects)
 
@@ -382,61 +395,6 @@ class LoopTest(DatabaseCase):
         transaction.abort()
         self.connection.close()
         self.db.close()
-
-
-class AliveTest(DatabaseCase):
-    """Whose claims are alive."""
-
-    NOW = 1e9
-
-    def setUp(self):
-        super().setUp()
-        self.task(Calls())
-        patch = unittest.mock.patch('time.time', lambda: self.NOW)
-        patch.start()
-        self.addCleanup(patch.stop)
-
-    def is_alive(self, id, heard=NOW, written=None):
-        worker = unittest.mock.Mock(
-            id=id, heartbeat=Heartbeat(heard), _p_mtime=written)
-        return self.processor()._is_alive(worker)
-
-    def here(self, pid):
-        return f'host:{pid}:thread:{machine.MACHINE}-token'
-
-    def test_own_claims(self):
-        """A processor's own claims are alive, however old."""
-        a_processor = self.processor()
-        self.assertTrue(a_processor._is_alive(
-            unittest.mock.Mock(id=a_processor.worker_id)))
-
-    def test_direct_claims(self):
-        """Claims of this process that are no processor's are alive, too."""
-        self.assertTrue(self.is_alive(registry.direct_worker_id(), 0))
-
-    def test_a_process_of_this_machine(self):
-        """Claims of a process of this machine are lost as soon as it ends."""
-        self.assertTrue(self.is_alive(self.here(os.getppid())))
-        child = subprocess.Popen([sys.executable, '-S', '-c', ''])
-        child.wait()
-        self.assertFalse(self.is_alive(self.here(child.pid)))
-
-    def test_another_machine(self):
-        """Elsewhere a worker lives while it is heard of, 4 x 15 seconds."""
-        other = 'host:999999999:thread:othermachine-token'
-        self.assertTrue(self.is_alive(other, self.NOW - 59.9))
-        self.assertFalse(self.is_alive(other, self.NOW - 60))
-
-    def test_to_claim_is_a_sign_of_life(self):
-        """A record that was written is as good as a heartbeat."""
-        other = 'host:999999999:thread:othermachine-token'
-        self.assertTrue(self.is_alive(other, 0, self.NOW - 59.9))
-        self.assertFalse(self.is_alive(other, 0, self.NOW - 60))
-
-    def test_a_process_that_hangs(self):
-        """One of this machine that is not heard of is gone as well."""
-        self.assertFalse(
-            self.is_alive(self.here(os.getppid()), self.NOW - 60))
 
 
 class StartTest(DatabaseCase):

@@ -195,8 +195,9 @@ class SecurityTest(LayerCase):
         'cancel', 'remove', 'hasJobsWaiting', 'claimNextJob', 'processNext',
         'process', 'startProcessing', 'stopProcessing'}
 
-    # What a processor is and how it is made is not for untrusted code.
-    INTERNAL = {'processorFactory', 'processorArguments'}
+    # What a processor is, how it is made, and an interface that could be
+    # changed, are not for untrusted code.
+    INTERNAL = {'processorFactory', 'processorArguments', 'taskInterface'}
 
     def permissions(self, class_):
         checker = getCheckerForInstancesOf(class_)

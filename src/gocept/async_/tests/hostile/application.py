@@ -52,7 +52,9 @@ CELERY = '''
 PROCESSORS = {
     'threads': 'processor="multi" threads="2"',
     'worker': 'processor="multi" threads="2" autostart="false"',
-    'celery': 'processor="celery"'}
+    'celery': 'processor="celery"',
+    # Yesterday's code only adds jobs.
+    'old': 'autostart="false"'}
 
 BROKER = '''
 <product-config gocept.async>
@@ -62,19 +64,19 @@ BROKER = '''
 
 
 def write(folder, place, section, broker=None):
-    """Write a site.zcml and a zope.conf that names it.  Return its path.
+    """Write a zope.conf, and ZCML that it names.  Return its path.
 
-    place -- where the jobs are run.
+    place -- where the jobs are run; or `old`, nowhere.
     section -- that of the storage.
     broker -- its URL.
     """
-    site = Path(folder, 'site.zcml')
+    site = Path(folder, f'{place}.zcml')
     site.write_text(SITE.format(
         celery='' if broker is None else CELERY,
         processor=PROCESSORS[place]))
     # An import stands outside of sections.
     imports = '%import relstorage' if section.startswith('%import') else ''
-    path = Path(folder, 'zope.conf')
+    path = Path(folder, f'{place}.conf')
     path.write_text(imports + CONFIGURATION.format(
         site=site, log=f'{folder}/event.log',
         storage=section.removeprefix('%import relstorage\n'))

@@ -7,16 +7,23 @@ import time
 
 from gocept.async_.tests.hostile.everything import KINDS
 from gocept.async_.tests.hostile.kinds import THREADS
+from gocept.async_.tests.hostile.kinds import TRANSIENT_CALLS
 from gocept.async_.tests.hostile.stage import NoAnswer
 from gocept.async_.tests.hostile.stage import Stage
 from gocept.async_.tests.hostile.stage import start_crew
 from gocept.async_.tests.hostile.verdict import Verdict
 from gocept.async_.tests.hostile.verdict import calls
-from gocept.async_.tests.hostile.verdict import lies
+from gocept.async_.tests.hostile.verdict import found_wrong
 
 
-# Seconds until the jobs of one kind have ended.
+# Seconds until the jobs of one kind have ended; of one that is tried again
+# after ever longer waits.
 PATIENCE = 25.0
+LONG_PATIENCE = 90.0
+
+# Seconds until the counts of a service say what has become of its jobs: a
+# processor notes it with its next batch.
+SETTLING = 10.0
 
 PRINCIPALS = 'zope.user', 'zope.manager'
 
@@ -32,6 +39,7 @@ class Crew:
         self.place = place
         self.stage = Stage(self.stack, place, **options)
         self.slots = []
+        self.began = time.monotonic()
         self.deaths = 0
         self.number = 0
 
@@ -49,6 +57,8 @@ class Crew:
             if kind.old:
                 host.ask('add', *self.bad(kind))
         self.stage.stop_host()
+        if self.place == THREADS:
+            self.stage.clock = clock
         self.stage.start_host()
         self.slots = start_crew(self.stage, self.stack, clock)
 
@@ -61,6 +71,12 @@ class Crew:
         return [[self.name(kind.name), kind.name, service, options]
                 for _ in range(number)]
 
+    def seers(self, number):
+        """Return what to ask a host for jobs that look around; see jobs.see.
+        """
+        return [[self.name('seer'), 'seer', 'events', {}]
+                for _ in range(number)]
+
     def good(self, number, service='events', seconds=0.0, **options):
         """Return what to ask a host for good jobs."""
         principal = random.choice(PRINCIPALS)
@@ -68,10 +84,13 @@ class Crew:
             'principal': principal, 'arguments': [principal, seconds],
             **options}] for _ in range(number)]
 
-    def keep(self):
-        """Start again what has ended."""
+    def keep_slots(self):
+        """Start workers again that have ended."""
         for slot in self.slots:
             slot.keep()
+
+    def keep_host(self):
+        """Start the host again if it has ended."""
         host = self.stage.host
         if host is None or host.process.poll() is not None:
             self.deaths += 1
@@ -82,7 +101,7 @@ class Crew:
         end = time.monotonic() + patience
         while True:
             try:
-                self.keep()
+                self.keep_host()
                 return self.stage.host.ask(*request)
             except NoAnswer:
                 if time.monotonic() > end:
@@ -93,15 +112,19 @@ class Crew:
         """Wait until all has ended.  Return what has not."""
         end = time.monotonic() + patience
         while (left := self.ask('restless')) and time.monotonic() < end:
+            self.keep_slots()
             time.sleep(0.2)
         return left
 
     def judge(self, slack=0):
-        """Return the Verdict, and what was found."""
-        report = self.ask('report')
+        """Return the Verdict on what has become of the jobs."""
+        end = time.monotonic() + SETTLING
+        while (report := self.ask('report'))['wrong'] \
+                and time.monotonic() < end:
+            time.sleep(0.5)
         verdict = Verdict(report, calls(self.stage.folder), slack)
         verdict.judge()
-        verdict.violations += lies(self.stage.folder)
+        verdict.violations += found_wrong(self.stage.folder)
         return verdict
 
     def stop(self):
@@ -126,22 +149,48 @@ def run_one(crew, kind, number=2, service='events'):
     """
     crew.ask('add', *crew.good(3))
     if not kind.old:
-        crew.ask('add', *crew.bad(kind, min(number, kind.most), service))
+        crew.ask('add', *crew.bad(kind, min(number, kind.most), service,
+                                  principal='zope.user', site='other'))
     crew.ask('add', *crew.good(5, service))
-    crew.wait()
+    crew.wait(LONG_PATIENCE if kind.calls == TRANSIENT_CALLS else PATIENCE)
     crew.ask('add', *crew.good(2, service))
     left = crew.wait(10)
+    # Nothing else is to be running then.
+    for _ in range(3):
+        crew.ask('add', *crew.seers(1))
+        left.update(crew.wait(10))
     verdict = crew.judge(slack=0)
     verdict.violations += [f'{name} is still {status}'
                            for name, status in left.items()]
     return verdict
 
 
+def run_together(place, kinds, good=100, **options):
+    """Run one job of each kind among good ones.  Return violations."""
+    with Crew(place, **options) as crew:
+        crew.prepare(kinds)
+        requests = crew.good(good) + [
+            request for kind in kinds if not kind.old
+            for request in crew.bad(kind, principal='zope.user')]
+        random.Random(0).shuffle(requests)
+        for request in requests:
+            crew.ask('add', request)
+        left = crew.wait()
+        crew.ask('add', *crew.good(2), *crew.good(2, 'grouped'))
+        left.update(crew.wait(5))
+        verdict = crew.judge()
+        return [*verdict.violations, *crew.stop(),
+                *(f'{name} is still {status}'
+                  for name, status in left.items())]
+
+
 def run_kind(name, place, service='events', **options):
     """Run one kind on a stage of its own.  Return violations."""
     kind = KINDS[name]
     with Crew(place, **options) as crew:
-        crew.prepare([kind])
-        verdict = run_one(crew, kind, service=service)
-        verdict.violations += crew.stop()
-        return verdict.violations, crew.stage.log()
+        try:
+            crew.prepare([kind])
+            violations = run_one(crew, kind, service=service).violations
+        except NoAnswer as error:
+            violations = [f'nobody can look at the jobs any more: {error}']
+        return violations + crew.stop(), crew.stage.log()

@@ -504,7 +504,7 @@ def no_such_service(call):
     raise interfaces.NoSuchService('says the job')
 
 
-@kind()
+@kind(calls=TRANSIENT_CALLS)
 def processor_stopped(call):
     raise ProcessorStopped('says the job')
 

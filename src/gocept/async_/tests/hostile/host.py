@@ -6,6 +6,8 @@ argument it is the web process of an application that also runs the jobs, in
 threads; with ``old``, one of yesterday, that has code which no other one has.
 """
 
+import contextlib
+import faulthandler
 import json
 import os
 import signal
@@ -31,6 +33,7 @@ from gocept.async_.tests.hostile.jobs import SERVICES
 from gocept.async_.tests.hostile.kinds import REFUSED
 from gocept.async_.tests.hostile.report import report
 from gocept.async_.tests.sample import Content
+from lovely.remotetask import TaskService
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.interfaces import ITaskService
 from lovely.remotetask.startup import openedDatabase
@@ -51,6 +54,27 @@ class Request:
 
     def remove_content(self):
         del self._root['content-' + self.name]
+
+    def pack(self):
+        """Throw away what nothing refers to."""
+        transaction.commit()
+        self._root._p_jar.db().pack()
+
+    def lost_content(self):
+        """Return an object that refers to one that is not stored."""
+        content = Content()
+        content._p_oid = b'\x00\xff\xff\xff\xff\xff\xff\xf7'
+        content._p_jar = self._root._p_jar
+        return content
+
+    def add_site(self):
+        """Return a new site with a service of its own, that is started."""
+        site = self._root['site-' + self.name] = zope.site.folder.Folder()
+        site.setSiteManager(zope.site.site.LocalSiteManager(site))
+        site['own'] = service = TaskService()
+        site.getSiteManager().registerUtility(service, ITaskService, 'own')
+        self.after = service.startProcessing
+        return site
 
 
 class Host:
@@ -73,8 +97,9 @@ class Host:
         root.hot = jobs.Number()
         root.many = persistent.list.PersistentList(
             jobs.Number() for _ in range(8000))
-        other = root['other'] = zope.site.folder.Folder()
-        other.setSiteManager(zope.site.site.LocalSiteManager(other))
+        for name in 'other', 'third':
+            site = root[name] = zope.site.folder.Folder()
+            site.setSiteManager(zope.site.site.LocalSiteManager(site))
         return os.getpid()
 
     def add(self, *names):
@@ -88,8 +113,9 @@ class Host:
                 self._add(name, kind, service, **options)
 
     def _add(self, name, kind, service, principal=None, arguments=(),
-             priority=5, delay=None):
+             site=None, priority=5, delay=None):
         effect = self._root.effects[name] = jobs.Effect(kind, service)
+        zope.component.hooks.setSite(self._root[site] if site else self._root)
         if principal is not None:
             login(principal)
         try:
@@ -104,6 +130,8 @@ class Host:
             call = getattr(jobs, 'good' + suffix)
             return call.enqueue_with(priority=priority, delay=delay)(
                 name, *arguments)
+        if kind == 'seer':
+            return jobs.see.enqueue(name)
         if KINDS[kind].add is None:
             return getattr(jobs, 'bad' + suffix).enqueue(name, kind)
         request = Request(self._root, name, self._service())
@@ -149,12 +177,20 @@ def answer(host, connection, line):
     return found
 
 
+class Terminated(BaseException):
+    """This process is to end; unlike SystemExit, no record raises it."""
+
+
+def terminate(*args):
+    raise Terminated
+
+
 def serve(host, connection, requests, answers):
     answers.write('"ready"\n')
     for line in requests:
         try:
             found = answer(host, connection, line)
-        except (KeyboardInterrupt, SystemExit):
+        except Terminated:
             raise
         except BaseException:
             found = {'error': traceback.format_exc()[-4000:]}
@@ -162,17 +198,20 @@ def serve(host, connection, requests, answers):
 
 
 def main(configuration, role='add'):
+    # To see what one does that does not end.
+    faulthandler.register(signal.SIGUSR1)
     # Jobs may close, or replace, what others print to.
     requests = open(os.dup(0))  # noqa: SIM115
     answers = open(os.dup(1), 'w', buffering=1)  # noqa: SIM115
     if role == 'run':
-        signal.signal(signal.SIGTERM, lambda *args: sys.exit(0))
+        signal.signal(signal.SIGTERM, terminate)
     getWSGIApplication(configuration)
     if role == 'old':
         # Only yesterday's code has it.
         zope.component.provideUtility(jobs.raw_task, ITask, 'hostile.old')
     connection = openedDatabase().open()
-    serve(Host(connection), connection, requests, answers)
+    with contextlib.suppress(Terminated):
+        serve(Host(connection), connection, requests, answers)
 
 
 if __name__ == '__main__':

@@ -26,8 +26,10 @@ THREADS, WORKER, CELERY = PLACES = 'threads', 'worker', 'celery'
 TRANSIENT_CALLS = 11
 ATTEMPTS = 3
 
-# The call of a job could not be stored; there is no job.
+# The call of a job could not be stored: there is no job.  And: it is in a
+# service that nobody asks for it.
 REFUSED = 'refused'
+ELSEWHERE = 'elsewhere'
 
 # Of all processes of a run: where the calls are noted.
 FOLDER = 'HOSTILE_FOLDER'
@@ -85,12 +87,14 @@ class Call:
     """What a job that misbehaves has at hand.
 
     name -- of the job.
+    site -- the one that the job was added in.
     root -- the root folder, in the connection of the job.
     """
 
     def __init__(self, name, service='events'):
         self.name = name
-        self.root = zope.component.hooks.getSite()
+        self.site = zope.component.hooks.getSite()
+        self.root = root_of(self.site)
         self._service = service
 
     @property
@@ -114,6 +118,13 @@ class Call:
         return True
 
 
+def root_of(location):
+    """Return the root folder of something that is located in it."""
+    while location.__parent__ is not None:
+        location = location.__parent__
+    return location
+
+
 def folder():
     """Return the folder of the run."""
     return Path(_FOLDER)
@@ -122,7 +133,8 @@ def folder():
 def note(book, text):
     """Write a line to a book of the run, for good.
 
-    book -- `calls`: the name of the job; `lies`: what a job was told wrongly.
+    book -- `calls`: the name of the job; `lies`: what a job was told wrongly;
+        `traces`: what others have left in the process.
     """
     os.write(_books[book], f'{text} {os.getpid()} {is_async()}\n'.encode())
 
@@ -133,4 +145,4 @@ _FOLDER = os.environ.get(FOLDER)
 _books = {} if _FOLDER is None else {
     book: os.open(Path(_FOLDER, book), os.O_WRONLY | os.O_APPEND | os.O_CREAT,
                   0o666)
-    for book in ('calls', 'lies')}
+    for book in ('calls', 'lies', 'traces')}

@@ -5,6 +5,7 @@ import fractions
 
 from gocept.async_.tests.hostile import jobs
 from gocept.async_.tests.hostile.kinds import REFUSED
+from gocept.async_.tests.hostile.kinds import TRANSIENT_CALLS
 from gocept.async_.tests.hostile.kinds import kind
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import CRONJOB
@@ -161,6 +162,44 @@ def deep_argument(call):
     """Nested too deeply to be pickled."""
 
 
+old('document_class_is_gone', with_argument('hostile_gone', 'Document'))
+old('document_of_module_that_raises',
+    with_argument('hostile_import_raises', 'Document'))
+
+
+def cron_in_lost_zone(request):
+    """As where the zone is not in the time zone database, or that is gone."""
+    jobid = request.service.addCronJob(
+        'hostile.cron', [request.name], timezone='Europe/Berlin')
+    request.service.jobs[jobid].timezone = 'Moon/Tranquillity'
+    return jobid
+
+
+old('cron_in_lost_zone', cron_in_lost_zone, HELD, ERROR, CRONJOB)
+
+
+def add_lost_content(request):
+    return jobs.take.enqueue(request.name, request.lost_content())
+
+
+@kind(HELD, ERROR, add=add_lost_content)
+def content_lost(call):
+    """An argument that the database does not have."""
+
+
+def add_packed_content(request):
+    content = request.add_content()
+    jobid = jobs.take.enqueue(request.name, content)
+    request.after = lambda: (request.remove_content(), request.pack())
+    return jobid
+
+
+@kind(COMPLETED, HELD, ERROR, add=add_packed_content, most=1,
+      calls=TRANSIENT_CALLS)
+def content_packed(call):
+    """An argument that is deleted, and the database packed."""
+
+
 def add_removed_content(request):
     content = request.add_content()
     jobid = jobs.take.enqueue(request.name, content)
@@ -168,6 +207,7 @@ def add_removed_content(request):
     return jobid
 
 
-@kind(COMPLETED, HELD, ERROR, add=add_removed_content)
+# It may run while the content is deleted, and meet a conflict.
+@kind(COMPLETED, HELD, ERROR, add=add_removed_content, calls=TRANSIENT_CALLS)
 def content_removed(call):
     """An argument that is deleted before the job runs."""

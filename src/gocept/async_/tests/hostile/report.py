@@ -3,6 +3,8 @@
 import collections
 from typing import NamedTuple
 
+from gocept.async_.tests.hostile.kinds import ELSEWHERE
+from gocept.async_.tests.hostile.kinds import REFUSED
 from lovely.remotetask.interfaces import CRONJOB
 from lovely.remotetask.interfaces import DELAYED
 from lovely.remotetask.interfaces import PROCESSING
@@ -13,14 +15,18 @@ from lovely.remotetask.interfaces import STATUSES
 # Jobs of these kinds wait on purpose.
 PATIENT = 'cron', 'delayed_for_days'
 
-# That of a job of which not even the status can be told.
+# Those of a job of which not even the status can be told, and of one that is
+# not there any more.
 UNREADABLE = 'unreadable'
+NO_JOB = REFUSED, ELSEWHERE
+GONE = 'gone'
 
 
 class Fate(NamedTuple):
     """What became of one job.
 
     value -- how often it has had its effect.
+    due -- POSIX seconds; of a cron job.
     """
 
     kind: str | None
@@ -29,12 +35,15 @@ class Fate(NamedTuple):
     status: str
     attempts: int = 0
     error: str | None = None
+    due: float | None = None
 
 
 def status_of(service, jobid):
     try:
         return service.getStatus(jobid)
-    except Exception:
+    except KeyError:
+        return GONE
+    except BaseException:
         return UNREADABLE
 
 
@@ -52,10 +61,10 @@ class report:
         """Return the jobs that are to end, and have not: {name: status}."""
         found = {}
         for name, effect in self._root.effects.items():
-            if effect.jobid in (None, 'refused'):
+            if effect.jobid in (None, *NO_JOB):
                 continue
             status = status_of(self._services[effect.service], effect.jobid)
-            waits = (status in (DELAYED, CRONJOB)
+            waits = (status in (QUEUED, CRONJOB)
                      and (effect.kind or '').startswith(PATIENT))
             if status in (QUEUED, DELAYED, PROCESSING, CRONJOB) and not waits:
                 found[name] = status
@@ -71,17 +80,18 @@ class report:
                       for wrong in disagreements(name, service)]}
 
     def _fate(self, effect):
-        fate = Fate(effect.kind, effect.service, effect.value,
-                    'refused' if effect.jobid == 'refused' else UNREADABLE)
-        if fate.status == 'refused':
+        fate = Fate(effect.kind, effect.service, effect.value, effect.jobid)
+        if effect.jobid in NO_JOB:
             return fate
         service = self._services[effect.service]
         fate = fate._replace(status=status_of(service, effect.jobid))
         try:
             job = service.jobs[effect.jobid]
-            return fate._replace(attempts=job.attempts,
-                                 error=str(job.error)[:300])
-        except Exception as error:
+            due = getattr(job, 'scheduledFor', None)
+            return fate._replace(
+                attempts=job.attempts, error=str(job.error)[:300],
+                due=None if due is None else due.timestamp())
+        except BaseException as error:
             return fate._replace(error=f'unreadable: {error!r}'[:300])
 
 
@@ -89,7 +99,7 @@ def disagreements(name, service):
     """Return sentences on where a service contradicts itself."""
     try:
         counts = dict(service.counts())
-    except Exception as error:
+    except BaseException as error:
         return [f'{name}: counts() raises {error!r}']
     wrong = [f'{name}: {status}: counts() says {number}'
              for status, number in counts.items() if number < 0]
@@ -97,7 +107,7 @@ def disagreements(name, service):
     for what, walk in walks.items():
         try:
             statuses = walk(service)
-        except Exception as error:
+        except BaseException as error:
             wrong.append(f'{name}: {what} raises {error!r}')
             continue
         wrong += [

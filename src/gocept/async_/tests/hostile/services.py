@@ -3,15 +3,19 @@
 import time
 
 import transaction
+import zope.component.hooks
 
 from gocept.async_.tests.hostile import jobs
+from gocept.async_.tests.hostile.kinds import ATTEMPTS
+from gocept.async_.tests.hostile.kinds import ELSEWHERE
+from gocept.async_.tests.hostile.kinds import THREADS
 from gocept.async_.tests.hostile.kinds import TRANSIENT_CALLS
 from gocept.async_.tests.hostile.kinds import kind
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import CRONJOB
-from lovely.remotetask.interfaces import DELAYED
 from lovely.remotetask.interfaces import ERROR
+from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import STATUSES
 
 
@@ -112,6 +116,23 @@ def victim(call):
     """Is cancelled by the job that has added it."""
 
 
+@kind(COMPLETED, most=0)
+def seer(call):
+    """Sees what others have left in a process; see jobs.see."""
+
+
+def add_in_own_site(request):
+    zope.component.hooks.setSite(request.add_site())
+    jobs.remove_site.enqueue(request.name)
+    return ELSEWHERE
+
+
+@kind(ELSEWHERE, add=add_in_own_site, places=(THREADS,), most=2,
+      effects={ELSEWHERE: (0, 1)}, calls=ATTEMPTS)
+def removes_own_site(call):
+    """With the service, and so with itself."""
+
+
 # Cron jobs, and others that wait
 
 def cron(name, *ends, act=None, **pattern):
@@ -140,7 +161,7 @@ cron('cron_delayed', COMPLETED, delay=1)
 cron('cron_delayed_that_fails', ERROR, act='raise', delay=1)
 
 
-@kind(DELAYED, calls=0, most=2, add=lambda request:
+@kind(QUEUED, calls=0, most=2, add=lambda request:
       jobs.take.enqueue_with(delay=10 ** 6)(request.name))
 def delayed_for_days(call):
     """Is not run at all."""

@@ -23,7 +23,6 @@ from gocept.async_.tests.hostile.kinds import WORKER
 from gocept.async_.tests.interpreter import environment
 from gocept.async_.tests.workerstage import Process
 from gocept.async_.tests.workerstage import free_port
-from gocept.async_.tests.workerstage import is_listening
 from gocept.async_.tests.workerstage import until
 
 
@@ -104,7 +103,11 @@ class Stage:
         self.configuration = application.write(
             self.folder, place, self.server.section,
             self.broker and self.broker.url)
+        self._old = application.write(
+            self.folder, 'old', self.server.section)
         self.host = None
+        # That of the host; see `environment`.
+        self.clock = None
 
     def _copy_clock(self):
         self.early = Path(self.folder, 'early')
@@ -133,8 +136,9 @@ class Stage:
         """
         role = role or ('run' if self.place == THREADS else 'add')
         self.stop_host()
-        self.host = Host(self._stack, self.configuration, role,
-                         self.environment(code))
+        configuration = self._old if role == 'old' else self.configuration
+        self.host = Host(self._stack, configuration, role,
+                         self.environment(code, self.clock))
         return self.host
 
     def stop_host(self):
@@ -153,6 +157,13 @@ class Stage:
         """Return what is in the log of all processes."""
         path = Path(self.folder, 'event.log')
         return path.read_text(errors='replace') if path.exists() else ''
+
+    def keep_logs(self, folder):
+        """Copy what the processes have written to a folder."""
+        os.makedirs(folder, exist_ok=True)
+        for name in ('calls', 'lies', 'traces', '*.log'):
+            for path in Path(self.folder).glob(name):
+                shutil.copy(path, folder)
 
     def processes(self):
         """Return the ids and commands of all processes of this run."""
@@ -296,7 +307,3 @@ def start_crew(stage, stack, clock=None):
     for slot in slots:
         slot.wait_until_ready()
     return slots
-
-
-def wait_for_server(server):
-    until(lambda: is_listening(server.port), 'the server', PATIENCE)

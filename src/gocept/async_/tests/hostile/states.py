@@ -19,6 +19,7 @@ import threading
 import time
 import warnings
 
+import transaction
 import zope.component.hooks
 import zope.security.management
 import zope.security.testing
@@ -47,12 +48,12 @@ def no_site(call):
 
 @kind(COMPLETED)
 def other_site(call):
-    zope.component.hooks.setSite(call.root['other'])
+    zope.component.hooks.setSite(call.root['third'])
 
 
 @kind(COMPLETED)
 def other_site_as_admin(call):
-    zope.component.hooks.setSite(call.root['other'])
+    zope.component.hooks.setSite(call.root['third'])
     as_admin(call)
 
 
@@ -210,7 +211,13 @@ def seeds_random(call):
 
 @kind(COMPLETED)
 def replaces_hooks(call):
-    sys.excepthook = threading.excepthook = sys.unraisablehook = None
+    sys.excepthook = threading.excepthook = sys.unraisablehook = sys.exit
+
+
+@kind(COMPLETED, loud=True)
+def removes_hooks(call):
+    """No thread can be started then."""
+    sys.excepthook = threading.excepthook = None
 
 
 @kind(COMPLETED, ERROR)
@@ -245,7 +252,7 @@ def leaves_failing_thread(call):
 
 @kind(COMPLETED, most=2)
 def leaks_descriptors(call):
-    KEPT.extend(open(os.devnull) for _ in range(100))  # noqa: SIM115
+    KEPT.extend(os.open(os.devnull, os.O_RDONLY) for _ in range(100))
 
 
 @kind(COMPLETED, ERROR, calls=TRANSIENT_CALLS, most=1)
@@ -293,20 +300,32 @@ def child_exits(call):
     child(call, sys.exit, 0)
 
 
+@kind(COMPLETED, ERROR)
+def child_exits_with_text(call):
+    child(call, sys.exit, 'a text')
+
+
+@kind(COMPLETED, ERROR)
+def child_without_output_returns(call):
+    def lose_output():
+        sys.stdout = sys.stderr = None
+    child(call, lose_output)
+
+
 @kind(COMPLETED)
 def child_ends(call):
     child(call, os._exit, 5)
 
 
-@kind(COMPLETED, ERROR)
+# Another thread may have held a lock of the database when this one forked;
+# then the child waits for ever, whatever its runner does.
+@kind(COMPLETED, ERROR, loud=True)
 def child_aborts_transaction(call):
-    import transaction
     child(call, transaction.abort)
 
 
-@kind(COMPLETED, ERROR)
+@kind(COMPLETED, ERROR, loud=True)
 def child_commits(call):
-    import transaction
     child(call, transaction.commit)
 
 

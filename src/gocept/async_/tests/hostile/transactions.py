@@ -349,13 +349,13 @@ def before_commit_enqueues(call):
 @kind(COMPLETED)
 def before_commit_looks(call):
     transaction.get().addBeforeCommitHook(
-        check_context, (call.name, current_principal(), call.root))
+        check_context, (call.name, current_principal(), call.site))
 
 
 @kind(COMPLETED)
 def data_manager_looks(call):
     """As an index queue does, that writes when the transaction commits."""
-    expected = call.name, current_principal(), call.root
+    expected = call.name, current_principal(), call.site
     manager = DataManager(' ')
     manager.tpc_begin = lambda txn: check_context(*expected)
     transaction.get().join(manager)

@@ -4,6 +4,7 @@ import collections
 from pathlib import Path
 
 from gocept.async_.tests.hostile.everything import KINDS
+from gocept.async_.tests.hostile.kinds import ELSEWHERE
 from lovely.remotetask.interfaces import COMPLETED
 
 
@@ -14,9 +15,10 @@ def calls(folder):
     return collections.Counter(line.split(' ', 1)[0] for line in lines)
 
 
-def lies(folder):
-    """Return what jobs have found to be wrong around them."""
-    path = Path(folder, 'lies')
+def found_wrong(folder, book='lies'):
+    """Return what jobs have found to be wrong around them; see kinds.note.
+    """
+    path = Path(folder, book)
     return path.read_text().splitlines() if path.exists() else []
 
 
@@ -30,24 +32,34 @@ class Verdict:
     """
 
     def __init__(self, report, called, slack=0):
-        self._fates = report['fates']
+        self.fates = report['fates']
         self._called = called
         self._slack = slack
         self.violations = list(report['wrong'])
 
     def judge(self):
-        """Return sentences on what is wrong."""
-        for name, fate in sorted(self._fates.items()):
+        """Return sentences on what is wrong; one for all that are alike."""
+        alike = collections.defaultdict(list)
+        for name, fate in sorted(self.fates.items()):
             problem = self._problem(name, **fate)
             if problem is not None:
-                self.violations.append(
-                    f'{fate["kind"] or "good"} ({name}): {problem}; '
-                    f'{fate["status"]}, {fate["value"]} effects, '
-                    f'{self._called[name]} calls, {fate["attempts"]} '
-                    f'attempts counted, {(fate["error"] or "")[:160]!a}')
+                key = fate['kind'] or 'good', problem, fate['status']
+                alike[key].append(name)
+        for (kind, problem, status), names in alike.items():
+            more = f' and {len(names) - 1} more' if names[1:] else ''
+            self.violations.append(
+                f'{kind}: {problem}; {status}: {self._details(names[0])}'
+                f'{more}')
         return self.violations
 
-    def _problem(self, name, kind, service, value, status, attempts, error):
+    def _details(self, name):
+        fate = self.fates[name]
+        return (f'{name}: {fate["value"]} effects, {self._called[name]} '
+                f'calls, {fate["attempts"]} attempts counted, '
+                f'{(fate["error"] or "")[:160]!a}')
+
+    def _problem(self, name, kind, service, value, status, attempts, error,
+                 due):
         if kind is None:
             ends, effects, most = (COMPLETED,), (1,), None
         else:
@@ -60,6 +72,8 @@ class Verdict:
             return f'has to be {" or ".join(ends)}'
         if effects is not None and value not in effects:
             return f'has to have {effects} effects'
+        if status == ELSEWHERE:
+            return None
         if effects is not None and self._called[name] > attempts + slack:
             return 'was called more often than is counted'
         if most is not None and self._called[name] > most + slack:
@@ -68,7 +82,7 @@ class Verdict:
 
     def summary(self):
         """Return numbers: good jobs, bad jobs, kinds."""
-        kinds = [fate['kind'] for fate in self._fates.values()
+        kinds = [fate['kind'] for fate in self.fates.values()
                  if fate['kind'] is not None]
-        return (f'{len(self._fates) - len(kinds)} good jobs, {len(kinds)} '
+        return (f'{len(self.fates) - len(kinds)} good jobs, {len(kinds)} '
                 f'that misbehave in {len(set(kinds))} ways')

@@ -2,6 +2,8 @@
 
 import enum
 
+import persistent
+
 from gocept.async_ import function
 
 
@@ -20,6 +22,10 @@ class Level(enum.IntEnum):
 
 class Text(str):
     """A text, like one that a framework makes."""
+
+
+class Document(persistent.Persistent):
+    """An argument that is stored by reference."""
 
 
 class Odd(Exception):

@@ -1,0 +1,63 @@
+"""Find services whose site is not where it is declared: it was renamed, say.
+"""
+
+import zope.container.interfaces
+from zope.component.interfaces import ISite
+
+from gocept.async_.declaration import registered
+from lovely.remotetask import value
+from lovely.remotetask.interfaces import WAITING
+from lovely.remotetask.outcome import attempt
+
+
+# How many objects are looked at, from the root folder downwards: the content
+# may be large, and the process that looks is about to start.
+LOOKED_AT = 1000
+
+
+def elsewhere(root, declaration):
+    """Return where there are services of a declared name.
+
+    A list of pairs: the path of the site, and how many jobs wait (None if
+    they cannot be counted).  What lies deep, or behind very much content, is
+    not found.
+    """
+    services = [(path, _asked(registered, site, declaration.name))
+                for path, site in _sites(root)]
+    return [(path, _asked(_count, service)) for path, service in services
+            if service is not None]
+
+
+def _count(service):
+    counts = service.counts()
+    return sum(counts.get(status, 0) for status in WAITING)
+
+
+def _sites(root):
+    """Yield paths and sites, those nearest to the root folder first."""
+    todo = [('', root)]
+    looked_at = 0
+    while todo:
+        path, location = todo.pop(0)
+        if ISite.providedBy(location):
+            yield path or '/', location
+        if zope.container.interfaces.IReadContainer.providedBy(location):
+            for name, each in _first_items(location, LOOKED_AT - looked_at):
+                looked_at += 1
+                todo.append((f'{path}/{name}', each))
+
+
+def _first_items(container, limit):
+    """Return pairs of name and object, up to a number of them."""
+    names = _asked(lambda: [name for name, _ in zip(
+        iter(container), range(limit), strict=False)]) or ()
+    found = [(name, _asked(container.__getitem__, name)) for name in names]
+    return [(name, each) for name, each in found if each is not None]
+
+
+def _asked(call, *args):
+    """Return what a call returns, None if it fails because of the content."""
+    found = attempt(call, *args)
+    if found.failed and value.is_of_database(found):
+        raise found.exception
+    return found.value

@@ -1,0 +1,203 @@
+"""Whether a stored call fits the code that is installed.
+
+It was stored by other code, maybe: functions are renamed and move, classes go
+or get other attributes.  A call that does not fit is not made, and says why.
+"""
+
+import contextlib
+import functools
+import inspect
+
+import persistent
+import zope.location.interfaces
+from ZODB.broken import Broken
+
+from gocept.async_ import lookup
+from lovely.remotetask import blame
+from lovely.remotetask import record
+from lovely.remotetask import surroundings
+from lovely.remotetask import value
+from lovely.remotetask.interfaces import CannotRun
+from lovely.remotetask.outcome import attempt
+from lovely.remotetask.part import DEPTH
+from lovely.remotetask.task import TaskError
+
+
+# How many persistent objects among the arguments are loaded before a call.
+LOADED_FIRST = 100
+
+# What a TaskDescription has itself; any other attribute is an annotation.
+ATTRIBUTES = ('_f', 'args', 'kwargs', 'principal', 'principals', 'site')
+
+ADVICE = 'install the code that the call was stored with, and requeue the job'
+
+
+def find_call(description):
+    """Return the call that is described, to be called without arguments.
+
+    description -- a TaskDescription.
+
+    Raise CannotRun if the installed code cannot make it.
+    """
+    loaded = attempt(description._p_activate)
+    if loaded.failed:
+        _raise_unfit(loaded, description, lambda: _what_is_unloadable(
+            description))
+    if description.function_name is None:
+        raise CannotRun('The call does not say of which function it is.')
+    name = lookup.current_name(description.function_name)
+    function, signature = _find_function(name, description)
+    args, kwargs = description.args, description.kwargs
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError as error:
+        raise CannotRun(
+            f'{name!r} does not take the stored arguments any more: '
+            f'{error}.') from error
+    _check_arguments(signature, description)
+    return functools.partial(function, *args, **kwargs)
+
+
+def site(description):
+    """Return a context manager for the site of a call.
+
+    Raise TaskError if it was removed, CannotRun if it cannot be loaded.
+    """
+    found = description.site
+    if found is None:
+        return contextlib.nullcontext()
+    _check_whole('The site of the call', found)
+    reached = attempt(_is_reachable, found)
+    if reached.failed:
+        _raise_unfit(reached, description, lambda: 'The site of the call')
+    if not reached.value:
+        raise TaskError(
+            'The site in which the function was called is gone; it is not '
+            'run in another one.')
+    return surroundings.site(found)
+
+
+def _is_reachable(location):
+    """Return whether a site still hangs below a root.  Raise anything."""
+    location.getSiteManager()
+    for _ in range(DEPTH):
+        if zope.location.interfaces.IRoot.providedBy(location):
+            return True
+        location = location.__parent__
+        if location is None:
+            return False
+    return False
+
+
+def _raise_unfit(failure, description, what):
+    """Raise CannotRun for something that cannot be loaded.
+
+    what -- called without arguments, says what that is.
+
+    What says nothing of the installed code is raised as it is.
+    """
+    jar = description._p_jar
+    if value.is_of_database(failure) or jar is not None and (
+            blame.is_interrupted(failure.exception, jar.db())):
+        raise failure.exception
+    raise CannotRun(
+        f'{what()} cannot be loaded: {value.reason(failure)}; {ADVICE}.'
+    ) from failure.exception
+
+
+def _find_function(name, description):
+    """Return a function and its signature."""
+    found = attempt(lookup.find_function, name)
+    if not found.failed:
+        function = found.value.undecorated
+        return function, _signature(function)
+    cause = found.exception.__cause__
+    if cause is not None and description._p_jar is not None and (
+            blame.is_interrupted(cause, description._p_jar.db())):
+        raise cause
+    if not found.is_a(LookupError):
+        raise found.exception
+    raise CannotRun(found.error) from found.exception
+
+
+_signature = functools.lru_cache(inspect.signature)
+
+
+# Arguments
+
+def _check_arguments(signature, description):
+    """Raise CannotRun if arguments cannot be used, or annotations."""
+    args, kwargs = description.args, description.kwargs
+    for name, each in _named(signature, args, kwargs):
+        if value.is_small(each):
+            continue
+        _check_whole(name, each)
+        for found in _persistent_objects(each):
+            loaded = attempt(found._p_activate)
+            if loaded.failed:
+                _raise_unfit(loaded, description, lambda name=name: name)
+    for name, each in vars(description).items():
+        if name not in ATTRIBUTES:
+            _check_whole(f'{name!r} of the call', each)
+
+
+def _check_whole(what, each):
+    """Raise CannotRun if objects in a value are of classes that are gone."""
+    gone = value.broken(each)
+    if gone:
+        verb = 'is' if issubclass(type(each), Broken) else 'holds an object'
+        raise CannotRun(
+            f'{what} {verb} of the class {", ".join(gone)}, which is gone; '
+            f'{ADVICE}.')
+
+
+def _what_is_unloadable(description):
+    """Return which part of a call cannot be loaded (str)."""
+    name = description.function_name
+    call = f'The call of {name!r}'
+    unloadable = set(record.unloadable(description))
+    state = record.state(description)
+    found = attempt(lambda: _named(
+        _find_function(lookup.current_name(name), description)[1],
+        state['args'], state['kwargs']))
+    if found.failed:
+        found = attempt(lambda: _named(None, state['args'], state['kwargs']))
+    for argument, each in found.value or ():
+        classes = unloadable & record.class_names(each)
+        if classes:
+            return (f'{call}: {argument} is of the class '
+                    f'{", ".join(sorted(classes))}, which')
+    return f'{call} ({", ".join(sorted(unloadable))})' if unloadable else call
+
+
+def _named(signature, args, kwargs):
+    """Return pairs: what to call an argument, and the argument."""
+    names = [] if signature is None else [
+        repr(name) for name, parameter in signature.parameters.items()
+        if parameter.kind in (inspect.Parameter.POSITIONAL_ONLY,
+                              inspect.Parameter.POSITIONAL_OR_KEYWORD)]
+    names = names[:len(args)]
+    names += range(len(names) + 1, len(args) + 1)
+    return [(f'argument {name}', each)
+            for name, each in [*zip(names, args, strict=True),
+                               *((repr(key), kwargs[key]) for key in kwargs)]]
+
+
+def _persistent_objects(of):
+    """Return the persistent objects in a value and its containers.
+
+    Not more than are worth to be loaded before the function asks for them.
+    """
+    found, seen, todo = [], set(), [of]
+    while todo and len(found) < LOADED_FIRST:
+        each = todo.pop()
+        if id(each) in seen:
+            continue
+        seen.add(id(each))
+        if issubclass(type(each), persistent.Persistent):
+            found.append(each)
+        elif type(each) is dict:
+            todo += [*each.keys(), *each.values()]
+        elif type(each) in (list, tuple, set, frozenset):
+            todo += each
+    return found

@@ -1,0 +1,90 @@
+"""Find functions by the names that are stored with their calls."""
+
+import importlib
+import inspect
+import types
+import weakref
+
+import zope.component
+import zope.interface
+
+from gocept.async_ import interfaces
+from lovely.remotetask import value
+from lovely.remotetask.interfaces import CannotRun
+from lovely.remotetask.outcome import attempt
+
+
+# What the decorator made.  Only these may be called by a stored name: being
+# in a module that can be imported does not make a function a task.
+_decorated = weakref.WeakSet()
+
+
+def mark_decorated(function):
+    """Allow a function to be called by its stored name."""
+    _decorated.add(function)
+
+
+def is_decorated(function):
+    """Return whether a function was made by the decorator."""
+    # Objects of other classes may say that they are equal to anything.
+    return type(function) is types.FunctionType and function in _decorated
+
+
+def dotted_name(function):
+    """Return ``module.name`` of an undecorated function."""
+    return f'{function.__module__}.{function.__qualname__}'
+
+
+@zope.interface.implementer(interfaces.IRenamedFunction)
+class RenamedFunction:
+    """See IRenamedFunction."""
+
+    def __init__(self, name):
+        self.name = name
+
+
+def find_function(name):
+    """Return the decorated function of a dotted name.
+
+    Other decorators may have been put around it.  Raise LookupError if it
+    cannot be found or is not decorated.
+    """
+    # A module may do, and raise, anything when it is imported.
+    found = attempt(_import, name)
+    if found.failed and value.is_of_database(found):
+        raise found.exception
+    if found.failed:
+        raise LookupError(
+            f'There is no function {name!r}: {value.reason(found)}'
+        ) from found.exception
+    if not is_decorated(found.value):
+        raise LookupError(
+            f'{name!r} is not an asynchronous function; decorate it with '
+            f'gocept.async_.function.')
+    return found.value
+
+
+def _import(name):
+    """Return what has a name, as the decorator has made it."""
+    module_name, _, function_name = name.rpartition('.')
+    found = getattr(importlib.import_module(module_name), function_name)
+    return inspect.unwrap(found, stop=is_decorated) \
+        if callable(found) else found
+
+
+def current_name(name):
+    """Return the name that the function of a stored name has now.
+
+    Raise CannotRun if it cannot be told.
+    """
+    seen = set()
+    while name not in seen:
+        seen.add(name)
+        renamed = zope.component.queryUtility(
+            interfaces.IRenamedFunction, name)
+        if renamed is None:
+            return name
+        name = renamed.name
+    raise CannotRun(
+        f'The functions {", ".join(sorted(seen))} are declared as renamed to '
+        f'one another; correct async:renamed.')

@@ -1,0 +1,97 @@
+"""What goes wrong again and again: when to try again, and when to say so."""
+
+import time
+
+from lovely.remotetask.outcome import attempt
+
+
+class Pauses:
+    """Pauses that grow: each is twice as long as the one before.
+
+    first, longest -- seconds.
+    """
+
+    def __init__(self, first: float, longest: float) -> None:
+        self._first = first
+        self._longest = longest
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin with the first one again."""
+        self._next = self._first
+
+    def next(self) -> float:
+        """Return how many seconds to wait now."""
+        found = self._next
+        self._next = min(self._longest, 2 * found)
+        return found
+
+
+class Complaint:
+    """One line of the log for what happens often.
+
+    It is written at once, then after intervals that grow from ten seconds to
+    an hour.
+
+    log -- a method of a logger.
+    """
+
+    def __init__(self, log, clock=time.monotonic):
+        self._log = log
+        self._clock = clock
+        self._pauses = Pauses(10.0, 3600.0)
+        self._due = None
+        self._unsaid = 0
+
+    def say(self, text, *args):
+        """Write the line, with its arguments, unless it was written lately."""
+        now = self._clock()
+        if self._due is not None and now < self._due:
+            self._unsaid += 1
+            return
+        more = f' ({self._unsaid} times more since it was said)' \
+            if self._unsaid else ''
+        self._log(f'{text}%s', *args, more)
+        self._due = now + self._pauses.next()
+        self._unsaid = 0
+
+    def end(self):
+        """Note that it is over.  Return whether there was a complaint."""
+        was = self._due is not None
+        self._due = None
+        self._unsaid = 0
+        self._pauses.reset()
+        return was
+
+
+class Trial:
+    """Something that is tried again and again, and may fail.
+
+    call -- without arguments.
+    what -- str, what it does, for "cannot ...".
+    log -- a logger.
+    pauses -- Pauses, after failures.
+    """
+
+    def __init__(self, call, what, log, pauses):
+        self._call = call
+        self._what = what
+        self._log = log
+        self._pauses = pauses
+        self._complaint = Complaint(log.error)
+        self._due = float('-inf')
+
+    def run(self, now):
+        """Try it, unless it has failed lately.
+
+        now -- monotonic time.
+        """
+        if now < self._due:
+            return
+        outcome = attempt(self._call)
+        if outcome.failed:
+            self._due = now + self._pauses.next()
+            self._complaint.say('cannot %s: %s', self._what, outcome.error)
+        elif self._complaint.end():
+            self._pauses.reset()
+            self._log.info('can %s again', self._what)

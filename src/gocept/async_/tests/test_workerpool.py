@@ -1,0 +1,363 @@
+"""Processes of a worker are started, listened to and replaced."""
+
+import json
+import logging
+import os
+import signal
+import unittest
+import unittest.mock
+
+from gocept.async_ import workerchild
+from gocept.async_.tests.clock import Clock
+from gocept.async_.wakeup import Wakeup
+from gocept.async_.workerpool import Pool
+
+
+WELL = {'ready': True, 'problem': None, 'age': 0.0, 'silent': 0.0,
+        'jobs': 0, 'memory': 40.0, 'services': {'events': {'problem': None}}}
+
+
+class Process:
+    """Stands in for a subprocess.Popen; a test writes its reports."""
+
+    def __init__(self, pid, pipe):
+        self.pid = pid
+        self.pipe = pipe
+        self.code = None
+        self.terminated = 0
+
+    def poll(self):
+        return self.code
+
+    def terminate(self):
+        self.terminated += 1
+
+    def wait(self, timeout):
+        pass
+
+    def write(self, line):
+        os.write(self.pipe, line)
+
+    def report(self, **content):
+        self.write(json.dumps({**WELL, **content}).encode() + b'\n')
+
+    def end(self, code):
+        self.code = code
+        self.close()
+
+    def close(self):
+        if self.pipe is not None:
+            os.close(self.pipe)
+        self.pipe = None
+
+
+class PoolCase(unittest.TestCase):
+
+    def setUp(self):
+        self.clock = Clock()
+        self.processes = []
+        self.error = None
+        self.killed = []
+        self.enterContext(unittest.mock.patch.object(
+            workerchild, '_start', self._start))
+        self.enterContext(unittest.mock.patch.object(
+            os, 'killpg', lambda *args: self.killed.append(args)))
+        self.addCleanup(lambda: [each.close() for each in self.processes])
+        self.logged = []
+        handler = logging.Handler()
+        handler.emit = lambda record: self.logged.append(record.getMessage())
+        log = logging.getLogger('gocept.async_')
+        log.addHandler(handler)
+        self.addCleanup(log.removeHandler, handler)
+        self.pool = self.make_pool()
+
+    def make_pool(self, processes=1):
+        self.wakeup = Wakeup()
+        return Pool({'processes': processes, 'grace': 30.0, 'patience': 60.0},
+                    self.wakeup, self.clock)
+
+    def _start(self, descriptor, options):
+        if self.error is not None:
+            raise self.error
+        self.processes.append(
+            Process(len(self.processes) + 1, os.dup(descriptor)))
+        return self.processes[-1]
+
+    @property
+    def process(self):
+        return self.processes[-1]
+
+    def step(self, seconds=0.0):
+        """Go one round, so many seconds later."""
+        self.clock.now += seconds
+        self.wakeup.wait(0)
+        self.pool.step()
+
+    def pass_time(self, seconds, **reported):
+        """Let the newest process report each second."""
+        for _ in range(seconds):
+            if self.process.pipe is not None:
+                self.process.report(**reported)
+            self.step(1.0)
+
+    def start_ready(self):
+        self.step()
+        self.process.report()
+        self.step()
+        self.assertTrue(self.pool.status()['ready'])
+
+    def state(self):
+        status = self.pool.status()
+        return (status['ready'], status['live'],
+                [child['state'] for child in status['children']])
+
+
+class StatusTest(PoolCase):
+
+    def test_states(self):
+        """A process is starting, ready, waiting, late, stopping, gone."""
+        self.step()
+        self.assertEqual((False, True, ['starting']), self.state())
+        self.process.report(problem='starting', ready=False, age=None)
+        self.step()
+        self.assertEqual((False, True, ['starting']), self.state())
+        self.process.report()
+        self.step()
+        self.assertEqual((True, True, ['ready']), self.state())
+        self.process.report(ready=False, problem='events: full')
+        self.step()
+        self.assertEqual((False, True, ['waiting']), self.state())
+        self.clock.now += workerchild.LATE + 1
+        self.assertEqual((False, False, ['late']), self.state())
+        self.process.report(stopping='asked to')
+        self.step()
+        self.assertEqual((False, True, ['stopping']), self.state())
+        self.process.end(1)
+        self.clock.now += 1
+        self.pool.step()
+        self.assertEqual((False, True, ['starting']), self.state())
+
+    def test_services_of_several(self):
+        """A problem that any process has is shown, with its service."""
+        self.pool = self.make_pool(2)
+        self.step()
+        # The second one comes when the first one is ready.
+        self.process.report()
+        self.step()
+        self.step()
+        bad = {'events': {'problem': 'threads have ended', 'counts': {}}}
+        self.process.report(
+            age=9.0, ready=False, problem='events: threads have ended',
+            services=bad)
+        self.step()
+        status = self.pool.status()
+        self.assertFalse(status['ready'])
+        self.assertEqual(
+            'threads have ended', status['services']['events']['problem'])
+        self.assertEqual(
+            [None, 'events: threads have ended'],
+            [child['problem'] for child in status['children']])
+
+
+class GarbageTest(PoolCase):
+
+    def test_garbage(self):
+        """What a job writes into the pipe is no report; the next one is."""
+        self.start_ready()
+        for number in range(50):
+            self.process.write(b'garbage %d\n\xff\n[]\n{"jobs": "x"}\n'
+                               % number)
+            self.step(0.01)
+        self.assertEqual((True, True, ['ready']), self.state())
+        self.process.report(jobs=7)
+        self.step()
+        self.assertEqual(7, self.pool.status()['children'][0]['jobs'])
+        complaints = [line for line in self.logged if 'understood' in line]
+        self.assertEqual(1, len(complaints))
+
+    def test_no_end_of_a_line(self):
+        """What has no end is not kept."""
+        self.start_ready()
+        for _ in range(100):
+            self.process.write(b'x' * 60000)
+            self.step()
+        child, = self.pool._children
+        self.assertLess(len(child._unread), 2 ** 21)
+        self.process.write(b'\n')
+        self.process.report(jobs=3)
+        self.step()
+        self.assertEqual(3, self.pool.status()['children'][0]['jobs'])
+
+    def test_closed_pipe(self):
+        """A process that closes its pipe is late, and costs no time."""
+        self.start_ready()
+        self.process.close()
+        self.step()
+        self.assertEqual([], self.wakeup.selector.select(0))
+        self.clock.now += workerchild.LATE + 1
+        self.assertEqual((False, False, ['late']), self.state())
+        self.process.end(0)
+        self.step()
+        self.assertEqual(['starting'], self.state()[2])
+
+
+class NoRoomTest(PoolCase):
+
+    def descriptors(self):
+        return len(os.listdir('/dev/fd'))
+
+    def test_no_descriptor(self):
+        """A process that cannot be started is tried again, ever less often.
+        """
+        self.error = OSError(24, 'Too many open files')
+        before = self.descriptors()
+        for _ in range(600):
+            self.step(1.0)
+        self.assertLessEqual(self.descriptors(), before)
+        self.assertEqual((False, False, ['pausing']), self.state())
+        self.assertIn('Too many open files',
+                      self.pool.status()['children'][0]['problem'])
+        self.assertLess(len(self.logged), 8)
+        self.error = None
+        self.step(61.0)
+        self.assertEqual(['starting'], self.state()[2])
+
+    def test_no_pipe(self):
+        """Nor can a pipe be had."""
+        with unittest.mock.patch.object(
+                os, 'pipe', side_effect=OSError(24, 'Too many open files')):
+            self.step()
+        self.step(1.0)
+        self.assertEqual(['starting'], self.state()[2])
+
+    def test_no_memory(self):
+        """Any other error is the same."""
+        self.error = MemoryError()
+        self.step()
+        self.error = None
+        self.step(1.0)
+        self.assertEqual(['starting'], self.state()[2])
+
+    def test_cannot_be_listened_to(self):
+        """A process that would not be heard is ended, not forgotten."""
+        with unittest.mock.patch.object(
+                self.wakeup.selector, 'register',
+                side_effect=OSError(28, 'No space left on device')):
+            self.step()
+        self.assertEqual([(1, signal.SIGKILL)], self.killed)
+        self.step(1.0)
+        self.assertEqual(2, len(self.processes))
+
+    def test_process_of_another_user(self):
+        """A job has changed its user; it cannot be told to end."""
+        self.start_ready()
+        self.process.terminate = unittest.mock.Mock(
+            side_effect=PermissionError)
+        self.pool.stop()
+        with unittest.mock.patch.object(
+                os, 'killpg', side_effect=PermissionError):
+            self.step(41.0)
+            self.pool.kill()
+        self.assertFalse(self.pool.ended)
+
+
+class PatienceTest(PoolCase):
+
+    def test_no_answer(self):
+        """A process whose database stands still is replaced in time."""
+        self.start_ready()
+        asked = {'ready': False, 'problem': 'the database does not answer'}
+        for second in range(59):
+            self.pass_time(1, silent=float(second), **asked)
+        self.assertEqual((0, ['waiting']),
+                         (self.process.terminated, self.state()[2]))
+        self.pass_time(1, silent=61.0, **asked)
+        self.assertEqual(1, self.process.terminated)
+        self.assertEqual((False, False, ['stuck']), self.state())
+        self.assertIn('the database does not answer', self.logged[-1])
+
+    def test_stall_of_the_main_process(self):
+        """Who has not listened for an hour blames nobody."""
+        self.start_ready()
+        self.process.report()
+        self.clock.now += 3600
+        self.pool.step()
+        self.assertEqual((0, ['ready']),
+                         (self.process.terminated, self.state()[2]))
+        self.pass_time(1)
+        # Nor does it wait for longer afterwards.
+        for _ in range(62):
+            self.step(1.0)
+        self.assertEqual(1, self.process.terminated)
+
+    def test_does_not_stop(self):
+        """One that does not end is killed, once the grace is over."""
+        self.start_ready()
+        self.pass_time(1, silent=61.0, ready=False, problem='no answer')
+        self.step(39.0)
+        self.assertEqual([], self.killed)
+        for _ in range(5):
+            self.step(2.0)
+        self.assertEqual([(1, signal.SIGKILL)], self.killed)
+        self.assertEqual(
+            1, len([line for line in self.logged if 'is killed' in line]))
+
+    def test_not_heard(self):
+        """Nor is one waited for that says nothing, or was stopped."""
+        self.start_ready()
+        for _ in range(59):
+            self.step(1.0)
+        self.assertEqual(0, self.process.terminated)
+        self.step(2.0)
+        self.assertEqual(1, self.process.terminated)
+
+    def test_cannot_work(self):
+        """One that answers, but cannot work, is given ten times as long."""
+        self.start_ready()
+        self.pass_time(600, ready=False, problem='events: full')
+        self.assertEqual(0, self.process.terminated)
+        self.pass_time(2, ready=False, problem='events: full')
+        self.assertEqual(1, self.process.terminated)
+        self.assertIn('events: full', self.logged[-1])
+
+    def test_does_not_get_ready(self):
+        """So is one that never gets there."""
+        self.step()
+        self.pass_time(602, ready=False, problem='starting', age=None)
+        self.assertEqual(1, self.process.terminated)
+
+    def test_short_troubles(self):
+        """What passes by itself ends no process, however often it comes."""
+        self.start_ready()
+        for _ in range(20):
+            self.pass_time(59, ready=False, problem='away')
+            self.pass_time(1)
+        self.assertEqual(0, self.process.terminated)
+
+    def test_outage_of_an_hour(self):
+        """It makes few processes, and few lines; then all is well."""
+        self.start_ready()
+        for _ in range(3600):
+            if self.process.code is None:
+                # It cannot open the database, or has lost it.
+                if self.clock.now - self.pool._places[0].child.began > 30:
+                    self.process.end(1)
+                else:
+                    self.process.report(
+                        ready=False, problem='starting', age=None)
+            self.step(1.0)
+        self.assertLess(len(self.processes), 50)
+        self.assertLess(len(self.logged), 110)
+        self.pass_time(62)
+        self.assertEqual((True, True, ['ready']), self.state())
+
+    def test_trouble_without_end(self):
+        """A process that replacing does not help is replaced ever less."""
+        self.start_ready()
+        for _ in range(4 * 3600):
+            if self.process.terminated and self.process.code is None:
+                self.process.end(0)
+            elif self.process.code is None:
+                self.process.report(ready=False, problem='events: full')
+            self.step(1.0)
+        self.assertLess(len(self.processes), 6)

@@ -1,0 +1,111 @@
+"""Whether the clock of this machine can be relied upon.
+
+All that share a storage agree on the times of its transactions.  A clock that
+is far from these would run cron jobs at wrong times, and remove what is to be
+kept.
+"""
+
+import time
+
+
+# Seconds by which a clock may differ from that of the storage.
+FAR = 60.0
+
+# Seconds by which the clock may go faster or slower than the monotonic one
+# before it is compared with the storage again, and taken to have been set.
+DRIFT = 5.0
+
+# Seconds between two comparisons, where one did not tell enough; and where
+# the clock is far from that of the storage.
+SOON = 1.0
+LATER = 60.0
+
+
+class Clock:
+    """Compares the clock of this machine with that of a storage.
+
+    trusted -- whether there is nothing to compare: the storage goes by it.
+    ahead -- seconds by which this clock is ahead of the storage's, or None.
+    """
+
+    def __init__(self):
+        self.trusted = False
+        self.ahead = None
+        # The last comparison: the clocks here, and the time there.
+        self._compared = None
+        # The clocks at the last look at them.
+        self._looked = None
+
+    def wall(self):
+        """Return the time that this machine shows, in POSIX seconds."""
+        return time.time()
+
+    def monotonic(self):
+        """Return the seconds of a clock that is never set."""
+        return time.monotonic()
+
+    def now(self):
+        """Return what time it is, as far as that is known."""
+        return self.wall() - (self.ahead if self.is_far else 0.0)
+
+    @property
+    def is_far(self):
+        """Whether this clock is known to be wrong."""
+        return (not self.trusted and self.ahead is not None
+                and abs(self.ahead) > FAR)
+
+    @property
+    def is_good(self):
+        """Whether this clock is known to be right."""
+        return self.trusted or (
+            self.ahead is not None and not self.is_far
+            and abs(self._drift(self._compared)) <= DRIFT)
+
+    def wants_comparison(self):
+        """Return whether it is time to compare the clocks."""
+        if self.trusted:
+            return False
+        if self._compared is None or abs(self._drift(self._compared)) > DRIFT:
+            return True
+        wait = SOON if self.ahead is None else LATER
+        return (not self.is_good
+                and self.monotonic() - self._compared[1] >= wait)
+
+    def compare(self, there, before):
+        """Note when a transaction was committed, by the storage's clock.
+
+        there -- the time of its transaction id, in POSIX seconds.
+        before -- what `wall` returned before it was committed.
+        """
+        here = self.wall(), self.monotonic()
+        earlier, self._compared = self._compared, (*here, there)
+        ahead = _distance(there, before, here[0])
+        if ahead >= -FAR:
+            self.ahead = ahead
+        elif earlier is None or here[1] - earlier[1] < SOON:
+            # The storage may go by a clock that is ahead of this one.  Or
+            # somebody's was once, and ids still go on in smallest steps.
+            self.ahead = None
+        else:
+            passed = here[1] - earlier[1]
+            stands_still = there - earlier[2] < passed / 2
+            self.ahead = 0.0 if stands_still else ahead
+
+    def was_set_back(self):
+        """Return whether the clock has gone back since this was called."""
+        drift = 0.0 if self._looked is None else self._drift(self._looked)
+        self._looked = self.wall(), self.monotonic()
+        return drift < -DRIFT
+
+    def _drift(self, before):
+        """Return how much more the clock has gone than the monotonic one."""
+        wall, monotonic, *_ = before
+        return (self.wall() - wall) - (self.monotonic() - monotonic)
+
+
+def _distance(there, before, after):
+    """Return by how much the time from `before` to `after` is ahead."""
+    # A commit may take long; the storage has dated it at some time in it.
+    if before <= there <= after:
+        return 0.0
+    return before - there if there < before else after - there

@@ -1,0 +1,55 @@
+"""What objects are part of: named tuples too, and all their parents.
+
+Where untrusted code reads one, a permission is asked of it and then of its
+parents: so what is granted on a service alone holds for its parts.
+"""
+
+from zope.security.proxy import removeSecurityProxy
+
+
+# Nothing lies deeper; but parents may be in one another, without end.
+DEPTH = 1000
+
+
+def parents(location):
+    """Yield an object, its parent, the parent of that, and so on.
+
+    Without security proxies.
+    """
+    for _ in range(DEPTH):
+        location = removeSecurityProxy(location)
+        if location is None:
+            return
+        yield location
+        location = getattr(location, '__parent__', None)
+
+
+def home(location):
+    """Return the connection of the nearest parent that is stored, or None."""
+    connections = (getattr(each, '_p_jar', None) for each in parents(location))
+    return next((each for each in connections if each is not None), None)
+
+
+def part(class_):
+    """Let the instances of a named tuple be parts of other objects.
+
+    They have `__parent__`, None at first.  It is neither compared nor
+    stored: a part that is pickled is a value like any other.
+    """
+    class Part(class_):
+        __doc__ = class_.__doc__
+        __parent__ = None
+
+        def part_of(self, parent):
+            """Return an equal tuple that is part of an object."""
+            copied = self._make(self)
+            copied.__parent__ = parent
+            return copied
+
+        def __getstate__(self):
+            # Its parent is an object of one connection.
+            return None
+
+    for name in ('__module__', '__name__', '__qualname__'):
+        setattr(Part, name, getattr(class_, name))
+    return Part
