@@ -191,7 +191,8 @@ class Attendant(CeleryProcessor):
         self._runs.call(claim.job)
         end = execution.run_claimed(
             self.db, self.servicePath, claim, self.gate.commit)
-        if end == execution.ENDED:
+        if end in (execution.ENDED, execution.UNSTORED):
+            # Of the second kind the claim counts as begun when it is settled.
             self._runs.succeed(claim.job)
             return
         self._runs.interrupt(claim.job, end == execution.INTERRUPTED)
@@ -255,9 +256,10 @@ class Attendant(CeleryProcessor):
 
         Return how many were sent.
         """
-        now = time.time() if now is None else now
-        # Passes what others have run, and finds what waits for a time.
-        self._in_transaction(_look, now)
+        now = self.membership.clock.now() if now is None else now
+        if self._knows_time():
+            # Passes what others have run, and finds what waits for a time.
+            self._in_transaction(_look, now)
         leader, waiting = self._find_waiting(now)
         self._leading = leader == self.worker_id
         if waiting and leader is None:
@@ -276,7 +278,9 @@ class Attendant(CeleryProcessor):
             if leader not in (None, self.worker_id):
                 return leader, []
             # Never committed: this is how to see what is next.
-            claims = service.claim(self.worker_id, SWEEP_AT_ONCE, now)
+            claims = service.claim(
+                self.worker_id, SWEEP_AT_ONCE, now,
+                scheduled=self._knows_time())
             described = [attempt(self._describe, service, claim.job)
                          for claim in claims]
             # One that cannot be read does not keep the others.

@@ -102,7 +102,7 @@ class CeleryTest(databases.TwoDatabases, test_celeryprocessor.CeleryCase):
         sent = []
         self.attendant.send = sent.extend
         with unittest.mock.patch.object(
-                self.attendant, '_is_alive', lambda worker: False):
+                self.attendant.membership, 'is_alive', lambda worker: False):
             self.assertEqual([jobid], self.attendant.release())
         tid = self.jobs_db.lastTransaction()
         self.assertNotEqual(tid, self.db.lastTransaction())
