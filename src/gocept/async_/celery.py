@@ -31,6 +31,7 @@ from gocept.async_ import celerysecret
 from gocept.async_ import celerytransport
 from gocept.async_ import celeryworker
 from gocept.async_ import zopeconf
+from gocept.async_.celeryentrance import entrance
 from lovely.remotetask import registry
 from lovely.remotetask.outcome import attempt
 from lovely.remotetask.outcome import in_runner
@@ -173,6 +174,7 @@ def _enter(sender, **kw):
 
 def _attend():
     outcome = attempt(attendance)
+    entrance.note(not outcome.failed)
     if outcome.failed:
         # Celery would go on, and acknowledge messages that it cannot handle.
         log.critical('this worker cannot run jobs, and ends: %s',

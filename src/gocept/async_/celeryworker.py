@@ -11,11 +11,12 @@ import zope.component
 from gocept.async_ import celeryprocessor
 from gocept.async_.celeryattendant import Attendant
 from gocept.async_.celeryattendant import Interrupted
-from gocept.async_.celeryduty import Duty
 from gocept.async_.declaration import declarations
 from gocept.async_.recurring import Complaint
 from gocept.async_.recurring import Pauses
+from gocept.async_.recurring import Trial
 from lovely.remotetask import blame
+from lovely.remotetask import quirks
 from lovely.remotetask import registry
 from lovely.remotetask.gate import ProcessorStopped
 from lovely.remotetask.interfaces import IProcessorFactory
@@ -71,18 +72,20 @@ class Attendance:
         self._away = Complaint(log.warning)
         self._odd = Complaint(log.error)
         self._refused = Complaint(log.warning)
-        self._entering = Duty('looking for services', self.enter_declared)
+        self._entering = Trial(
+            self.enter_declared, 'look after all declared services', log,
+            Pauses(ROUND, LONGEST_PAUSE))
 
     def start(self):
         """Make the rounds in a daemon thread."""
-        self._entering.do()
+        self._entering.run(time.monotonic())
         threading.Thread(
             target=self._loop, name='celery-attendance', daemon=True).start()
 
     @property
     def is_closed(self):
         """Whether somebody has closed the database."""
-        return blame.is_closed(self.db)
+        return quirks.is_closed(self.db)
 
     # In threads that run jobs
 
@@ -214,7 +217,7 @@ class Attendance:
     def make_round(self):
         """Look after all services once."""
         # A site may have been added since.
-        self._entering.do()
+        self._entering.run(time.monotonic())
         with self._lock:
             attendants = list(self._attendants.values())
         for attendant in attendants:

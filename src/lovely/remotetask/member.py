@@ -64,7 +64,7 @@ class Member:
         self.membership = Membership(
             db, path, lambda: self.thread_name, heartbeat, missed)
         self.membership.become_another()
-        self.duties = _duties(heartbeat)
+        self._duties = _duties(heartbeat)
         self._beaten = float('-inf')
 
     @property
@@ -74,7 +74,7 @@ class Member:
     @property
     def trouble(self):
         """See IProcessor."""
-        found = [duty.trouble for duty in list(self.duties.values())]
+        found = [duty.trouble for duty in list(self._duties.values())]
         return '; '.join(text for text in found if text) or None
 
     def stop(self):
@@ -122,13 +122,13 @@ class Member:
             self._do('sign', now, self._sign, now)
         self._do('release', now, self.release)
         if clock.was_set_back():
-            self.duties['correct'].due = now
+            self._duties['correct'].due = now
         if not self._may_schedule(now):
             return
         self._do('correct', now, self.membership.correct_schedule)
         if self._do('prune', now, self._prune_for_a_while):
             # What else this thread does comes in between.
-            self.duties['prune'].due = now
+            self._duties['prune'].due = now
 
     def _sign(self, now):
         # If it fails, again soon.
@@ -167,8 +167,8 @@ class Member:
 
         Return what the call returns; None if it fails or is not due.
         """
-        if not (self.duties[name].is_due(now)
-                and self.duties['find'].is_due(now)):
+        if not (self._duties[name].is_due(now)
+                and self._duties['find'].is_due(now)):
             return None
         outcome = attempt(call, *args)
         if outcome.is_a(interfaces.NoSuchService) and self._find_again():
@@ -217,7 +217,7 @@ class Member:
         self.stop()
 
     def _note_failure(self, name, outcome, now):
-        duty = self.duties[name]
+        duty = self._duties[name]
         was_failing = duty.is_failing
         if not duty.has_failed(now, reason_of(outcome), outcome.errorClass):
             return
@@ -230,15 +230,15 @@ class Member:
 
     def _note_ill(self, name, reason, now, kind=None, patience=0.0):
         """Note why a duty cannot be done, where a traceback tells nothing."""
-        duty = self.duties[name]
+        duty = self._duties[name]
         if duty.has_failed(now, reason, kind, patience):
             log.warning('%s: cannot %s: %s',
                         self.thread_name, duty.what, reason)
 
     def _note_well(self, name, now):
-        if self.duties[name].has_ended(now):
+        if self._duties[name].has_ended(now):
             log.info('%s: can %s again', self.thread_name,
-                     self.duties[name].what)
+                     self._duties[name].what)
 
 
 def _duties(heartbeat):

@@ -310,7 +310,7 @@ class SimpleProcessor(Member):
             self._do('settle', now, self._settle_one, jobid, begun)
         more = self._do('take', now, self._take)
         return bool(more or (
-            self._buried and not self.duties['take'].is_failing))
+            self._buried and not self._duties['take'].is_failing))
 
     def _look_after_runners(self, now):
         """Start those that are missing; replace those that have died."""
@@ -326,7 +326,7 @@ class SimpleProcessor(Member):
         # What the dead had begun is counted before others begin anything.
         self._buried &= self.claims.ids.difference(self.claims.unsettled)
         while (len(self.runners) + len(self._buried) < self.maxThreads
-               and self.duties['threads'].is_due(now)):
+               and self._duties['threads'].is_due(now)):
             outcome = attempt(self._add_runner)
             if outcome.failed:
                 self._report(outcome, 'threads', now)
@@ -348,7 +348,7 @@ class SimpleProcessor(Member):
 
     def _can_write(self, now):
         """Return whether jobs can be claimed at all; say if not."""
-        if not self.duties['write'].is_due(now):
+        if not self._duties['write'].is_due(now):
             return False
         if self._is_closed():
             self._stop_as_closed()
@@ -447,7 +447,7 @@ class SimpleProcessor(Member):
 
     def _wait(self):
         """Wait until there may be something to do."""
-        pause = max(self.duties[name].due for name in (
+        pause = max(self._duties[name].due for name in (
             'find', 'write', 'take')) - time.monotonic()
         if pause > 0:
             # Something is wrong; that jobs are added helps nothing.
@@ -481,9 +481,9 @@ class SimpleProcessor(Member):
             waits.append(self.heartbeat)
         if not clock.trusted and clock.ahead is None:
             waits.append(SOON)
-        if self.duties['threads'].is_failing:
+        if self._duties['threads'].is_failing:
             waits.append(max(
-                0.0, self.duties['threads'].due - time.monotonic()))
+                0.0, self._duties['threads'].due - time.monotonic()))
         return min(waits)
 
     def _finish(self):

@@ -32,6 +32,9 @@ def parse():
                         help='for how long jobs are added and things fail')
     parser.add_argument('--outage', type=float, default=25.0,
                         help='seconds that a server is away at most')
+    parser.add_argument('--without', action='append', default=[],
+                        choices=sorted(KINDS), metavar='NAME',
+                        help='leave this kind out')
     parser.add_argument('--logs', metavar='FOLDER',
                         help='copy the logs to a folder at the end')
     parser.add_argument(
@@ -80,7 +83,7 @@ def run_scenarios(options):
     """Run the chosen scenarios.  Return how many failed."""
     settings = {name: getattr(options, name)
                 for name in ('seed', 'good', 'kinds', 'seconds', 'outage',
-                             'logs')}
+                             'without', 'logs')}
 
     if options.quick:
         settings.update(SHORT)

@@ -46,12 +46,14 @@ class Plan:
 
     place -- where the jobs are run.
     kinds -- how many kinds.
+    without -- names of kinds that are left out.
     """
 
-    def __init__(self, crew, seed, good, kinds):
+    def __init__(self, crew, seed, good, kinds, without=()):
         self._crew = crew
         self._random = random.Random(seed)
-        self.kinds = self._draw(kinds)
+        self.kinds = [kind for kind in self._draw(kinds)
+                      if kind.name not in without]
         self.requests = self._requests(good)
 
     def _draw(self, number):
@@ -107,13 +109,13 @@ class Storm:
 
     place -- where jobs are run.
     server -- see Stage.
-    good, kinds -- how many jobs and kinds.
+    good, kinds, without -- see Plan.
     seconds -- for how long jobs are added and things fail.
     outage -- seconds that a server is away.
     """
 
     def __init__(self, stack, place, seed, good=2000, kinds=120,
-                 seconds=120.0, outage=25.0, **options):
+                 seconds=120.0, outage=25.0, without=(), **options):
         self.seed = seed
         self._random = random.Random(seed)
         self._seconds = seconds
@@ -124,7 +126,7 @@ class Storm:
         self.stage = self.crew.stage
         self._clock = Path(self.stage.folder, 'clock')
         self._clock.write_text('0')
-        self._plan = Plan(self.crew, seed, good, kinds)
+        self._plan = Plan(self.crew, seed, good, kinds, without)
         self.failures = collections.Counter()
         self.slack = 0
         self._jumped = 0
