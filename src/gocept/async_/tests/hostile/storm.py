@@ -36,6 +36,9 @@ JUMPS = 70, -70, -86400, 8 * 86400, 1000 * 86400
 # Where the same process has the database: what it plans stays so long.
 SMALL_JUMPS = 70, -70, 20
 
+# How many jobs of a third of a second wait in a service when an outage begins.
+BACKLOG = 20
+
 # A process that dies early is only replaced after a pause: jobs that end
 # their process each time take minutes.
 DEADLY = 5
@@ -131,6 +134,8 @@ class Storm:
         self.slack = 0
         self._jumped = 0
         self._trouble = []
+        # Only one thread may ask the host at a time.
+        self._adding = threading.Lock()
         self._fates = 'no report'
 
     # The whole
@@ -173,11 +178,18 @@ class Storm:
         for request in requests:
             due += pause
             time.sleep(max(0, due - time.monotonic()))
-            try:
-                self.crew.ask('add', *request, patience=PATIENCE)
-            except NoAnswer as error:
-                self._trouble.append(f'nobody can add jobs: {error}')
+            if not self._has_added(request):
                 return
+
+    def _has_added(self, requests):
+        """Add jobs.  Return whether that can be done at all."""
+        try:
+            with self._adding:
+                self.crew.ask('add', *requests, patience=PATIENCE)
+        except NoAnswer as error:
+            self._trouble.append(f'nobody can add jobs: {error}')
+            return False
+        return True
 
     def _calm_safely(self):
         try:
@@ -296,6 +308,12 @@ class Storm:
             self.health.outages.append(
                 Outage(name, begin, time.monotonic() - 0.5, grace))
 
+    def _add_backlog(self):
+        """Add enough to do: who has nothing to do may not see an outage."""
+        self._has_added([
+            request for service in SERVICES
+            for request in self.crew.good(BACKLOG, service, seconds=0.3)])
+
     def _jump(self, seconds=None):
         if seconds is None:
             seconds = self._random.choice(
@@ -312,6 +330,7 @@ class Storm:
             full = outages.files_full(server.processes()[0], server.data())
         else:
             return
+        self._add_backlog()
         with self._nothing_works('a full disk'), full:
             pass
         if self.crew.place != THREADS:
@@ -327,12 +346,14 @@ class Storm:
         self.stage.server.start()
 
     def _lose_server(self):
+        self._add_backlog()
         self.stage.server.stop()
         with self._nothing_works('a lost server'):
             pass
         self._start_server()
 
     def _freeze_server(self):
+        self._add_backlog()
         with outages.frozen(*self.stage.server.processes()), \
                 self._nothing_works('a frozen server', FROZEN):
             pass
