@@ -12,7 +12,7 @@ from lovely.remotetask.tests import faulty
 
 
 # The short form: all scenarios take four minutes.
-SHORT = (('good', 150), ('kinds', 60), ('seconds', 25.0), ('outage', 14.0))
+SHORT = (('good', 150), ('kinds', 60), ('seconds', 20.0), ('outage', 14.0))
 
 NAMES = [scenario.__name__ for scenario in SCENARIOS]
 

@@ -134,6 +134,7 @@ class Storm:
         self.slack = 0
         self._jumped = 0
         self._trouble = []
+        self._deck = []
         # Only one thread may ask the host at a time.
         self._adding = threading.Lock()
         self._fates = 'no report'
@@ -275,7 +276,11 @@ class Storm:
     # What fails
 
     def _fail(self):
-        failure = self._random.choice(self._failures())
+        if not self._deck:
+            # Each before one comes again.
+            self._deck = self._failures()
+            self._random.shuffle(self._deck)
+        failure = self._deck.pop()
         self.failures[failure.__name__.strip('_')] += 1
         try:
             failure()
@@ -287,8 +292,9 @@ class Storm:
         if self.crew.place == THREADS:
             return [*found, self._kill_host, self._freeze_host]
         found += [self._kill_worker, self._kill_child, self._kill_child,
-                  self._restart_server, self._lose_server,
-                  self._freeze_server]
+                  self._restart_server, self._lose_server]
+        if self._outage > FROZEN:
+            found.append(self._freeze_server)
         if self.crew.place == CELERY:
             found += [self._restart_broker, self._lose_broker,
                       self._lose_messages, self._send_garbage,
