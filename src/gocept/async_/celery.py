@@ -19,15 +19,19 @@ import zope.app.appsetup.product
 import zope.event
 import zope.processlifetime
 from celery import signals
+from celery.exceptions import Reject
 from celery.exceptions import WorkerShutdown
 from celery.loaders.app import AppLoader
-from celery.worker.consumer import Consumer
-from celery.worker.request import Request
+from celery.worker import state
 from zope.configuration.exceptions import ConfigurationError
 
 from gocept.async_ import celerybroker
+from gocept.async_ import celeryconsumer
+from gocept.async_ import celerysecret
+from gocept.async_ import celerytransport
 from gocept.async_ import celeryworker
 from gocept.async_ import zopeconf
+from gocept.async_.celeryentrance import entrance
 from lovely.remotetask import registry
 from lovely.remotetask.outcome import attempt
 from lovely.remotetask.outcome import in_runner
@@ -88,7 +92,7 @@ class Loader(AppLoader):
         except (LookupError, ValueError) as error:
             raise NotConfigured(str(error)) from error
         return {**found, 'task_queues': _queues(),
-                'worker_consumer': f'{__name__}:SurvivingConsumer'}
+                'worker_consumer': 'gocept.async_.celeryconsumer:Consumer'}
 
 
 def _queues():
@@ -101,35 +105,8 @@ def _queues():
             for name in names]
 
 
-class SurvivingConsumer(Consumer):
-    """Goes on when the broker comes back.
-
-    Kombu 5.7 gives messages that are being worked on back to Redis when it
-    closes a connection; if that is lost, it ends the worker with an
-    AttributeError.  Nothing has to be given back: the sweep sends what is
-    not run.
-    """
-
-    def on_connection_error_after_connected(self, exc):
-        transport = self.connection.transport
-        for channel in getattr(transport, 'channels', None) or ():
-            channel.do_restore = False
-        super().on_connection_error_after_connected(exc)
-
-
-class SurvivingRequest(Request):
-    """Goes on when a message can no longer be acknowledged.
-
-    That of a connection that was lost meanwhile raises an AttributeError,
-    too, which would end the worker.  It is delivered again, and does nothing.
-    """
-
-    def __init__(self, *args, **kw):
-        super().__init__(*args, **kw)
-        self._connection_errors = (*self._connection_errors, AttributeError)
-
-
-app = celery.Celery('gocept.async', loader=Loader)
+app = celery.Celery('gocept.async', loader=Loader, amqp=celerytransport.AMQP,
+                    control=celeryconsumer.Control)
 
 _lock = threading.Lock()
 _attendance = None
@@ -138,13 +115,26 @@ _in_pool = False
 
 
 def attendance():
-    """Return the Attendance of this process; it opens the database."""
+    """Return the Attendance of this process; it opens the database.
+
+    Anew, if a job has closed that.
+    """
     global _attendance
     with _lock:
-        if _attendance is None:
-            _attendance = celeryworker.Attendance(_open())
-            _attendance.start()
+        if _attendance is None or _attendance.is_closed:
+            made = celeryworker.Attendance(_open(), is_stopping)
+            made.start()
+            _attendance = made
         return _attendance
+
+
+def is_stopping():
+    """Return whether this process was asked to end.
+
+    Those of a prefork pool are not asked.
+    """
+    return any(flag not in (None, False)
+               for flag in (state.should_stop, state.should_terminate))
 
 
 def _open():
@@ -184,6 +174,7 @@ def _enter(sender, **kw):
 
 def _attend():
     outcome = attempt(attendance)
+    entrance.note(not outcome.failed)
     if outcome.failed:
         # Celery would go on, and acknowledge messages that it cannot handle.
         log.critical('this worker cannot run jobs, and ends: %s',
@@ -197,21 +188,48 @@ def _leave(**kw):
     registry.stop_all()
 
 
-@app.task(name=celerybroker.TASK, Request=SurvivingRequest)
-def run(database, service, job, attempt, tid):
+@app.task(name=celerybroker.TASK)
+def run(**address):
     """Run the job of an address; see celeryprocessor.address.
-
-    attempt -- for people: the database knows better.
 
     Return whether there was something to be run.
     """
-    found = attendance().of(database, service.split('/'))
     with _killed_by_signals():
         token = in_runner.set(True)
         try:
-            return found.run_job(job, bytes.fromhex(tid))
+            return attendance().run(address)
+        except celeryworker.GivenBack as error:
+            raise Reject(str(error), requeue=True) from None
         finally:
             in_runner.reset(token)
+
+
+def _is_news(record):
+    """Return whether Celery's log record of a task tells something.
+
+    That one was given back is told by who does that, not each time.
+    """
+    return not (record.exc_info and isinstance(record.exc_info[1], Reject))
+
+
+logging.getLogger('celery.app.trace').addFilter(_is_news)
+
+
+@app.on_after_finalize.connect
+def _forget_others(sender, **kw):
+    """Forget the tasks of Celery itself: nobody is to run them here."""
+    for name in list(sender.tasks):
+        if name != celerybroker.TASK:
+            sender.tasks.unregister(name)
+
+
+@signals.after_setup_logger.connect
+@signals.after_setup_task_logger.connect
+def _hide_secrets(logger, **kw):
+    """Let no handler write down what is secret of the broker."""
+    for handler in logger.handlers:
+        handler.setFormatter(celerysecret.HidingFormatter(
+            handler.formatter or logging.Formatter(), celerybroker.hide))
 
 
 @contextlib.contextmanager

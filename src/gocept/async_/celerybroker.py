@@ -1,9 +1,11 @@
 """The broker: what is said of it, and the messages that go there."""
 
+import contextlib
 import importlib.util
 import json
 import logging
 import os
+import re
 import threading
 import time
 from typing import NamedTuple
@@ -12,6 +14,11 @@ import zope.component
 import zope.interface
 from zope.app.appsetup.product import getProductConfiguration
 
+from gocept.async_.celerysecret import Screen
+from gocept.async_.celerysecret import check_url
+from gocept.async_.celerysecret import masked_url
+from gocept.async_.celerysecret import secrets_of_options
+from gocept.async_.celerysecret import secrets_of_url
 from gocept.async_.interfaces import IBroker
 from lovely.remotetask.outcome import attempt
 
@@ -44,11 +51,17 @@ RESEND_AFTER = 10.0
 # What messages and workers stand on.
 OURS = {
     'accept_content': ['json'],
+    # Also when RabbitMQ closes a channel, because a message was not
+    # acknowledged for half an hour.
+    'broker_channel_error_retry': True,
     'broker_connection_max_retries': None,
     'broker_connection_retry_on_startup': True,
     'result_backend': None,
     'task_acks_late': True,
+    # Workers do not take what is compressed: see celerymessage.
+    'task_compression': None,
     'task_ignore_result': True,
+    'task_protocol': 2,
     'task_reject_on_worker_lost': True,
     'task_serializer': 'json',
     # Celery 5.7 restores a reduced count in the thread that has run a task:
@@ -56,6 +69,16 @@ OURS = {
     # worker stands still.
     'worker_enable_prefetch_count_reduction': False,
 }
+
+# Settings that others than the options decide on.
+ELSEWHERE = ('broker_url', 'broker_read_url', 'broker_write_url',
+             'task_queues', 'worker_consumer')
+
+LOGIN_METHODS = ('AMQPLAIN', 'EXTERNAL', 'GSSAPI', 'PLAIN')
+
+NAME = re.compile(r'[a-z][a-z0-9_]*\Z')
+
+EXAMPLE = '{"worker_prefetch_multiplier": 2}'
 
 # Others: the options say better.
 DEFAULTS = {
@@ -79,19 +102,28 @@ class Broker(NamedTuple):
     publish_timeout: float
     resend_after: float
 
+    def __repr__(self):
+        url = self.url and masked_url(self.url)
+        return f'<Broker {url!r} with options {sorted(self.options)}>'
+
+    def hide(self, text):
+        """Return a text without what is secret of the broker."""
+        return Screen([*secrets_of_url(self.url or ''),
+                       *secrets_of_options(self.options)]).hide(text)
+
 
 def broker():
     """Return the Broker that is declared; zope.conf precedes ZCML.
 
-    Raise LookupError if there is none, ValueError for a bad value in
-    zope.conf.
+    Raise LookupError if there is none, ValueError for a bad value, without
+    what may be secret.
     """
     declared = zope.component.queryUtility(IBroker)
     if declared is None:
         declared = Broker(None, {}, PUBLISH_TIMEOUT, RESEND_AFTER)
     said = getProductConfiguration(PRODUCT) or {}
     found = declared._replace(**{
-        name: convert(said[key]) for key, name, convert in (
+        name: _converted(convert, key, said[key]) for key, name, convert in (
             ('celery-broker', 'url', str),
             ('celery-options', 'options', parse_options),
             ('celery-publish-timeout', 'publish_timeout', parse_seconds),
@@ -102,35 +134,72 @@ def broker():
             f'There is no Celery broker; declare it in ZCML, <async:celery '
             f'broker="redis://..." />, or in zope.conf, celery-broker in '
             f'<product-config {PRODUCT}>.')
+    check_url(found.url)
     return found
 
 
+def _converted(convert, key, text):
+    try:
+        return convert(text)
+    except ValueError as error:
+        raise ValueError(f'{key} in zope.conf: {error}') from None
+
+
+def hide(text):
+    """Return a text without what is secret of the broker that is declared.
+    """
+    # If it cannot be used, nobody was told what is secret.
+    outcome = attempt(broker)
+    return text if outcome.failed else outcome.value.hide(text)
+
+
 def parse_options(text):
-    """Return the settings of a JSON object; ValueError if it is none."""
+    """Return the settings of a JSON object; ValueError if it is none.
+
+    No message shows the text: there may be a password in it.
+    """
     try:
         options = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(
-            f'{text!r} is no JSON ({error}); write Celery\'s settings like '
-            f'{{"worker_prefetch_multiplier": 2}}.') from error
+            f'The options are no JSON ({error}); write Celery\'s settings '
+            f'like {EXAMPLE}.') from None
     if not isinstance(options, dict):
         raise ValueError(
-            f'{text!r} is no JSON object; write Celery\'s settings like '
-            f'{{"worker_prefetch_multiplier": 2}}.')
-    refused = sorted({'broker_url', *OURS} & options.keys())
+            f'The options are no JSON object; write Celery\'s settings like '
+            f'{EXAMPLE}.')
+    _check_names(options)
+    if options.get('broker_login_method', 'PLAIN') not in LOGIN_METHODS:
+        raise ValueError(
+            f'broker_login_method: choose one of {", ".join(LOGIN_METHODS)}.')
+    if not isinstance(options.get('broker_transport_options', {}), dict):
+        raise ValueError(
+            'broker_transport_options: write a JSON object there, too.')
+    return options
+
+
+def _check_names(options):
+    refused = sorted({*ELSEWHERE, *OURS} & options.keys())
     if refused:
         raise ValueError(
             f'{", ".join(refused)}: this is set by gocept.async itself; '
             f'leave it out.')
-    return options
+    for name in options:
+        if not NAME.match(name):
+            raise ValueError(
+                'The options have a name that no setting of Celery has; all '
+                'of them are made of small letters and _.')
 
 
 def parse_seconds(text):
     """Return the seconds; ValueError unless they are positive."""
-    seconds = float(text)
+    seconds = -1.0
+    with contextlib.suppress(ValueError):
+        seconds = float(text)
     if not 0 < seconds < float('inf'):
-        raise ValueError(
-            f'{text!r}: choose a positive number of seconds.')
+        # What stands there is not shown: a URL, by mistake, has a password.
+        raise ValueError('This is no positive number of seconds; choose one '
+                         'like 1.5.')
     return seconds
 
 
@@ -275,7 +344,8 @@ class Sender:
         elif self.breaker.failed():
             log.warning(
                 'The Celery broker cannot be reached (%s); jobs wait, and '
-                'are sent by a worker later.', outcome.error)
+                'are sent by a worker later.',
+                self.broker.hide(outcome.error))
 
     def _producer(self):
         mine = self._mine
@@ -297,11 +367,13 @@ class Sender:
         connection = self._producer().connection
         channel = connection.default_channel
         try:
-            return channel.queue_declare(queue, passive=True).message_count
+            found = channel.queue_declare(queue, passive=True).message_count
         except connection.channel_errors:
             # There is no such queue, or nothing was ever sent to it.
             self.close()
             return 0
+        # If the broker does not tell, there may be some.
+        return found if type(found) is int and found >= 0 else 1
 
     def close(self):
         """Close the connection of this thread."""

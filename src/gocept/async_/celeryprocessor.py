@@ -1,5 +1,6 @@
 """The processor "celery": tells workers of jobs, and runs none itself."""
 
+import functools
 import logging
 import time
 
@@ -7,11 +8,17 @@ import zope.interface
 
 from gocept.async_ import celerybroker
 from gocept.async_.declaration import declarations
+from gocept.async_.recurring import Complaint
 from lovely.remotetask.interfaces import QUEUED
+from lovely.remotetask.interfaces import IProcessor
 from lovely.remotetask.interfaces import IProcessorFactory
+from lovely.remotetask.member import Member
 from lovely.remotetask.outcome import attempt
-from lovely.remotetask.processor import SimpleProcessor
+from lovely.remotetask.processor import HEARTBEAT
+from lovely.remotetask.processor import MISSED_HEARTBEATS
+from lovely.remotetask.registry import GRACE
 from lovely.remotetask.registry import service_path
+from lovely.remotetask.settings import check_wait_time
 from lovely.remotetask.startup import root_folder
 
 
@@ -38,20 +45,55 @@ def address(db, path, job, tid=None):
             'tid': (tid or job._p_serial).hex()}
 
 
-class CeleryProcessor(SimpleProcessor):
-    """Sends the addresses of jobs to Celery.  It has no thread."""
+@zope.interface.implementer(IProcessor)
+class CeleryProcessor(Member):
+    """Sends the addresses of jobs to Celery.  It has no thread.
 
-    queue = None
+    See IProcessor.
+    """
+
+    thread = None
+    threads = ()
+
+    def __init__(self, db, servicePath, waitTime=1.0):
+        check_wait_time(waitTime)
+        super().__init__(db, servicePath, HEARTBEAT, MISSED_HEARTBEATS)
+        self._stopped = False
+        self._unsent = Complaint(log.error)
+
+    @property
+    def running(self):
+        """See IProcessor."""
+        return not self._stopped
+
+    def __call__(self):
+        """There is nothing to do."""
+
+    def processNext(self, jobid=None):
+        """It runs no job."""
+        return False
 
     def start(self):
-        """Find out where to send to; nothing runs."""
+        """Find out whether there is a broker to send to; nothing runs."""
         outcome = attempt(celerybroker.sender)
         if outcome.failed:
             log.error('%s: nothing can be sent: %s', self.thread_name,
-                      outcome.error)
-        self.queue = self._find_queue()
+                      celerybroker.hide(outcome.error))
 
-    def _find_queue(self):
+    def stop(self):
+        """Take no more jobs."""
+        self._stopped = True
+
+    def join(self, deadline):
+        """There is nothing to wait for."""
+
+    def close(self, timeout=GRACE):
+        """Commit nothing any more; wait for what is being committed."""
+        self.gate.close(timeout)
+
+    @functools.cached_property
+    def queue(self):
+        """The name of the queue of the service."""
         with root_folder(self.db) as root:
             for declaration in declarations():
                 service = declaration.find(root)
@@ -59,9 +101,6 @@ class CeleryProcessor(SimpleProcessor):
                         and service_path(service) == self.servicePath):
                     return queue_name(declaration.name)
         return self.servicePath[-1]
-
-    def wake(self):
-        """There is nobody to wake."""
 
     def added(self, jobs):
         """Send what can be run now; what cannot is sent when it is due."""
@@ -79,7 +118,10 @@ class CeleryProcessor(SimpleProcessor):
         """
         outcome = attempt(self._send, addresses)
         if outcome.failed:
-            log.error('%s: cannot send: %s', self.thread_name, outcome.error)
+            self._unsent.say('%s: cannot send: %s', self.thread_name,
+                             celerybroker.hide(outcome.error))
+        else:
+            self._unsent.end()
         return outcome.value or 0
 
     def _send(self, addresses):

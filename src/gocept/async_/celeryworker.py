@@ -1,30 +1,26 @@
-"""What a process of a Celery worker does for the services.
-
-Celery brings the addresses of jobs; the database says what there is to do.
-"""
+"""What a process of a Celery worker does for all services."""
 
 import logging
 import random
 import threading
 import time
+from typing import NamedTuple
 
-import transaction
 import zope.component
-from persistent.timestamp import TimeStamp
-from ZODB.utils import oid_repr
 
-from gocept.async_ import celerybroker
 from gocept.async_ import celeryprocessor
-from gocept.async_.celeryprocessor import CeleryProcessor
-from gocept.async_.celeryprocessor import address
-from gocept.async_.celerysent import Sent
-from gocept.async_.celerysent import Waiting
+from gocept.async_.celeryattendant import Attendant
+from gocept.async_.celeryattendant import Interrupted
 from gocept.async_.declaration import declarations
-from lovely.remotetask import execution
-from lovely.remotetask import machine
-from lovely.remotetask import processor
+from gocept.async_.recurring import Complaint
+from gocept.async_.recurring import Pauses
+from gocept.async_.recurring import Trial
+from lovely.remotetask import blame
+from lovely.remotetask import quirks
 from lovely.remotetask import registry
+from lovely.remotetask.gate import ProcessorStopped
 from lovely.remotetask.interfaces import IProcessorFactory
+from lovely.remotetask.interfaces import NoSuchService
 from lovely.remotetask.outcome import attempt
 from lovely.remotetask.startup import root_folder
 
@@ -34,351 +30,226 @@ log = logging.getLogger(__name__)
 # Seconds between two rounds, on average.
 ROUND = 1.0
 
-# Seconds to wait for the transaction that a message tells of.
-PATIENCE = 5.0
-LOOK = 0.01
-
-# Seconds by which the clocks of machines may differ.
-SKEW = 60.0
-
-# How many jobs are looked at in one sweep.
-SWEEP_AT_ONCE = 500
-
-# So many claims of jobs that were run are settled before the next round.
-SETTLE_AT = 50
-
-# What the ids of workers of this kind begin with, after host and pid.
-KIND = 'celery-'
+# Seconds between two tries to run a job while the database is away, at first
+# and at most; and after which the message is given back: a worker that is to
+# end waits for that.
+FIRST_PAUSE = 0.5
+LONGEST_PAUSE = 15.0
+HOLD = 30.0
 
 
-class Attendant(CeleryProcessor):
-    """Runs jobs of one service as messages tell, and looks after the rest."""
-
-    def __init__(self, db, servicePath):
-        super().__init__(db, servicePath)
-        # For the record of this worker: claims are made by threads that run
-        # jobs, and settled by others, too.
-        self._lock = threading.Lock()
-        # How many threads have let go of a job since claims were settled.
-        self._ended = 0
-        self._leading = False
-        self._sent = Sent()
-
-    @property
-    def thread_name(self):
-        return KIND + super().thread_name
-
-    # In threads that run jobs
-
-    def run_job(self, jobid, tid):
-        """Run a job.  Return whether it was there to be run.
-
-        tid -- bytes, the transaction that has to be seen before.
-        """
-        self._wait_for(tid, jobid)
-        if not self._begin(jobid):
-            return False
-        try:
-            claim = self._claim_job(jobid)
-            if claim is not None:
-                self._catch_up([claim])
-                self._execute(claim)
-        finally:
-            self._end(jobid)
-        if self._ended >= SETTLE_AT:
-            # The next claims would write so many old ones again.
-            self._attempt(self.settle)
-        return claim is not None
-
-    def _begin(self, jobid):
-        """Note that a thread has a job.  Return whether it is the only one.
-        """
-        with self._lock:
-            if jobid in self._claimed:
-                return False
-            self._claimed.add(jobid)
-            return True
-
-    def _end(self, jobid):
-        # If a claim was committed, it is dropped by what settles next.
-        with self._lock:
-            self._claimed.discard(jobid)
-            self._ended += 1
-
-    def _wait_for(self, tid, jobid):
-        if TimeStamp(tid).timeTime() > time.time() + SKEW:
-            # Nobody has committed that.
-            return
-        end = time.monotonic() + PATIENCE
-        while not self._has_seen(tid, jobid):
-            if time.monotonic() >= end:
-                log.warning('%s/%s: transaction %s is not seen; another '
-                            'message will come', '/'.join(self.servicePath),
-                            jobid, oid_repr(tid))
-                return
-            time.sleep(LOOK)
-
-    def _has_seen(self, tid, jobid):
-        if self.service_db.lastTransaction() >= tid:
-            return True
-        # Some storages only learn of transactions when one is begun.
-        with execution.opened_service(self.db, self.servicePath) as service:
-            job = service.jobs.get(jobid)
-            if job is None:
-                return False
-            job._p_activate()
-            return job._p_serial >= tid
-
-    def _claim_job(self, jobid):
-        claims = self._try_to_claim(jobid)
-        if not claims and self._is_orphan(jobid):
-            self.release()
-            claims = self._try_to_claim(jobid)
-        return claims[0] if claims else None
-
-    def _try_to_claim(self, jobid):
-        with self._lock:
-            return self._bookkeep(_claim_job, self.worker_id, jobid)
-
-    def _is_orphan(self, jobid):
-        """Return whether the process that has a job is known to be gone."""
-        with execution.opened_service(self.db, self.servicePath) as service:
-            job = service.jobs.get(jobid)
-            claim = None if job is None else job.claim
-            return claim is not None and machine.is_gone(claim.worker)
-
-    # In the thread that makes the rounds
-
-    def tend_safely(self):
-        """Do what `tend` does; log what goes wrong."""
-        self._attempt(self.tend)
-
-    def _attempt(self, call):
-        outcome = attempt(call)
-        if outcome.failed:
-            self._report(outcome)
-        else:
-            self._trouble = None
-
-    def tend(self):
-        """Do the bookkeeping that is due, and send what was not sent."""
-        now = time.monotonic()
-        self.settle(self._beats(now))
-        self._look_after_others(now)
-        self.sweep()
-
-    def _beats(self, now):
-        if not self._leading:
-            return super()._beats(now)
-        due = now - self._beaten >= processor.HEARTBEAT
-        if due:
-            self._beaten = now
-        return due
-
-    def settle(self, beat=False):
-        """Settle claims of jobs that do not run any more."""
-        with self._lock:
-            if self._ended or beat:
-                self._bookkeep(_settle, self.worker_id, self._claimed, beat)
-                self._ended = 0
-
-    def release(self):
-        """Take over from workers that are gone; see SimpleProcessor."""
-        released = super().release()
-        if released:
-            # Their messages may be gone with them.
-            tid = self.service_db.lastTransaction()
-            self.send(self._addresses(released, tid))
-        return released
-
-    def _addresses(self, jobids, tid):
-        with execution.opened_service(self.db, self.servicePath) as service:
-            return [address(self.db, self.servicePath, service.jobs[jobid],
-                            tid)
-                    for jobid in jobids if jobid in service.jobs]
-
-    def sweep(self, now=None):
-        """Send jobs that nobody has sent, and those whose message got lost.
-
-        One worker does that; it is chosen when there is something to send,
-        and is to be known to the others before it begins.
-
-        now -- POSIX seconds; default: the current time.
-
-        Return how many were sent.
-        """
-        now = time.time() if now is None else now
-        # Passes what others have run, and finds what waits for a time.
-        self._bookkeep(_look, now)
-        leader, waiting = self._find_waiting(now)
-        self._leading = leader == self.worker_id
-        if waiting and leader is None:
-            self._bookkeep(_enter, self.worker_id)
-        if not waiting or not self._leading:
-            return 0
-        found = self._to_send(waiting, now)
-        sent = self.send([each.address for each in found])
-        self._sent.remember(found[:sent])
-        return sent
-
-    def _find_waiting(self, now):
-        """Return who sweeps, or None, and what could be claimed now."""
-        with execution.opened_service(self.db, self.servicePath) as service:
-            leader = min(self._known(service), default=None)
-            if leader not in (None, self.worker_id):
-                return leader, []
-            # Never committed: this is how to see what is next.
-            claims = service.claim(self.worker_id, SWEEP_AT_ONCE, now)
-            return leader, [self._describe(service.jobs[claim.job])
-                            for claim in claims]
-
-    def _known(self, service):
-        return [worker_id for worker_id
-                in service.worker_ids(self._is_alive)
-                if worker_id.split(':')[2].startswith(KIND)]
-
-    def _describe(self, job):
-        written = job._p_mtime or 0.0
-        return Waiting(
-            (job.id, job.attempts),
-            address(self.db, self.servicePath, job),
-            max(written, job.due or 0.0), job.due is not None)
-
-    def _to_send(self, waiting, now):
-        sender = celerybroker.sender()
-        messages = sender.waiting(self.queue)
-        if messages is None:
-            # The broker does not answer.
-            return []
-        self._sent.be_patient(sender.broker.resend_after, messages)
-        return [each for each in waiting if self._sent.is_lost(each, now)]
-
-    # See SimpleProcessor
-
-    def close(self, timeout=registry.GRACE):
-        self.gate.close(timeout)
-        outcome = attempt(self._leave)
-        if outcome.failed:
-            self._report(outcome)
-
-    def _leave(self):
-        with self._lock:
-            execution.in_transaction(
-                self.db, self.servicePath, transaction.commit,
-                _leave, self.worker_id, self._claimed)
+class GivenBack(Exception):
+    """The database is away: the message is to come again later."""
 
 
-def _claim_job(service, worker_id, jobid):
-    # That of a run before, which is over: it would be forgotten uncounted.
-    if jobid in service.held(worker_id):
-        service.settle(worker_id, [jobid])
-    return service.claim_job(worker_id, jobid)
+class NotDeclared(LookupError):
+    """There is no service for Celery at the place that a message tells."""
 
 
-def _settle(service, worker_id, running, beat):
-    # Also claims that were committed though an error came back.
-    ended = [jobid for jobid in service.held(worker_id)
-             if jobid not in running]
-    if ended:
-        service.settle(worker_id, ended)
-    if beat:
-        service.beat(worker_id)
+class Place(NamedTuple):
+    """Where a declared service is.
 
+    path -- tuple of names, from the root folder.
+    """
 
-def _look(service, now):
-    if not service.paused:
-        service.hasJobsWaiting(now)
-
-
-def _enter(service, worker_id):
-    service.enter(worker_id)
-
-
-def _leave(service, worker_id, running):
-    _settle(service, worker_id, running, beat=False)
-    service.stop_worker(worker_id)
+    path: tuple
+    db: object
+    oid: bytes
 
 
 class Attendance:
-    """The attendants of this process, for all services."""
+    """The attendants of this process, for all services.
 
-    def __init__(self, db):
+    is_stopping -- returns whether this process is to end.
+    """
+
+    def __init__(self, db, is_stopping=lambda: False):
         self.db = db
+        self._is_stopping = is_stopping
         self._attendants = {}
         self._lock = threading.Lock()
-        self._trouble = None
+        self._pauses = Pauses(FIRST_PAUSE, LONGEST_PAUSE)
+        self._away = Complaint(log.warning)
+        self._odd = Complaint(log.error)
+        self._refused = Complaint(log.warning)
+        self._entering = Trial(
+            self.enter_declared, 'look after all declared services', log,
+            Pauses(ROUND, LONGEST_PAUSE))
 
     def start(self):
         """Make the rounds in a daemon thread."""
-        attempt(self.enter_declared)
+        self._entering.run(time.monotonic())
         threading.Thread(
             target=self._loop, name='celery-attendance', daemon=True).start()
 
+    @property
+    def is_closed(self):
+        """Whether somebody has closed the database."""
+        return quirks.is_closed(self.db)
+
+    # In threads that run jobs
+
+    def run(self, address):
+        """Run the job of an address.
+
+        Return whether there was something to be run.  Raise GivenBack if the
+        database is away for long.
+        """
+        end = time.monotonic() + HOLD
+        while True:
+            outcome = attempt(self._run, address)
+            if not outcome.failed:
+                self._note_success()
+                return outcome.value
+            if not self._is_outage(outcome):
+                self._note_refusal(address, outcome)
+                return False
+            self._pause(outcome, end)
+
+    def _run(self, address):
+        found = self.of(address['database'], address['service'].split('/'))
+        return found.run_job(address['job'], bytes.fromhex(address['tid']))
+
+    def _is_outage(self, outcome):
+        """Return whether others would fail in the same way now."""
+        known = (Interrupted, ProcessorStopped)
+        return (outcome.retryable or outcome.is_a(known)
+                or blame.is_interrupted(outcome.exception, self.db))
+
+    def _pause(self, outcome, end):
+        """Wait a while; raise GivenBack if it was long enough."""
+        if not outcome.is_a(ProcessorStopped):
+            self._away.say(
+                'jobs cannot be run now, and wait: %s: %s',
+                outcome.errorClass, outcome.error)
+        again = time.monotonic() + self._pauses.next()
+        while time.monotonic() < min(again, end):
+            if self._is_stopping():
+                break
+            time.sleep(0.1)
+        if (self._is_stopping() or self.is_closed or time.monotonic() >= end
+                or outcome.is_a(ProcessorStopped)):
+            raise GivenBack(outcome.error)
+
+    def _note_success(self):
+        self._pauses.reset()
+        if self._away.end():
+            log.info('jobs can be run again')
+
+    def _note_refusal(self, address, outcome):
+        if outcome.is_a((NotDeclared, NoSuchService)):
+            self._refused.say(
+                'a message was refused: %s', outcome.error)
+        else:
+            self._odd.say(
+                'job %s of %s cannot be run, and is left alone; another '
+                'message will come: %s: %s (%s)', address['job'],
+                address['service'], outcome.errorClass, outcome.error,
+                outcome.place)
+
     def of(self, database, path):
-        """Return the Attendant of a service.
+        """Return the Attendant of a declared service.
 
         database -- str, the name of that with the root folder.
         path -- names from the root folder to the service.
 
-        Raise LookupError if there is no such database.
+        Raise NotDeclared if no service for Celery is declared there.
         """
-        db = self.db.databases.get(database)
-        if db is None:
-            raise LookupError(
-                f'There is no database {database!r}, only '
-                f'{", ".join(map(repr, self.db.databases))}; give the worker '
-                f'the zope.conf of the application that sends.')
-        key = database, tuple(path)
-        with self._lock:
-            if key not in self._attendants:
-                self._attendants[key] = self._made(db, path)
-            return self._attendants[key]
+        if database != self.db.database_name:
+            raise NotDeclared(
+                f'there is no database {database!r:.99} with a root folder; '
+                f'give the worker the zope.conf of the application that '
+                f'sends.')
+        key = tuple(path)
+        if key not in self._attendants:
+            # A site may have been added a moment ago.
+            self.enter_declared()
+        found = self._attendants.get(key)
+        if found is None:
+            raise NotDeclared(
+                f'no service with the processor "celery" is declared at '
+                f'{"/".join(path)!r:.99}.')
+        return found
 
-    def _made(self, db, path):
-        with execution.opened_service(db, path) as service:
-            key = service._p_jar.db(), service._p_oid
-        made = Attendant(db, path)
-        made.service_db, made.service_oid = key
-        registry.start_processor(made)
-        return made
+    # In the thread that makes the rounds
 
     def enter_declared(self):
         """Look after the declared services, also without a message.
 
-        What is wrong with one is raised when the others are looked after.
+        And after no others any more.  What is wrong with one is raised when
+        the others are looked after.
         """
         with root_folder(self.db) as root:
-            found = [declaration.find(root) for declaration in declared()]
-            paths = [registry.service_path(service)
-                     for service in found if service is not None]
-        outcomes = [attempt(self.of, self.db.database_name, path)
-                    for path in paths]
+            outcomes = [attempt(_place, declaration, root)
+                        for declaration in declarations()]
+        places = [outcome.value for outcome in outcomes
+                  if outcome.value is not None]
+        with self._lock:
+            if not any(outcome.failed for outcome in outcomes):
+                self._leave_others({place.path for place in places})
+            outcomes += [attempt(self._enter, place) for place in places]
         for outcome in outcomes:
             if outcome.failed:
                 raise outcome.exception
 
-    def _loop(self):
-        while True:
-            time.sleep(random.uniform(0.5, 1.5) * ROUND)
-            # A site may have been added since.
-            self._report(attempt(self.enter_declared))
-            with self._lock:
-                attendants = list(self._attendants.values())
-            for attendant in attendants:
-                attendant.tend_safely()
+    def _leave_others(self, paths):
+        for path in self._attendants.keys() - paths:
+            # Its site was removed, or renamed.
+            _leave(self._attendants.pop(path))
 
-    def _report(self, outcome):
-        if outcome.failed and outcome.errorClass != self._trouble:
-            # Once: a database may be away for an hour.
-            log.warning('cannot look for services: %s', outcome.error)
-        self._trouble = outcome.errorClass
+    def _enter(self, place):
+        known = self._attendants.get(place.path)
+        if known is not None and (
+                known.service_db, known.service_oid) == place[1:]:
+            return
+        if known is not None:
+            _leave(self._attendants.pop(place.path))
+        made = Attendant(self.db, place.path)
+        made.service_db, made.service_oid = place.db, place.oid
+        registry.start_processor(made)
+        self._attendants[place.path] = made
+
+    def _loop(self):
+        while not self.is_closed:
+            time.sleep(random.uniform(0.5, 1.5) * ROUND)
+            self.make_round()
+
+    def make_round(self):
+        """Look after all services once."""
+        # A site may have been added since.
+        self._entering.run(time.monotonic())
+        with self._lock:
+            attendants = list(self._attendants.values())
+        for attendant in attendants:
+            attendant.tend()
+
+
+def _place(declaration, root):
+    """Return the Place of a declared service for Celery, or None."""
+    if not is_for_celery(declaration):
+        return None
+    service = declaration.find(root)
+    if service is None:
+        return None
+    path = tuple(registry.service_path(service))
+    return Place(path, service._p_jar.db(), service._p_oid)
+
+
+def _leave(attendant):
+    attendant.stop()
+    attendant.close(0)
+
+
+def is_for_celery(declaration):
+    """Return whether the jobs of a declared service go to Celery."""
+    factory = zope.component.queryUtility(IProcessorFactory, 'celery')
+    return factory is not None and declaration.processorFactory is factory
 
 
 def declared():
     """Return the declarations whose jobs go to Celery."""
-    factory = zope.component.queryUtility(IProcessorFactory, 'celery')
     return [declaration for declaration in declarations()
-            if declaration.processorFactory is factory]
+            if is_for_celery(declaration)]
 
 
 def queues():

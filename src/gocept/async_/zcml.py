@@ -1,4 +1,4 @@
-"""The directives ``async:service``, ``async:renamed``, ``async:celery``."""
+"""The directives ``async:service`` and ``async:renamed``."""
 
 import math
 import re
@@ -12,13 +12,8 @@ from zope.configuration.fields import Bool
 from zope.configuration.fields import Tokens
 from zope.dottedname.resolve import resolve
 
-from gocept.async_.celerybroker import PUBLISH_TIMEOUT
-from gocept.async_.celerybroker import RESEND_AFTER
-from gocept.async_.celerybroker import Broker
-from gocept.async_.celerybroker import parse_options
 from gocept.async_.declaration import ServiceDeclaration
 from gocept.async_.declaration import declarations
-from gocept.async_.interfaces import IBroker
 from gocept.async_.interfaces import IRenamedFunction
 from gocept.async_.interfaces import IServiceDeclaration
 from gocept.async_.task import RenamedFunction
@@ -291,57 +286,3 @@ def _find(name):
         return find_function(name)
     except LookupError:
         return None
-
-
-class ICeleryDirective(zope.interface.Interface):
-    """Tell where the broker for the services with processor="celery" is.
-
-    In zope.conf, <product-config gocept.async> precedes it; there the names
-    are celery-broker, celery-options and so on.
-    """
-
-    broker = zope.schema.TextLine(
-        title='Broker',
-        description='URL of the broker, like redis://localhost:6379/0. One '
-                    'with a password is better told in zope.conf.',
-        required=False)
-
-    options = zope.schema.TextLine(
-        title='Options',
-        description="Further settings of Celery, under Celery's names: a "
-                    'JSON object.',
-        default='{}',
-        required=True)
-
-    publish_timeout = zope.schema.Float(
-        title='Publish timeout',
-        description='Seconds that a request is delayed at most by a broker '
-                    'that is down or slow.',
-        constraint=math.isfinite,
-        min=0.01,
-        default=PUBLISH_TIMEOUT,
-        required=True)
-
-    resend_after = zope.schema.Float(
-        title='Resend after',
-        description='Seconds a job waits, while its queue in the broker is '
-                    'empty, before its message is taken for lost and sent '
-                    'again. While the queue is not empty, 30 times as long.',
-        constraint=math.isfinite,
-        min=0.1,
-        default=RESEND_AFTER,
-        required=True)
-
-
-def celery(_context, options, publish_timeout, resend_after, broker=None):
-    """Register what is said; nothing is connected here."""
-    try:
-        settings = parse_options(options)
-    except ValueError as error:
-        raise ConfigurationError(f'async:celery: options: {error}') from error
-    _context.action(
-        discriminator='gocept.async:celery',
-        callable=zope.component.zcml.handler,
-        args=('registerUtility',
-              Broker(broker, settings, publish_timeout, resend_after),
-              IBroker, '', _context.info))

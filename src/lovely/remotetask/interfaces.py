@@ -361,8 +361,9 @@ class ICronJob(IJob):
         now -- POSIX seconds, of a clock that is right.
 
         None if all is well.  A clock that was wrong for a moment, and ahead,
-        may have made a job due years too late.  Raise ValueError like
-        `timeOfNextCall`.
+        may have made a job due years too late.  A time that has passed since
+        it ran last is over already: it is made up for.  Raise ValueError
+        like `timeOfNextCall`.
         """
 
 

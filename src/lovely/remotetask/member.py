@@ -219,7 +219,7 @@ class Member:
                         self.thread_name, duty.what, reason_of(outcome))
         else:
             log.error('%s: could not work, trying again: cannot %s\n%s',
-                      self.thread_name, duty.what, _lines(outcome.traceback))
+                      self.thread_name, duty.what, _traceback(outcome))
 
     def _note_ill(self, name, reason, now, kind=None, patience=0.0):
         """Note why a duty cannot be done, where a traceback tells nothing."""
@@ -252,5 +252,7 @@ def _duties(heartbeat):
                       PRUNE_INTERVAL)}
 
 
-def _lines(text):
-    return '\n'.join(map(escaped, text.rstrip('\n').split('\n')))
+def _traceback(outcome):
+    """Return the traceback of a failure; each line of it is a line."""
+    frames = '\n'.join(map(escaped, outcome.frames.rstrip('\n').split('\n')))
+    return f'{frames or outcome.errorClass}: {escaped(outcome.error)}'

@@ -11,6 +11,7 @@ import zope.interface
 from lovely.remotetask import execution
 from lovely.remotetask import interfaces
 from lovely.remotetask import listing
+from lovely.remotetask import moment
 from lovely.remotetask import processor
 from lovely.remotetask import registry
 from lovely.remotetask import upgrade
@@ -103,7 +104,7 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
         self._check(task, input)
         priority = check_priority(priority)
         delay = check_delay(delay)
-        due = None if delay is None else time.time() + delay
+        due = None if delay is None else moment.now() + delay
 
         def make(jobid):
             return Job(jobid, task, input, priority, due)
@@ -519,7 +520,7 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
 
 
 def _seconds(now):
-    return time.time() if now is None else check_time(now)
+    return moment.now() if now is None else check_time(now)
 
 
 def _sign_of_life(worker):

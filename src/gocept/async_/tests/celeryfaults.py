@@ -13,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 
+from gocept.async_.tests import leftovers
 from gocept.async_.tests import workerfaults
 from gocept.async_.tests.celerystage import RabbitMQ
 from gocept.async_.tests.celerystage import Stage
@@ -160,6 +161,7 @@ SCENARIOS = (*faulty.SCENARIOS, celery_on_valkey, celery_on_rabbitmq,
 
 def main():
     """Run these, and those of the engine and of async-worker."""
+    leftovers.begin()
     sys.exit(faulty.main(scenarios=SCENARIOS))
 
 

@@ -12,6 +12,9 @@ import threading
 import time
 from pathlib import Path
 
+import celery
+import kombu
+
 from gocept.async_.celery import VARIABLE
 from gocept.async_.tests.interpreter import environment
 from gocept.async_.tests.workerstage import PATIENCE
@@ -32,6 +35,9 @@ BROKER = '''
 
 COMMAND = (sys.executable, '-m', 'celery', '-A', 'gocept.async_.celery')
 
+# Nobody is to show it.
+PASSWORD = 's3cret-of-the-broker'
+
 
 class Valkey:
     """A Valkey server, which forgets everything when it is stopped."""
@@ -42,7 +48,7 @@ class Valkey:
 
         self._make = ValkeyServer
         self.port = free_port()
-        self.url = f'redis://127.0.0.1:{self.port}/0'
+        self.url = f'redis://:{PASSWORD}@127.0.0.1:{self.port}/0'
         self._server = None
         stack.callback(self.stop)
         self.start()
@@ -72,6 +78,9 @@ class Valkey:
 
 class RabbitMQ:
     """A RabbitMQ node of this test alone, on the loopback address."""
+
+    # For the Erlang program: settings of the server.
+    settings = ''
 
     def __init__(self, stack, folder):
         self._stack = stack
@@ -104,7 +113,8 @@ class RabbitMQ:
             'RABBITMQ_CONFIG_FILE': str(self._folder / 'none'),
             'RABBITMQ_ENABLED_PLUGINS_FILE': str(self._folder / 'plugins'),
             'RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS':
-                '-kernel inet_dist_use_interface {127,0,0,1}'}
+                '-kernel inet_dist_use_interface {127,0,0,1} '
+                + self.settings}
 
     def start(self):
         self._process = Process(
@@ -127,6 +137,13 @@ class RabbitMQ:
             yield
         finally:
             os.killpg(self._process.pid, signal.SIGCONT)
+
+
+class ImpatientRabbitMQ(RabbitMQ):
+    """One that waits two seconds for an acknowledgement, not half an hour."""
+
+    settings = ('-rabbit consumer_timeout 2000 '
+                '-rabbit channel_tick_interval 500')
 
 
 class SlowProxy:
@@ -241,6 +258,26 @@ class Stage:
             self.adder.ask('add', 'count', name)
         return dict.fromkeys(names, 1)
 
+    def broadcast(self, *commands):
+        """Send commands of Celery's remote control to all workers."""
+        with kombu.Connection(self.broker.url) as connection:
+            exchange = kombu.Exchange(
+                'celery.pidbox', type='fanout', durable=False)
+            producer = connection.Producer(serializer='json')
+            for command in commands:
+                producer.publish(
+                    command, exchange=exchange, declare=[exchange])
+
+    def ask(self, question):
+        """Ask a question of Celery's remote control.  Return the answers.
+
+        As text.
+        """
+        asker = celery.Celery(broker=self.broker.url, set_as_current=False)
+        with asker.connection_for_write() as connection:
+            return str(getattr(asker.control.inspect(
+                timeout=1, limit=1, connection=connection), question)())
+
     def effects(self, prefix):
         return {name: number for name, number
                 in self.adder.ask('counts').items()
@@ -266,7 +303,10 @@ class Worker(Process):
         stack.callback(self.kill_all)
 
     def log(self):
-        return self._log.read_text() + self.complaints
+        found = self._log.read_text() + self.complaints
+        if PASSWORD in found:
+            raise AssertionError(f'the log shows the password: {found}')
+        return found
 
     def wait_until_ready(self):
         try:

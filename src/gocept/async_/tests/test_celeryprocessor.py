@@ -1,45 +1,34 @@
 """What goes to the broker, when, and what does not; without a broker."""
 
-import concurrent.futures
-import time
+import json
+import tempfile
+import traceback
 import unittest
 import unittest.mock
 
 import transaction
 import zope.component
-from persistent.timestamp import TimeStamp
-from ZEO.Exceptions import ClientDisconnected
 from ZODB.POSException import ConflictError
 from zope.app.appsetup.product import setProductConfiguration
 from zope.configuration.exceptions import ConfigurationError
 from zope.interface.verify import verifyObject
 
 from gocept.async_ import celerybroker
-from gocept.async_ import celeryworker
 from gocept.async_.celerybroker import Breaker
 from gocept.async_.celerybroker import Broker
 from gocept.async_.celerybroker import Sender
-from gocept.async_.celeryprocessor import CeleryProcessor
 from gocept.async_.celeryprocessor import celery_factory
 from gocept.async_.celerysent import Sent
 from gocept.async_.celerysent import Waiting
 from gocept.async_.interfaces import IBroker
 from gocept.async_.testing import FUNCTIONAL_LAYER
+from gocept.async_.tests import configuration
+from gocept.async_.tests import test_celerysecret
+from gocept.async_.tests.celerycase import URL
+from gocept.async_.tests.celerycase import CeleryCase
 from gocept.async_.tests.configuration import execute
-from lovely.remotetask import registry
-from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import IProcessor
 from lovely.remotetask.interfaces import IProcessorFactory
-from lovely.remotetask.tests.fixture import DatabaseCase
-from lovely.remotetask.tests.fixture import effect
-
-
-URL = 'redis://127.0.0.1:1/0'
-
-
-def tid_at(seconds):
-    """Return the id of a transaction at a time (POSIX seconds)."""
-    return TimeStamp(*time.gmtime(seconds)[:6]).raw()
 
 
 class Clock:
@@ -49,26 +38,6 @@ class Clock:
 
     def __call__(self):
         return self.now
-
-
-class FakeSender:
-    """Keeps what it is given."""
-
-    broker = Broker(URL, {}, 1.0, 10.0)
-    # In the queue; None: the broker does not answer.
-    messages = 0
-
-    def __init__(self):
-        self.sent = []
-
-    def send(self, queue, addresses):
-        if self.messages is None:
-            return 0
-        self.sent += [(queue, address['job']) for address in addresses]
-        return len(addresses)
-
-    def waiting(self, queue):
-        return self.messages
 
 
 class BreakerTest(unittest.TestCase):
@@ -201,6 +170,92 @@ class SettingsTest(unittest.TestCase):
                     ConfigurationError, reason):
                 execute(self, f"<async:celery options='{options}' />")
 
+    def test_zcml_shows_no_secret(self):
+        """Whatever is wrong with a directive, not even with its source."""
+        good = 'broker="redis://:s3cret@host/0"'
+        for bad in (f'{good} options="{{"', f'{good} publish_timeout="soon"',
+                    f'{good} resend_after="-1"', f'{good} brokr="x"',
+                    'brokr="redis://:s3cret@host/0"',
+                    'options="s3cret"', 'publish_timeout="s3cret"',
+                    'broker="s3&#10;cret" options="["',
+                    """options='{"broker_login_method": "s3cret"}'""",
+                    """options='{"broker_url": "redis://:s3cret@h"}'"""):
+            with self.subTest(bad), \
+                    tempfile.NamedTemporaryFile('w', suffix='.zcml') as file:
+                file.write(configuration.OPEN + f'<async:celery {bad} />'
+                           + configuration.CLOSE)
+                file.flush()
+                with self.assertRaises(ConfigurationError) as raised:
+                    configuration.execute(
+                        self, f'<include file="{file.name}" />')
+                said = ''.join(traceback.format_exception(raised.exception))
+                self.assertNotIn('cret', said)
+                self.assertIn(file.name, said)
+
+    def test_conflict_shows_no_secret(self):
+        """Of two directives that contradict each other."""
+        directive = '<async:celery broker="redis://:s3cret@host/0" />'
+        with self.assertRaises(ConfigurationError) as raised:
+            execute(self, directive * 2)
+        self.assertNotIn('s3cret', str(raised.exception))
+
+    def test_zope_conf_shows_no_secret(self):
+        """Whatever stands where something else should stand."""
+        for bad in test_celerysecret.WRONG:
+            self.check_hidden({'celery-broker': bad})
+        for key in ('celery-options', 'celery-publish-timeout',
+                    'celery-resend-after'):
+            for bad in ('redis://:s3cret@host/0', 's3cret', '{"x": "s3cret',
+                        '["s3cret"]', '{"S3CRET": 1}', '[' * 100_000,
+                        '{"broker_transport_options": "s3cret"}'):
+                with self.subTest(key, bad=bad):
+                    said = self.check_hidden(
+                        {'celery-broker': URL, key: bad})
+                    self.assertIn(f'{key} in zope.conf', said)
+
+    def check_hidden(self, said):
+        setProductConfiguration('gocept.async', said)
+        with self.assertRaises(ValueError) as raised:
+            celerybroker.broker()
+        shown = ''.join(traceback.format_exception(raised.exception))
+        self.assertNotRegex(shown, '(?i)s3c|ret@')
+        return shown
+
+    def test_representation(self):
+        """It shows which broker it is, and the names of the options."""
+        broker = Broker('redis://:s3cret@host/0', {
+            'broker_transport_options': {'password': 's3cret'}}, 1.0, 10.0)
+        for shown in repr(broker), str(broker), f'{broker}', f'{[broker]}':
+            self.assertNotIn('s3cret', shown)
+            self.assertIn('redis://**@host/0', shown)
+            self.assertIn('broker_transport_options', shown)
+
+    def test_log_of_who_sends(self):
+        """What clients of brokers say may have anything in it."""
+        options = {'broker_transport_options': {'password': 'an0ther'}}
+        setProductConfiguration('gocept.async', {
+            'celery-broker': 'redis://:s3cret@127.0.0.1:1/0',
+            'celery-options': json.dumps(options)})
+        sender = celerybroker.Sender(celerybroker.broker())
+        with unittest.mock.patch.object(
+                sender, '_publish',
+                side_effect=OSError('s3cret an0ther')), \
+                self.assertLogs(celerybroker.log) as logs:
+            sender.send('events', [{}])
+        self.assertIn('(** **)', logs.output[0])
+        self.assertEqual('no ** here', celerybroker.hide('no s3cret here'))
+
+    def test_counts_are_not_trusted(self):
+        """A broker may say anything of its messages."""
+        sender = celerybroker.Sender(Broker(URL, {}, 1.0, 10.0))
+        channel = unittest.mock.Mock()
+        for said, believed in ((0, 0), (5, 5), (None, 1), (-1, 1), ('7', 1),
+                               (True, 1), (1.5, 1), ([], 1)):
+            channel.queue_declare.return_value.message_count = said
+            with unittest.mock.patch.object(sender, '_producer') as producer:
+                producer().connection.default_channel = channel
+                self.assertEqual(believed, sender.waiting('events'), said)
+
     def test_threads(self):
         """How many jobs run at a time is said to Celery."""
         verifyObject(IProcessorFactory, celery_factory)
@@ -214,57 +269,6 @@ class SettingsTest(unittest.TestCase):
                 celerybroker, 'is_installed', lambda: False), \
                 self.assertRaisesRegex(ValueError, 'pip install'):
             celery_factory.check(1)
-
-
-class CeleryCase(DatabaseCase):
-
-    def setUp(self):
-        super().setUp()
-        self.sender = FakeSender()
-        patch = unittest.mock.patch.object(
-            celerybroker, 'sender', lambda: self.sender)
-        patch.start()
-        self.addCleanup(patch.stop)
-        self.addCleanup(registry.stop_all, 0)
-        self.service_task(effect)
-
-    def start(self, factory=CeleryProcessor):
-        made = self.processor(factory)
-        made.service_db, made.service_oid = self.jobs_db, self.service._p_oid
-        registry.start_processor(made)
-        return made
-
-
-class AttendanceTest(unittest.TestCase):
-
-    def enter(self, attendance):
-        """Do what the rounds begin with."""
-        attendance._report(celeryworker.attempt(attendance.enter_declared))
-
-    def test_service_that_cannot_be_entered(self):
-        """It does not keep others out, and is told of once, not each round.
-        """
-        entered = []
-
-        def of(database, path):
-            entered.append(path)
-            if path == 'broken':
-                raise LookupError('no such thing')
-        attendance = celeryworker.Attendance(unittest.mock.Mock())
-        attendance.of = of
-        declared = [unittest.mock.Mock(**{'find.return_value': name})
-                    for name in ('broken', 'good')]
-        with unittest.mock.patch.multiple(
-                celeryworker, root_folder=unittest.mock.MagicMock(),
-                declared=lambda: declared), \
-                unittest.mock.patch.object(
-                    celeryworker.registry, 'service_path', lambda name: name
-                    ), \
-                self.assertLogs(celeryworker.log, 'WARNING') as logs:
-            for _ in range(3):
-                self.enter(attendance)
-        self.assertEqual(['broken', 'good'] * 3, entered)
-        self.assertEqual(1, len(logs.output))
 
 
 class SentTest(unittest.TestCase):
@@ -312,7 +316,8 @@ class ProcessorTest(CeleryCase):
         made = self.start()
         verifyObject(IProcessor, made)
         self.assertIsNone(made.thread)
-        self.assertEqual([], made.threads)
+        self.assertFalse(made.threads)
+        self.assertFalse(made.processNext())
         self.assertTrue(self.service.isProcessing())
 
     def test_sent_after_the_commit(self):
@@ -375,265 +380,3 @@ class ProcessorTest(CeleryCase):
             self.start()
             jobid = self.add('test.task', 1)
         self.assertEqual('queued', self.job(jobid).status)
-
-
-class AttendantTest(CeleryCase):
-
-    def setUp(self):
-        super().setUp()
-        self.attendant = self.start(celeryworker.Attendant)
-        self.enter(self.attendant)
-
-    def enter(self, attendant):
-        """Let an attendant be known, as the first sweep does."""
-        with self.elsewhere() as service:
-            service.enter(attendant.worker_id)
-
-    def run_job(self, jobid, tid=None):
-        return self.attendant.run_job(
-            jobid, tid or self.jobs_db.lastTransaction())
-
-    def later(self, seconds):
-        return time.time() + seconds
-
-    def test_runs_once(self):
-        """The second message of a job finds nothing to do."""
-        jobid = self.add('test.task', 'a')
-        self.assertTrue(self.run_job(jobid))
-        self.assertFalse(self.run_job(jobid))
-        self.attendant.settle()
-        self.assertFalse(self.run_job(jobid))
-        self.assertEqual(['a'], self.effects)
-        self.assertEqual(COMPLETED, self.job(jobid).status)
-        self.assertEqual(1, self.service.counts()[COMPLETED])
-
-    def test_waits_for_the_transaction(self):
-        """A message that comes before the commit is not lost."""
-        jobid = self.service.add('test.task', 'a')
-        tid = tid_at(time.time() + 30)
-        looks = []
-
-        def sleep(seconds):
-            looks.append(seconds)
-            if len(looks) == 3:
-                with self.elsewhere():
-                    pass
-                self.jobs_db.lastTransaction = lambda: tid
-        transaction.commit()
-        with unittest.mock.patch('time.sleep', sleep):
-            self.assertTrue(self.run_job(jobid, tid))
-        self.assertEqual(3, len(looks))
-        self.assertEqual(['a'], self.effects)
-
-    def test_does_not_wait_for_ever(self):
-        """What is not seen in time is left to another message."""
-        with unittest.mock.patch.object(celeryworker, 'PATIENCE', 0), \
-                self.assertLogs(celeryworker.log, 'WARNING'):
-            self.assertFalse(self.run_job(2 ** 40, tid_at(time.time() + 30)))
-
-    def test_does_not_wait_for_what_nobody_has_committed(self):
-        """A message may be forged; it is not to hold a thread up."""
-        jobid = self.add('test.task', 'a')
-        with unittest.mock.patch('time.sleep', self.fail):
-            self.assertTrue(self.run_job(jobid, tid_at(time.time() + 600)))
-
-    def test_sweep_of_what_was_sent(self):
-        """A job is taken for lost only after a while."""
-        jobid = self.add('test.task', 'a')
-        self.assertEqual(0, self.attendant.sweep())
-        self.assertEqual(1, self.attendant.sweep(self.later(11)))
-        self.assertEqual([('tasks', jobid)] * 2, self.sender.sent)
-        # And not again at once.
-        self.assertEqual(0, self.attendant.sweep(self.later(11)))
-
-    def test_sweep_of_another_attempt(self):
-        """It is sent when it is due, though the one before was just sent."""
-        jobid = self.add('test.task', 'a')
-        self.attendant.sweep(self.later(11))
-        job = self.job(jobid)
-        job.attempts, job.due = 1, time.time()
-        transaction.commit()
-        self.assertEqual(1, self.attendant.sweep())
-
-    def test_sweep_while_there_are_messages(self):
-        """Much later: most likely its own is among them."""
-        self.sender.messages = 1000
-        self.add('test.task', 'a')
-        self.assertEqual(0, self.attendant.sweep(self.later(11)))
-        self.assertEqual(1, self.attendant.sweep(self.later(301)))
-
-    def test_sweep_without_a_broker(self):
-        """Nothing is noted as sent."""
-        self.sender.messages = None
-        self.add('test.task', 'a')
-        self.assertEqual(0, self.attendant.sweep(self.later(11)))
-        self.sender.messages = 0
-        self.assertEqual(1, self.attendant.sweep(self.later(11)))
-
-    def test_sweep_of_what_is_due(self):
-        """Sent when due, for nobody has sent it before."""
-        jobid = self.add('test.task', 'a', delay=60)
-        self.assertEqual(0, self.attendant.sweep())
-        self.assertEqual(1, self.attendant.sweep(self.later(61)))
-        self.assertEqual([('tasks', jobid)], self.sender.sent)
-
-    def test_one_of_several_sweeps(self):
-        """While it lives; two would send each job twice."""
-        second = celeryworker.Attendant(
-            self.attendant.db, self.attendant.servicePath)
-        self.addCleanup(second.close)
-        first, second = sorted(
-            [self.attendant, second], key=lambda each: each.worker_id)
-        for attendant in first, second:
-            self.assertTrue(attendant.run_job(
-                self.add('test.task', 'a'), self.db.lastTransaction()))
-        self.add('test.task', 'b')
-        self.assertEqual(0, second.sweep(self.later(11)))
-        self.assertEqual(1, first.sweep(self.later(11)))
-        first.close()
-        self.assertEqual(1, second.sweep(self.later(11)))
-
-    def test_who_sweeps_is_chosen(self):
-        """Of many that have nothing to run, and so are not known yet."""
-        with self.elsewhere() as service:
-            service.stop_worker(self.attendant.worker_id)
-        crowd = [self.attendant, *(
-            celeryworker.Attendant(self.db, self.attendant.servicePath)
-            for _ in range(7))]
-        for attendant in crowd:
-            self.addCleanup(attendant.close)
-            self.assertEqual(0, attendant.sweep())
-        self.assertEqual([], list(self.service.store.workers))
-        self.add('test.task', 'a', delay=60)
-        first = sum(each.sweep(self.later(61)) for each in crowd)
-        second = sum(each.sweep(self.later(61)) for each in crowd)
-        self.assertEqual((0, 1), (first, second))
-        leader, = [each for each in crowd if each._leading]
-        self.assertTrue(leader._beats(celeryworker.processor.HEARTBEAT * 9e9))
-
-    def test_sweep_leaves_no_trace(self):
-        """It claims nothing."""
-        jobid = self.add('test.task', 'a')
-        self.attendant.sweep(self.later(11))
-        self.assertEqual('queued', self.job(jobid).status)
-        self.assertEqual([], self.service.held(self.attendant.worker_id))
-        self.assertTrue(self.run_job(jobid))
-
-    def test_paused(self):
-        """A service that is paused is left alone."""
-        self.service.paused = True
-        jobid = self.add('test.task', 'a')
-        self.assertEqual(0, self.attendant.sweep(self.later(11)))
-        self.assertFalse(self.run_job(jobid))
-
-    def test_orphan(self):
-        """A message for a job whose process is gone: it is run at once."""
-        jobid = self.add('test.task', 'a')
-        machine = self.attendant.worker_id.rpartition(':')[2].split('-')[0]
-        self.service.claim_job(f'host:{2 ** 22 + 1}:x:{machine}-x', jobid)
-        transaction.commit()
-        with self.assertLogs('lovely.remotetask', 'WARNING'):
-            self.assertTrue(self.run_job(jobid))
-        self.assertEqual(['a'], self.effects)
-        self.assertEqual(2, self.job(jobid).attempts)
-
-    def test_stopped(self):
-        """It settles what was run, and leaves no record."""
-        self.run_job(self.add('test.task', 'a'))
-        registry.stop_all(0)
-        transaction.begin()
-        self.assertEqual([], list(self.service.store.workers))
-        self.assertEqual(1, self.service.counts()[COMPLETED])
-
-    def test_answer_of_a_commit_is_lost(self):
-        """The claim is there, and nobody knows: it is made once more."""
-        jobid = self.add('test.task', 'a')
-        with self.elsewhere() as service:
-            service.claim_job(self.attendant.worker_id, jobid)
-        self.assertTrue(self.run_job(jobid))
-        self.assertEqual(1, self.job(jobid).attempts)
-
-    def test_claim_that_nobody_runs(self):
-        """It is dropped."""
-        jobid = self.add('test.task', 'a')
-        with self.elsewhere() as service:
-            service.claim_job(self.attendant.worker_id, jobid)
-        self.run_job(self.add('test.task', 'b'))
-        self.attendant.tend()
-        self.assertEqual('queued', self.job(jobid).status)
-
-    def test_content_cannot_be_seen(self):
-        """The job waits again, and this is no attempt."""
-        jobid = self.add('test.task', 'a')
-        with unittest.mock.patch.object(
-                self.attendant, '_catch_up', side_effect=ClientDisconnected), \
-                self.assertRaises(ClientDisconnected):
-            self.run_job(jobid)
-        self.attendant.tend()
-        self.assertEqual('queued', self.job(jobid).status)
-        self.assertTrue(self.run_job(jobid))
-        self.assertEqual(1, self.job(jobid).attempts)
-
-    def test_message_of_a_job_that_runs_here(self):
-        """It does not touch the claim of the thread that has the job."""
-        again = []
-
-        def task(service, input):
-            again.append(self.in_thread(self.run_job, *service.jobs))
-            self.in_thread(self.attendant.settle, True)
-            again.append(self.in_thread(held))
-
-        def held():
-            with self.elsewhere() as service:
-                return service.held(self.attendant.worker_id)
-        self.service_task(task, 'test.other')
-        jobid = self.add('test.other', 'a')
-        self.assertTrue(self.run_job(jobid))
-        self.assertEqual([False, [jobid]], again)
-
-    def in_thread(self, call, *args):
-        with concurrent.futures.ThreadPoolExecutor(1) as pool:
-            return pool.submit(call, *args).result()
-
-    def test_next_attempt_before_the_claim_is_settled(self):
-        """No count is lost with the claim of the attempt before."""
-        runs = []
-
-        def task(service, input):
-            runs.append(input)
-            if len(runs) == 1:
-                raise ConflictError
-        self.service_task(task, 'test.other')
-        jobid = self.add('test.other', 'a')
-        with self.assertLogs('lovely.remotetask', 'WARNING'):
-            self.assertTrue(self.run_job(jobid))
-        with unittest.mock.patch('time.time', return_value=self.later(60)):
-            self.assertTrue(self.run_job(jobid))
-        self.attendant.tend()
-        transaction.begin()
-        counts = {status: number for status, number
-                  in self.service.counts().items() if number}
-        self.assertEqual({COMPLETED: 1}, counts)
-
-    def test_settles_before_there_are_many(self):
-        """Each claim would write those once more that were run before."""
-        with unittest.mock.patch.object(celeryworker, 'SETTLE_AT', 3):
-            for number in range(5):
-                self.run_job(self.add('test.task', number))
-        transaction.begin()
-        self.assertEqual(
-            2, len(self.service.held(self.attendant.worker_id)))
-
-    def test_beats(self):
-        """A worker whose job takes long is heard of."""
-        jobid = self.add('test.task', 'a')
-        self.attendant._begin(jobid)
-        self.attendant._claim_job(jobid)
-        worker_id = self.attendant.worker_id
-        transaction.begin()
-        self.service.beat(worker_id, 0)
-        transaction.commit()
-        self.attendant.tend()
-        transaction.begin()
-        worker = self.service.store.workers[worker_id]
-        self.assertGreater(worker.heartbeat.time, time.time() - 5)

@@ -11,14 +11,15 @@ PACKAGE = pathlib.Path(lovely.remotetask.__file__).parent
 SOURCE = PACKAGE.parent.parent
 
 # Each may import only those before it.
-LEVELS = ('interfaces', 'part', 'number', 'zone', 'wallclock', 'cron',
-          'policy', 'job', 'task', 'lane', 'pool', 'ledger', 'worker',
+LEVELS = ('interfaces', 'part', 'moment', 'number', 'zone', 'wallclock',
+          'cron', 'policy', 'job', 'task', 'lane', 'pool', 'ledger', 'worker',
           'source', 'store', 'listing', 'upgrade', 'description', 'outcome',
-          'value', 'record', 'session', 'surroundings', 'blame', 'refusal',
-          'gate', 'runlog', 'execution', 'group', 'xmlrpc', 'reserve', 'alive',
-          'startup', 'machine', 'quirks', 'settings', 'registry', 'lag',
-          'clock', 'watch', 'tempo', 'duty', 'claims', 'membership', 'member',
-          'runner', 'processor', 'service', 'bulk', 'testing')
+          'copier', 'value', 'record', 'session', 'surroundings', 'blame',
+          'refusal', 'gate', 'runlog', 'execution', 'group', 'xmlrpc',
+          'reserve', 'alive', 'startup', 'machine', 'quirks', 'settings',
+          'registry', 'lag', 'clock', 'watch', 'tempo', 'duty', 'claims',
+          'membership', 'member', 'runner', 'processor', 'service', 'bulk',
+          'testing')
 
 # Parts of the package that nothing else may import.
 OUTSIDE = {'tests', 'browser', 'generations'}

@@ -27,8 +27,8 @@ from zope.app.publication.zopepublication import ZopePublication
 from lovely.remotetask import execution
 from lovely.remotetask import group
 from lovely.remotetask import job as job_module
+from lovely.remotetask import moment
 from lovely.remotetask import runlog
-from lovely.remotetask import service as service_module
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import CRONJOB
@@ -235,7 +235,7 @@ class ServiceMachine(RuleBasedStateMachine):
         clock = types.SimpleNamespace(time=lambda: self.model.now)
         self.patches = [
             unittest.mock.patch.object(module, 'time', clock)
-            for module in (service_module, job_module, execution)]
+            for module in (job_module, moment)]
         for patch in self.patches:
             patch.start()
         self.task = Task(self.run_task)

@@ -1,0 +1,385 @@
+"""What a process of a Celery worker does for one service.
+
+Celery brings the addresses of jobs; the database says what there is to do.
+"""
+
+import threading
+import time
+
+import transaction
+
+from gocept.async_ import celerybroker
+from gocept.async_.celerypatience import Patience
+from gocept.async_.celeryprocessor import CeleryProcessor
+from gocept.async_.celeryprocessor import address
+from gocept.async_.celerysent import Sent
+from gocept.async_.celerysent import Waiting
+from lovely.remotetask import execution
+from lovely.remotetask import lag
+from lovely.remotetask import machine
+from lovely.remotetask import registry
+from lovely.remotetask.duty import Duty
+from lovely.remotetask.gate import ProcessorStopped
+from lovely.remotetask.outcome import attempt
+
+
+# How many jobs are looked at in one sweep.
+SWEEP_AT_ONCE = 500
+
+# So many claims of jobs that were run are settled before the next round.
+SETTLE_AT = 50
+
+# How often a job is interrupted by what it stands on before that counts as a
+# failed attempt: it may be what the job does.
+MAX_INTERRUPTIONS = 10
+
+# What the ids of workers of this kind begin with, after host and pid.
+KIND = 'celery-'
+
+
+class Interrupted(Exception):
+    """What a job stands on has failed; the job is to be run once more."""
+
+
+class Runs:
+    """Which jobs the threads of this process have, and what they did so far.
+
+    running -- ids of jobs that a thread has.
+    begun -- ids of those whose function was called under a claim that is not
+        settled yet.
+    interrupted -- by id, such claims under which it was interrupted by what
+        it stands on.
+    ended -- how many threads have let go of a job since claims were settled.
+    """
+
+    def __init__(self):
+        self.running = set()
+        self.begun = set()
+        self.interrupted = {}
+        self.ended = 0
+        # How often a job was interrupted, by its id.
+        self._interruptions = {}
+
+    def begin(self, jobid):
+        """Let a thread have a job.  Return whether it is the only one."""
+        if jobid in self.running:
+            return False
+        self.running.add(jobid)
+        return True
+
+    def end(self, jobid):
+        # If a claim was committed, it is dropped by what settles next.
+        self.running.discard(jobid)
+        self.ended += 1
+
+    def call(self, claim):
+        """Note that the function of a job is about to be called."""
+        self.begun.add(claim.job)
+
+    def note_end(self, claim, end):
+        """Note what became of a claim; see execution.run_claimed."""
+        if end == execution.ENDED:
+            self._interruptions.pop(claim.job, None)
+        elif end == execution.NOT_BEGUN:
+            self.begun.discard(claim.job)
+        elif self._is_interruption(claim.job):
+            self.begun.discard(claim.job)
+            self.interrupted[claim.job] = claim
+
+    def _is_interruption(self, jobid):
+        """Return whether that does not count against a job: not for ever."""
+        number = self._interruptions.get(jobid, 0) + 1
+        self._interruptions[jobid] = number
+        return number <= MAX_INTERRUPTIONS
+
+    def forget(self, jobids):
+        """Note that no claims on jobs are left."""
+        self.begun.difference_update(jobids)
+        for jobid in jobids:
+            self.interrupted.pop(jobid, None)
+
+    def settled(self):
+        """Note that all claims are settled but those of jobs that run."""
+        self.forget({*self.begun, *self.interrupted} - self.running)
+        self.ended = 0
+
+
+class Attendant(CeleryProcessor):
+    """Runs jobs of one service as messages tell, and looks after the rest."""
+
+    def __init__(self, db, servicePath):
+        super().__init__(db, servicePath)
+        # For the record of this worker: claims are made by threads that run
+        # jobs, and settled by others, too.
+        self._record = threading.Lock()
+        self._runs = Runs()
+        self._patience = Patience()
+        self._leading = False
+        self._sent = Sent()
+        self._duties |= {'end': Duty('settle jobs that were run'),
+                         'sweep': Duty('send jobs that wait')}
+
+    @property
+    def thread_name(self):
+        return KIND + super().thread_name
+
+    # In threads that run jobs
+
+    def run_job(self, jobid, tid):
+        """Run a job.  Return whether it was there to be run.
+
+        tid -- bytes, the transaction that has to be seen before.
+
+        Raise Interrupted, or what it is, if the database or the process
+        cannot be worked with.
+        """
+        self._patience.wait(
+            lambda: self._has_seen(tid, jobid), tid,
+            lambda: lag.ask(self.service_db))
+        with self._record:
+            if not self._runs.begin(jobid):
+                return False
+        try:
+            claim = self._claim_job(jobid)
+            if claim is not None:
+                self._execute(claim)
+        finally:
+            with self._record:
+                self._runs.end(jobid)
+        if self._runs.ended >= SETTLE_AT:
+            # The next claims would write so many old ones again.
+            attempt(self.settle)
+        return claim is not None
+
+    def _has_seen(self, tid, jobid):
+        if self.service_db.lastTransaction() >= tid:
+            return True
+        # Some storages only learn of transactions when one is begun.
+        with execution.opened_service(self.db, self.servicePath) as service:
+            job = service.jobs.get(jobid)
+            if job is None:
+                return False
+            job._p_activate()
+            return job._p_serial >= tid
+
+    def _claim_job(self, jobid):
+        claims = self._try_to_claim(jobid)
+        if not claims and self._is_orphan(jobid):
+            self.release()
+            claims = self._try_to_claim(jobid)
+        return claims[0] if claims else None
+
+    def _try_to_claim(self, jobid):
+        with self._record:
+            claims = self._bookkeep(
+                _claim_job, self.worker_id, jobid, self._runs,
+                self.membership.clock.now())
+            # What there was of an earlier run is settled.
+            self._runs.forget([jobid])
+            return claims
+
+    def _is_orphan(self, jobid):
+        """Return whether the process that has a job is known to be gone."""
+        with execution.opened_service(self.db, self.servicePath) as service:
+            job = service.jobs.get(jobid)
+            claim = None if job is None else job.claim
+            return claim is not None and machine.is_gone(claim.worker)
+
+    def _execute(self, claim):
+        # Once before a transaction begins that runs a job.
+        self.membership.catch_up()
+        self._runs.call(claim)
+        end = self.membership.run(claim)
+        self._runs.note_end(claim, end)
+        if end != execution.ENDED:
+            raise Interrupted(
+                f'what job {claim.job} stands on has failed: {end}')
+
+    # In the thread that makes the rounds
+
+    def tend(self, now=None):
+        """Do the bookkeeping that is due, and send what was not sent.
+
+        now -- seconds of the monotonic clock.
+
+        What fails is told, and keeps nothing else from being done.
+        """
+        now = time.monotonic() if now is None else now
+        if self._is_closed():
+            return
+        self._do('end', now, self.settle)
+        self._look_after_others(now)
+        self._do('sweep', now, self.sweep)
+
+    def _beats(self, now):
+        # Nobody waits for the others.
+        return (bool(self._runs.running or self._leading)
+                and super()._beats(now))
+
+    def settle(self):
+        """Settle claims of jobs that do not run any more."""
+        with self._record:
+            if not self._runs.ended:
+                return
+            outcome = attempt(self._bookkeep, _settle, self.worker_id,
+                              self._runs, self.membership.clock.now())
+            if not outcome.failed:
+                self._runs.settled()
+            elif outcome.retryable or outcome.is_a(ProcessorStopped):
+                raise outcome.exception
+            else:
+                # One of them may be to blame for that.
+                self._settle_apart()
+
+    def _settle_apart(self):
+        """Settle claims one by one; raise what is wrong with the last one."""
+        failure = None
+        for jobid in self._bookkeep(_held, self.worker_id, self._runs):
+            outcome = attempt(self._bookkeep, _drop_claims, self.worker_id,
+                              [jobid], self._runs, self.membership.clock.now())
+            if outcome.failed:
+                failure = outcome.exception
+            else:
+                self._runs.forget([jobid])
+        if failure is not None:
+            raise failure
+
+    def release(self):
+        """Take over from workers that are gone; see Member."""
+        released = super().release()
+        if released:
+            # Their messages may be gone with them.
+            tid = self.service_db.lastTransaction()
+            self.send(self._addresses(released, tid))
+        return released
+
+    def _addresses(self, jobids, tid):
+        with execution.opened_service(self.db, self.servicePath) as service:
+            return [address(self.db, self.servicePath, service.jobs[jobid],
+                            tid)
+                    for jobid in jobids if jobid in service.jobs]
+
+    def sweep(self, now=None):
+        """Send jobs that nobody has sent, and those whose message got lost.
+
+        One worker does that; it is chosen when there is something to send,
+        and is to be known to the others before it begins.
+
+        now -- POSIX seconds; default: the current time.
+
+        Return how many were sent.
+        """
+        now = self.membership.clock.now() if now is None else now
+        # Passes what others have run, and finds what waits for a time.
+        self._bookkeep(_look, now)
+        leader, waiting = self._find_waiting(now)
+        self._leading = leader == self.worker_id
+        if waiting and leader is None:
+            self._bookkeep(_enter, self.worker_id)
+        if not waiting or not self._leading:
+            return 0
+        found = self._to_send(waiting, now)
+        sent = self.send([each.address for each in found])
+        self._sent.remember(found[:sent])
+        return sent
+
+    def _find_waiting(self, now):
+        """Return who sweeps, or None, and what could be claimed now."""
+        with execution.opened_service(self.db, self.servicePath) as service:
+            leader = min(self._known(service), default=None)
+            if leader not in (None, self.worker_id):
+                return leader, []
+            # Never committed: this is how to see what is next.
+            claims = service.claim(
+                self.worker_id, SWEEP_AT_ONCE, now,
+                scheduled=self.membership.clock.is_good)
+            described = [attempt(self._describe, service, claim.job)
+                         for claim in claims]
+            # One that cannot be read does not keep the others.
+            return leader, [outcome.value for outcome in described
+                            if not outcome.failed]
+
+    def _known(self, service):
+        # After host and pid.
+        return [worker_id for worker_id in service.signs_of_life()
+                if f':{KIND}' in worker_id
+                and self.membership.is_alive(worker_id)]
+
+    def _describe(self, service, jobid):
+        job = service.jobs[jobid]
+        written = job._p_mtime or 0.0
+        return Waiting(
+            (job.id, job.attempts),
+            address(self.db, self.servicePath, job),
+            max(written, job.due or 0.0), job.due is not None)
+
+    def _to_send(self, waiting, now):
+        sender = celerybroker.sender()
+        messages = sender.waiting(self.queue)
+        if messages is None:
+            # The broker does not answer.
+            return []
+        self._sent.be_patient(sender.broker.resend_after, messages)
+        return [each for each in waiting if self._sent.is_lost(each, now)]
+
+    # See CeleryProcessor
+
+    def close(self, timeout=registry.GRACE):
+        super().close(timeout)
+        outcome = attempt(self._leave)
+        if outcome.failed:
+            self._report(outcome, 'end')
+
+    def _leave(self):
+        with self._record:
+            # The gate is closed; this is the last commit.
+            execution.in_transaction(
+                self.db, self.servicePath, transaction.commit, _leave,
+                self.worker_id, self._runs, self.membership.clock.now())
+
+
+def _claim_job(service, worker_id, jobid, runs, now):
+    # That of a run before, which is over: it would be forgotten uncounted.
+    if jobid in service.held(worker_id):
+        _drop_claims(service, worker_id, [jobid], runs, now)
+    return service.claim_job(worker_id, jobid, now)
+
+
+def _settle(service, worker_id, runs, now):
+    _drop_claims(service, worker_id, _held(service, worker_id, runs), runs,
+                 now)
+
+
+def _held(service, worker_id, runs):
+    """Return the ids of jobs that are claimed, and that no thread has."""
+    # Also those whose claim was committed though an error came back.
+    return [jobid for jobid in service.held(worker_id)
+            if jobid not in runs.running]
+
+
+def _drop_claims(service, worker_id, jobids, runs, now):
+    """Settle claims on jobs that do not run; each run is counted."""
+    for jobid in jobids:
+        if jobid in runs.interrupted:
+            # Under another claim, which is handed back.
+            service.renew(runs.interrupted[jobid], now)
+    if jobids:
+        service.settle(worker_id, jobids, [
+            jobid for jobid in jobids if jobid in runs.begun], now)
+
+
+def _look(service, now):
+    if not service.paused:
+        service.hasJobsWaiting(now)
+
+
+def _enter(service, worker_id):
+    service.enter(worker_id)
+
+
+def _leave(service, worker_id, runs, now):
+    _settle(service, worker_id, runs, now)
+    # What is cut off in the middle counts: whoever sees that this process is
+    # gone does that, by the record.
+    if not runs.running & runs.begun:
+        service.stop_worker(worker_id)
