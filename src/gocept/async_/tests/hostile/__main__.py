@@ -1,6 +1,7 @@
 """Run single kinds of misbehaviour, or many of them among good jobs."""
 
 import argparse
+import signal
 import sys
 import time
 
@@ -100,6 +101,8 @@ def run_scenarios(options):
 
 def main():
     options = parse()
+    # So that all that was started, and mounted, is taken down.
+    signal.signal(signal.SIGTERM, lambda *args: sys.exit(1))
     if options.list:
         print_kinds()
         return 0
