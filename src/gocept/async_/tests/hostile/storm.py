@@ -17,6 +17,7 @@ from gocept.async_.tests.hostile.kinds import THREADS
 from gocept.async_.tests.hostile.kinds import WORKER
 from gocept.async_.tests.hostile.outages import Disk
 from gocept.async_.tests.hostile.stage import NoAnswer
+from gocept.async_.tests.hostile.verdict import calls
 from gocept.async_.tests.hostile.verdict import found_wrong
 from gocept.async_.tests.hostile.watch import FROZEN
 from gocept.async_.tests.hostile.watch import GRACE
@@ -135,6 +136,7 @@ class Storm:
         self._jumped = 0
         self._trouble = []
         self._deck = []
+        self._undone = []
         # Only one thread may ask the host at a time.
         self._adding = threading.Lock()
         self._fates = 'no report'
@@ -212,7 +214,7 @@ class Storm:
         for _ in range(10):
             self.crew.ask('add', *self.crew.seers(1))
             self.crew.wait(20)
-        verdict = self.crew.judge(self.slack)
+        verdict = self.crew.judge(self.slack, self._undone)
         self._fates = verdict.summary()
         wrong += verdict.violations + self._wrong_ticks(verdict.fates)
         return wrong + self._trouble + self._wrong_clean()
@@ -289,12 +291,15 @@ class Storm:
 
     def _failures(self):
         found = [self._jump, self._fill_disk]
+        if not isinstance(self.stage.server, outages.PostgreSQL):
+            found.append(self._undo)
         if self.crew.place == THREADS:
             return [*found, self._kill_host, self._freeze_host]
         found += [self._kill_worker, self._kill_child, self._kill_child,
                   self._restart_server, self._lose_server]
         if self._outage > FROZEN:
             found.append(self._freeze_server)
+        found.append(self._take_descriptors)
         if self.crew.place == CELERY:
             found += [self._restart_broker, self._lose_broker,
                       self._lose_messages, self._send_garbage,
@@ -382,6 +387,22 @@ class Storm:
         children = self._random.choice(self.crew.slots).children()
         if children:
             outages.kill(self._random.choice(children))
+
+    def _take_descriptors(self):
+        """Let a worker open no file for a while."""
+        slot = self._random.choice(self.crew.slots)
+        self.slack += 3
+        with outages.without_descriptors(slot.worker.pid, *slot.children()):
+            time.sleep(self._random.uniform(2, self._outage / 2))
+
+    def _undo(self):
+        """Undo a transaction in which jobs have ended."""
+        names = sorted(calls(self.stage.folder))
+        good = [name for name in names if name.startswith('good-')]
+        with contextlib.suppress(NoAnswer), self._adding:
+            # Somebody may have written the same since.
+            self._undone += self.stage.host.ask(
+                'undo', self._random.choice(good))
 
     def _restart_broker(self):
         self.stage.broker.stop()
