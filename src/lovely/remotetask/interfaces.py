@@ -421,8 +421,9 @@ class ITaskService(zope.location.interfaces.IContained):
         delay -- seconds from now before which the job is not run.
 
         Return the job's id (int).  Raise ValueError if there is no such
-        task or a value is out of range, and what the task's `IInputCheck`
-        raises.
+        task, a value is out of range, or the input is larger than the
+        service allows (`max_size`), TypeError if it cannot be stored and read
+        back, and what the task's `IInputCheck` raises.
         """
 
     def addCronJob(task, input=None, minute=(), hour=(), dayOfMonth=(),

@@ -277,6 +277,8 @@ class AwayTest(ThreadCase):
                 and time.monotonic() < end):
             time.sleep(0.01)
         self.assertEqual(COMPLETED, self.job(jobid).status)
+        while made.trouble and time.monotonic() < end:
+            time.sleep(0.01)
         self.assertIsNone(made.trouble)
 
     def test_stop_meanwhile(self):
