@@ -153,7 +153,8 @@ class StrandSource(_Source):
         cursor.sequence = self.sequence
         add(totals, self.totals)
         cursor.totals = totals
-        removal.leave_segments(self.strand, cursor, self.notes)
+        removal.leave_segments(
+            self.store, self.strand, self.cursor_key, self.notes)
 
     def _prefetch(self):
         # In one request, where jobs come from a server.

@@ -9,6 +9,7 @@ import random
 from lovely.remotetask import lane
 from lovely.remotetask import lease
 from lovely.remotetask import lookup
+from lovely.remotetask import removal
 from lovely.remotetask.ledger import first
 
 
@@ -18,8 +19,10 @@ LANES = 8
 SEGMENTS = 200
 
 
-def tidy(store, now):
+def tidy(store):
     """Tidy some lanes up."""
+    # That of those who lease them.
+    now = store.now()
     numbers = list(store.lanes)
     spare = len(numbers) - lease.SPARE_LANES
     for number in random.sample(numbers, min(LANES, len(numbers))):
@@ -50,16 +53,10 @@ def _tidy_strand(store, key, strand):
     end = lookup.sequence_at_cursor(store, key)
     changed = strand.trim(end, SEGMENTS)
     cursor = store.cursors.get(key)
-    leaving = [] if cursor is None else [
-        sequence for sequence in cursor.removed
-        if sequence >= strand.tail.start]
-    for sequence in leaving:
-        strand.tail.remove(sequence)
+    leaving = cursor is not None and bool(cursor.removed)
     if leaving:
-        cursor.removed = tuple(
-            sequence for sequence in cursor.removed
-            if sequence not in leaving)
-    return changed or bool(leaving)
+        removal.leave_segments(store, strand, key, closed=True)
+    return changed or leaving
 
 
 def _is_empty(store, key, strand):
