@@ -419,8 +419,8 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
             claim = self.store.drop_claim(worker_id, jobid)
             if claim is None:
                 continue
-            job = self._find(jobid)
-            if jobid in begun and self._is_good(job, claim):
+            job = self._find(jobid) if jobid in begun else None
+            if self._is_good(job, claim):
                 self._lose(job, claim, _seconds(now), UNSTORED_END)
             self._settled(self.store.put_back_claimed(claim, now))
 

@@ -33,18 +33,18 @@ def tidy(store):
 def _tidy(store, number, now, may_go):
     """Tidy a lane up.  Return whether it is gone."""
     found = store.lanes[number]
-    if not found.strands or not lease.is_free(store, number, now):
+    if not lease.is_free(store, number, now):
         return False
     changed = [_tidy_strand(store, found.key(priority), strand)
                for priority, strand in found.strands.items()]
     goes = may_go and all(
         _is_empty(store, found.key(priority), strand)
         for priority, strand in found.strands.items())
+    if goes or any(changed):
+        # Whoever leases it at this moment meets that.
+        store.leases[number]._p_changed = True
     if goes:
         _retire(store, found)
-    if goes or any(changed):
-        store.leases[number].owner = None
-        store.leases[number]._p_changed = True
     return goes
 
 
