@@ -82,7 +82,8 @@ class Runs:
             self._interruptions.pop(claim.job, None)
         elif end == execution.NOT_BEGUN:
             self.begun.discard(claim.job)
-        elif self._is_interruption(claim.job):
+        elif (end == execution.INTERRUPTED
+                and self._is_interruption(claim.job)):
             self.begun.discard(claim.job)
             self.interrupted[claim.job] = claim
 
@@ -270,8 +271,9 @@ class Attendant(CeleryProcessor):
         Return how many were sent.
         """
         now = self.membership.clock.now() if now is None else now
-        # Passes what others have run, and finds what waits for a time.
-        self._bookkeep(_look, now)
+        if self._knows_time():
+            # Passes what others have run, and finds what waits for a time.
+            self._bookkeep(_look, now)
         leader, waiting = self._find_waiting(now)
         self._leading = leader == self.worker_id
         if waiting and leader is None:
@@ -292,7 +294,7 @@ class Attendant(CeleryProcessor):
             # Never committed: this is how to see what is next.
             claims = service.claim(
                 self.worker_id, SWEEP_AT_ONCE, now,
-                scheduled=self.membership.clock.is_good)
+                scheduled=self._knows_time())
             described = [attempt(self._describe, service, claim.job)
                          for claim in claims]
             # One that cannot be read does not keep the others.

@@ -5,8 +5,8 @@ import persistent.mapping
 from ZODB.POSException import POSKeyError
 from zope.configuration.exceptions import ConfigurationError
 
+from lovely.remotetask.part import home
 from lovely.remotetask.registry import service_path
-from lovely.remotetask.value import home
 
 
 # Where a database refers to the services in it, in its own root: what is

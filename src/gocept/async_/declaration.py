@@ -72,7 +72,10 @@ def declared_settings(service):
     root = _root(service)
     if root is None:
         return None
-    for declaration in declarations():
+    # A service usually has the name that it is declared with.
+    likely_first = sorted(declarations(), key=lambda each: each.name
+                          != getattr(service, '__name__', None))
+    for declaration in likely_first:
         # Content on the way to the site of another one may be unreadable.
         found = attempt(_declares, declaration, root, service)
         if found.failed and value.is_of_database(found):

@@ -39,7 +39,7 @@ class HeartbeatFile:
 
     def beat(self):
         """Set the time of the last change to now; OSError if that fails."""
-        descriptor = open_own(self._path, os.O_WRONLY)
+        descriptor = open_own(self._path, os.O_RDONLY)
         try:
             os.utime(descriptor)
         finally:

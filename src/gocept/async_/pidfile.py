@@ -45,6 +45,8 @@ class PidFile:
     """A file with the id of this process, while the context is entered.
 
     Nobody else who does this with the same path has it at the same time.
+    Nothing else in this process may open the file: whoever closes it gives up
+    the lock.
 
     written -- whether the id is in the file: the disk may be full.
     """
@@ -87,12 +89,29 @@ class PidFile:
             stack.pop_all()
         return descriptor
 
-    def write(self):
-        """Write the id of this process; OSError if that cannot be done."""
+    def keep(self):
+        """See that the file is there, with the id of this process.
+
+        What cleans up folders may have removed it.  Raise OSError or
+        PidFileError if that cannot be done now.
+        """
+        if not is_at(self._path, self._descriptor):
+            self._replace()
         if not self.written:
             os.ftruncate(self._descriptor, 0)
             os.pwrite(self._descriptor, b'%d\n' % os.getpid(), 0)
             self.written = True
+
+    def _replace(self):
+        if os.path.lexists(self._path):
+            raise PidFileError(
+                f'another file is in the place of {self._path}; --reload '
+                f'does not reach this worker any more.')
+        new = self._open()
+        # Not before: nobody else is to have it in between.
+        os.close(self._descriptor)
+        self._descriptor = new
+        self.written = False
 
     def __exit__(self, *error):
         # Before the lock goes: whoever gets that then sees that this file
@@ -183,10 +202,10 @@ def _opened(path):
 
 
 def _send(descriptor, pid, number):
-    if not hasattr(os, 'pidfd_open'):
+    process = _open_process(pid)
+    if process is None:
         os.kill(pid, number)
         return
-    process = os.pidfd_open(pid)
     try:
         # Another process may have got its number since we asked.
         if find_holder(descriptor) != pid:
@@ -194,3 +213,14 @@ def _send(descriptor, pid, number):
         signal.pidfd_send_signal(process, number)
     finally:
         os.close(process)
+
+
+def _open_process(pid):
+    """Return a descriptor of a process; None if the system has no such."""
+    try:
+        return os.pidfd_open(pid)
+    except ProcessLookupError:
+        raise
+    except (AttributeError, OSError):
+        # Also where a container does not allow what it does not know.
+        return None

@@ -18,6 +18,7 @@ from lovely.remotetask import TaskService
 from lovely.remotetask.interfaces import ITaskService
 from lovely.remotetask.startup import openedDatabase
 from lovely.remotetask.startup import root_folder
+from lovely.remotetask.startup import tried
 from lovely.remotetask.upgrade import SCHEMA
 from lovely.remotetask.upgrade import upgrade
 
@@ -59,17 +60,21 @@ def startProcessors(event):
         return
     with root_folder(db) as root:
         for declaration in declarations():
-            service = declaration.find(root)
-            starts = (declaration.autostart
-                      or not declaration.processorFactory.runsJobs)
-            if not starts or service is None:
-                continue
-            if database.is_read_only(db, declaration):
-                log.warning(
-                    'async:service "%s": the database is read-only; this '
+            tried(f'async:service "{declaration.name}": not started',
+                  _start_processor, db, root, declaration)
+
+
+def _start_processor(db, root, declaration):
+    service = declaration.find(root)
+    starts = (declaration.autostart
+              or not declaration.processorFactory.runsJobs)
+    if not starts or service is None:
+        return
+    if database.is_read_only(db, declaration):
+        log.warning('async:service "%s": the database is read-only; this '
                     'process runs no jobs.', declaration.name)
-                continue
-            service.startProcessing()
+        return
+    service.startProcessing()
 
 
 def _ensure(db, declaration):

@@ -55,7 +55,8 @@ def _parse(args):
     options = parser.parse_args(args)
     if (options.configuration is None) == (options.reload is None):
         parser.error('give either the path of a zope.conf or --reload FILE')
-    if options.heartbeat and options.heartbeat == options.pid_file:
+    if options.heartbeat and options.pid_file and os.path.realpath(
+            options.heartbeat) == os.path.realpath(options.pid_file):
         parser.error('--heartbeat and --pid-file need a file each')
     return options
 
@@ -143,7 +144,7 @@ class Worker:
         self._pid = self._heartbeat = None
         if pid_file is not None:
             self._pid = Trial(
-                pid_file.write, f'write {options.pid_file}',
+                pid_file.keep, f'write {options.pid_file}',
                 logging.getLogger(), Pauses(*PAUSES))
         if options.heartbeat:
             self._heartbeat = _make_heartbeat(options.heartbeat)

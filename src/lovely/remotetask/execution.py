@@ -23,6 +23,7 @@ from zope.security.interfaces import IPrincipal
 
 from lovely.remotetask import blame
 from lovely.remotetask import interfaces
+from lovely.remotetask import moment
 from lovely.remotetask import runlog
 from lovely.remotetask import surroundings
 from lovely.remotetask import value
@@ -47,11 +48,14 @@ __all__ = ['interaction', 'opened_service']
 
 # How often bookkeeping is tried, which meets the conflicts of processors.
 BOOKKEEPING_ATTEMPTS = 20
+# Seconds after which it is not: then it is a server that does not answer.
+BOOKKEEPING_PATIENCE = 5.0
 
 # What became of a claim that was to be run.
-# Its end is stored, or somebody else has the job, or nobody can tell: whoever
-# settles the claim looks.
+# Its end is stored, or somebody else has the job.
 ENDED = 'ended'
+# The function was called, and how that ended could not be stored.
+UNSTORED = 'unstored'
 # The function was not called, because of what it stands on.
 NOT_BEGUN = 'not begun'
 # It was called, and because of what it stands on nothing could be stored.
@@ -179,18 +183,37 @@ def in_this_process(call, *args):
 
 def _leave_child(outcome):
     """End a forked child as Python ends a process, but for its atexit."""
+    code = 1
+    try:
+        code = _take_leave(outcome)
+    finally:
+        # Also where the job has left nothing to print to.
+        os._exit(code)
+
+
+def _take_leave(outcome):
+    """Print what a child has to say at its end.  Return its exit code."""
     code = 0
     if outcome.failed and outcome.is_a(SystemExit):
         code = outcome.exception.code
         if not isinstance(code, int | None):
-            attempt(print, code, file=sys.stderr)
+            attempt(_complain, code)
             code = 1
     elif outcome.failed:
-        attempt(sys.stderr.write, failure_of(outcome.exception).traceback)
+        attempt(_complain, failure_of(outcome.exception).traceback)
         code = 1
-    for stream in (sys.stdout, sys.stderr):
-        attempt(stream.flush)
-    os._exit((code or 0) & 0xff)
+    for stream in sys.stdout, sys.stderr:
+        attempt(_flush, stream)
+    return (code or 0) & 0xff
+
+
+def _complain(text):
+    print(text, file=sys.stderr)
+
+
+def _flush(stream):
+    # A job may have put anything there, or nothing.
+    stream.flush()
 
 
 def call_task(service, job):
@@ -291,12 +314,13 @@ def in_transaction(db, path, commit, call, *args):
 
     For bookkeeping: a transient error is tried again, others are raised.
     """
+    end = time.monotonic() + BOOKKEEPING_PATIENCE
     for number in range(BOOKKEEPING_ATTEMPTS):
         with opened_service(db, path) as service:
             outcome = attempt(_call_and_commit, commit, call, service, *args)
         if not outcome.failed:
             return outcome.value
-        if not outcome.retryable:
+        if not outcome.retryable or time.monotonic() > end:
             break
         # Whoever was quicker needs a moment too.
         time.sleep(random.uniform(0, min(0.1, 0.001 * 2 ** number)))
@@ -333,7 +357,7 @@ class Attempt:
     def __init__(self, db, path, claim, commit):
         self.db = db
         self.path = path
-        self.run = Run(claim, time.time())
+        self.run = Run(claim, moment.now())
         self.commit = commit
         # Whether the function may have been called.
         self.begun = False
@@ -407,8 +431,9 @@ class Attempt:
         if stored.interrupted:
             runlog.interrupted(self.path, self.run, stored)
             return INTERRUPTED
-        if not stored.failed:
-            self._tell(failure, stored.value)
+        if stored.failed:
+            return UNSTORED
+        self._tell(failure, stored.value)
         return ENDED
 
     def _store(self, failure):
@@ -430,7 +455,8 @@ def run_claimed(db, path, claim, commit):
     claim -- IClaim; if it is not good any more, nothing is done.
     commit -- called to commit the current transaction.
 
-    Return what became of it: ENDED, NOT_BEGUN or INTERRUPTED.  Never raise
+    Return what became of it: ENDED, UNSTORED, NOT_BEGUN or
+    INTERRUPTED.  Never raise
     for what a job does.
     """
     return Attempt(db, path, claim, commit)()

@@ -53,6 +53,13 @@ class IllegalStatusChange(ValueError):
     """A job cannot go from its status to the one asked for."""
 
 
+class NoTransaction(transaction.interfaces.TransactionError):
+    """There is no transaction of which a change could become part.
+
+    None has begun, or it has failed or ended.  Nothing was changed.
+    """
+
+
 class NoTimeZone(ValueError):
     """This process cannot tell the time in the time zone of a cron job.
 
@@ -361,8 +368,9 @@ class ICronJob(IJob):
         now -- POSIX seconds, of a clock that is right.
 
         None if all is well.  A clock that was wrong for a moment, and ahead,
-        may have made a job due years too late.  Raise ValueError like
-        `timeOfNextCall`.
+        may have made a job due years too late.  A time that has passed since
+        it ran last is over already: it is made up for.  Raise ValueError
+        like `timeOfNextCall`.
         """
 
 
@@ -448,6 +456,15 @@ class ITaskService(zope.location.interfaces.IContained):
 
     def counts():
         """Return a mapping of status to the number of jobs."""
+
+    def unreadable():
+        """Return what cannot be read: a list, empty if all is well.
+
+        The ids of jobs (int) that were put aside because of that, and names
+        of other records (str) on which the books of the service are kept.
+        The jobs are held, see their errors; `requeue` queues one again that
+        can be read meanwhile, and `remove` removes it.
+        """
 
     def oldest_waiting(now=None):
         """Return since when the job waits that waits longest, or None.

@@ -24,6 +24,12 @@ def parents(location):
         location = getattr(location, '__parent__', None)
 
 
+def home(location):
+    """Return the connection of the nearest parent that is stored, or None."""
+    connections = (getattr(each, '_p_jar', None) for each in parents(location))
+    return next((each for each in connections if each is not None), None)
+
+
 def part(class_):
     """Let the instances of a named tuple be parts of other objects.
 

@@ -17,7 +17,9 @@ from lovely.remotetask.claims import Claims
 from lovely.remotetask.clock import FAR
 from lovely.remotetask.clock import SOON
 from lovely.remotetask.execution import ENDED
+from lovely.remotetask.execution import INTERRUPTED
 from lovely.remotetask.execution import NOT_BEGUN
+from lovely.remotetask.execution import UNSTORED
 from lovely.remotetask.execution import ProcessorRequest
 from lovely.remotetask.gate import CommitGate
 from lovely.remotetask.gate import ProcessorStopped
@@ -49,6 +51,9 @@ LOOK = 0.02
 
 # Seconds that an idle processor waits at least, whatever its waitTime.
 LEAST_WAIT = 0.05
+
+# Seconds that a step may take before others are to know.
+STEP_PATIENCE = 10.0
 
 # So many claims that cannot be settled are set aside in one step.
 UNSETTLED_AT_ONCE = 10
@@ -86,8 +91,12 @@ class SimpleProcessor(Member):
         self._stepwise = {}
         # The greatest time for which a job was claimed step by step.
         self._latest = float('-inf')
+        # Ids of the jobs that threads had when they died.
+        self._buried = set()
         # When it was looked whether claims were lost on the way.
         self._searched = float('-inf')
+        # When the step began that is being done, or None.
+        self._stepping_since = None
         self._seen = None
         self._next_due = None
         self._wake = threading.Event()
@@ -185,12 +194,12 @@ class SimpleProcessor(Member):
         if outcome.failed:
             # They count as begun, for all that is known.
             self._report(outcome, 'run')
-            return {}
+            return dict.fromkeys(claims, UNSTORED)
         self._note_ends(ends)
-        return ends
+        return {claim: ends.get(claim, UNSTORED) for claim in claims}
 
     def _note_ends(self, ends):
-        if all(end == ENDED for end in ends.values()):
+        if not {NOT_BEGUN, INTERRUPTED}.intersection(ends.values()):
             self._note_well('run', time.monotonic())
             return
         # What is in the way is in the way of this, too.
@@ -208,6 +217,16 @@ class SimpleProcessor(Member):
         Return an Outcome: another claim, or None.
         """
         outcome = attempt(self.membership.renew, claim)
+        if outcome.failed:
+            self._report(outcome, 'run')
+        return outcome
+
+    def settle_run(self, claim):
+        """Settle the claim of a job whose end could not be stored.
+
+        Return an Outcome.
+        """
+        outcome = attempt(self._settle, claim.job, True)
         if outcome.failed:
             self._report(outcome, 'run')
         return outcome
@@ -233,6 +252,16 @@ class SimpleProcessor(Member):
     # The claimer
 
     @property
+    def trouble(self):
+        """See IProcessor."""
+        since = self._stepping_since
+        waited = 0.0 if since is None else time.monotonic() - since
+        if waited > STEP_PATIENCE:
+            # A session that never answers; others may do.
+            return f'waits for the database, for {waited:.0f} s by now'
+        return super().trouble
+
+    @property
     def _is_stopping(self):
         return self._stopped.is_set()
 
@@ -252,7 +281,9 @@ class SimpleProcessor(Member):
         while not self._is_stopping:
             # Before the step: what is committed during it is not missed.
             self._seen = quirks.last_transaction_heard_of(self.service_db)
+            self._stepping_since = time.monotonic()
             outcome = attempt(self.step)
+            self._stepping_since = None
             if outcome.failed:
                 self._report(outcome, 'take')
             if not outcome.value:
@@ -277,7 +308,9 @@ class SimpleProcessor(Member):
             self.claims.give_up_waiting()
         for jobid, begun in list(self.claims.unsettled.items()):
             self._do('settle', now, self._settle_one, jobid, begun)
-        return bool(self._do('take', now, self._take))
+        more = self._do('take', now, self._take)
+        return bool(more or (
+            self._buried and not self._duties['take'].is_failing))
 
     def _look_after_runners(self, now):
         """Start those that are missing; replace those that have died."""
@@ -290,7 +323,9 @@ class SimpleProcessor(Member):
         if now - self._searched >= self.heartbeat:
             self._searched = now
             self._look_for_missed()
-        while (len(self.runners) < self.maxThreads
+        # What the dead had begun is counted before others begin anything.
+        self._buried &= self.claims.ids.difference(self.claims.unsettled)
+        while (len(self.runners) + len(self._buried) < self.maxThreads
                and self._duties['threads'].is_due(now)):
             outcome = attempt(self._add_runner)
             if outcome.failed:
@@ -306,6 +341,7 @@ class SimpleProcessor(Member):
     def _bury(self, runner):
         self.runners.remove(runner)
         self.claims.note_run(runner.claims)
+        self._buried.update(claim.job for claim in runner.claims)
         log.error('%s: a thread that runs jobs has died, and is replaced; '
                   'these count as failed: %s', self.thread_name,
                   _listed(claim.job for claim in runner.claims))

@@ -47,9 +47,11 @@ def unloadable(stored):
             lambda *name: names.add(name) or _stand_in(*name))
     names = sorted(name for name in names if name[0] not in _TOOLS)
     # Others may fail only because of those that are gone.
-    to_blame = [name for name in names if _is_gone(*name)] or [
-        name for name in names
-        if not attempt(_load, found.value, _without(*name)).failed]
+    to_blame = [name for name in names if _is_gone(*name)]
+    if not to_blame and attempt(
+            _load, found.value, broken.find_global).failed:
+        to_blame = [name for name in names if not attempt(
+            _load, found.value, _without(*name)).failed]
     return ['.'.join(name) for name in to_blame]
 
 

@@ -6,7 +6,6 @@ import threading
 import time
 import weakref
 
-import transaction
 from zope.security.proxy import removeSecurityProxy
 
 from lovely.remotetask import interfaces
@@ -135,7 +134,9 @@ def wake_after_commit(service, job):
     # What is not stored yet has no processor.
     if service._p_jar is not None:
         key = service._p_jar.db(), service._p_oid
-        _to_wake(transaction.get()).setdefault(key, []).append(job)
+        # The connection's own, which need not be the thread's.
+        txn = service._p_jar.transaction_manager.get()
+        _to_wake(txn).setdefault(key, []).append(job)
 
 
 def _to_wake(txn):

@@ -6,6 +6,7 @@ import time
 from lovely.remotetask.duty import Pauses
 from lovely.remotetask.execution import ENDED
 from lovely.remotetask.execution import INTERRUPTED
+from lovely.remotetask.execution import UNSTORED
 from lovely.remotetask.outcome import in_runner
 
 
@@ -47,41 +48,49 @@ class Runner:
     def _work(self):
         """Run the claims until each has ended, whatever is in the way."""
         number = len(self.claims)
-        interrupted = self._run(list(self.claims))
+        unended = self._run(list(self.claims))
         self._note_duration((time.monotonic() - self.began) / number)
         pauses = Pauses()
         while self.claims:
             if not self._processor.pause(pauses.next()):
                 # The end.  What was not begun is handed back.
-                self._has_run(interrupted)
+                self._has_run(list(unended))
                 break
-            if self._renew(interrupted):
-                interrupted = self._run_alone(pauses)
+            if self._account_for(unended):
+                unended = self._run_alone(pauses)
         del self.claims[:]
         self.began = None
-
-    def _run_alone(self, pauses):
-        """Run one after the other; as `_run`."""
-        interrupted = []
-        while self.claims and not interrupted:
-            claim = self.claims[0]
-            interrupted = self._run([claim])
-            if claim in self.claims:
-                # It is the same with the others.
-                break
-            pauses.reset()
-        return interrupted
 
     def _note_duration(self, seconds):
         if not self.claims:
             self._processor.learn(seconds)
 
+    def _run_alone(self, pauses):
+        """Run one after the other; as `_run`."""
+        unended = {}
+        while self.claims and not unended:
+            claim = self.claims[0]
+            unended = self._run([claim])
+            if claim in self.claims:
+                # It is the same with the others.
+                break
+            pauses.reset()
+        return unended
+
     def _run(self, claims):
-        """Run claims.  Return those that were begun and have no end yet."""
+        """Run claims.
+
+        Return a mapping: those that were begun and have no end yet, and what
+        became of them.
+        """
         ends = self._processor.run(claims)
-        self._has_run([claim for claim in claims
-                       if ends.get(claim, ENDED) == ENDED])
-        return [claim for claim in claims if ends.get(claim) == INTERRUPTED]
+        self._has_run([claim for claim in claims if ends[claim] == ENDED])
+        unended = {claim: end for claim, end in ends.items()
+                   if end in (INTERRUPTED, UNSTORED)}
+        if INTERRUPTED not in unended.values():
+            # At once: there is nothing to wait for.
+            self._account_for(unended)
+        return unended
 
     def _has_run(self, claims):
         for claim in claims:
@@ -89,19 +98,33 @@ class Runner:
         if claims:
             self._processor.has_run(claims)
 
-    def _renew(self, interrupted):
-        """Have runs counted that were cut off; claim the jobs once more.
+    def _account_for(self, unended):
+        """Have runs counted that have no end.  Return whether all are.
 
-        No job is begun again before.  Return whether all were counted.
+        No job is begun before: if this process dies, only as many count as
+        there are threads.
         """
-        while interrupted:
-            renewed = self._processor.renew(interrupted[0])
-            if renewed.failed:
-                return False
-            claim = interrupted.pop(0)
-            if renewed.value is None:
-                # Somebody else has the job.
-                self._has_run([claim])
+        for claim, end in list(unended.items()):
+            if end == INTERRUPTED:
+                counted = self._renew(claim)
             else:
-                self.claims[self.claims.index(claim)] = renewed.value
+                counted = self._settle(claim)
+            if not counted:
+                return False
+            del unended[claim]
         return True
+
+    def _renew(self, claim):
+        outcome = self._processor.renew(claim)
+        if not outcome.failed and outcome.value is None:
+            # Somebody else has the job.
+            self._has_run([claim])
+        elif not outcome.failed:
+            self.claims[self.claims.index(claim)] = outcome.value
+        return not outcome.failed
+
+    def _settle(self, claim):
+        outcome = self._processor.settle_run(claim)
+        if not outcome.failed:
+            self._has_run([claim])
+        return not outcome.failed

@@ -21,6 +21,8 @@ from zope.component.interfaces import ISite
 
 from lovely.remotetask import interfaces
 from lovely.remotetask import reserve
+from lovely.remotetask import value
+from lovely.remotetask.outcome import attempt
 
 
 log = logging.getLogger(__name__)
@@ -70,6 +72,22 @@ def bootStrapSubscriber(event):
             _start_services(root, name)
 
 
+def tried(what, call, *args):
+    """Return what a call returns; log an error, and return None, if it fails.
+
+    what -- str, what is being done.
+
+    So that one site, or service, does not keep others from being started.
+    What says that the database is away is raised.
+    """
+    outcome = attempt(call, *args)
+    if outcome.failed and value.is_of_database(outcome):
+        raise outcome.exception
+    if outcome.failed:
+        log.error('%s: %s', what, value.reason(outcome))
+    return outcome.value
+
+
 @contextlib.contextmanager
 def root_folder(db):
     """Open the root folder for reading, outside the thread's transaction."""
@@ -91,9 +109,13 @@ def _start_services(root, directive):
                   directive)
         return
     started = [
-        _start_service(site, name, service)
-        for site in _sites(root, site_name)
-        for name, service in _services(root, site, site_name, service_name)]
+        tried(f'autostart: service {name}', _start_service, site, name,
+              service)
+        for site in tried(f'autostart: {directive}', _sites, root,
+                          site_name) or ()
+        for name, service in tried(
+            f'autostart: {directive}', _services, root, site, site_name,
+            service_name) or ()]
     if not any(started):
         log.warning('no services started by directive %s', directive)
 
@@ -110,8 +132,10 @@ def _sites(root, name):
     if name == '':
         return [root]
     if name == '*':
-        return [root, *(folder for folder in root.values()
-                        if ISite.providedBy(folder))]
+        # Each by itself: one may be unreadable.
+        found = [tried(f'autostart: {key}', root.get, key)
+                 for key in list(root)]
+        return [root, *filter(ISite.providedBy, found)]
     site = root.get(name)
     if site is None or not ISite.providedBy(site):
         log.error('site %s not found', name)

@@ -4,9 +4,7 @@ To pickle a value and to read it back runs code of any class, which may do and
 raise anything; so all of that is done by `attempt`.
 """
 
-import io
 import itertools
-import types
 
 import persistent
 import persistent.wref
@@ -14,34 +12,21 @@ import zodbpickle.pickle
 from transaction.interfaces import TransientError
 from ZODB import POSException
 from ZODB.broken import Broken
-from zope.security.proxy import Proxy
 from zope.security.proxy import removeSecurityProxy
 
+from lovely.remotetask.copier import ATOM_IDS
+from lovely.remotetask.copier import OPCODES
+from lovely.remotetask.copier import PLAIN_IDS
+from lovely.remotetask.copier import Copier
+from lovely.remotetask.copier import Refused
+from lovely.remotetask.copier import TooLarge
 from lovely.remotetask.outcome import attempt
-from lovely.remotetask.part import parents
 
 
-_ATOMS = (type(None), bool, int, float, complex, str, bytes)
+# Found here by all who copy values.
+__all__ = ['TooLarge', 'broken', 'class_name', 'copy', 'function_name',
+           'is_of_database', 'is_small', 'reason']
 
-# Immutable all the way down: nothing to copy, nothing to check.  By their
-# ids: a metaclass may have made any other class one that cannot be hashed.
-_ATOM_IDS = frozenset(map(id, _ATOMS))
-
-# What of these is read back is of the same class, and can be stored again.
-_PLAIN_IDS = _ATOM_IDS | frozenset(map(id, (list, tuple, dict, set,
-                                            frozenset)))
-
-# The modules of a script: no other process finds what is defined there.
-_SCRIPTS = ('__main__', '__mp_main__')
-
-# A pickle has the names of these, and nothing else.
-_NAMED = (type, types.FunctionType)
-
-# What a pickle adds to an atom, in bytes, at most.
-_OPCODES = 32
-
-# Shorter texts are not worth remembering that they were counted.
-_SHORT = 64
 
 # How much of a foreign message is shown, in characters.
 _MESSAGE_SIZE = 500
@@ -49,14 +34,6 @@ _MESSAGE_SIZE = 500
 # Early versions of ZODB raise what the class has raised.
 _STATE_ERRORS = (POSException.POSKeyError, getattr(
     POSException, 'StateLoadError', POSException.POSKeyError))
-
-
-class TooLarge(ValueError):
-    """A value takes more bytes than its service allows."""
-
-
-class _Refused(TypeError):
-    """A value cannot be stored, for a reason that is known here."""
 
 
 def copy(value, connection, limit=None, what='the value', found=None):
@@ -79,7 +56,7 @@ def copy(value, connection, limit=None, what='the value', found=None):
     """
     if is_small(value, limit):
         return value
-    copied = attempt(_Copier(connection, limit).copy, value, found)
+    copied = attempt(Copier(connection, limit).copy, value, found)
     if copied.failed:
         _complain(copied, value, what, limit)
     return copied.value
@@ -91,16 +68,16 @@ def is_small(value, limit=None):
     Cheap: runs no code of a class, and makes no pickle.
     """
     class_ = type(value)
-    if id(class_) not in _ATOM_IDS:
+    if id(class_) not in ATOM_IDS:
         return False
     if limit is None:
         return True
     if class_ is int:
-        return value.bit_length() < 8 * limit - _OPCODES
+        return value.bit_length() < 8 * limit - OPCODES
     if class_ is str or class_ is bytes:
         # UTF-8 has four bytes for a character at most.
-        return 4 * len(value) < limit - _OPCODES
-    return limit > _OPCODES
+        return 4 * len(value) < limit - OPCODES
+    return limit > OPCODES
 
 
 def class_name(class_):
@@ -144,7 +121,7 @@ def reason(failure):
     failure -- an Outcome.
     """
     exception = failure.exception
-    if type(exception) is _Refused:
+    if type(exception) is Refused:
         return failure.error[:_MESSAGE_SIZE]
     if (issubclass(type(exception), _STATE_ERRORS)
             and exception.__cause__ is not None):
@@ -164,12 +141,6 @@ def function_name(input):
     if found.failed and is_of_database(found):
         raise found.exception
     return found.value if type(found.value) is str else None
-
-
-def home(location):
-    """Return the connection of the nearest parent that is stored, or None."""
-    connections = (getattr(each, '_p_jar', None) for each in parents(location))
-    return next((each for each in connections if each is not None), None)
 
 
 def _complain(copied, value, what, limit):
@@ -196,167 +167,6 @@ def _short_name(class_):
     return ''.join(('', type.__dict__['__name__'].__get__(class_)))
 
 
-class _Copier:
-    """Pickles one value as the database does, and reads it back."""
-
-    def __init__(self, connection, limit):
-        self._connection = connection
-        self._limit = limit
-        self._size = 0
-        # Persistent objects by their ids; and those not looked into yet.
-        self._objects = {}
-        self._new = []
-
-    def copy(self, value, found):
-        """Return the copy.  Raise anything; TooLarge with the size."""
-        pickled, is_plain = self._dump(value)
-        copied = self._load(pickled)
-        if not is_plain:
-            # What a class makes of its pickle may be something else.
-            self._size = 0
-            self._dump(copied)
-        self._check_new()
-        for each in self._objects.values() if found else ():
-            found(each)
-        return copied
-
-    def _dump(self, value):
-        """Return a pickle, and whether only plain objects are in it."""
-        pickler = _Pickler(self._refer, _Counter(self._limit, self._size))
-        pickler.dump(value)
-        pickled = pickler.stream.getvalue()
-        self._size += len(pickled)
-        if self._limit is not None and self._size > self._limit:
-            raise TooLarge(str(self._size))
-        return pickled, pickler.is_plain
-
-    def _load(self, pickled):
-        return _Unpickler(pickled, self._objects).load()
-
-    def _check_new(self):
-        """Check the state of persistent objects that are not stored yet."""
-        located = []
-        while self._new:
-            found = self._new.pop()
-            if home(found) is None:
-                self._check_state(found)
-            else:
-                located.append(found)
-        # These are stored, with what they hold, whether there is a job or
-        # not.
-        self._limit = None
-        self._new = located
-        while self._new:
-            self._check_state(self._new.pop())
-
-    def _check_state(self, found):
-        new_args = getattr(found, '__getnewargs__', tuple)()
-        pickled, _ = self._dump((type(found), new_args, found.__getstate__()))
-        self._load(pickled)
-
-    def _refer(self, value):
-        """Return the reference of a persistent object, None for others."""
-        # isinstance believes what a proxy says of its class.
-        class_ = type(value)
-        if issubclass(class_, Proxy):
-            raise _Refused(
-                'a security proxy cannot be stored; pass the object itself '
-                '(zope.security.proxy.removeSecurityProxy)')
-        if issubclass(class_, persistent.wref.WeakRef):
-            self._note(value)
-            if value.oid is None and value() is not None:
-                # A commit stores this one, too.
-                self._note_object(value())
-            return id(value)
-        if issubclass(class_, persistent.Persistent):
-            self._note_object(value)
-            return id(value)
-        if issubclass(class_, _NAMED):
-            _check_findable(value.__module__, value.__qualname__)
-        return None
-
-    def _note(self, value):
-        is_new = id(value) not in self._objects
-        self._objects[id(value)] = value
-        return is_new
-
-    def _note_object(self, value):
-        if not self._note(value):
-            return
-        class_ = type(value)
-        _check_findable(class_.__module__, class_.__qualname__)
-        jar = value._p_jar
-        if jar is None:
-            self._new.append(value)
-        elif self._connection is not None:
-            _check_connections(self._connection, jar)
-
-
-class _Counter:
-    """Adds up what a pickle takes at least, to stop before it is made."""
-
-    def __init__(self, limit, size):
-        self._limit = limit
-        self._size = size
-        # Kept, so that no other object has the same id.
-        self._counted = {}
-
-    def count(self, value):
-        """Count an object.  Raise TooLarge if that is one too many."""
-        if self._limit is None:
-            return
-        self._size += 1 + self._length(value)
-        if self._size > self._limit:
-            raise TooLarge(str(self._size))
-
-    def _length(self, value):
-        class_ = type(value)
-        if class_ is int:
-            return value.bit_length() // 8
-        if class_ is not str and class_ is not bytes:
-            return 0
-        if len(value) > _SHORT:
-            # A pickle has each object once.
-            if id(value) in self._counted:
-                return 0
-            self._counted[id(value)] = value
-        return len(value)
-
-
-class _Pickler(zodbpickle.pickle.Pickler):
-    """Pickles as ZODB does, and asks for references to some objects."""
-
-    def __init__(self, refer, counter):
-        self.stream = io.BytesIO()
-        super().__init__(self.stream, 3)
-        self.is_plain = True
-        self._refer = refer
-        self._counter = counter
-
-    def persistent_id(self, value):
-        self._counter.count(value)
-        if id(type(value)) in _PLAIN_IDS:
-            return None
-        reference = self._refer(value)
-        self.is_plain = self.is_plain and reference is not None
-        return reference
-
-
-class _Unpickler(zodbpickle.pickle.Unpickler):
-    """Takes what was left out from a mapping, and knows no script."""
-
-    def __init__(self, pickled, objects):
-        super().__init__(io.BytesIO(pickled))
-        self._objects = objects
-
-    def persistent_load(self, reference):
-        return self._objects[reference]
-
-    def find_class(self, module, name):
-        _check_findable(module, name)
-        return super().find_class(module, name)
-
-
 class _Nowhere:
     """A file that forgets what is written to it."""
 
@@ -374,7 +184,7 @@ class _BrokenFinder(zodbpickle.pickle.Pickler):
 
     def persistent_id(self, value):
         class_ = type(value)
-        if id(class_) in _PLAIN_IDS:
+        if id(class_) in PLAIN_IDS:
             return None
         if issubclass(class_, persistent.wref.WeakRef):
             self._note_target(value)
@@ -401,27 +211,3 @@ class _BrokenFinder(zodbpickle.pickle.Pickler):
         return next(self._numbers)
 
 
-def _check_findable(module, name):
-    """Raise _Refused for what no other process could import."""
-    # Lambdas and what is local have signs in their names.
-    if module in _SCRIPTS or '<' in name:
-        raise _Refused(
-            f'{module}.{name} is defined in a script or a function, where no '
-            f'other process finds it; put it at the top of an importable '
-            f'module')
-
-
-def _check_connections(connection, jar):
-    """Raise _Refused unless one database may refer to the other."""
-    # The databases of one application share this mapping.
-    if jar is connection:
-        return
-    if jar.connections is not connection.connections:
-        raise _Refused(
-            'it was loaded by another database connection; load it by '
-            'the one of the current request')
-    if not connection.db().xrefs:
-        raise _Refused(
-            f'it is in another database, and '
-            f'"{connection.db().database_name}" does not allow references '
-            f'to others')

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 from gocept.async_.tests import celerygarbage
+from gocept.async_.tests import leftovers
 from gocept.async_.tests import workerfaults
 from gocept.async_.tests.celerystage import ImpatientRabbitMQ
 from gocept.async_.tests.celerystage import RabbitMQ
@@ -262,6 +263,7 @@ SCENARIOS = (*faulty.SCENARIOS, celery_on_valkey, celery_on_rabbitmq,
 
 def main():
     """Run these, and those of the engine and of async-worker."""
+    leftovers.begin()
     sys.exit(faulty.main(scenarios=SCENARIOS))
 
 

@@ -609,6 +609,9 @@ class OddDeclarationTest(StartupTestCase):
         self.declaration = declare(self, 'events')
         with self.assertLogs(LOG, 'ERROR'):
             self.open()
+        # So that the odd one is asked first.
+        self.service().__name__ = 'another'
+        transaction.commit()
 
     def check(self, odd):
         self.root['odd'] = odd

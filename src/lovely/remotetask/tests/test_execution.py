@@ -2,7 +2,10 @@
 
 import contextlib
 import logging
+import os
+import sys
 import threading
+import unittest
 import unittest.mock
 
 import transaction
@@ -85,6 +88,28 @@ class AttemptTest(TaskCase):
         """Whoever interrupts the process means the process."""
         with self.assertRaises(KeyboardInterrupt):
             self.fail(KeyboardInterrupt())
+
+
+class ForkTest(unittest.TestCase):
+
+    def leave(self, outcome):
+        """Return the exit code of a child that comes back like that."""
+        with unittest.mock.patch.object(os, '_exit') as leave:
+            execution._leave_child(outcome)
+        leave.assert_called_once()
+        return leave.call_args.args[0]
+
+    def test_without_output(self):
+        """A child ends, also where a job has taken its output away.
+
+        It would go on as a second runner, on its parent's files.
+        """
+        for stream in None, object():
+            with unittest.mock.patch.multiple(
+                    sys, stdout=stream, stderr=stream):
+                self.assertEqual(0, self.leave(execution.attempt(int)))
+                self.leave(execution.attempt(int, 'x'))
+                self.leave(execution.attempt(sys.exit, 'x'))
 
 
 class InteractionTest(TaskCase):

@@ -7,10 +7,16 @@ from typing import NamedTuple
 
 import zodbpickle.pickle
 from zope.interface.verify import verifyObject
+from zope.security.checker import Checker
+from zope.security.proxy import Proxy
+from zope.security.proxy import removeSecurityProxy
 
 from lovely.remotetask.interfaces import IClaim
 from lovely.remotetask.job import Attempt
 from lovely.remotetask.job import Claim
+from lovely.remotetask.part import DEPTH
+from lovely.remotetask.part import home
+from lovely.remotetask.part import parents
 from lovely.remotetask.part import part
 
 
@@ -20,6 +26,44 @@ class Point(NamedTuple):
 
     x: int
     y: int = 0
+
+
+class Location:
+
+    def __init__(self, parent=None):
+        self.__parent__ = parent
+
+
+class ParentsTest(unittest.TestCase):
+    """What an object is part of."""
+
+    def test_up_to_the_outermost(self):
+        """Without security proxies; the object itself comes first."""
+        root = Location()
+        folder = Location(Proxy(root, Checker({})))
+        proxied = Proxy(Location(folder), Checker({}))
+        found = list(parents(proxied))
+        self.assertEqual([removeSecurityProxy(proxied), folder, root], found)
+        self.assertNotIn(Proxy, map(type, found))
+        self.assertEqual([5], list(parents(5)))
+        self.assertEqual([], list(parents(None)))
+
+    def test_without_end(self):
+        """Parents that are in one another come to an end."""
+        one, other = Location(), Location()
+        one.__parent__, other.__parent__ = other, one
+        self.assertEqual(DEPTH, len(list(parents(one))))
+        self.assertIsNone(home(one))
+
+    def test_home(self):
+        """The database of the nearest parent that is stored in one."""
+        stored = Location()
+        stored._p_jar = 'connection'
+        new = Location(Location(Proxy(stored, Checker({}))))
+        self.assertEqual('connection', home(new))
+        self.assertEqual('connection', home(stored))
+        self.assertIsNone(home(Location()))
+        self.assertIsNone(home(5))
 
 
 class PartTest(unittest.TestCase):

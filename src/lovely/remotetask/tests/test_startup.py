@@ -4,6 +4,7 @@ import types
 import unittest.mock
 
 import transaction
+import ZODB.POSException
 import zope.app.appsetup.product
 import zope.event
 import zope.processlifetime
@@ -148,6 +149,43 @@ class AutostartTest(NamesTest):
         self.assertEqual(['@Root'], self.start('Name, @Root'))
         self.assertEqual('ERROR', self.lines[0].split(' ')[0])
         self.assertIn("'Name'", self.lines[0])
+
+    def test_one_that_fails(self):
+        """It is an error in the log; others start."""
+        start = registry.start
+
+        def fail(service):
+            if service._p_oid == self.services['site1@Name']._p_oid:
+                raise SystemExit('no')
+            start(service)
+        with unittest.mock.patch.object(registry, 'start', fail):
+            self.assertEqual(['@Root', 'site1@Other', 'site2@Name'],
+                             self.start('*@*'))
+        self.assertIn(
+            'ERROR autostart: service Name: builtins.SystemExit: no',
+            self.lines)
+
+    def test_content_that_cannot_be_read(self):
+        """It is no reason to start nothing, either."""
+        get = Folder.get
+
+        def fail(folder, name, default=None):
+            if name in ('folder', 'site1'):
+                raise ZODB.POSException.POSKeyError(b'\0' * 8)
+            return get(folder, name, default)
+        with unittest.mock.patch.object(Folder, 'get', fail):
+            self.assertEqual(['@Root', 'site2@Name'], self.start('*@*'))
+            self.assertEqual(
+                ['@Root', 'site2@Name'], self.start('site1@*, site2@Name'))
+        self.assertIn('ERROR autostart: site1@*: '
+                      'ZODB.POSException.POSKeyError: 0x00', self.lines)
+
+    def test_storage_that_is_away(self):
+        """Then nothing can be started."""
+        error = ZODB.POSException.StorageError('away')
+        with unittest.mock.patch.object(Folder, 'get', side_effect=error), \
+                self.assertRaises(ZODB.POSException.StorageError):
+            self.start('site1@*')
 
     def test_twice(self):
         """What is processing is not started again."""

@@ -116,13 +116,14 @@ class Crew:
             time.sleep(0.2)
         return left
 
-    def judge(self, slack=0):
+    def judge(self, slack=0, undone=()):
         """Return the Verdict on what has become of the jobs."""
         end = time.monotonic() + SETTLING
         while (report := self.ask('report'))['wrong'] \
                 and time.monotonic() < end:
             time.sleep(0.5)
-        verdict = Verdict(report, calls(self.stage.folder), slack)
+        verdict = Verdict(report, calls(self.stage.folder), slack,
+                          undone)
         verdict.judge()
         verdict.violations += found_wrong(self.stage.folder)
         return verdict

@@ -19,11 +19,14 @@ TOLD = 40
 
 
 def _storm(say, place, seed, options, **stage):
+    logs = options.pop('logs', None)
     seed = random.randrange(10 ** 6) if seed is None else seed
     say(f'seed {seed}')
     with contextlib.ExitStack() as stack:
         storm = Storm(stack, place, seed, **options, **stage)
         summary, wrong = storm.run()
+        if logs:
+            storm.stage.keep_logs(logs)
     say(summary)
     if wrong:
         more = len(wrong) - TOLD

@@ -94,6 +94,8 @@ class Stage:
         self.place = place
         self.folder = stack.enter_context(
             tempfile.TemporaryDirectory(prefix='hostile'))
+        # Whatever was not ended before that.
+        stack.callback(self.processes_left, 0.0)
         self._copy_clock()
         make_server = make_server or (
             FileServer if place == THREADS else workerstage.ZeoServer)
@@ -157,6 +159,13 @@ class Stage:
         """Return what is in the log of all processes."""
         path = Path(self.folder, 'event.log')
         return path.read_text(errors='replace') if path.exists() else ''
+
+    def keep_logs(self, folder):
+        """Copy what the processes have written to a folder."""
+        os.makedirs(folder, exist_ok=True)
+        for name in ('calls', 'lies', 'traces', '*.log'):
+            for path in Path(self.folder).glob(name):
+                shutil.copy(path, folder)
 
     def processes(self):
         """Return the ids and commands of all processes of this run."""

@@ -300,6 +300,18 @@ def child_exits(call):
     child(call, sys.exit, 0)
 
 
+@kind(COMPLETED, ERROR)
+def child_exits_with_text(call):
+    child(call, sys.exit, 'a text')
+
+
+@kind(COMPLETED, ERROR)
+def child_without_output_returns(call):
+    def lose_output():
+        sys.stdout = sys.stderr = None
+    child(call, lose_output)
+
+
 @kind(COMPLETED)
 def child_ends(call):
     child(call, os._exit, 5)

@@ -1,0 +1,235 @@
+"""Make a copy of a value as the database would: pickled, and read back.
+
+That runs code of any class, which may do and raise anything.
+"""
+
+import io
+import types
+
+import persistent
+import persistent.wref
+import zodbpickle.pickle
+from zope.security.proxy import Proxy
+
+from lovely.remotetask.part import home
+
+
+_ATOMS = (type(None), bool, int, float, complex, str, bytes)
+
+# Immutable all the way down: nothing to copy, nothing to check.  By their
+# ids: a metaclass may have made any other class one that cannot be hashed.
+ATOM_IDS = frozenset(map(id, _ATOMS))
+
+# What of these is read back is of the same class, and can be stored again.
+PLAIN_IDS = ATOM_IDS | frozenset(map(id, (list, tuple, dict, set,
+                                          frozenset)))
+
+# The modules of a script: no other process finds what is defined there.
+_SCRIPTS = ('__main__', '__mp_main__')
+
+# A pickle has the names of these, and nothing else.
+_NAMED = (type, types.FunctionType)
+
+# What a pickle adds to an atom, in bytes, at most.
+OPCODES = 32
+
+# Shorter texts are not worth remembering that they were counted.
+_SHORT = 64
+
+
+class TooLarge(ValueError):
+    """A value takes more bytes than its service allows."""
+
+
+class Refused(TypeError):
+    """A value cannot be stored, for a reason that is known here."""
+
+
+class Copier:
+    """Pickles one value as the database does, and reads it back."""
+
+    def __init__(self, connection, limit):
+        self._connection = connection
+        self._limit = limit
+        self._size = 0
+        # Persistent objects by their ids; and those not looked into yet.
+        self._objects = {}
+        self._new = []
+
+    def copy(self, value, found):
+        """Return the copy.  Raise anything; TooLarge with the size."""
+        pickled, is_plain = self._dump(value)
+        copied = self._load(pickled)
+        if not is_plain:
+            # What a class makes of its pickle may be something else.
+            self._size = 0
+            self._dump(copied)
+        self._check_new()
+        for each in self._objects.values() if found else ():
+            found(each)
+        return copied
+
+    def _dump(self, value):
+        """Return a pickle, and whether only plain objects are in it."""
+        pickler = _Pickler(self._refer, _Counter(self._limit, self._size))
+        pickler.dump(value)
+        pickled = pickler.stream.getvalue()
+        self._size += len(pickled)
+        if self._limit is not None and self._size > self._limit:
+            raise TooLarge(str(self._size))
+        return pickled, pickler.is_plain
+
+    def _load(self, pickled):
+        return _Unpickler(pickled, self._objects).load()
+
+    def _check_new(self):
+        """Check the state of persistent objects that are not stored yet."""
+        located = []
+        while self._new:
+            found = self._new.pop()
+            if home(found) is None:
+                self._check_state(found)
+            else:
+                located.append(found)
+        # These are stored, with what they hold, whether there is a job or
+        # not.
+        self._limit = None
+        self._new = located
+        while self._new:
+            self._check_state(self._new.pop())
+
+    def _check_state(self, found):
+        new_args = getattr(found, '__getnewargs__', tuple)()
+        pickled, _ = self._dump((type(found), new_args, found.__getstate__()))
+        self._load(pickled)
+
+    def _refer(self, value):
+        """Return the reference of a persistent object, None for others."""
+        # isinstance believes what a proxy says of its class.
+        class_ = type(value)
+        if issubclass(class_, Proxy):
+            raise Refused(
+                'a security proxy cannot be stored; pass the object itself '
+                '(zope.security.proxy.removeSecurityProxy)')
+        if issubclass(class_, persistent.wref.WeakRef):
+            self._note(value)
+            if value.oid is None and value() is not None:
+                # A commit stores this one, too.
+                self._note_object(value())
+            return id(value)
+        if issubclass(class_, persistent.Persistent):
+            self._note_object(value)
+            return id(value)
+        if issubclass(class_, _NAMED):
+            _check_findable(value.__module__, value.__qualname__)
+        return None
+
+    def _note(self, value):
+        is_new = id(value) not in self._objects
+        self._objects[id(value)] = value
+        return is_new
+
+    def _note_object(self, value):
+        if not self._note(value):
+            return
+        class_ = type(value)
+        _check_findable(class_.__module__, class_.__qualname__)
+        jar = value._p_jar
+        if jar is None:
+            self._new.append(value)
+        elif self._connection is not None:
+            _check_connections(self._connection, jar)
+
+
+class _Counter:
+    """Adds up what a pickle takes at least, to stop before it is made."""
+
+    def __init__(self, limit, size):
+        self._limit = limit
+        self._size = size
+        # Kept, so that no other object has the same id.
+        self._counted = {}
+
+    def count(self, value):
+        """Count an object.  Raise TooLarge if that is one too many."""
+        if self._limit is None:
+            return
+        self._size += 1 + self._length(value)
+        if self._size > self._limit:
+            raise TooLarge(str(self._size))
+
+    def _length(self, value):
+        class_ = type(value)
+        if class_ is int:
+            return value.bit_length() // 8
+        if class_ is bytearray and len(value) > self._limit:
+            # Before it is pickled as a copy, which is then counted.
+            return len(value)
+        if class_ is not str and class_ is not bytes:
+            return 0
+        if len(value) > _SHORT:
+            # A pickle has each object once.
+            if id(value) in self._counted:
+                return 0
+            self._counted[id(value)] = value
+        return len(value)
+
+
+class _Pickler(zodbpickle.pickle.Pickler):
+    """Pickles as ZODB does, and asks for references to some objects."""
+
+    def __init__(self, refer, counter):
+        self.stream = io.BytesIO()
+        super().__init__(self.stream, 3)
+        self.is_plain = True
+        self._refer = refer
+        self._counter = counter
+
+    def persistent_id(self, value):
+        self._counter.count(value)
+        if id(type(value)) in PLAIN_IDS:
+            return None
+        reference = self._refer(value)
+        self.is_plain = self.is_plain and reference is not None
+        return reference
+
+
+class _Unpickler(zodbpickle.pickle.Unpickler):
+    """Takes what was left out from a mapping, and knows no script."""
+
+    def __init__(self, pickled, objects):
+        super().__init__(io.BytesIO(pickled))
+        self._objects = objects
+
+    def persistent_load(self, reference):
+        return self._objects[reference]
+
+    def find_class(self, module, name):
+        _check_findable(module, name)
+        return super().find_class(module, name)
+
+
+def _check_findable(module, name):
+    """Raise Refused for what no other process could import."""
+    # Lambdas and what is local have signs in their names.
+    if module in _SCRIPTS or '<' in name:
+        raise Refused(
+            f'{module}.{name} is defined in a script or a function, where no '
+            f'other process finds it; put it at the top of an importable '
+            f'module')
+
+
+def _check_connections(connection, jar):
+    """Raise Refused unless one database may refer to the other."""
+    # The databases of one application share this mapping.
+    if jar is connection:
+        return
+    if jar.connections is not connection.connections:
+        raise Refused(
+            'it was loaded by another database connection; load it by '
+            'the one of the current request')
+    if not connection.db().xrefs:
+        raise Refused(
+            f'it is in another database, and '
+            f'"{connection.db().database_name}" does not allow references '
+            f'to others')

@@ -1,0 +1,289 @@
+"""Whose failure an exception is."""
+
+import errno
+import os
+import resource
+import sqlite3
+import tempfile
+import threading
+import unittest.mock
+
+import transaction
+import ZODB
+from transaction.interfaces import TransientError
+from ZODB.DemoStorage import DemoStorage
+from ZODB.FileStorage import FileStorage
+from ZODB.POSException import ConflictError
+from ZODB.POSException import POSKeyError
+from ZODB.POSException import ReadOnlyError
+
+from lovely.remotetask import blame
+from lovely.remotetask.execution import INTERRUPTED
+from lovely.remotetask.execution import NOT_BEGUN
+from lovely.remotetask.execution import run_claimed
+from lovely.remotetask.interfaces import COMPLETED
+from lovely.remotetask.interfaces import ERROR
+from lovely.remotetask.interfaces import QUEUED
+from lovely.remotetask.outcome import attempt
+from lovely.remotetask.outcome import in_runner
+from lovely.remotetask.policy import Policy
+from lovely.remotetask.tests.fixture import DatabaseCase
+from lovely.remotetask.tests.fixture import effect
+
+
+A = 'host:1:thread:no-machine-1'
+
+
+class Failing(DemoStorage):
+    """A storage of which parts can be made to fail."""
+
+    fails = {}
+
+    def _fail(self, what):
+        if what in self.fails:
+            raise self.fails[what]
+
+    def load(self, oid, version=''):
+        self._fail('load')
+        return super().load(oid, version)
+
+    def loadBefore(self, oid, tid):
+        self._fail('load')
+        return super().loadBefore(oid, tid)
+
+    def tpc_vote(self, txn):
+        self._fail('vote')
+        return super().tpc_vote(txn)
+
+    def lastTransaction(self):
+        self._fail('last')
+        return super().lastTransaction()
+
+
+class BlameCase(DatabaseCase):
+
+    def open_database(self):
+        self.storage = Failing()
+        self.storage.fails = {}
+        return ZODB.DB(self.storage)
+
+    def setUp(self):
+        super().setUp()
+        token = in_runner.set(True)
+        self.addCleanup(in_runner.reset, token)
+        self.service_task(lambda service, input: self.work(service), 'test.w')
+        self.service.policy = Policy(attempts=1)
+        transaction.commit()
+        self.calls = 0
+
+    def claim(self):
+        jobid = self.add('test.w')
+        claim, = self.service.claim(A, 1)
+        transaction.commit()
+        return jobid, claim
+
+    def run_job(self, work):
+        """Run a job; return what became of its claim, and the job."""
+        def counted(service):
+            self.calls += 1
+            return work(service)
+        self.work = counted
+        jobid, claim = self.claim()
+        end = run_claimed(self.db, ['tasks'], claim, transaction.commit)
+        self.storage.fails = {}
+        return end, self.job(jobid)
+
+
+class RunTest(BlameCase):
+
+    def fail_at(self, what, exception):
+        def work(service):
+            effect(service, 'effect')
+            self.storage.fails = {what: exception}
+            service._p_jar.cacheMinimize()
+            return list(service.__parent__.effects) and None
+        return work
+
+    def test_a_storage_that_is_away(self):
+        """The job waits, its attempts are left, and there is no effect."""
+        for exception in (OSError('connection refused'),
+                          OSError(errno.ENOSPC, 'disk full'),
+                          ConnectionResetError(), ReadOnlyError()):
+            for what in ('load', 'vote'):
+                with self.subTest(what=what, exception=exception):
+                    end, job = self.run_job(self.fail_at(what, exception))
+                    self.assertEqual(INTERRUPTED, end)
+                    self.assertEqual((QUEUED, 0, 0), (
+                        job.stored_status, job.attempts, job.failures))
+                    self.assertEqual([], self.effects)
+
+    def test_a_storage_that_is_away_for_a_moment(self):
+        """That it was is stored; it does not count as a failure."""
+        def work(service):
+            self.storage.fails = {'load': OSError('gone')}
+            service._p_jar.cacheMinimize()
+            try:
+                service.__parent__.effects.append(1)
+            finally:
+                self.storage.fails = {}
+        _, job = self.run_job(work)
+        self.assertEqual((QUEUED, 1, 0), (
+            job.status, job.attempts, job.failures))
+        self.assertIsNotNone(job.due)
+        self.assertEqual('builtins.OSError', job.history[0].errorClass)
+
+    def test_waits_grow(self):
+        """There is no last time, and no wait of more than minutes."""
+        _, job = self.run_job(lambda service: None)
+        policy, waits = Policy(), []
+        for number in (0, 1, 2, 5, 100, 10 ** 6):
+            job.interruptions = number
+            waits.append(policy.due_after_interruption(job, 0))
+        transaction.abort()
+        self.assertLess(waits[0], 2)
+        self.assertLess(waits[0], waits[3])
+        self.assertLess(waits[-1], 301)
+        self.assertGreater(waits[-1], 149)
+
+    def test_a_storage_that_is_away_before(self):
+        """A job that could not be begun was not run."""
+        def work(service):
+            raise AssertionError
+        self.work = work
+        jobid, claim = self.claim()
+        self.db.cacheMinimize()
+        self.storage.fails = {'load': OSError('gone')}
+        self.assertEqual(NOT_BEGUN, run_claimed(
+            self.db, ['tasks'], claim, transaction.commit))
+        self.storage.fails = {}
+        self.assertEqual((QUEUED, 0), (
+            self.job(jobid).stored_status, self.job(jobid).attempts))
+
+    def test_what_jobs_do_themselves(self):
+        """An error of the same class that a job has raised is its own."""
+        def sql(service):
+            sqlite3.connect(':memory:').execute('no sql')
+
+        def disk(service):
+            raise OSError(errno.ENOSPC, 'my own disk is full')
+
+        def refused(service):
+            raise ConnectionRefusedError('of a web service')
+
+        def read_only(service):
+            raise ReadOnlyError('mine')
+        for work in (sql, disk, refused, read_only):
+            with self.subTest(work.__name__):
+                _, job = self.run_job(work)
+                self.assertEqual((ERROR, 1), (job.status, job.attempts))
+
+    def test_what_a_storage_has_not(self):
+        """A missing object is no outage."""
+        def work(service):
+            service._p_jar.get(b'\0' * 7 + b'\xee')
+        _, job = self.run_job(work)
+        self.assertEqual(ERROR, job.status)
+        self.assertEqual('ZODB.POSException.POSKeyError', job.errorClass)
+
+    def test_what_is_stored(self):
+        """What cannot be pickled is the job's, though the storage runs."""
+        class Odd:
+            def __reduce__(self):
+                raise OSError('of a pickle')
+
+        _, job = self.run_job(lambda service: effect(service, Odd()))
+        self.assertEqual(ERROR, job.status)
+
+
+class DriverError(Exception):
+    """What a driver of a database raises."""
+
+
+class JudgeTest(BlameCase):
+
+    def interrupts(self, exception, db=None):
+        def fail():
+            raise exception
+        return blame.is_interrupted(
+            attempt(fail).exception, db or self.db)
+
+    def test_classes(self):
+        """The class alone tells nothing."""
+        for exception in (OSError(), ConflictError(), POSKeyError(b'oid'),
+                          TransientError(), RuntimeError('no thread'),
+                          OSError(errno.EMFILE, 'too many')):
+            with self.subTest(exception):
+                self.assertFalse(self.interrupts(exception))
+
+    def test_a_driver(self):
+        """An exception of the driver counts if RelStorage has raised it."""
+        adapter = unittest.mock.Mock()
+        adapter.driver.disconnected_exceptions = (DriverError,)
+        adapter.driver.close_exceptions = ()
+        self.storage._adapter = adapter
+        self.assertFalse(self.interrupts(DriverError()))
+        self.storage.fails = {'last': DriverError()}
+        self.assertTrue(blame.is_interrupted(
+            attempt(self.storage.lastTransaction).exception, self.db))
+        self.storage.fails = {}
+
+    def test_another_database(self):
+        """A storage of somebody else is not ours."""
+        other = Failing()
+        other.fails = {'last': OSError()}
+        self.assertFalse(blame.is_interrupted(
+            attempt(other.lastTransaction).exception, self.db))
+
+    def test_a_closed_database(self):
+        """Nothing can be done with one."""
+        db = ZODB.DB(None)
+        db.close()
+        self.assertTrue(self.interrupts(ValueError(), db))
+
+    def test_no_descriptors(self):
+        """A process that cannot open anything is to blame."""
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        lowest = os.open(os.devnull, os.O_RDONLY)
+        os.close(lowest)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, limits[1]))
+        try:
+            outcome = attempt(open, os.devnull)
+            found = blame.is_interrupted(outcome.exception, self.db)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        self.assertTrue(found)
+        self.assertFalse(blame.is_interrupted(outcome.exception, self.db))
+
+    def test_no_threads(self):
+        """So is one that cannot start a thread."""
+        def start(thread):
+            raise RuntimeError("can't start new thread")
+        with unittest.mock.patch.object(threading.Thread, 'start', start):
+            self.assertTrue(self.interrupts(RuntimeError('any')))
+
+
+class DiskTest(DatabaseCase):
+    """A file that takes nothing any more."""
+
+    def open_database(self):
+        folder = self.enterContext(tempfile.TemporaryDirectory())
+        return ZODB.DB(FileStorage(f'{folder}/Data.fs'))
+
+    def test_full(self):
+        """The job waits, and is run once there is room again."""
+        self.service_task(effect, 'test.effect')
+        jobid = self.add('test.effect', 'x' * 100_000)
+        claim, = self.service.claim(A, 1)
+        transaction.commit()
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        size = os.path.getsize(self.db.storage.getName())
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size + 10, limits[1]))
+        try:
+            end = run_claimed(self.db, ['tasks'], claim, transaction.commit)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        self.assertEqual(INTERRUPTED, end)
+        self.assertEqual(0, self.job(jobid).attempts)
+        run_claimed(self.db, ['tasks'], claim, transaction.commit)
+        self.assertEqual(COMPLETED, self.job(jobid).status)
+        self.assertEqual(1, len(self.effects))
