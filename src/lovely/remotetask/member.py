@@ -48,6 +48,7 @@ class Member:
     path -- list of str, from the root folder to the service.
     heartbeat -- seconds between two signs of life.
     missed -- how many of these may be missed.
+    duties -- a dict: each Duty by its name.
     """
 
     db = _of_membership('db')
@@ -134,6 +135,12 @@ class Member:
         self._beaten = float('-inf')
         self.membership.sign()
         self._beaten = now
+
+    def _knows_time(self):
+        """Return whether the clock is good enough to say when jobs are due.
+        """
+        self.membership.look_at_clock()
+        return self.membership.clock.is_good
 
     def _may_schedule(self, now):
         """Return whether the clock is good enough; say if it is far off."""

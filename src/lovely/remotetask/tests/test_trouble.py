@@ -47,9 +47,9 @@ class DutyTest(StepCase):
     def here(self):
         return self.made.worker_id.rpartition(':')[2].split('-')[0]
 
-    def failing(self, name, error=OSError('it broke')):
+    def failing(self, name):
         return unittest.mock.patch.object(
-            TaskService, name, side_effect=error)
+            TaskService, name, side_effect=OSError('it broke'))
 
     def check(self, but=None):
         """See that all was done but for one thing."""
@@ -222,8 +222,7 @@ class ReadOnlyTest(StepCase):
         with unittest.mock.patch.object(
                 quirks, 'is_read_only', return_value=True):
             lines = [line for _ in range(20) for line in self.step(made, 1)]
-            self.assertEqual(1, len([line for line in lines[:1]]))
-            self.assertLess(len(lines), 4)
+            self.assertTrue(1 <= len(lines) < 4)
             self.assertIn('WARNING', lines[0])
             self.assertIn('the database is read-only', lines[0])
             self.assertNotIn('Traceback', lines[0])
@@ -278,6 +277,8 @@ class AwayTest(ThreadCase):
                 and time.monotonic() < end):
             time.sleep(0.01)
         self.assertEqual(COMPLETED, self.job(jobid).status)
+        while made.trouble and time.monotonic() < end:
+            time.sleep(0.01)
         self.assertIsNone(made.trouble)
 
     def test_stop_meanwhile(self):
