@@ -49,8 +49,10 @@ def _some(ledger, status):
     found = first(ledger.newest(status), NEWEST)
     if len(found) == NEWEST:
         # Anywhere before: over time, each one is looked at.
-        time = random.uniform(jobs.minKey()[0], found[-1][0][0])
-        found += first(ledger.newest(status, (time, 0)), OTHERS)
+        oldest, newest = jobs.minKey(), found[-1][0]
+        key = (random.uniform(oldest[0], newest[0]),
+               random.randint(*sorted((oldest[1], newest[1]))))
+        found += first(ledger.newest(status, key), OTHERS)
     return found
 
 
