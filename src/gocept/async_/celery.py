@@ -22,7 +22,6 @@ from celery import signals
 from celery.exceptions import Reject
 from celery.exceptions import WorkerShutdown
 from celery.loaders.app import AppLoader
-from celery.worker import state
 from zope.configuration.exceptions import ConfigurationError
 
 from gocept.async_ import celerybroker
@@ -31,6 +30,7 @@ from gocept.async_ import celerysecret
 from gocept.async_ import celerytransport
 from gocept.async_ import celeryworker
 from gocept.async_ import zopeconf
+from gocept.async_.celeryentrance import entrance
 from lovely.remotetask import registry
 from lovely.remotetask.outcome import attempt
 from lovely.remotetask.outcome import in_runner
@@ -121,19 +121,11 @@ def attendance():
     global _attendance
     with _lock:
         if _attendance is None or _attendance.is_closed:
-            made = celeryworker.Attendance(_open(), is_stopping)
+            made = celeryworker.Attendance(
+                _open(), lambda: entrance.is_closed)
             made.start()
             _attendance = made
         return _attendance
-
-
-def is_stopping():
-    """Return whether this process was asked to end.
-
-    Those of a prefork pool are not asked.
-    """
-    return any(flag not in (None, False)
-               for flag in (state.should_stop, state.should_terminate))
 
 
 def _open():
@@ -173,11 +165,17 @@ def _enter(sender, **kw):
 
 def _attend():
     outcome = attempt(attendance)
+    entrance.note(not outcome.failed)
     if outcome.failed:
         # Celery would go on, and acknowledge messages that it cannot handle.
         log.critical('this worker cannot run jobs, and ends: %s',
                      outcome.error)
         raise WorkerShutdown(1)
+
+
+@signals.worker_shutting_down.connect
+def _close(**kw):
+    entrance.close()
 
 
 @signals.worker_process_shutdown.connect

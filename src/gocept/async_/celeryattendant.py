@@ -9,7 +9,6 @@ import time
 import transaction
 
 from gocept.async_ import celerybroker
-from gocept.async_.celeryduty import Duty
 from gocept.async_.celerypatience import Patience
 from gocept.async_.celeryprocessor import CeleryProcessor
 from gocept.async_.celeryprocessor import address
@@ -18,9 +17,9 @@ from gocept.async_.celerysent import Waiting
 from lovely.remotetask import execution
 from lovely.remotetask import lag
 from lovely.remotetask import machine
-from lovely.remotetask import processor
 from lovely.remotetask import registry
-from lovely.remotetask.interfaces import NoSuchService
+from lovely.remotetask.duty import Duty
+from lovely.remotetask.gate import ProcessorStopped
 from lovely.remotetask.outcome import attempt
 
 
@@ -48,13 +47,17 @@ class Runs:
     running -- ids of jobs that a thread has.
     begun -- ids of those whose function was called under a claim that is not
         settled yet.
+    interrupted -- by id, such claims under which it was interrupted by what
+        it stands on.
     ended -- how many threads have let go of a job since claims were settled.
     """
 
     def __init__(self):
         self.running = set()
         self.begun = set()
+        self.interrupted = {}
         self.ended = 0
+        # How often a job was interrupted, by its id.
         self._interruptions = {}
 
     def begin(self, jobid):
@@ -69,27 +72,36 @@ class Runs:
         self.running.discard(jobid)
         self.ended += 1
 
-    def call(self, jobid):
+    def call(self, claim):
         """Note that the function of a job is about to be called."""
-        self.begun.add(jobid)
+        self.begun.add(claim.job)
 
-    def interrupt(self, jobid, was_called):
-        """Note that a run was interrupted by what it stands on.
+    def note_end(self, claim, end):
+        """Note what became of a claim; see execution.run_claimed."""
+        if end == execution.ENDED:
+            self._interruptions.pop(claim.job, None)
+        elif end == execution.NOT_BEGUN:
+            self.begun.discard(claim.job)
+        elif (end == execution.INTERRUPTED
+                and self._is_interruption(claim.job)):
+            self.begun.discard(claim.job)
+            self.interrupted[claim.job] = claim
 
-        It does not count as an attempt, unless that happens too often.
-        """
-        number = self._interruptions.get(jobid, 0) + was_called
+    def _is_interruption(self, jobid):
+        """Return whether that does not count against a job: not for ever."""
+        number = self._interruptions.get(jobid, 0) + 1
         self._interruptions[jobid] = number
-        if number <= MAX_INTERRUPTIONS:
-            self.begun.discard(jobid)
+        return number <= MAX_INTERRUPTIONS
 
-    def succeed(self, jobid):
-        """Note that a run has come to its end."""
-        self._interruptions.pop(jobid, None)
+    def forget(self, jobids):
+        """Note that no claims on jobs are left."""
+        self.begun.difference_update(jobids)
+        for jobid in jobids:
+            self.interrupted.pop(jobid, None)
 
-    def settle(self):
+    def settled(self):
         """Note that all claims are settled but those of jobs that run."""
-        self.begun &= self.running
+        self.forget({*self.begun, *self.interrupted} - self.running)
         self.ended = 0
 
 
@@ -104,13 +116,9 @@ class Attendant(CeleryProcessor):
         self._runs = Runs()
         self._patience = Patience()
         self._leading = False
-        self._heartbeat = float('-inf')
         self._sent = Sent()
-        self._duties = [
-            Duty(f'{self.thread_name}: {name}', call) for name, call in (
-                ('settling what was run', self._settle_when_due),
-                ('looking after others', self._look_after_others_now),
-                ('sending what waits', self.sweep))]
+        self._duties |= {'end': Duty('settle jobs that were run'),
+                         'sweep': Duty('send jobs that wait')}
 
     @property
     def thread_name(self):
@@ -126,18 +134,16 @@ class Attendant(CeleryProcessor):
         Raise Interrupted, or what it is, if the database or the process
         cannot be worked with.
         """
-        if not self._patience.wait(lambda: self._has_seen(tid, jobid), tid,
-                                   self._ask):
-            processor.log.info(
-                '%s/%s: what the message tells of is not seen; another one '
-                'will come', '/'.join(self.servicePath), jobid)
+        self._patience.wait(
+            lambda: self._has_seen(tid, jobid), tid,
+            lambda: lag.ask(self.service_db))
         with self._record:
             if not self._runs.begin(jobid):
                 return False
         try:
             claim = self._claim_job(jobid)
             if claim is not None:
-                self._execute_claimed(claim)
+                self._execute(claim)
         finally:
             with self._record:
                 self._runs.end(jobid)
@@ -145,9 +151,6 @@ class Attendant(CeleryProcessor):
             # The next claims would write so many old ones again.
             attempt(self.settle)
         return claim is not None
-
-    def _ask(self):
-        lag.ask_server(self.service_db.storage)
 
     def _has_seen(self, tid, jobid):
         if self.service_db.lastTransaction() >= tid:
@@ -169,11 +172,11 @@ class Attendant(CeleryProcessor):
 
     def _try_to_claim(self, jobid):
         with self._record:
-            claims = self._in_transaction(
-                _claim_job, self.service_oid, self.worker_id, jobid,
-                self._runs.begun)
+            claims = self._bookkeep(
+                _claim_job, self.worker_id, jobid, self._runs,
+                self.membership.clock.now())
             # What there was of an earlier run is settled.
-            self._runs.begun.discard(jobid)
+            self._runs.forget([jobid])
             return claims
 
     def _is_orphan(self, jobid):
@@ -181,57 +184,69 @@ class Attendant(CeleryProcessor):
         with execution.opened_service(self.db, self.servicePath) as service:
             job = service.jobs.get(jobid)
             claim = None if job is None else job.claim
-            # The id may be an odd one.
-            return claim is not None and attempt(
-                machine.is_gone, claim.worker).value
+            return claim is not None and machine.is_gone(claim.worker)
 
-    def _execute_claimed(self, claim):
+    def _execute(self, claim):
         # Once before a transaction begins that runs a job.
-        lag.catch_up(self.service_db)
-        self._runs.call(claim.job)
-        end = execution.run_claimed(
-            self.db, self.servicePath, claim, self.gate.commit)
-        if end == execution.ENDED:
-            self._runs.succeed(claim.job)
-            return
-        self._runs.interrupt(claim.job, end == execution.INTERRUPTED)
-        raise Interrupted(
-            f'what job {claim.job} stands on has failed: {end}')
+        self.membership.catch_up()
+        self._runs.call(claim)
+        end = self.membership.run(claim)
+        self._runs.note_end(claim, end)
+        if end != execution.ENDED:
+            raise Interrupted(
+                f'what job {claim.job} stands on has failed: {end}')
 
     # In the thread that makes the rounds
 
-    def tend(self):
+    def tend(self, now=None):
         """Do the bookkeeping that is due, and send what was not sent.
 
-        Each part by itself; the log tells of what goes wrong.
-        """
-        for duty in self._duties:
-            duty.do()
+        now -- seconds of the monotonic clock.
 
-    def _settle_when_due(self):
-        now = time.monotonic()
-        beats = self._beats(now)
-        self.settle(beats)
-        if beats:
-            self._heartbeat = now
+        What fails is told, and keeps nothing else from being done.
+        """
+        now = time.monotonic() if now is None else now
+        if self._is_closed():
+            return
+        self._do('end', now, self.settle)
+        self._look_after_others(now)
+        self._do('sweep', now, self.sweep)
 
     def _beats(self, now):
-        """Return whether others have to hear of this worker."""
+        # Nobody waits for the others.
         return (bool(self._runs.running or self._leading)
-                and now - self._heartbeat >= processor.HEARTBEAT)
+                and super()._beats(now))
 
-    def _look_after_others_now(self):
-        self._look_after_others(time.monotonic())
-
-    def settle(self, beat=False):
+    def settle(self):
         """Settle claims of jobs that do not run any more."""
         with self._record:
-            if self._runs.ended or beat:
-                self._in_transaction(_settle, self.worker_id, self._runs, beat)
-                self._runs.settle()
+            if not self._runs.ended:
+                return
+            outcome = attempt(self._bookkeep, _settle, self.worker_id,
+                              self._runs, self.membership.clock.now())
+            if not outcome.failed:
+                self._runs.settled()
+            elif outcome.retryable or outcome.is_a(ProcessorStopped):
+                raise outcome.exception
+            else:
+                # One of them may be to blame for that.
+                self._settle_apart()
+
+    def _settle_apart(self):
+        """Settle claims one by one; raise what is wrong with the last one."""
+        failure = None
+        for jobid in self._bookkeep(_held, self.worker_id, self._runs):
+            outcome = attempt(self._bookkeep, _drop_claims, self.worker_id,
+                              [jobid], self._runs, self.membership.clock.now())
+            if outcome.failed:
+                failure = outcome.exception
+            else:
+                self._runs.forget([jobid])
+        if failure is not None:
+            raise failure
 
     def release(self):
-        """Take over from workers that are gone; see SimpleProcessor."""
+        """Take over from workers that are gone; see Member."""
         released = super().release()
         if released:
             # Their messages may be gone with them.
@@ -255,13 +270,14 @@ class Attendant(CeleryProcessor):
 
         Return how many were sent.
         """
-        now = time.time() if now is None else now
-        # Passes what others have run, and finds what waits for a time.
-        self._in_transaction(_look, now)
+        now = self.membership.clock.now() if now is None else now
+        if self._knows_time():
+            # Passes what others have run, and finds what waits for a time.
+            self._bookkeep(_look, now)
         leader, waiting = self._find_waiting(now)
         self._leading = leader == self.worker_id
         if waiting and leader is None:
-            self._in_transaction(_enter, self.worker_id)
+            self._bookkeep(_enter, self.worker_id)
         if not waiting or not self._leading:
             return 0
         found = self._to_send(waiting, now)
@@ -276,7 +292,9 @@ class Attendant(CeleryProcessor):
             if leader not in (None, self.worker_id):
                 return leader, []
             # Never committed: this is how to see what is next.
-            claims = service.claim(self.worker_id, SWEEP_AT_ONCE, now)
+            claims = service.claim(
+                self.worker_id, SWEEP_AT_ONCE, now,
+                scheduled=self._knows_time())
             described = [attempt(self._describe, service, claim.job)
                          for claim in claims]
             # One that cannot be read does not keep the others.
@@ -285,9 +303,9 @@ class Attendant(CeleryProcessor):
 
     def _known(self, service):
         # After host and pid.
-        return [worker_id for worker_id
-                in service.worker_ids(self._is_alive)
-                if f':{KIND}' in worker_id]
+        return [worker_id for worker_id in service.signs_of_life()
+                if f':{KIND}' in worker_id
+                and self.membership.is_alive(worker_id)]
 
     def _describe(self, service, jobid):
         job = service.jobs[jobid]
@@ -306,48 +324,50 @@ class Attendant(CeleryProcessor):
         self._sent.be_patient(sender.broker.resend_after, messages)
         return [each for each in waiting if self._sent.is_lost(each, now)]
 
-    # See SimpleProcessor
+    # See CeleryProcessor
 
     def close(self, timeout=registry.GRACE):
-        self.gate.close(timeout)
-        Duty(f'{self.thread_name}: leaving', self._leave).do()
+        super().close(timeout)
+        outcome = attempt(self._leave)
+        if outcome.failed:
+            self._report(outcome, 'end')
 
     def _leave(self):
         with self._record:
             # The gate is closed; this is the last commit.
             execution.in_transaction(
-                self.db, self.servicePath, transaction.commit,
-                _leave, self.worker_id, self._runs)
-
-    def _in_transaction(self, call, *args):
-        return execution.in_transaction(
-            self.db, self.servicePath, self.gate.commit, call, *args)
+                self.db, self.servicePath, transaction.commit, _leave,
+                self.worker_id, self._runs, self.membership.clock.now())
 
 
-def _claim_job(service, oid, worker_id, jobid, begun):
-    if oid not in (None, service._p_oid):
-        raise NoSuchService(
-            'Another service than the declared one is at its place now.')
+def _claim_job(service, worker_id, jobid, runs, now):
     # That of a run before, which is over: it would be forgotten uncounted.
     if jobid in service.held(worker_id):
-        _drop_claims(service, worker_id, [jobid], begun)
-    return service.claim_job(worker_id, jobid)
+        _drop_claims(service, worker_id, [jobid], runs, now)
+    return service.claim_job(worker_id, jobid, now)
 
 
-def _settle(service, worker_id, runs, beat):
-    # Also claims that were committed though an error came back.
-    _drop_claims(service, worker_id, [
-        jobid for jobid in service.held(worker_id)
-        if jobid not in runs.running], runs.begun)
-    if beat:
-        service.beat(worker_id)
+def _settle(service, worker_id, runs, now):
+    _drop_claims(service, worker_id, _held(service, worker_id, runs), runs,
+                 now)
 
 
-def _drop_claims(service, worker_id, jobids, begun):
-    """Settle claims on jobs that do not run; no run is left uncounted."""
+def _held(service, worker_id, runs):
+    """Return the ids of jobs that are claimed, and that no thread has."""
+    # Also those whose claim was committed though an error came back.
+    return [jobid for jobid in service.held(worker_id)
+            if jobid not in runs.running]
+
+
+def _drop_claims(service, worker_id, jobids, runs, now):
+    """Settle claims on jobs that do not run; each run is counted."""
+    for jobid in jobids:
+        if jobid in runs.interrupted:
+            # Under another claim, which is handed back.
+            service.renew(runs.interrupted[jobid], now)
     if jobids:
         service.settle(worker_id, jobids, [
-            jobid for jobid in jobids if jobid in begun])
+            jobid for jobid in jobids if jobid in runs.begun], now)
 
 
 def _look(service, now):
@@ -359,8 +379,8 @@ def _enter(service, worker_id):
     service.enter(worker_id)
 
 
-def _leave(service, worker_id, runs):
-    _settle(service, worker_id, runs, beat=False)
+def _leave(service, worker_id, runs, now):
+    _settle(service, worker_id, runs, now)
     # What is cut off in the middle counts: whoever sees that this process is
     # gone does that, by the record.
     if not runs.running & runs.begun:

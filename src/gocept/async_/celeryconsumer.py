@@ -11,6 +11,7 @@ from celery.worker import loops
 from celery.worker import state
 
 from gocept.async_ import celerymessage
+from gocept.async_.celeryentrance import entrance
 from gocept.async_.recurring import Pauses
 from lovely.remotetask.outcome import attempt
 
@@ -65,10 +66,21 @@ class Consumer(consumer.Consumer):
     def loop(self, *args):
         """Wait for messages; see celery.worker.loops."""
         self._connected = time.monotonic()
+        if not self.restart_count:
+            self._wait_for_pool()
         outcome = attempt(
             loops.asynloop if self.hub else loops.synloop, *args)
         if outcome.failed:
             raise _as_disturbance(outcome.exception, self.connection_errors)
+
+    def _wait_for_pool(self):
+        """Wait until jobs can be run; end the worker if that fails.
+
+        Else Celery would start another process of the pool, again and again.
+        """
+        if (self.pool.__module__ == 'celery.concurrency.prefork'
+                and not entrance.wait(state.maybe_shutdown)):
+            raise WorkerLostError('No process of the pool can run jobs.')
 
     def connect(self):
         outcome = attempt(super().connect)

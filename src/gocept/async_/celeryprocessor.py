@@ -10,10 +10,15 @@ from gocept.async_ import celerybroker
 from gocept.async_.declaration import declarations
 from gocept.async_.recurring import Complaint
 from lovely.remotetask.interfaces import QUEUED
+from lovely.remotetask.interfaces import IProcessor
 from lovely.remotetask.interfaces import IProcessorFactory
+from lovely.remotetask.member import Member
 from lovely.remotetask.outcome import attempt
-from lovely.remotetask.processor import SimpleProcessor
+from lovely.remotetask.processor import HEARTBEAT
+from lovely.remotetask.processor import MISSED_HEARTBEATS
+from lovely.remotetask.registry import GRACE
 from lovely.remotetask.registry import service_path
+from lovely.remotetask.settings import check_wait_time
 from lovely.remotetask.startup import root_folder
 
 
@@ -40,12 +45,33 @@ def address(db, path, job, tid=None):
             'tid': (tid or job._p_serial).hex()}
 
 
-class CeleryProcessor(SimpleProcessor):
-    """Sends the addresses of jobs to Celery.  It has no thread."""
+@zope.interface.implementer(IProcessor)
+class CeleryProcessor(Member):
+    """Sends the addresses of jobs to Celery.  It has no thread.
+
+    See IProcessor.
+    """
+
+    thread = None
+    threads = ()
 
     def __init__(self, db, servicePath, waitTime=1.0):
-        super().__init__(db, servicePath, waitTime)
+        check_wait_time(waitTime)
+        super().__init__(db, servicePath, HEARTBEAT, MISSED_HEARTBEATS)
+        self._stopped = False
         self._unsent = Complaint(log.error)
+
+    @property
+    def running(self):
+        """See IProcessor."""
+        return not self._stopped
+
+    def __call__(self):
+        """There is nothing to do."""
+
+    def processNext(self, jobid=None):
+        """It runs no job."""
+        return False
 
     def start(self):
         """Find out whether there is a broker to send to; nothing runs."""
@@ -53,6 +79,17 @@ class CeleryProcessor(SimpleProcessor):
         if outcome.failed:
             log.error('%s: nothing can be sent: %s', self.thread_name,
                       celerybroker.hide(outcome.error))
+
+    def stop(self):
+        """Take no more jobs."""
+        self._stopped = True
+
+    def join(self, deadline):
+        """There is nothing to wait for."""
+
+    def close(self, timeout=GRACE):
+        """Commit nothing any more; wait for what is being committed."""
+        self.gate.close(timeout)
 
     @functools.cached_property
     def queue(self):
@@ -64,9 +101,6 @@ class CeleryProcessor(SimpleProcessor):
                         and service_path(service) == self.servicePath):
                     return queue_name(declaration.name)
         return self.servicePath[-1]
-
-    def wake(self):
-        """There is nobody to wake."""
 
     def added(self, jobs):
         """Send what can be run now; what cannot is sent when it is due."""

@@ -1,6 +1,7 @@
 """What a process of a Celery worker does for all services."""
 
 import logging
+import os
 import random
 import threading
 import time
@@ -11,12 +12,14 @@ import zope.component
 from gocept.async_ import celeryprocessor
 from gocept.async_.celeryattendant import Attendant
 from gocept.async_.celeryattendant import Interrupted
-from gocept.async_.celeryduty import Duty
 from gocept.async_.declaration import declarations
 from gocept.async_.recurring import Complaint
 from gocept.async_.recurring import Pauses
+from gocept.async_.recurring import Trial
 from lovely.remotetask import blame
+from lovely.remotetask import quirks
 from lovely.remotetask import registry
+from lovely.remotetask.alive import sign_of_life
 from lovely.remotetask.gate import ProcessorStopped
 from lovely.remotetask.interfaces import IProcessorFactory
 from lovely.remotetask.interfaces import NoSuchService
@@ -35,6 +38,11 @@ ROUND = 1.0
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 15.0
 HOLD = 30.0
+
+
+# Seconds without a sign of life of the database after which a process that is
+# to end waits for nothing any more.
+PATIENCE_AT_THE_END = 10
 
 
 class GivenBack(Exception):
@@ -71,18 +79,21 @@ class Attendance:
         self._away = Complaint(log.warning)
         self._odd = Complaint(log.error)
         self._refused = Complaint(log.warning)
-        self._entering = Duty('looking for services', self.enter_declared)
+        self._entering = Trial(
+            self.enter_declared, 'look after all declared services', log,
+            Pauses(ROUND, LONGEST_PAUSE))
 
     def start(self):
         """Make the rounds in a daemon thread."""
-        self._entering.do()
-        threading.Thread(
-            target=self._loop, name='celery-attendance', daemon=True).start()
+        self._entering.run(time.monotonic())
+        for target in self._loop, self._watch_the_end:
+            threading.Thread(
+                target=target, name='celery-attendance', daemon=True).start()
 
     @property
     def is_closed(self):
         """Whether somebody has closed the database."""
-        return blame.is_closed(self.db)
+        return quirks.is_closed(self.db)
 
     # In threads that run jobs
 
@@ -211,10 +222,22 @@ class Attendance:
             time.sleep(random.uniform(0.5, 1.5) * ROUND)
             self.make_round()
 
+    def _watch_the_end(self):
+        pauses = 0
+        while not self.is_closed and pauses < PATIENCE_AT_THE_END:
+            time.sleep(1.0)
+            # Without a database, no job will ever end.
+            pauses = pauses + 1 if self._is_stopping() and attempt(
+                sign_of_life, self.db).failed else 0
+        if not self.is_closed:
+            log.error('this process is to end, and the database is away: '
+                      'what it runs is cut off')
+            os._exit(1)
+
     def make_round(self):
         """Look after all services once."""
         # A site may have been added since.
-        self._entering.do()
+        self._entering.run(time.monotonic())
         with self._lock:
             attendants = list(self._attendants.values())
         for attendant in attendants:

@@ -12,6 +12,8 @@ from zope.app.wsgi.testlayer import BrowserLayer
 
 import gocept.async_
 from gocept.async_.declaration import declarations
+from lovely.remotetask import moment
+from lovely.remotetask.execution import in_transaction
 from lovely.remotetask.execution import opened_service
 from lovely.remotetask.interfaces import WAITING
 from lovely.remotetask.interfaces import ITaskService
@@ -34,7 +36,9 @@ def process(name='events', raise_errors=True, after=0):
         declared in ZCML.
     raise_errors -- raise AssertionError, with the job's traceback, after
         the first job that failed.
-    after -- seconds: also run what is to be run so much later.
+    after -- seconds: also run what is to be run within so much time, in its
+        order.  While a job runs, it is the time at which it was due: what it
+        adds with a delay counts from there.
 
     The jobs run on the same path as in a processor, each in a transaction of
     its own, but in this thread: what they print is seen by doctests.  Jobs
@@ -43,19 +47,46 @@ def process(name='events', raise_errors=True, after=0):
     transaction.commit()
     db, path = _locate(name)
     try:
-        _process(db, path, name, raise_errors, time.time() + after)
+        _process(db, path, name, raise_errors, after)
     finally:
         # See what the jobs have committed.
         transaction.begin()
 
 
-def _process(db, path, name, raise_errors, now):
+def _process(db, path, name, raise_errors, after):
+    # As processors do now and then: see to what was undone, say.
+    in_transaction(db, path, transaction.commit, _look_after)
     processor = SimpleProcessor(db, path)
-    while (jobid := _claim(processor, now)) is not None:
-        processor.processNext(jobid)
-        failure = _failure(db, path, jobid)
-        if raise_errors and failure is not None:
-            raise AssertionError(f'Job {jobid} of {name!r} failed:\n{failure}')
+    now = time.time()
+    end = now + after
+    while now is not None:
+        if not after:
+            # Jobs that were added meanwhile are not due before the present.
+            now = max(now, time.time())
+        while (jobid := processor.claimNextJob(now)) is not None:
+            with moment.at(now if after else None):
+                processor.processNext(jobid)
+            failure = _failure(db, path, jobid)
+            if raise_errors and failure is not None:
+                raise AssertionError(
+                    f'Job {jobid} of {name!r} failed:\n{failure}')
+        now = _next_time(db, path, now, max(end, now))
+
+
+def _look_after(service):
+    service.store.look_after(time.time())
+
+
+def _next_time(db, path, now, end):
+    """Return when the next job is to be run, None if there is none.
+
+    Up to the time `end`; that of another attempt may be later.
+    """
+    with opened_service(db, path) as service:
+        due = [job.due for job in service.jobs.values()
+               if job.status in WAITING and job.due is not None
+               and (job.due <= end or _waits_for_an_attempt(job))]
+    return min((each for each in due if each > now), default=None)
 
 
 def _locate(name):
@@ -76,26 +107,10 @@ def _locate(name):
         f'declare it (async:service) in the ZCML of the layer.')
 
 
-def _claim(processor, now):
-    """Claim the next job, also one that waits for another attempt."""
-    # Jobs that were added meanwhile are not due before the present.
-    jobid = processor.claimNextJob(max(now, time.time()))
-    if jobid is None:
-        due = _next_attempt(processor.db, processor.servicePath)
-        jobid = None if due is None else processor.claimNextJob(due)
-    return jobid
-
-
-def _next_attempt(db, path):
-    """Return the time of the next attempt of a job that failed, or None."""
-    with opened_service(db, path) as service:
-        return min((job.due for job in service.jobs.values()
-                    if _waits_for_an_attempt(job) and job.due is not None),
-                   default=None)
-
-
 def _waits_for_an_attempt(job):
-    return job.status in WAITING and job.attempts > 0
+    # One that could not be run would be tried for ever.
+    return (job.status in WAITING and job.attempts > 0
+            and not job.interruptions)
 
 
 def _failure(db, path, jobid):

@@ -23,6 +23,7 @@ from zope.security.interfaces import IPrincipal
 
 from lovely.remotetask import blame
 from lovely.remotetask import interfaces
+from lovely.remotetask import moment
 from lovely.remotetask import runlog
 from lovely.remotetask import surroundings
 from lovely.remotetask import value
@@ -47,6 +48,8 @@ __all__ = ['interaction', 'opened_service']
 
 # How often bookkeeping is tried, which meets the conflicts of processors.
 BOOKKEEPING_ATTEMPTS = 20
+# Seconds after which it is not: then it is a server that does not answer.
+BOOKKEEPING_PATIENCE = 5.0
 
 # What became of a claim that was to be run.
 # Its end is stored, or somebody else has the job.
@@ -311,12 +314,13 @@ def in_transaction(db, path, commit, call, *args):
 
     For bookkeeping: a transient error is tried again, others are raised.
     """
+    end = time.monotonic() + BOOKKEEPING_PATIENCE
     for number in range(BOOKKEEPING_ATTEMPTS):
         with opened_service(db, path) as service:
             outcome = attempt(_call_and_commit, commit, call, service, *args)
         if not outcome.failed:
             return outcome.value
-        if not outcome.retryable:
+        if not outcome.retryable or time.monotonic() > end:
             break
         # Whoever was quicker needs a moment too.
         time.sleep(random.uniform(0, min(0.1, 0.001 * 2 ** number)))
@@ -353,7 +357,7 @@ class Attempt:
     def __init__(self, db, path, claim, commit):
         self.db = db
         self.path = path
-        self.run = Run(claim, time.time())
+        self.run = Run(claim, moment.now())
         self.commit = commit
         # Whether the function may have been called.
         self.begun = False

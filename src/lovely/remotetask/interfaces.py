@@ -372,8 +372,9 @@ class ICronJob(IJob):
         now -- POSIX seconds, of a clock that is right.
 
         None if all is well.  A clock that was wrong for a moment, and ahead,
-        may have made a job due years too late.  Raise ValueError like
-        `timeOfNextCall`.
+        may have made a job due years too late.  A time that has passed since
+        it ran last is over already: it is made up for.  Raise ValueError
+        like `timeOfNextCall`.
         """
 
 
@@ -424,8 +425,9 @@ class ITaskService(zope.location.interfaces.IContained):
         delay -- seconds from now before which the job is not run.
 
         Return the job's id (int).  Raise ValueError if there is no such
-        task or a value is out of range, and what the task's `IInputCheck`
-        raises.
+        task, a value is out of range, or the input is larger than the
+        service allows (`max_size`), TypeError if it cannot be stored and read
+        back, and what the task's `IInputCheck` raises.
         """
 
     def addCronJob(task, input=None, minute=(), hour=(), dayOfMonth=(),

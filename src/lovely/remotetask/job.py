@@ -630,7 +630,16 @@ class CronJob(Job):
         due = number.real(self.due)
         if due is not None and due <= latest:
             return None
-        return self.timeOfNextCall(now)
+        # A time that has passed since it ran last is made up for, once.
+        return self.timeOfNextCall(self._last_known_time(now))
+
+    def _last_known_time(self, now):
+        """Return when the job ran last, or was added, as far as that is past.
+        """
+        times = [attempt[0] for attempt in self._history]
+        times.append(self.__dict__.get('created'))
+        return max((time for time in map(number.real, times)
+                    if time is not None and 0 <= time <= now), default=now)
 
     def status_after(self, status):
         return CRONJOB if self.recurring else status

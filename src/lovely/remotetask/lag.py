@@ -25,7 +25,12 @@ def ask(database):
     As `catch_up`, of one database: a client that has lost its server shows
     what it has in its cache.
     """
+    ask_server(database.storage)
+
+
+def ask_server(storage):
+    """See in a storage what was committed there by now; as `ask`."""
     # The server answers after what it has sent before.
-    ping = getattr(database.storage, 'ping', None)
+    ping = getattr(storage, 'ping', None)
     if ping is not None:
         ping()

@@ -48,6 +48,7 @@ class Member:
     path -- list of str, from the root folder to the service.
     heartbeat -- seconds between two signs of life.
     missed -- how many of these may be missed.
+    duties -- a dict: each Duty by its name.
     """
 
     db = _of_membership('db')
@@ -135,6 +136,12 @@ class Member:
         self.membership.sign()
         self._beaten = now
 
+    def _knows_time(self):
+        """Return whether the clock is good enough to say when jobs are due.
+        """
+        self.membership.look_at_clock()
+        return self.membership.clock.is_good
+
     def _may_schedule(self, now):
         """Return whether the clock is good enough; say if it is far off."""
         clock = self.membership.clock
@@ -219,7 +226,7 @@ class Member:
                         self.thread_name, duty.what, reason_of(outcome))
         else:
             log.error('%s: could not work, trying again: cannot %s\n%s',
-                      self.thread_name, duty.what, _lines(outcome.traceback))
+                      self.thread_name, duty.what, _traceback(outcome))
 
     def _note_ill(self, name, reason, now, kind=None, patience=0.0):
         """Note why a duty cannot be done, where a traceback tells nothing."""
@@ -252,5 +259,7 @@ def _duties(heartbeat):
                       PRUNE_INTERVAL)}
 
 
-def _lines(text):
-    return '\n'.join(map(escaped, text.rstrip('\n').split('\n')))
+def _traceback(outcome):
+    """Return the traceback of a failure; each line of it is a line."""
+    frames = '\n'.join(map(escaped, outcome.frames.rstrip('\n').split('\n')))
+    return f'{frames or outcome.errorClass}: {escaped(outcome.error)}'

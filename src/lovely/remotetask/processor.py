@@ -52,6 +52,9 @@ LOOK = 0.02
 # Seconds that an idle processor waits at least, whatever its waitTime.
 LEAST_WAIT = 0.05
 
+# Seconds that a step may take before others are to know.
+STEP_PATIENCE = 10.0
+
 # So many claims that cannot be settled are set aside in one step.
 UNSETTLED_AT_ONCE = 10
 
@@ -92,6 +95,8 @@ class SimpleProcessor(Member):
         self._buried = set()
         # When it was looked whether claims were lost on the way.
         self._searched = float('-inf')
+        # When the step began that is being done, or None.
+        self._stepping_since = None
         self._seen = None
         self._next_due = None
         self._wake = threading.Event()
@@ -247,6 +252,16 @@ class SimpleProcessor(Member):
     # The claimer
 
     @property
+    def trouble(self):
+        """See IProcessor."""
+        since = self._stepping_since
+        waited = 0.0 if since is None else time.monotonic() - since
+        if waited > STEP_PATIENCE:
+            # A session that never answers; others may do.
+            return f'waits for the database, for {waited:.0f} s by now'
+        return super().trouble
+
+    @property
     def _is_stopping(self):
         return self._stopped.is_set()
 
@@ -266,7 +281,9 @@ class SimpleProcessor(Member):
         while not self._is_stopping:
             # Before the step: what is committed during it is not missed.
             self._seen = quirks.last_transaction_heard_of(self.service_db)
+            self._stepping_since = time.monotonic()
             outcome = attempt(self.step)
+            self._stepping_since = None
             if outcome.failed:
                 self._report(outcome, 'take')
             if not outcome.value:

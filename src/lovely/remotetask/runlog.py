@@ -7,10 +7,10 @@ fields of the records, for formatters: `service` (its path), `job` (its id),
 """
 
 import logging
-import time
 from typing import NamedTuple
 
 from lovely.remotetask import interfaces
+from lovely.remotetask import moment
 from lovely.remotetask.description import escaped
 
 
@@ -41,12 +41,12 @@ def name(path, run):
 def completed(path, run, function):
     _log(logging.INFO, path, run, function,
          'completed in %.3f s (%s, attempt %s)',
-         time.time() - run.started, function, run.claim.attempt)
+         moment.now() - run.started, function, run.claim.attempt)
 
 
 def failed(path, run, end, failure):
     """Say that a run failed, and what becomes of the job."""
-    took = time.time() - run.started, end.function, run.claim.attempt
+    took = moment.now() - run.started, end.function, run.claim.attempt
     if end.status == interfaces.ERROR:
         _log(logging.ERROR, path, run, end.function,
              'failed after %.3f s (%s, attempt %s)\n%s',

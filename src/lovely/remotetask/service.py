@@ -12,9 +12,11 @@ from lovely.remotetask import cleaning
 from lovely.remotetask import execution
 from lovely.remotetask import interfaces
 from lovely.remotetask import listing
+from lovely.remotetask import moment
 from lovely.remotetask import processor
 from lovely.remotetask import registry
 from lovely.remotetask import upgrade
+from lovely.remotetask import value
 from lovely.remotetask.cron import check_delay
 from lovely.remotetask.current import current
 from lovely.remotetask.interfaces import CANCELLED
@@ -105,10 +107,10 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
             priority=DEFAULT_PRIORITY, delay=None):
         """See ITaskService."""
         current(self)
-        self._check(task, input)
+        input = self._checked(task, input)
         priority = check_priority(priority)
         delay = check_delay(delay)
-        due = None if delay is None else time.time() + delay
+        due = None if delay is None else moment.now() + delay
 
         def make(jobid):
             return Job(jobid, task, input, priority, due)
@@ -119,7 +121,7 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
                    month=(), dayOfWeek=(), delay=None, timezone=None):
         """See ITaskService."""
         current(self)
-        self._check(task, input)
+        input = self._checked(task, input)
         # Made, and so checked, before anything is changed.
         job = CronJob(None, task, input, minute, hour, dayOfMonth, month,
                       dayOfWeek, delay, timezone)
@@ -184,13 +186,18 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
             if self._find(jobid) is None:
                 return jobid
 
-    def _check(self, task, input):
+    def _checked(self, task, input):
+        """Return an input as it will be read back; refuse what cannot be."""
         found = zope.component.queryUtility(self.taskInterface, name=task)
         if found is None:
             # The published message.
             raise ValueError('Task does not exist')
         if interfaces.IInputCheck.providedBy(found):
             found.checkInput(input)
+            if issubclass(type(input), persistent.Persistent):
+                # Its parts were looked at by the one who made it.
+                return input
+        return value.copy(input, self._p_jar, self.max_size(), 'the input')
 
     def _add(self, make, status, priority):
         job = self.store.add(make, status, priority)
@@ -539,7 +546,7 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
 
 
 def _seconds(now):
-    return time.time() if now is None else check_time(now)
+    return moment.now() if now is None else check_time(now)
 
 
 def _sign_of_life(worker):

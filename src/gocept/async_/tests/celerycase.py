@@ -50,4 +50,5 @@ class CeleryCase(DatabaseCase):
         made = self.processor(factory)
         made.service_db, made.service_oid = self.jobs_db, self.service._p_oid
         registry.start_processor(made)
+        made.membership.look_at_clock()
         return made

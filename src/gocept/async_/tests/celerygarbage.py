@@ -213,7 +213,9 @@ def publications():
             bytes(3_000_000), application_headers=genuine_headers()),
     }
     for name, content in BODIES.items():
-        found[f'body: {name}'] = _message(content)
+        # The others make no difference to who reads AMQP.
+        if ':' not in name:
+            found[f'body: {name}'] = _message(content)
     for name, headers in HEADERS.items():
         found[f'headers: {name}'] = _message(
             body(), {**genuine_headers(), **headers})
@@ -241,8 +243,10 @@ def _message(content, headers=None, content_type='application/json'):
 
 def throw(port, messages, queue='events'):
     """Publish messages of AMQP to a queue of a RabbitMQ on this machine."""
-    connection = amqp.Connection(f'127.0.0.1:{port}', confirm_publish=True)
+    connection = amqp.Connection(f'127.0.0.1:{port}')
     connection.connect()
     with connection, connection.channel() as channel:
         for message in messages:
             channel.basic_publish(message, '', queue)
+        # Answered when all of them have arrived.
+        channel.queue_declare(queue, passive=True)

@@ -12,7 +12,11 @@ import threading
 import time
 from pathlib import Path
 
+import celery
+import kombu
+
 from gocept.async_.celery import VARIABLE
+from gocept.async_.tests import celerygarbage
 from gocept.async_.tests.interpreter import environment
 from gocept.async_.tests.workerstage import PATIENCE
 from gocept.async_.tests.workerstage import Adder
@@ -32,6 +36,9 @@ BROKER = '''
 
 COMMAND = (sys.executable, '-m', 'celery', '-A', 'gocept.async_.celery')
 
+# Nobody is to show it.
+PASSWORD = 's3cret-of-the-broker'
+
 
 class Valkey:
     """A Valkey server, which forgets everything when it is stopped."""
@@ -42,7 +49,7 @@ class Valkey:
 
         self._make = ValkeyServer
         self.port = free_port()
-        self.url = f'redis://127.0.0.1:{self.port}/0'
+        self.url = f'redis://:{PASSWORD}@127.0.0.1:{self.port}/0'
         self._server = None
         stack.callback(self.stop)
         self.start()
@@ -58,6 +65,18 @@ class Valkey:
 
     def client(self):
         return self._server.client()
+
+    def throw_garbage(self, choose):
+        """Bring what is no message.
+
+        choose -- called with a list of all there is, returns what to bring.
+        """
+        items = choose(list(celerygarbage.items().values()))
+        self.client().lpush('events', *items)
+
+    def messages(self):
+        """Return how many messages wait."""
+        return self.client().llen('events')
 
     @contextlib.contextmanager
     def frozen(self):
@@ -122,6 +141,10 @@ class RabbitMQ:
         if process is not None:
             kill_group(process)
 
+    def throw_garbage(self, choose):
+        """See Valkey."""
+        celerygarbage.throw(self.port, choose(
+            list(celerygarbage.publications().values())))
 
     @contextlib.contextmanager
     def frozen(self):
@@ -252,6 +275,26 @@ class Stage:
             self.adder.ask('add', 'count', name)
         return dict.fromkeys(names, 1)
 
+    def broadcast(self, *commands):
+        """Send commands of Celery's remote control to all workers."""
+        with kombu.Connection(self.broker.url) as connection:
+            exchange = kombu.Exchange(
+                'celery.pidbox', type='fanout', durable=False)
+            producer = connection.Producer(serializer='json')
+            for command in commands:
+                producer.publish(
+                    command, exchange=exchange, declare=[exchange])
+
+    def ask(self, question):
+        """Ask a question of Celery's remote control.  Return the answers.
+
+        As text.
+        """
+        asker = celery.Celery(broker=self.broker.url, set_as_current=False)
+        with asker.connection_for_write() as connection:
+            return str(getattr(asker.control.inspect(
+                timeout=1, limit=1, connection=connection), question)())
+
     def effects(self, prefix):
         return {name: number for name, number
                 in self.adder.ask('counts').items()
@@ -277,7 +320,31 @@ class Worker(Process):
         stack.callback(self.kill_all)
 
     def log(self):
-        return self._log.read_text() + self.complaints
+        found = self._log.read_text() + self.complaints
+        if PASSWORD in found:
+            raise AssertionError(f'the log shows the password: {found}')
+        return found
+
+    def processes(self):
+        """Return the ids of the main process and those of the pool."""
+        children = Path(f'/proc/{self.pid}/task/{self.pid}/children')
+        return [self.pid, *map(int, children.read_text().split())]
+
+    def peak_memory(self):
+        """Return the megabytes that the largest process has ever had."""
+        texts = [Path(f'/proc/{pid}/status').read_text()
+                 for pid in self.processes()]
+        return max(int(line.split()[1]) // 1024
+                   for text in texts for line in text.splitlines()
+                   if line.startswith('VmHWM'))
+
+    def seconds(self):
+        """Return the processor time that it has used so far."""
+        ticks = 0
+        for pid in self.processes():
+            text = Path(f'/proc/{pid}/stat').read_text()
+            ticks += sum(map(int, text.rpartition(')')[2].split()[11:13]))
+        return ticks / os.sysconf('SC_CLK_TCK')
 
     def wait_until_ready(self):
         try:

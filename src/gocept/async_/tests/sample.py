@@ -222,3 +222,14 @@ class Compute:
     def __call__(self):
         context()
         return 'started'
+
+
+@function('events')
+def every_minute(what):
+    """Calls itself again, a minute later."""
+    calls.append(what)
+    every_minute_again(what)
+
+
+def every_minute_again(what):
+    every_minute.enqueue_with(delay=60)(what)

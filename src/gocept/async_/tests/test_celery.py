@@ -9,12 +9,15 @@ import subprocess
 import tempfile
 import time
 import unittest
+import uuid
 from pathlib import Path
 
 from gocept.async_.celerybroker import Broker
 from gocept.async_.celerybroker import Sender
+from gocept.async_.tests import celerygarbage
 from gocept.async_.tests.celerystage import BROKER
 from gocept.async_.tests.celerystage import COMMAND
+from gocept.async_.tests.celerystage import PASSWORD
 from gocept.async_.tests.celerystage import RabbitMQ
 from gocept.async_.tests.celerystage import SlowProxy
 from gocept.async_.tests.celerystage import Stage
@@ -195,6 +198,32 @@ class CeleryCase(unittest.TestCase):
             sender.close()
             self.assertLess(taken, PUBLISH_TIMEOUT + MARGIN, delay)
 
+    def check_garbage(self, worker, throw, expected):
+        """Let a broker bring what is no message; all else is as before.
+
+        throw -- called without arguments; brings it.
+        expected -- effects that were there before.
+        """
+        throw()
+        self.stage.broadcast(*celerygarbage.COMMANDS)
+        expected |= self.add_more(3)
+        self.check(expected, worker)
+        self.assertIsNone(worker.process.poll())
+        told = [line for line in worker.log().splitlines()
+                if 'refused' in line]
+        self.assertGreater(len(told), 2)
+        self.assertLess(len(told), 20)
+        self.assertFalse(
+            [line for line in worker.log().splitlines()
+             if 'Traceback' in line])
+
+    def add_more(self, count):
+        """Add jobs with other names than those before."""
+        names = [f'{self.prefix}-more-{uuid.uuid4()}' for _ in range(count)]
+        for name in names:
+            self.adder.ask('add', 'count', name)
+        return dict.fromkeys(names, 1)
+
     def check_database_restarted(self):
         worker = self.worker('threads', 2)
         expected = self.add_waiting('a')
@@ -248,6 +277,38 @@ class PoolTest(CeleryCase):
               'a delayed job')
         self.assertGreaterEqual(time.time() - began, 1.5)
         self.check(expected, worker)
+
+
+class GarbageTest(CeleryCase):
+
+    def test_valkey(self):
+        """Nothing but the address of a job does anything.
+
+        That runs the job, whatever else the message says, and once.
+        """
+        client = self.stage.broker.client()
+        expected = self.add_more(1)
+        genuine = until(lambda: client.lindex('events', 0), 'a message')
+        # What a dead worker has not acknowledged, they say.
+        client.hset('unacked', mapping={'x': 'x', 'y': '[1, 2]'})
+        client.zadd('unacked_index', {'x': 1, 'y': 1, 'z': 1})
+        worker = self.worker('threads', 2)
+        self.check(expected, worker)
+
+        def throw():
+            self.stage.broker.throw_garbage(list)
+            client.lpush('events', *celerygarbage.evil(genuine))
+        self.check_garbage(worker, throw, expected)
+        until(lambda: not client.llen('events'), 'an empty queue')
+        self.check_answers(worker)
+
+    def check_answers(self, worker):
+        """Questions are answered still, and answers show no secret."""
+        for question in 'ping', 'registered', 'stats', 'active':
+            answer = self.stage.ask(question)
+            self.assertIn(worker.name, answer)
+            self.assertNotIn(PASSWORD, answer)
+            self.assertNotIn('celery.chain', answer)
 
 
 class FlowerTest(CeleryCase):
@@ -438,6 +499,12 @@ class RabbitTest(CeleryCase):
         """Jobs that were added meanwhile are run when it is back."""
         self.check_broker_restarted()
 
+    def test_garbage(self):
+        """See GarbageTest."""
+        self.check_garbage(
+            self.worker('solo'),
+            lambda: self.stage.broker.throw_garbage(list), {})
+
     def test_broker_slow(self):
         """See RequestTest."""
         self.check_slow()
@@ -496,6 +563,23 @@ class CommandTest(unittest.TestCase):
         self.assertIn(
             '/nowhere/zope.conf cannot be read',
             self.complaint(GOCEPT_ASYNC_ZOPE_CONF='/nowhere/zope.conf'))
+
+    def test_broker(self):
+        """Nothing shows its password; one that is written wrong is refused.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            for url, said in (
+                    (f'redis://:{PASSWORD}/@127.0.0.1', 'cannot be used'),
+                    (f'redis://:{PASSWORD}@127.0.0.1:1/0', 'redis://')):
+                path = write_configuration(
+                    folder, '<zeoclient>\n    server 127.0.0.1:1\n'
+                    '  </zeoclient>', 'celery.zcml', BROKER.format(url=url))
+                done = subprocess.run(
+                    [*COMMAND, 'report'], capture_output=True, text=True,
+                    timeout=PATIENCE, env={
+                        **environment(), 'GOCEPT_ASYNC_ZOPE_CONF': str(path)})
+                self.assertIn(said, done.stdout + done.stderr)
+                self.assertNotIn(PASSWORD, done.stdout + done.stderr)
 
     def test_file_storage(self):
         """Only one process could open it: not the one that sends."""

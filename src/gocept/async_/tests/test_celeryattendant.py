@@ -21,7 +21,6 @@ from lovely.remotetask import processor
 from lovely.remotetask import registry
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import ERROR
-from lovely.remotetask.interfaces import NoSuchService
 
 
 class AttendantTest(CeleryCase):
@@ -239,7 +238,8 @@ class AttendantTest(CeleryCase):
 
         def task(service, input):
             again.append(self.in_thread(self.run_job, *service.jobs))
-            self.in_thread(self.attendant.settle, True)
+            self.in_thread(self.attendant.settle)
+            self.in_thread(self.attendant.tend)
             again.append(self.in_thread(held))
 
         def held():
@@ -317,8 +317,8 @@ class AttendantTest(CeleryCase):
         jobid = self.add('test.task', 'a', delay=1)
         self.run_job(self.add('test.task', 'b'))
         with unittest.mock.patch.object(
-                self.attendant, '_look_after_others', side_effect=OSError), \
-                self.assertLogs('gocept.async_', 'WARNING') as logs:
+                self.attendant, 'release', side_effect=OSError), \
+                self.assertLogs('lovely.remotetask', 'WARNING') as logs:
             self.attendant.tend()
             with unittest.mock.patch(
                     'time.time', return_value=self.later(2)):
@@ -334,14 +334,6 @@ class AttendantTest(CeleryCase):
         self.service.claim_job('odd', jobid)
         transaction.commit()
         self.assertFalse(self.run_job(jobid))
-
-    def test_another_service_at_the_place(self):
-        """It was not declared, so nothing of it is run."""
-        jobid = self.add('test.task', 'a')
-        self.attendant.service_oid = self.root._p_oid
-        with self.assertRaisesRegex(NoSuchService, 'Another service'):
-            self.run_job(jobid)
-        self.assertEqual([], self.effects)
 
 
 class CountedTest(CeleryCase):
@@ -419,30 +411,24 @@ class CountedTest(CeleryCase):
         settle = type(self.service).settle
         with unittest.mock.patch.object(
                 type(self.service), 'settle', side_effect=OSError), \
-                self.assertLogs('gocept.async_', 'WARNING'):
+                self.assertLogs('lovely.remotetask', 'WARNING'):
             self.deliver(100)
             self.assertEqual(1, len(self.calls))
         self.assertIs(settle, type(self.service).settle)
-        self.attendant._duties[0]._due = 0
+        self.attendant._duties['end'].due = 0
         self.deliver(100)
         self.assertEqual(3, len(self.calls))
         self.check()
 
     def test_interrupted(self):
-        """By what it stands on: not counted, unless that never ends."""
+        """By what it stands on: no failed attempt, unless that never ends."""
         self.lose_ends(execution.INTERRUPTED)
         self.deliver(celeryattendant.MAX_INTERRUPTIONS)
-        self.assertEqual(0, self.job(self.jobid).attempts)
+        self.assertEqual('queued', self.check().status)
+        self.assertEqual(
+            celeryattendant.MAX_INTERRUPTIONS, len(self.calls))
         self.deliver(100)
-        job = self.check_interrupted()
-        self.assertEqual(ERROR, job.status)
-
-    def check_interrupted(self):
-        job = self.job(self.jobid)
-        self.assertLessEqual(
-            len(self.calls),
-            job.attempts + celeryattendant.MAX_INTERRUPTIONS)
-        return job
+        self.assertEqual(ERROR, self.check().status)
 
     def test_not_begun(self):
         """Nothing was called, and nothing counts."""
@@ -473,3 +459,25 @@ class CountedTest(CeleryCase):
         self.deliver(10)
         self.assertEqual([1], self.calls)
         self.assertEqual(COMPLETED, self.check().status)
+
+    def test_one_claim_cannot_be_settled(self):
+        """The others are, and nobody waits for that."""
+        others = [self.add('test.call', number) for number in range(3)]
+        settle = type(self.service).settle
+
+        def odd(service, worker_id, jobids, *args):
+            if self.jobid in jobids:
+                raise TypeError('odd')
+            return settle(service, worker_id, jobids, *args)
+        for jobid in self.jobid, *others:
+            self.attendant.run_job(jobid, self.jobs_db.lastTransaction())
+        with unittest.mock.patch.object(
+                type(self.service), 'settle', odd), \
+                self.assertLogs('lovely.remotetask', 'ERROR') as logs:
+            for number in range(5):
+                self.attendant.tend(number * 100.0)
+        self.assertEqual(1, sum('odd' in line and 'could not work' in line
+                                for line in logs.output))
+        transaction.begin()
+        self.assertEqual(
+            [self.jobid], self.service.held(self.attendant.worker_id))

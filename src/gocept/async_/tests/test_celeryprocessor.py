@@ -316,7 +316,8 @@ class ProcessorTest(CeleryCase):
         made = self.start()
         verifyObject(IProcessor, made)
         self.assertIsNone(made.thread)
-        self.assertEqual([], made.threads)
+        self.assertFalse(made.threads)
+        self.assertFalse(made.processNext())
         self.assertTrue(self.service.isProcessing())
 
     def test_sent_after_the_commit(self):

@@ -15,7 +15,6 @@ from gocept.async_.tests.celerycase import CeleryCase
 from lovely.remotetask import TaskService
 from lovely.remotetask.gate import ProcessorStopped
 from lovely.remotetask.interfaces import NoSuchService
-from lovely.remotetask.tests.fixture import logged
 
 
 class Declaration:
@@ -159,21 +158,13 @@ class ServicesTest(AttendanceCase):
         self.attendance.enter_declared()
         self.declarations[0].error = TypeError('odd')
         jobid = self.add('test.task', 'a')
-        with logged(celeryworker.log.name) as lines:
-            for _ in range(5):
-                self.attendance.make_round()
-        self.assertTrue(self.run_job(job=jobid))
-        self.assertEqual([], lines)
-
-    def test_odd_declaration_is_told_of(self):
-        """Once, though each round meets it."""
-        self.declarations.insert(0, Declaration('odd'))
-        self.declarations[0].error = TypeError('odd')
-        with self.assertLogs('gocept.async_', 'WARNING') as logs:
+        with self.assertLogs('gocept.async_', 'ERROR') as logs:
             for _ in range(5):
                 self.attendance.make_round()
         self.assertEqual(1, len(logs.output))
-        self.assertIn('looking for services has failed', logs.output[0])
+        self.assertIn('cannot look after all declared services: odd',
+                      logs.output[0])
+        self.assertTrue(self.run_job(job=jobid))
 
     def test_each_service_by_itself(self):
         """One that cannot be looked after does not keep others waiting."""
@@ -185,7 +176,7 @@ class ServicesTest(AttendanceCase):
             if attendant.servicePath == ['tasks']:
                 raise TypeError('odd')
         with unittest.mock.patch.object(Attendant, 'sweep', sweep), \
-                self.assertLogs('gocept.async_', 'WARNING') as logs:
+                self.assertLogs('lovely.remotetask', 'WARNING') as logs:
             self.attendance.enter_declared()
             for _ in range(3):
                 self.attendance.make_round()

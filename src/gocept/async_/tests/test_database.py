@@ -102,7 +102,7 @@ class CeleryTest(databases.TwoDatabases, test_celeryprocessor.CeleryCase):
         sent = []
         self.attendant.send = sent.extend
         with unittest.mock.patch.object(
-                self.attendant, '_is_alive', lambda worker: False):
+                self.attendant.membership, 'is_alive', lambda worker: False):
             self.assertEqual([jobid], self.attendant.release())
         tid = self.jobs_db.lastTransaction()
         self.assertNotEqual(tid, self.db.lastTransaction())
@@ -112,7 +112,12 @@ class CeleryTest(databases.TwoDatabases, test_celeryprocessor.CeleryCase):
     def test_attendance(self):
         """A message names the database of the root folder."""
         attendance = celeryworker.Attendance(self.db)
-        found = attendance.of('', ['tasks'])
+        declared = unittest.mock.Mock(find=lambda root: root['tasks'])
+        declared.name = 'events'
+        with unittest.mock.patch.multiple(
+                celeryworker, declarations=lambda: [declared],
+                is_for_celery=lambda each: True):
+            found = attendance.of('', ['tasks'])
         self.assertIs(self.db, found.db)
         self.assertEqual(
             (self.jobs_db, self.service._p_oid),

@@ -87,6 +87,28 @@ class ProcessTest(FunctionalTestCase):
         self.assertEqual(
             ['completed'] * 2, [job.status for job in self.jobs()])
 
+    def test_what_falls_within_an_hour(self):
+        """A job that delays itself is run each minute, and no longer."""
+        sample.every_minute('tick')
+        process(after=3600)
+        self.assertEqual(61, len(sample.calls))
+
+    def test_in_the_order_of_time(self):
+        """Also with others in between, and from where it was left off."""
+        sample.every_minute('tick')
+        sample.record.enqueue_with(delay=90)('between')
+        process(after=125)
+        self.assertEqual(
+            ['tick', 'tick', (('between',), {}), 'tick'], sample.calls)
+
+    def test_a_cron_job(self):
+        """It is run as often as its pattern says."""
+        jobid = self.service.addCronJob('echo', 'input')
+        process()
+        process(after=600)
+        transaction.begin()
+        self.assertIn(len(self.service.jobs[jobid].history), (9, 10, 11))
+
     def test_raises_for_a_job_that_failed(self):
         """The AssertionError shows the traceback of the job."""
         sample.fail('no such thing')

@@ -562,6 +562,7 @@ class CorrectedDueTest(unittest.TestCase):
 
     def corrected(self, due, now=NOW, attempts=0, **fields):
         job = cron(None, **fields)
+        job.created = now
         job.due = due
         job.attempts = attempts
         return job.corrected_due(now)
@@ -577,6 +578,21 @@ class CorrectedDueTest(unittest.TestCase):
                     self.NOW + 7200, math.inf, 1e300, math.nan, 'late'):
             self.assertEqual(
                 self.NOW + 3600, self.corrected(due, minute=(0,)))
+
+    def test_what_was_missed(self):
+        """A time that has passed since the last run is made up for, once."""
+        late = self.NOW + 10 * 365 * DAY
+        for history, due in (
+                ([self.NOW - 1800], self.NOW),
+                ([self.NOW - 2 * 3600 + 5], self.NOW - 3600),
+                ([self.NOW - 2 * 3600 + 5, late - 60], self.NOW - 3600)):
+            with self.subTest(history):
+                job = cron(None, minute=(0,))
+                job.created = self.NOW - 9 * DAY
+                job._history = tuple(
+                    (started, 1.0, 'host:1:thread') for started in history)
+                job.due = late
+                self.assertEqual(due, job.corrected_due(self.NOW))
 
     def test_rare_times(self):
         """What is years away may be right."""

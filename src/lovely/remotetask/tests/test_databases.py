@@ -52,8 +52,10 @@ MODULES = (test_bulk, test_conflicts, test_execution, test_group,
            test_processor,
            test_service, test_store, test_threads, test_waiting)
 
-# But for this: it compares the transaction ids of a job and of its effect.
-OF_ONE_DATABASE = {'ExecutionRunTest': 'test_one_transaction'}
+# But for these: one compares the transaction ids of a job and of its effect,
+# one opens a database of its own.
+OF_ONE_DATABASE = {'ExecutionRunTest': 'test_one_transaction',
+                   'MembershipServerTest': 'test_far_and_near'}
 
 
 def _again(module):

@@ -6,8 +6,10 @@ import time
 import unittest.mock
 
 import transaction
+import ZEO
 import ZODB
 import ZODB.utils
+from ZEO.ClientStorage import ClientStorage
 from ZEO.Exceptions import ClientDisconnected
 from ZODB.MappingStorage import MappingStorage
 from zope.site.folder import Folder
@@ -457,6 +459,32 @@ class ClockTest(StepCase):
         self.assertLess(self.due() - self.true, 3600)
 
 
+class ServerTest(StepCase):
+    """A real ZEO server dates transactions by its own clock."""
+
+    def open_database(self):
+        address, stop = ZEO.server(
+            storage_conf='<mappingstorage 1>\n</mappingstorage>')
+        self.addCleanup(stop)
+        return ZODB.DB(ClientStorage(address))
+
+    def test_far_and_near(self):
+        """A worker compares its clock with that of the server."""
+        for off in (8 * DAY, 0, -8 * DAY):
+            with self.subTest(off):
+                made = self.stepping()
+                clock = made.membership.clock
+                clock.wall = lambda off=off: time.time() + off
+                clock.monotonic = time.monotonic
+                self.step(made)
+                if off < 0:
+                    # The server's could be ahead, or have been once.
+                    time.sleep(1.1)
+                self.step(made)
+                self.assertEqual(bool(off), made.trouble is not None)
+                self.assertAlmostEqual(time.time(), clock.now(), delta=30)
+
+
 class SetBackTest(StepCase):
     """A clock that was wrong for a moment, where the storage goes by it."""
 
@@ -476,10 +504,11 @@ class SetBackTest(StepCase):
         made.processNext(made.claimNextJob(future))
         self.assertGreater(self.next_due(), future)
         now = time.time() + 2 * 3600
-        made.claimNextJob(now)
-        self.assertLess(self.next_due(), now + 3600)
-        self.assertEqual(
-            self.jobid, made.claimNextJob(self.next_due() + 1))
+        # The time that has passed meanwhile is made up for.
+        self.assertEqual(self.jobid, made.claimNextJob(now))
+        made.processNext(self.jobid)
+        self.assertLess(now, self.next_due())
+        self.assertLess(self.next_due(), now + 3601)
 
     def test_steps(self):
         """So do the steps of a processor when the clock goes back."""
@@ -507,6 +536,9 @@ class KeepsTimeTest(DatabaseCase):
         """Those of this process go by its clock, also through others."""
         class Server:
             """A storage that is elsewhere."""
+
+        self.assertFalse(quirks.keeps_time_itself(
+            unittest.mock.Mock(spec=ClientStorage)))
 
         class Zipped:
             def __init__(self, base):

@@ -27,8 +27,8 @@ from zope.app.publication.zopepublication import ZopePublication
 from lovely.remotetask import execution
 from lovely.remotetask import group
 from lovely.remotetask import job as job_module
+from lovely.remotetask import moment
 from lovely.remotetask import runlog
-from lovely.remotetask import service as service_module
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import CRONJOB
@@ -235,7 +235,7 @@ class ServiceMachine(RuleBasedStateMachine):
         clock = types.SimpleNamespace(time=lambda: self.model.now)
         self.patches = [
             unittest.mock.patch.object(module, 'time', clock)
-            for module in (service_module, job_module, execution)]
+            for module in (job_module, moment)]
         for patch in self.patches:
             patch.start()
         self.task = Task(self.run_task)
@@ -757,9 +757,10 @@ class ServiceMachine(RuleBasedStateMachine):
         assert number == len(gone) <= limit
         assert gone <= old
         # Those of which processors have not heard are not listed yet.
+        beyond = self.ids_beyond_cursors(step.service.store)
         assert len(gone) >= min(limit, len(
-            old - step.model.unsettled()
-            - self.ids_beyond_cursors(step.service.store)))
+            old - step.model.unsettled() - beyond)), (
+            gone, old, step.model.unsettled(), beyond)
         step.apply = lambda: self.removed(gone)
 
     @rule(paused=st.sampled_from([False, False, True]))

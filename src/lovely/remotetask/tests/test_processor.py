@@ -511,7 +511,8 @@ class StartTest(DatabaseCase):
         self.service.startProcessing()
         self.service.add('test.task')
         transaction.abort()
-        self.service.add('test.task', threading.Lock())
+        self.service.add('test.task')
+        self.root.effects.append(threading.Lock())
         with contextlib.suppress(TypeError):
             transaction.commit()
         transaction.abort()

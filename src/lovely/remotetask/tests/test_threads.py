@@ -94,6 +94,28 @@ class SimpleTest(ThreadCase):
         self.assertIs(False, thread.running)
         self.join(thread)
 
+    def test_session_that_never_answers(self):
+        """Its processor says so; nobody else would know."""
+        waiting = SimpleProcessor(self.db, ['tasks'], waitTime=600)
+        asked, answered = threading.Event(), threading.Event()
+        self.addCleanup(answered.set)
+
+        def step():
+            asked.set()
+            answered.wait(PATIENCE)
+        waiting.step = step
+        registry.start_processor(waiting)
+        self.wait(asked)
+        self.assertIsNone(waiting.trouble)
+        with unittest.mock.patch.object(processor, 'STEP_PATIENCE', 0.0):
+            self.assertRegex(
+                waiting.trouble, 'waits for the database, for 0 s')
+        waiting.stop()
+        answered.set()
+        self.join(waiting.thread)
+        with unittest.mock.patch.object(processor, 'STEP_PATIENCE', 0.0):
+            self.assertIsNone(waiting.trouble)
+
     def test_start_twice(self):
         """Started twice, there is one thread."""
         self.service.startProcessing()

@@ -1,6 +1,7 @@
 """Run single kinds of misbehaviour, or many of them among good jobs."""
 
 import argparse
+import signal
 import sys
 import time
 
@@ -12,7 +13,7 @@ from lovely.remotetask.tests import faulty
 
 
 # The short form: all scenarios take four minutes.
-SHORT = (('good', 150), ('kinds', 60), ('seconds', 25.0), ('outage', 14.0))
+SHORT = (('good', 150), ('kinds', 60), ('seconds', 20.0), ('outage', 14.0))
 
 NAMES = [scenario.__name__ for scenario in SCENARIOS]
 
@@ -32,6 +33,9 @@ def parse():
                         help='for how long jobs are added and things fail')
     parser.add_argument('--outage', type=float, default=25.0,
                         help='seconds that a server is away at most')
+    parser.add_argument('--without', action='append', default=[],
+                        choices=sorted(KINDS), metavar='NAME',
+                        help='leave this kind out')
     parser.add_argument('--logs', metavar='FOLDER',
                         help='copy the logs to a folder at the end')
     parser.add_argument(
@@ -80,7 +84,7 @@ def run_scenarios(options):
     """Run the chosen scenarios.  Return how many failed."""
     settings = {name: getattr(options, name)
                 for name in ('seed', 'good', 'kinds', 'seconds', 'outage',
-                             'logs')}
+                             'without', 'logs')}
 
     if options.quick:
         settings.update(SHORT)
@@ -97,6 +101,8 @@ def run_scenarios(options):
 
 def main():
     options = parse()
+    # So that all that was started, and mounted, is taken down.
+    signal.signal(signal.SIGTERM, lambda *args: sys.exit(1))
     if options.list:
         print_kinds()
         return 0

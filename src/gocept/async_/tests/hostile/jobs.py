@@ -19,7 +19,6 @@ import zope.security.management
 
 from gocept.async_ import function
 from gocept.async_.tests.hostile import states
-from gocept.async_.tests.hostile.kinds import KINDS
 from gocept.async_.tests.hostile.kinds import Call
 from gocept.async_.tests.hostile.kinds import note
 from gocept.async_.tests.hostile.kinds import root_of
@@ -90,6 +89,8 @@ def witness(name, principal, site):
 
 def misbehave(name, kind, service='events'):
     """Have an effect, then do what the kind does."""
+    # Its modules import this one.
+    from gocept.async_.tests.hostile.everything import KINDS
     note('calls', name)
     call = Call(name, service)
     call.effect()
