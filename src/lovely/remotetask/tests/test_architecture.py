@@ -17,9 +17,9 @@ LEVELS = ('interfaces', 'part', 'moment', 'number', 'zone', 'wallclock',
           'copier', 'value', 'record', 'session', 'surroundings', 'blame',
           'refusal', 'gate', 'runlog', 'execution', 'group', 'xmlrpc',
           'reserve', 'alive', 'startup', 'machine', 'quirks', 'settings',
-          'registry', 'lag', 'clock', 'watch', 'tempo', 'duty', 'claims',
-          'membership', 'member', 'runner', 'processor', 'service', 'bulk',
-          'testing')
+          'registry', 'lag', 'clock', 'watch', 'tempo', 'duty', 'duties',
+          'claims', 'membership', 'member', 'runner', 'crew', 'claimer',
+          'processor', 'service', 'bulk', 'testing')
 
 # Parts of the package that nothing else may import.
 OUTSIDE = {'tests', 'browser', 'generations'}

@@ -50,8 +50,8 @@ class StepCase(DatabaseCase):
     def stepping(self, db=None):
         made = QuietProcessor(db or self.db, ['tasks'])
         # There seems to be somebody to take claims.
-        made._look_after_runners = lambda now: None
-        made.runners = 3 * [unittest.mock.Mock(
+        made.crew.look_after = lambda now: None
+        made.crew.runners = 3 * [unittest.mock.Mock(
             began=None, claims=[], is_busy_since=lambda moment: False)]
         made.membership.clock.monotonic = lambda: self.now
         return made
@@ -81,7 +81,7 @@ class AliveTest(StepCase):
         self.jobid = self.add('test.task')
         self.observer = self.stepping()
         # It takes none.
-        self.observer.runners = []
+        self.observer.crew.runners = []
 
     def is_left_alone(self):
         return self.job(self.jobid).status == PROCESSING
@@ -399,6 +399,26 @@ class ClockTest(StepCase):
             service.cancel(jobid)
             service.stop_worker(made.worker_id)
 
+    def test_another_attempt(self):
+        """When a job that failed is run again goes by the right clock."""
+        made = self.worker(8 * DAY)
+        self.step(made)
+        self.service.policy = Policy(
+            attempts=3, retry_wait=10, retry_on=('builtins.ValueError',))
+        transaction.commit()
+        self.task(int, 'test.fail')
+        jobid = self.add('test.fail', 'no number')
+        self.step(made)
+        claim = made.claims.take()
+        self.assertEqual(jobid, claim.job)
+        with logged('lovely.remotetask'), unittest.mock.patch(
+                'time.time', lambda: self.true + 8 * DAY):
+            self.assertEqual({claim: 'ended'}, made.crew.run([claim]))
+        job = self.job(jobid)
+        self.assertTrue(0 <= job.due - self.true <= 10, job.due - self.true)
+        self.assertAlmostEqual(
+            self.true, job.completed.timestamp(), delta=1)
+
     def test_tick(self):
         """A cron job that is due is left to those whose clock is right."""
         right, wrong = self.worker(0), self.worker(8 * DAY)
@@ -635,7 +655,7 @@ class FindAgainTest(StepCase):
         self.root['intranet']['tasks'] = self.service = TaskService()
         jobid = self.add('test.task')
         self.assertEqual(claim.job, jobid)
-        self.made.run([claim])
+        self.made.crew.run([claim])
         self.assertEqual([], self.calls)
         self.assertEqual(QUEUED, self.job(jobid).status)
 
@@ -713,7 +733,7 @@ class FindAgainTest(StepCase):
         self.step(self.made)
         claim = self.made.claims.take()
         self.rename()
-        self.assertEqual({claim: 'not begun'}, self.made.run([claim]))
+        self.assertEqual({claim: 'not begun'}, self.made.crew.run([claim]))
         self.step(self.made)
-        self.assertEqual({claim: 'ended'}, self.made.run([claim]))
+        self.assertEqual({claim: 'ended'}, self.made.crew.run([claim]))
         self.assertEqual(COMPLETED, self.job(jobid).status)

@@ -13,6 +13,7 @@ from lovely.remotetask import execution
 from lovely.remotetask import outcome
 from lovely.remotetask import processor
 from lovely.remotetask import registry
+from lovely.remotetask.crew import Crew
 from lovely.remotetask.execution import INTERRUPTED
 from lovely.remotetask.execution import NOT_BEGUN
 from lovely.remotetask.interfaces import COMPLETED
@@ -214,17 +215,17 @@ class DeadTest(RunnerCase):
         transaction.commit()
         self.deadly = [self.add('test.task', 'kill') for _ in range(2)]
         good = [self.add('test.task', number) for number in range(10)]
-        run = SimpleProcessor.run
+        run = Crew.run
 
-        def run_or_die(processor, claims):
+        def run_or_die(crew, claims):
             if any(claim.job in self.deadly for claim in claims):
                 self.died.extend(claim.job for claim in claims)
                 # Not by `attempt`: this is what nothing catches.
                 raise SystemExit
-            return run(processor, claims)
+            return run(crew, claims)
         self.died = []
         with unittest.mock.patch.object(
-                SimpleProcessor, 'run', run_or_die), \
+                Crew, 'run', run_or_die), \
                 logged('lovely.remotetask', logging.ERROR) as lines:
             made = self.start(MultiProcessor, maxThreads=2)
             self.until(lambda: all(
@@ -286,13 +287,13 @@ class DeadTest(RunnerCase):
         """What a dead thread had counts also when the processor ends."""
         jobid = self.add('test.task')
         with unittest.mock.patch.object(
-                SimpleProcessor, 'run', side_effect=SystemExit), \
+                Crew, 'run', side_effect=SystemExit), \
                 unittest.mock.patch.object(
-                    SimpleProcessor, '_look_after_runners', lambda *args:
-                    add_one(*args)), logged('lovely.remotetask'):
-            def add_one(processor, now):
-                if not processor.runners:
-                    processor._add_runner()
+                    Crew, 'look_after', lambda *args: add_one(*args)), \
+                logged('lovely.remotetask'):
+            def add_one(crew, now):
+                if not crew.runners:
+                    crew._add_runner()
             made = self.start()
             self.until(lambda: made.runners and not made.threads)
             self.stop()
@@ -304,8 +305,8 @@ class DeadTest(RunnerCase):
         made = SimpleProcessor(self.db, ['tasks'])
         jobid = self.add('test.task')
         with unittest.mock.patch.object(
-                SimpleProcessor, '_add_runner', lambda processor:
-                processor.runners.append(unittest.mock.Mock(
+                Crew, '_add_runner', lambda crew:
+                crew.runners.append(unittest.mock.Mock(
                     began=None, claims=[],
                     is_busy_since=lambda moment: False))), \
                 logged('lovely.remotetask', logging.ERROR) as lines:
