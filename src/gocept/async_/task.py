@@ -41,6 +41,9 @@ class TaskDescription(persistent.Persistent):
     its pickles are read as they are.
     """
 
+    # Its class can be imported wherever jobs are read; see job.wrap.
+    canBeReferredTo = True
+
     site = None
     principal = None
     # See `gocept.async_.principal`.  None: there is only the id, or none.

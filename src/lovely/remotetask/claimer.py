@@ -49,16 +49,16 @@ class Claimer:
 
     processor -- a SimpleProcessor.
     duties -- its Duties.
-    crew -- its Crew, who runs what is claimed.
+    team -- its Team, who runs what is claimed.
     next_due -- when the next job of the schedule is due, or None.
     """
 
-    def __init__(self, processor, duties, crew):
+    def __init__(self, processor, duties, team):
         self._processor = processor
         self._membership = processor.membership
         self._duties = duties
-        self._crew = crew
-        self._claims = crew.claims
+        self._team = team
+        self._claims = team.claims
         self.next_due = None
 
     def take(self):
@@ -75,13 +75,13 @@ class Claimer:
         turn = outcome.value
         self._claims.note_settled(run, late)
         self.next_due = turn.next_due
-        self._crew.commit_every = turn.commit_every
+        self._team.commit_every = turn.commit_every
         if turn.claims:
             # Once for all of them, and before a transaction begins that runs
             # one.  If this fails, they are not known here, and handed back.
             self._membership.catch_up()
         self._claims.add(turn.claims)
-        return turn.more and self._claims.waiting <= self._crew.low_water()
+        return turn.more and self._claims.waiting <= self._team.low_water()
 
     def _turn(self, run, late):
         return self._membership.bookkeep(
@@ -93,7 +93,7 @@ class Claimer:
         """Return how many claims to make, once those are settled."""
         outstanding = (len(self._claims.ids) - len(self._claims.unsettled)
                        - len(run) - len(late))
-        return max(0, self._crew.batch() - outstanding)
+        return max(0, self._team.batch() - outstanding)
 
     def _settle_apart(self, run, late):
         """Settle claims one by one; set those aside that cannot be."""

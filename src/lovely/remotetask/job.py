@@ -2,6 +2,7 @@
 
 import contextvars
 import datetime
+import itertools
 import time
 from typing import NamedTuple
 
@@ -21,17 +22,21 @@ from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import STARTLATER
 from lovely.remotetask.interfaces import WAITING
+from lovely.remotetask.outcome import attempt
 from lovely.remotetask.part import part
 from lovely.remotetask.policy import MAX_WAIT
+from lovely.remotetask.unreadable import read
+from lovely.remotetask.unreadable import reason_of
 
 
 # None is the status of a job that is just being made.
 STATUS_CHANGES = {
     None: {QUEUED, STARTLATER, DELAYED, CRONJOB},
     STARTLATER: {QUEUED, CANCELLED},
-    QUEUED: {PROCESSING, CANCELLED},
-    DELAYED: {PROCESSING, CANCELLED},
-    CRONJOB: {PROCESSING, CANCELLED},
+    # Held without a run: see Job.hold.
+    QUEUED: {PROCESSING, CANCELLED, HELD},
+    DELAYED: {PROCESSING, CANCELLED, HELD},
+    CRONJOB: {PROCESSING, CANCELLED, HELD},
     # Waiting again: for another attempt, or for the next time.
     PROCESSING: {COMPLETED, ERROR, HELD, QUEUED, DELAYED, CRONJOB},
     HELD: {QUEUED, CANCELLED},
@@ -94,8 +99,15 @@ ATOMS = frozenset({type(None), bool, int, float, str, bytes})
 
 
 def wrap(value):
-    """Return what a job stores for an input or a result."""
-    if type(value) in ATOMS or issubclass(type(value), persistent.Persistent):
+    """Return what a job stores for an input or a result.
+
+    A class of persistent objects says by `canBeReferredTo` that it can be
+    imported wherever jobs are read: a record cannot be read where the classes
+    of the objects that it refers to raise an error when they are imported.
+    """
+    class_ = type(value)
+    if class_ in ATOMS or issubclass(class_, persistent.Persistent) and (
+            class_.__dict__.get('canBeReferredTo') is True):
         return value
     return Value(value)
 
@@ -131,6 +143,41 @@ class Details(persistent.Persistent):
         self.error = error
         self.traceback = traceback
 
+    def says(self, error, traceback):
+        """Return whether it has these texts, and can be read."""
+        found = attempt(lambda: (self.error, self.traceback))
+        return found.value == (error, traceback)
+
+
+def _text(details, name):
+    """Return a text of Details, or why there is none."""
+    if details is None:
+        return None
+    jar = details._p_jar
+    found = read(None if jar is None else jar.db(), getattr, details, name)
+    return (f'It cannot be read: {reason_of(found)}.' if found.failed
+            else found.value)
+
+
+class Due:
+    """When a cron job is due, as the schedule of the processors says.
+
+    They do not write the job for that: whoever reschedules or cancels it
+    would meet them.
+    """
+
+    def __get__(self, job, owner=None):
+        if job is None:
+            return None
+        job._p_activate()
+        due = job.__dict__.get('due')
+        return due if job.store is None else job.store.time_of(job, due)
+
+    def __set__(self, job, seconds):
+        job._p_activate()
+        job._p_changed = True
+        job.__dict__['due'] = seconds
+
 
 @part
 class Attempt(NamedTuple):
@@ -141,6 +188,8 @@ class Attempt(NamedTuple):
     processor -- ``host:pid:thread``.
     errorClass -- of the exception, None without one.
     details -- Details of the exception, None without one.
+    fence, status -- of the job, before the run and after it; who settles the
+        claim counts by that, whatever has become of the job meanwhile.
     """
 
     started: float
@@ -148,16 +197,18 @@ class Attempt(NamedTuple):
     processor: str
     errorClass: str | None = None
     details: Details | None = None
+    fence: int | None = None
+    status: str | None = None
 
     @property
     def error(self):
         """The message of the exception, None without one."""
-        return None if self.details is None else self.details.error
+        return _text(self.details, 'error')
 
     @property
     def traceback(self):
         """The traceback text of the exception, None without one."""
-        return None if self.details is None else self.details.traceback
+        return _text(self.details, 'traceback')
 
 
 @part
@@ -227,9 +278,11 @@ class Job(persistent.Persistent):
     # For the store:
     # when the job may be run, in POSIX seconds; None: at once;
     due = None
-    # grows by one with each run, and when a claim is taken away;
+    # grows by one with each run, by two if others have changed the job;
     fence = 0
-    # nothing is left but the id.
+    # the id of the last note that tells processors of a change;
+    note = None
+    # nothing is left but what the books need.
     removed = False
 
     def __init__(self, id, task, input, priority=None, due=None):
@@ -279,12 +332,12 @@ class Job(persistent.Persistent):
     @property
     def error(self):
         """See IJob."""
-        return None if self.details is None else self.details.error
+        return _text(self.details, 'error')
 
     @property
     def traceback(self):
         """See IJob."""
-        return None if self.details is None else self.details.traceback
+        return _text(self.details, 'traceback')
 
     @property
     def stored_status(self):
@@ -329,8 +382,6 @@ class Job(persistent.Persistent):
         self._end_run(run, COMPLETED, now)
         if output is not None or self.__dict__.get('output') is not None:
             self.output = output
-        if self.details is not None:
-            self.details = self.errorClass = None
         self._end_of_attempts()
 
     def fail(self, run, failure, now, status=ERROR):
@@ -340,8 +391,7 @@ class Job(persistent.Persistent):
 
     def retry(self, run, failure, now, due, transient=False):
         """Note the error of a run that is tried again when it is due."""
-        self._end_run(run, self.waiting_status, now, failure)
-        self.due = due
+        self._end_run(run, self.waiting_status, now, failure, due)
         if transient:
             self.transients += 1
 
@@ -361,12 +411,13 @@ class Job(persistent.Persistent):
         reason -- str, why that is so.
         due -- when it is run again, in POSIX seconds; None: as before.
         """
-        self._remember((
-            claim.time, None, claim.processor, None, Details(reason)))
+        # Read before the fence is changed, see Due.
+        due = self.due if due is None else due
+        self._remember((claim.time, None, claim.processor, None,
+                        Details(reason)))
         self.attempts += 1
         self.fence += 1
-        if due is not None:
-            self.due = due
+        self._set_due(due)
 
     @property
     def was_lost(self):
@@ -374,23 +425,58 @@ class Job(persistent.Persistent):
         return bool(self.attempts and self._history
                     and self._history[-1][1] is None)
 
+    def end_under(self, claim):
+        """Return the status in which a run under a claim ended, or None."""
+        for attempt_ in map(Attempt._make, map(_filled, self._history)):
+            if (attempt_.fence == claim.fence
+                    and attempt_.processor == claim.processor):
+                return attempt_.status
+        return None
+
     def was_run_by(self, claim):
         """Whether what the job is now is the end of a run under a claim."""
-        return (self.fence == claim.fence + 1 and bool(self._history)
-                and self._history[-1][2] == claim.processor
-                and not self.was_lost)
+        return (self.fence == claim.fence + 1 and not self.was_lost
+                and self.end_under(claim) is not None)
 
     def outdate_claims(self):
         """Make claims worthless that are made on the job at this moment."""
+        due = self.due
         # One more than a run does: so the two can be told apart.
         self.fence += 2
+        self._set_due(due)
+
+    def _set_due(self, due):
+        if due != self.__dict__.get('due'):
+            self.due = due
 
     def wait_again(self):
         """Queue a job at rest again, as if it had never been run."""
         self.change_status(QUEUED)
+        self.fence += 2
         self.due = None
         self._forget_attempts()
-        self.fence += 1
+
+    def cancel(self, now):
+        """Note that the job is not to be run."""
+        self.change_status(CANCELLED)
+        self.outdate_claims()
+        self.completed = now
+
+    def reschedule(self):
+        """Forget when the job is due."""
+        self.fence += 2
+        self.due = None
+
+    def hold(self, reason, now):
+        """Let the job wait for somebody to requeue it.
+
+        reason -- str, why it cannot be run.
+        """
+        self._change_status(self.stored_status, HELD)
+        self.fence += 2
+        self.completed = now
+        self.errorClass = None
+        self.details = Details(reason)
 
     def _forget_attempts(self):
         self.attempts = self.transients = self.interruptions = 0
@@ -400,31 +486,47 @@ class Job(persistent.Persistent):
         if self.recurring:
             self._forget_attempts()
 
-    def _end_run(self, run, status, now, failure=None):
+    def _end_run(self, run, status, now, failure=None, due=None):
         # Computed first: nothing of what may raise comes in the middle.
-        due = self.next_due(run.claim.time)
+        status = self.status_after(status)
+        if due is None and status in WAITING:
+            found = attempt(self.next_due, run.claim.time)
+            # Nobody could tell when to run it next.
+            status = HELD if found.failed else status
+            failure = found if found.failed else failure
+            due = found.value
         self._change_status(PROCESSING if self.stored_status in WAITING
-                            else self.stored_status,
-                            self.status_after(status))
+                            else self.stored_status, status)
         self.started = run.started
         self.completed = now
-        if due != self.due:
-            self.due = due
         self.attempts += 1
+        self._note_failure(failure)
+        self._remember((run.started, now - run.started, run.claim.processor,
+                        self.errorClass, self.details))
         # Another run of the same job would carry another fence.
         self.fence += 1
-        details = () if failure is None else self._note_failure(failure)
-        self._remember((run.started, now - run.started, run.claim.processor,
-                        *details))
+        self._set_due(due)
 
     def _remember(self, attempt):
-        self._history = (*self._history[-MAX_HISTORY:], attempt)
+        last = self._history[-1] if self._history else ()
+        # Equal texts are pickled once if they are the same object.
+        attempt = tuple(
+            old if type(new) is str and new == old else new
+            for new, old in itertools.zip_longest(
+                attempt, last[:len(attempt)]))
+        self._history = (*self._history[-MAX_HISTORY:], (
+            *attempt, self.fence, self.stored_status))
 
     def _note_failure(self, failure):
+        if failure is None:
+            if self.details is not None:
+                self.details = self.errorClass = None
+            return
         self.errorClass = failure.errorClass
-        self.details = Details(
-            failure.error, failure.traceback)
-        return self.errorClass, self.details
+        # A job that fails again and again in the same way writes it once.
+        if self.details is None or not self.details.says(
+                failure.error, failure.traceback):
+            self.details = Details(failure.error, failure.traceback)
 
     def status_after(self, status):
         """Return the status after a run that ended with the given one."""
@@ -439,11 +541,15 @@ class Job(persistent.Persistent):
         return QUEUED
 
     def clear(self):
-        """Forget all but the id and the place."""
+        """Forget all but what tells where the job is listed and counted."""
         self.removed = True
         for name in list(self.__dict__):
-            if name not in ('id', 'status', 'priority', 'removed', 'store'):
+            if name not in KEPT:
                 del self.__dict__[name]
+        self.fence += 2
+        self._history = tuple(
+            _filled(attempt)[:3] + (None, None) + _filled(attempt)[5:]
+            for attempt in self._history[-1:])
 
     def __repr__(self):
         return f'<{type(self).__name__} {self.id!r}>'
@@ -456,6 +562,15 @@ CLOCK_TOLERANCE = 300
 # Attempts that are kept besides the last one; a cron job has many.
 MAX_HISTORY = 19
 
+# What a removed job keeps until the books know of it.
+KEPT = ('id', 'status', 'priority', 'removed', 'store', 'fence', 'note',
+        '_history', 'delay')
+
+
+def _filled(attempt):
+    """Return an attempt of the history with all fields of Attempt."""
+    return (*attempt, *[None] * (len(Attempt._fields) - len(attempt)))
+
 
 @zope.interface.implementer(interfaces.ICronJob)
 class CronJob(Job):
@@ -464,6 +579,7 @@ class CronJob(Job):
     # Of a record that lacks some of them.
     minute = hour = dayOfMonth = month = dayOfWeek = ()
     delay = timezone = None
+    due = Due()
 
     def __init__(self, id, task, input, minute=(), hour=(), dayOfMonth=(),
                  month=(), dayOfWeek=(), delay=None, timezone=None):

@@ -3,6 +3,9 @@
 Storage only.  docs/engine.rst tells who writes which of these objects.
 """
 
+from typing import Any
+from typing import NamedTuple
+
 import BTrees
 import persistent
 
@@ -35,6 +38,19 @@ _LETTERS = {
     CANCELLED: 'x', ERROR: 'e', HELD: 'h', COMPLETED: 'f'}
 _STATUSES = {letter: status for status, letter in _LETTERS.items()}
 
+# The change of an entry that was never anything.
+NOTHING = 2 * _LETTERS[None]
+
+
+def letter_of(status):
+    """Return the letter for a status."""
+    return _LETTERS[status]
+
+
+def status_of(letter):
+    """Return the status of a letter."""
+    return _STATUSES[letter]
+
 
 def encode_change(old, new):
     """Return the two letters for a change of status."""
@@ -58,16 +74,76 @@ def split_id(jobid):
     return jobid >> (_PRIORITY_BITS + _LANE_BITS), lane, priority
 
 
+def place(sequence, key):
+    """Return the id of an entry of the strand of a key."""
+    return sequence << (_PRIORITY_BITS + _LANE_BITS) | key
+
+
+def aligned(sequence):
+    """Return the first sequence from one on with which a segment may begin.
+    """
+    return -(-sequence // SEGMENT_SIZE) * SEGMENT_SIZE
+
+
+def strand_key(place):
+    """Return the key of the strand that an entry is in, from its id."""
+    return place & ((1 << (_PRIORITY_BITS + _LANE_BITS)) - 1)
+
+
+class Note(NamedTuple):
+    """What a later entry of a job tells besides its change of status.
+
+    job -- the id of the job.
+    places -- where the books may have the job: pairs of the letter of a
+        status and the time under which it was listed, or was due.
+    previous -- the ids of notes of the same job that processors had not come
+        to when this one was made.
+    """
+
+    job: int
+    places: tuple
+    previous: tuple = ()
+
+
+class Entry(NamedTuple):
+    """An entry of a strand.
+
+    sequence -- its place.
+    job -- the Job; None if that was removed.
+    old, new -- the statuses before (None for a new job) and after (None for
+        one that was removed).
+    note -- a Note; None for a new job.
+    """
+
+    sequence: int
+    job: Any
+    old: str | None
+    new: str | None
+    note: Note | None
+
+
+# That of a place which nobody was given.
+NO_ENTRY = Entry(-1, None, None, None, None)
+
+
 class Segment(persistent.Persistent):
     """Up to SEGMENT_SIZE entries, each a job and a change of its status.
 
     before -- jobs by status, as the entries of this strand before this
         segment add up to.
+    notes -- the Notes by index, as plain tuples; None if there are none.
+    noted -- the sequence of the last note of this strand before this
+        segment, None if there is none.
     """
 
-    def __init__(self, start, before):
+    notes = None
+    noted = None
+
+    def __init__(self, start, before, noted=None):
         self.start = start
         self.before = before
+        if noted is not None:
+            self.noted = noted
         self.jobs = []
         # Two letters each, in one string: a pickle takes longer for a list.
         self.changes = ''
@@ -86,12 +162,28 @@ class Segment(persistent.Persistent):
         """Whether all jobs of a full segment were removed."""
         return self.full and not any(job is not None for job in self.jobs)
 
-    def append(self, job, change):
+    def append(self, job, change, note=None):
         # Registered first: this raises in a transaction that has ended, and
         # then the segment is not changed in memory either.
         self._p_changed = True
+        if note is not None:
+            self.notes = {**(self.notes or {}), len(self.jobs): tuple(note)}
         self.jobs.append(job)
         self.changes += change
+
+    def entry(self, sequence):
+        """Return the Entry of a sequence."""
+        index = sequence - self.start
+        note = (self.notes or {}).get(index)
+        return Entry(sequence, self.jobs[index],
+                     *decode_change(self.change(sequence)),
+                     None if note is None else Note(*note))
+
+    def note_before(self, sequence):
+        """Return the sequence of the last note before one, or None."""
+        found = [index for index in self.notes or ()
+                 if index < sequence - self.start]
+        return self.start + max(found) if found else self.noted
 
     def job(self, sequence):
         """Return the job of an entry, None if there is none any more."""
@@ -114,14 +206,25 @@ class Segment(persistent.Persistent):
         return totals
 
     def entries(self):
-        """Iterate over the entries: sequence, job or None, change."""
-        for sequence, job in enumerate(self.jobs, self.start):
-            yield sequence, job, self.change(sequence)
+        """Iterate over the Entries."""
+        return map(self.entry, range(self.start, self.end))
 
     def remove(self, sequence):
-        """Forget the job of an entry of a full segment."""
+        """Forget the job of an entry."""
         self._p_changed = True
         self.jobs[sequence - self.start] = None
+
+    def put_back(self, sequence, job):
+        """Remember the job of an entry again."""
+        self._p_changed = True
+        self.jobs[sequence - self.start] = job
+
+    def close(self):
+        """Fill the segment with entries of nothing."""
+        self._p_changed = True
+        missing = SEGMENT_SIZE - len(self.jobs)
+        self.jobs += [None] * missing
+        self.changes += NOTHING * missing
 
 
 class Strand(persistent.Persistent):
@@ -138,18 +241,30 @@ class Strand(persistent.Persistent):
         """The sequence of the next entry."""
         return self.tail.end
 
-    def append(self, job, change, passed):
+    def append(self, job, change, passed, note=None):
         """Append an entry.
 
         passed -- returns the sequence up to which processors have come;
             called seldom.
+        note -- a Note, for a job that stands elsewhere.
         """
-        self.tail.append(job, change)
+        self.tail.append(job, change, note)
         if self.tail.full:
             # Now, not with the next entry: `tail` is never full, so a full
             # segment is never written by an adder again.
             self._trim(passed() // SEGMENT_SIZE)
-            self._add_segment(self.tail.end, self.tail.totals(self.tail.end))
+            self._follow(self.tail.end, self.tail.totals(self.tail.end))
+
+    def skip(self, sequence, totals):
+        """Give out no place before `sequence` any more.
+
+        totals -- jobs by status, as processors have counted them there.
+        """
+        self.tail.close()
+        self._follow(max(self.tail.end, aligned(sequence)), totals)
+
+    def _follow(self, start, totals):
+        self._add_segment(start, totals, self.tail.note_before(self.end))
 
     def segment(self, sequence):
         """Return the segment of a sequence, or None."""
@@ -158,9 +273,35 @@ class Strand(persistent.Persistent):
             return self.tail
         return self.segments.get(sequence // SEGMENT_SIZE)
 
-    def _add_segment(self, start, before):
-        self.tail = Segment(start, before)
+    def _add_segment(self, start, before, noted=None):
+        self.tail = Segment(start, before, noted)
         self.segments[start // SEGMENT_SIZE] = self.tail
+
+    def notes(self, end, begin):
+        """Iterate over the Entries that are notes, the newest first.
+
+        end, begin -- sequences: below the one, not below the other.
+        """
+        segment = self.tail if end >= self.tail.start else self.segment(end)
+        sequence = None if segment is None else segment.note_before(end)
+        while sequence is not None and sequence >= begin:
+            segment = self.segment(sequence)
+            if segment is None:
+                return
+            yield segment.entry(sequence)
+            sequence = segment.note_before(sequence)
+
+    def trim(self, end, limit):
+        """Drop empty segments before the sequence `end`, up to a limit.
+
+        For one who holds the lane.  Return whether there were any.
+        """
+        numbers = _first(self.segments.keys(
+            max=end // SEGMENT_SIZE, excludemax=True), limit)
+        empty = [number for number in numbers if self.segments[number].empty]
+        for number in empty:
+            del self.segments[number]
+        return bool(empty)
 
     def _trim(self, end):
         """Drop some of the empty segments before the number `end`."""
@@ -181,23 +322,29 @@ class Lane(persistent.Persistent):
         # Rarely more than one; replaced, not changed.
         self.strands = {}
 
+    def key(self, priority):
+        """Return the key of a strand among the cursors."""
+        return make_id(0, self.number, priority)
+
     def next_id(self, priority):
         """Return the id that the next job with that priority has."""
         strand = self.strands.get(priority)
         end = self.start if strand is None else strand.end
         return make_id(end, self.number, priority)
 
-    def append(self, job, change, priority, passed):
+    def append(self, job, change, priority, passed, note=None):
         """Append an entry to the strand of a priority; see Strand."""
         strand = self.strands.get(priority)
         if strand is None:
             strand = Strand(self.start)
             self.strands = {**self.strands, priority: strand}
-        strand.append(job, change, passed)
+        strand.append(job, change, passed, note)
 
     def serials(self):
         """Return what tells this state of the lane from earlier ones."""
-        result = {}
+        self._p_activate()
+        # Its own: it may have been dropped before anybody added to it.
+        result = {None: self._p_serial}
         for priority, strand in self.strands.items():
             strand.tail._p_activate()
             result[priority] = strand.tail._p_oid, strand.tail._p_serial
@@ -210,24 +357,29 @@ class Lane(persistent.Persistent):
 
 
 class Lease(persistent.Persistent):
-    """Which process adds to a lane, since when."""
+    """Which process adds to a lane, since when, and for how long (seconds)."""
 
     owner = None
     time = 0.0
+    length = 3600.0
 
 
 class Cursor(persistent.Persistent):
     """How far a strand was claimed.
 
     sequence -- of the first entry that was not looked at.
-    removed -- sequences of jobs that are to be removed from the segment at
-        the cursor once its adder has closed it.
+    totals -- jobs by status, as the entries before it add up to; None in
+        what the first development versions have stored.
+    removed -- sequences of jobs that are removed, and of notes: they leave
+        their segment once its adder has closed it.
     """
 
     removed = ()
+    totals = None
 
     def __init__(self, sequence):
         self.sequence = sequence
+        self.totals = {}
 
 
 def _first(iterable, count):

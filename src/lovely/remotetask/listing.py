@@ -4,14 +4,21 @@ import heapq
 import json
 from typing import NamedTuple
 
+from lovely.remotetask import aside
+from lovely.remotetask import books
+from lovely.remotetask import crew
+from lovely.remotetask import lookup
+from lovely.remotetask import removal
+from lovely.remotetask.backwards import Backwards
+from lovely.remotetask.interfaces import HELD
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import STARTLATER
 from lovely.remotetask.interfaces import STATUSES
 from lovely.remotetask.interfaces import WAITING
-from lovely.remotetask.lane import SEGMENT_SIZE
 from lovely.remotetask.ledger import LISTED
 from lovely.remotetask.ledger import before
 from lovely.remotetask.part import part
+from lovely.remotetask.unreadable import UnreadableJob
 
 
 # A page may have fewer jobs than were asked for, where so many times as many
@@ -46,11 +53,19 @@ class Selection(NamedTuple):
                 f'There is no status {self.status!r}; choose one of '
                 f'{", ".join(STATUSES)}.')
 
-    def matches(self, job):
-        return ((self.status is None or job.status == self.status)
+    def matches(self, store, job):
+        """Return whether a job is selected."""
+        # One that cannot be read is shown where it is counted.
+        return ((self.status in (None, job.status)
+                 or isinstance(job, UnreadableJob))
                 and (self.task is None or job.task == self.task)
-                and (self.function is None or self.function == getattr(
-                    job.input, 'function_name', None)))
+                and (self.function is None or store.read(
+                    self._is_of_function, job).value is True))
+
+    def _is_of_function(self, job):
+        # The input may be of a class that is gone.
+        found = getattr(job.input, 'function_name', None)
+        return type(found) is str and found == self.function
 
 
 def find(store, selection, after=None, limit=50):
@@ -66,8 +81,7 @@ def find(store, selection, after=None, limit=50):
     jobs = []
     candidates = _candidates(store, selection.status, _decode(after))
     for looked_at, (job, token) in enumerate(candidates, 1):
-        # Two notes may lead to a job.
-        if selection.matches(job) and job not in jobs:
+        if selection.matches(store, job):
             jobs.append(job)
         if len(jobs) == limit or looked_at == limit * LOOK_AT:
             return Page(jobs, json.dumps(token))
@@ -105,23 +119,17 @@ def _is_int(value):
     return type(value) is int and -1 <= value < 1 << 63
 
 
-_POSITIONS = {'claims': _is_key, 'ledger': _is_key, 'schedule': _is_key,
-              'new': _is_walk, 'all': _is_walk, 'legacy': _is_int}
+_POSITIONS = {'claims': _is_key, 'ended': _is_key, 'ledger': _is_key,
+              'schedule': _is_key, 'new': _is_walk, 'all': _is_walk,
+              'noted': _is_walk, 'legacy': _is_int, 'aside': _is_int}
 
 
 def _candidates(store, status, position):
-    """Iterate over jobs and tokens, ``(source, position)``, beyond one."""
-    if status == PROCESSING:
-        sources = [('claims', _claimed)]
-    elif status in LISTED:
-        sources = [('ledger', _of_ledger(status))]
-        if status == STARTLATER:
-            # The others are listed as soon as they are at rest.
-            sources.insert(0, ('new', _new))
-    elif status in WAITING:
-        sources = [('new', _new_or_noted), ('schedule', _scheduled)]
-    else:
-        sources = [('all', _all), ('legacy', _legacy)]
+    """Iterate over jobs and tokens, ``(source, position)``, beyond one.
+
+    Each job is in one source at most; so none is found twice.
+    """
+    sources = _sources(status)
     names = [name for name, _ in sources]
     if position[0] not in (None, *names):
         raise _bad_after(position)
@@ -132,19 +140,88 @@ def _candidates(store, status, position):
             yield job, (name, token)
 
 
+def _sources(status):
+    if status == PROCESSING:
+        return [('claims', _claimed)]
+    if status in LISTED:
+        # Those for later are new, others have a note.
+        unseen = ('new', _new) if status == STARTLATER else (
+            'noted', _noted(status))
+        held = [('aside', _aside)] if status == HELD else []
+        return [unseen, ('ended', _ended), *held,
+                ('ledger', _of_ledger(status))]
+    if status in WAITING:
+        return [('new', _new), ('ended', _ended), ('schedule', _scheduled)]
+    return [('all', _all), ('legacy', _legacy)]
+
+
+def unlisted(store, status):
+    """Return the jobs at rest with a status that are not listed yet."""
+    sources = (_noted(status), _ended)
+    return [job for source in sources for job, _ in source(store, None)
+            if job.stored_status == status]
+
+
+def _aside(store, after):
+    for jobid in sorted(aside.held(store), reverse=True):
+        job = lookup.find(store, jobid)
+        if job is not None and (after is None or jobid < after):
+            yield job, jobid
+
+
 def _of_ledger(status):
     def listed(store, after):
         begin = None if after is None else tuple(after)
-        for key, job in store.ledger.newest(status, begin):
-            yield job, key
+        for key, job in _readable(store, store.ledger.newest(status, begin)):
+            found = store.read(_listed, status, key, job)
+            if found.failed:
+                yield lookup.unreadable_job(store, key[1], found), key
+            elif found.value:
+                yield job, key
     return listed
 
 
+def _readable(store, items):
+    """Iterate over items up to the first one that cannot be read."""
+    while True:
+        found = store.read(next, items, None)
+        if not found.value:
+            return
+        yield found.value
+
+
+def _listed(status, key, job):
+    return removal.belongs(lookup.checked(job, key[1]), status, key)
+
+
 def _claimed(store, after):
-    claims = sorted(((claim.time, claim.job) for claim in store.claims()),
-                    reverse=True)
-    for key in claims:
-        job = store.find(key[1])
+    for job, key in _of_claims(store, after):
+        if job.status == PROCESSING:
+            yield job, key
+
+
+def _ended(store, after):
+    """The jobs whose run has ended, and that no processor has listed."""
+    for job, key in _of_claims(store, after):
+        if (_has_ended(store, job) and not books.is_booked(store, job)
+                and (job.stored_status in LISTED
+                     or not lookup.is_pending(store, job))):
+            yield job, key
+
+
+def _has_ended(store, job):
+    return (crew.has_claim(store, job)
+            and crew.claim_of(store, job) is None)
+
+
+def _of_claims(store, after):
+    """Iterate over claimed jobs, each once, and their keys."""
+    # Several workers may have had the same job.
+    times = {claim.job: claim.time for claim in crew.all_claims(store)}
+    keys = sorted(((time, jobid) for jobid, time in times.items()),
+                  reverse=True)
+    for key in keys:
+        job = lookup.find(store, key[1])
         if job is not None and (after is None or key < tuple(after)):
             yield job, key
 
@@ -152,10 +229,19 @@ def _claimed(store, after):
 def _scheduled(store, after):
     key = before(store.schedule, None if after is None else tuple(after))
     while key is not None:
-        # Others are there still under a time that is not theirs any more.
-        if store.is_scheduled(store.schedule[key], key):
+        found = store.read(_is_scheduled, store, key)
+        if found.failed:
+            yield lookup.unreadable_job(store, key[1], found), key
+        elif found.value:
             yield store.schedule[key], key
         key = before(store.schedule, key)
+
+
+def _is_scheduled(store, key):
+    # Others are there still under a time that is not theirs any more.
+    job = lookup.checked(store.schedule[key], key[1])
+    return (not job.removed and job.stored_status in WAITING
+            and books.due_time(job) == key[0])
 
 
 def _legacy(store, after):
@@ -166,47 +252,77 @@ def _legacy(store, after):
                    else store.legacy.maxKey(key - 1))
         except ValueError:
             return
-        yield store.legacy[key], key
+        job = lookup.find(store, key)
+        if job is not None:
+            yield job, key
 
 
 def _new(store, after):
-    """The jobs that no processor has looked at."""
-    return _walk(store, after, store.sequence_at_cursor)
-
-
-def _new_or_noted(store, after):
-    """The same, and those that wait again, but not those of the schedule."""
-    for job, token in _walk(
-            store, after, store.sequence_at_cursor, _leads_to_job):
-        if not store.is_scheduled(job):
+    """The jobs of which processors have not heard what they are."""
+    for job, token in _walk(store, after, _lowest_unseen, _tells):
+        if not (books.is_booked(store, job)
+                or job.stored_status in LISTED and _has_ended(store, job)):
             yield job, token
 
 
+def _tells(store, place, entry):
+    """Return the job that an entry tells of last, or None."""
+    if entry.job is None:
+        return None
+    if entry.old is None:
+        job = lookup.find(store, place)
+        return None if job is None or job.note is not None else job
+    return _noted_job(store, place, entry)
+
+
+def _noted_job(store, place, entry):
+    # Before that, jobs had no notes of their own.
+    jobid = entry.job.id if entry.note is None else entry.note.job
+    job = lookup.find(store, jobid)
+    return job if job is not None and job.note in (place, None) else None
+
+
+def _noted(status):
+    """The jobs that callers have given a status, at rest."""
+    def noted(store, after):
+        for job, token in _walk(store, after, _lowest_unseen, _tells, status):
+            if not (books.is_booked(store, job)
+                    or crew.has_claim(store, job)):
+                yield job, token
+    return noted
+
+
+def _lowest_unseen(store, key):
+    return lookup.sequence_at_cursor(store, key)
+
+
 def _all(store, after):
-    return _walk(store, after, lambda key: store.start)
+    return _walk(store, after, lambda store, key: store.start, _is_job)
 
 
-def _is_new(job, change):
-    return change[0] == '-'
+def _is_job(store, place, entry):
+    """Return the job that an entry has added, or None."""
+    if entry.old is not None or entry.job is None:
+        return None
+    return lookup.find(store, place)
 
 
-def _leads_to_job(job, change):
-    return not _is_new(job, change) or job.fence == 0 and change != '-l'
-
-
-def _walk(store, after, lowest, wanted=_is_new):
+def _walk(store, after, lowest, job_of, noted=None):
     """Go backwards through all strands at once, newest job first.
 
-    wanted -- called with the job and the change of an entry.
+    job_of -- called with the store, the id of an Entry and the Entry;
+        returns a job or None.
+    noted -- a status: look at notes only that give it.
     """
     positions = {int(key): sequence for key, sequence in (after or {}).items()}
     heap = []
-    for strand, key in store.strands():
-        begin = min(strand.end, positions.get(key, strand.end))
-        walker = _Backwards(strand, key, begin, lowest(key), wanted)
-        positions[key] = walker.sequence
-        if walker.step():
-            heap.append(walker)
+    for strand, key in lookup.strands(store):
+        walker = store.read(Backwards, store, strand, key, positions.get(key),
+                            lowest(store, key), job_of, noted).value
+        if walker is not None:
+            positions[key] = walker.sequence
+            if walker.step():
+                heap.append(walker)
     heapq.heapify(heap)
     while heap:
         walker = heap[0]
@@ -216,34 +332,3 @@ def _walk(store, after, lowest, wanted=_is_new):
             heapq.heapreplace(heap, walker)
         else:
             heapq.heappop(heap)
-
-
-class _Backwards:
-    """Goes from entry to entry of a strand, towards the oldest."""
-
-    def __init__(self, strand, key, sequence, lowest, wanted):
-        self.strand = strand
-        self.key = key
-        self.sequence = sequence
-        self.lowest = lowest
-        self.wanted = wanted
-        self.job = None
-
-    def step(self):
-        """Go to the next job; return whether there is one."""
-        while self.sequence > self.lowest:
-            self.sequence -= 1
-            segment = self.strand.segment(self.sequence)
-            if segment is None:
-                # Dropped: nothing is left of it.
-                self.sequence -= self.sequence % SEGMENT_SIZE
-                continue
-            job = segment.job(self.sequence)
-            if (job is not None and not job.removed
-                    and self.wanted(job, segment.change(self.sequence))):
-                self.job = job
-                return True
-        return False
-
-    def __lt__(self, other):
-        return self.job.created > other.job.created

@@ -8,25 +8,22 @@ import collections
 import os
 import random
 import time
-import uuid
 import weakref
 
 import transaction
 from transaction.interfaces import TransientError
-from ZODB.POSException import POSKeyError
 from ZODB.POSException import ReadConflictError
 from ZODB.utils import z64
 
+from lovely.remotetask import machine
+from lovely.remotetask.current import current
+from lovely.remotetask.lease import FIRST_LEASE
+from lovely.remotetask.lease import LEASE
 
-# Seconds without an addition after which a lane may be leased by others, and
-# after which its process does not use it any more.  The difference is what a
-# transaction may take.
-LEASE = 3600.0
-UNUSED = LEASE / 2
 
-# Lanes kept free for transactions that begin before more can be made.
-SPARE_LANES = 32
-LANES_AT_ONCE = 2
+# The part of a lease, without an addition, in which a process uses its lane.
+# The rest is what a transaction may take.
+USED = 0.5
 
 # How often a lease is tried, which meets those of other processes, and how
 # many seconds are waited at most, before the second time and at all.
@@ -35,50 +32,64 @@ WAIT = 0.01
 LONGEST_WAIT = 0.3
 
 _pools = weakref.WeakKeyDictionary()
-_process = uuid.uuid4().hex
+_process = machine.new_worker_id('adder')
+_began = time.monotonic()
 
 
 class Entry:
-    """A leased lane: where it is, and as it was last committed."""
+    """A leased lane: where it is, and as it was last committed.
 
-    def __init__(self, oid, serials):
+    length -- of the lease, in seconds.
+    """
+
+    def __init__(self, oid, serials, length):
         self.oid = oid
         self.serials = serials
+        self.length = length
         self.used = time.monotonic()
 
     @property
     def expired(self):
-        return time.monotonic() - self.used > UNUSED
+        return time.monotonic() - self.used > USED * self.length
 
-    def open(self, connection):
-        """Return the lane, None if this snapshot is older than the lane."""
+    def open(self, store):
+        """Return the lane, None if this snapshot shows it in another state.
+        """
         try:
-            lane = connection.get(self.oid)
-            return lane if lane.serials() == self.serials else None
-        except (POSKeyError, ReadConflictError):
+            found = store.read(self._open, store._p_jar)
+        except ReadConflictError:
             return None
+        return found.value
+
+    def _open(self, connection):
+        lane = connection.get(self.oid)
+        return lane if lane.serials() == self.serials else None
 
 
 def _forked():
     # Two processes must not add to one lane.
-    global _process
+    global _process, _began
     _pools.clear()
-    _process = uuid.uuid4().hex
+    _process = machine.new_worker_id('adder')
+    _began = time.monotonic()
 
 
 os.register_at_fork(after_in_child=_forked)
 
 
 def lane_of_transaction(store):
-    """Return the lane that the store's current transaction may add to."""
-    connection = store._p_jar
-    if connection is None or store._p_serial == z64:
+    """Return the lane that the store's current transaction may add to.
+
+    Raise NoTransaction if there is none.
+    """
+    txn = current(store)
+    if txn is None or store._p_serial == z64:
         # Not committed yet, so nobody else can see it.
         return store.lanes[0]
-    held = _held(connection.transaction_manager.get())
-    key = id(connection), store._p_oid
+    held = _held(txn)
+    key = id(store._p_jar), store._p_oid
     if key not in held:
-        held[key] = _take(store, connection)
+        held[key] = _take(store)
     return held[key].lane
 
 
@@ -129,7 +140,7 @@ def _pool(store):
     return pools.setdefault(store._p_oid, collections.deque())
 
 
-def _take(store, connection):
+def _take(store):
     pool = _pool(store)
     for _ in range(len(pool)):
         try:
@@ -138,17 +149,17 @@ def _take(store, connection):
             break
         if entry.expired:
             continue
-        lane = entry.open(connection)
+        lane = entry.open(store)
         if lane is not None:
             return _Held(pool, entry, lane)
         pool.append(entry)
-    return _lease(store, connection, pool)
+    return _lease(store, pool)
 
 
-def _lease(store, connection, pool):
+def _lease(store, pool):
     found = None
     for entry in lease_lanes(store):
-        lane = None if found else entry.open(connection)
+        lane = None if found else entry.open(store)
         if lane is None:
             pool.append(entry)
         else:
@@ -166,15 +177,19 @@ def lease_lanes(store):
 
     Return Entries: those lanes first that `store` sees in their last state.
     """
+    young = time.monotonic() - _began < FIRST_LEASE
+    length = FIRST_LEASE if young else LEASE
     for number in range(ATTEMPTS):
         # Not in the thread's transaction, which belongs to the caller.
         manager = transaction.TransactionManager()
         connection = store._p_jar.db().open(manager)
         try:
             lanes = connection.get(store._p_oid).lease(
-                _process, time.time(), _visible(store))
+                _process, time.time(), _visible(store), length)
+            manager.get().note('lanes leased to a process that adds jobs')
             manager.commit()
-            return [Entry(lane._p_oid, lane.serials()) for lane in lanes]
+            return [Entry(lane._p_oid, lane.serials(), length)
+                    for lane in lanes]
         except TransientError:
             if number == ATTEMPTS - 1:
                 raise

@@ -16,7 +16,6 @@ from lovely.remotetask.claimer import Claimer
 from lovely.remotetask.claims import listed
 from lovely.remotetask.clock import FAR
 from lovely.remotetask.clock import SOON
-from lovely.remotetask.crew import Crew
 from lovely.remotetask.execution import NOT_BEGUN
 from lovely.remotetask.execution import ProcessorRequest
 from lovely.remotetask.gate import CommitGate
@@ -28,6 +27,7 @@ from lovely.remotetask.registry import GRACE
 from lovely.remotetask.registry import service_path
 from lovely.remotetask.registry import start_processor
 from lovely.remotetask.registry import stop_all
+from lovely.remotetask.team import Team
 
 
 # Published here, wherever it lives.
@@ -77,10 +77,10 @@ class SimpleProcessor(Member):
         self.waitTime = waitTime
         self.thread = None
         # By the name of the method: it may be replaced.
-        self.crew = Crew(
+        self.team = Team(
             self, self._duties, lambda claim: self._execute(claim))
-        self.claims = self.crew.claims
-        self.claimer = Claimer(self, self._duties, self.crew)
+        self.claims = self.team.claims
+        self.claimer = Claimer(self, self._duties, self.team)
         self._stepwise = {}
         # The greatest time for which a job was claimed step by step.
         self._latest = float('-inf')
@@ -197,16 +197,16 @@ class SimpleProcessor(Member):
         What fails is told, and keeps nothing else from being done.
         """
         now = time.monotonic() if now is None else now
-        self.crew.look_after(now)
+        self.team.look_after(now)
         if not self._can_write(now):
             return False
         self._look_after_others(now)
-        self.crew.give_up_waiting()
+        self.team.give_up_waiting()
         for jobid, begun in list(self.claims.unsettled.items()):
             self._do('settle', now, self.claimer.settle_unsettled, jobid,
                      begun)
         more = self._do('take', now, self.claimer.take)
-        return bool(more or (self.crew.waits_for_settling
+        return bool(more or (self.team.waits_for_settling
                              and not self._duties['take'].is_failing))
 
     def _can_write(self, now):
@@ -252,7 +252,7 @@ class SimpleProcessor(Member):
         # While there is enough to run, it was mostly this process itself;
         # and each step may meet those of other processors.
         return (self._seen is not None
-                and self.claims.waiting <= self.crew.low_water()
+                and self.claims.waiting <= self.team.low_water()
                 and self._last_transaction() != self._seen)
 
     def _last_transaction(self):
@@ -277,8 +277,8 @@ class SimpleProcessor(Member):
 
     def _finish(self):
         """Let the runners end, then hand back what they did not run."""
-        self.crew.end()
-        self.crew.join(self._beat)
+        self.team.end()
+        self.team.join(self._beat)
         self._hand_back(self.gate.commit)
 
     def _beat(self):
@@ -294,8 +294,8 @@ class SimpleProcessor(Member):
 
     @property
     def runners(self):
-        """The Runners of its crew."""
-        return self.crew.runners
+        """The Runners of its team."""
+        return self.team.runners
 
     @property
     def threads(self):
@@ -336,7 +336,7 @@ class SimpleProcessor(Member):
         finally:
             # Whatever has ended it: it takes no more jobs.
             self.stop()
-            self.crew.end()
+            self.team.end()
 
     def wake(self):
         """There may be something to do."""

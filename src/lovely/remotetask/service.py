@@ -8,6 +8,7 @@ import zope.component
 import zope.container.contained
 import zope.interface
 
+from lovely.remotetask import cleaning
 from lovely.remotetask import execution
 from lovely.remotetask import interfaces
 from lovely.remotetask import listing
@@ -15,7 +16,9 @@ from lovely.remotetask import moment
 from lovely.remotetask import processor
 from lovely.remotetask import registry
 from lovely.remotetask import upgrade
+from lovely.remotetask import value
 from lovely.remotetask.cron import check_delay
+from lovely.remotetask.current import current
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import CRONJOB
@@ -43,6 +46,8 @@ from lovely.remotetask.startup import getAutostartServiceNames
 from lovely.remotetask.store import Jobs
 from lovely.remotetask.store import JobStore
 from lovely.remotetask.task import Tasks
+from lovely.remotetask.unreadable import UnreadableJob
+from lovely.remotetask.unreadable import reason_of
 
 
 # Why nobody has stored how a run ended.
@@ -101,7 +106,8 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
     def add(self, task, input=None, startLater=False,
             priority=DEFAULT_PRIORITY, delay=None):
         """See ITaskService."""
-        self._check(task, input)
+        current(self)
+        input = self._checked(task, input)
         priority = check_priority(priority)
         delay = check_delay(delay)
         due = None if delay is None else moment.now() + delay
@@ -114,7 +120,8 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
     def addCronJob(self, task, input=None, minute=(), hour=(), dayOfMonth=(),
                    month=(), dayOfWeek=(), delay=None, timezone=None):
         """See ITaskService."""
-        self._check(task, input)
+        current(self)
+        input = self._checked(task, input)
         # Made, and so checked, before anything is changed.
         job = CronJob(None, task, input, minute, hour, dayOfMonth, month,
                       dayOfWeek, delay, timezone)
@@ -126,40 +133,50 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
 
     def startJob(self, jobid):
         """See ITaskService."""
+        current(self)
         job = self._job(jobid)
         if job.status != STARTLATER:
             return False
-        self.store.unlist(job)
-        job.change_status(QUEUED)
-        self._note(job, STARTLATER)
+        self.store.change(job, job.change_status, QUEUED)
+        registry.wake_after_commit(self, job)
         return True
 
     def reschedule(self, jobid):
         """See ITaskService."""
+        current(self)
         job = self._job(jobid)
         if not interfaces.ICronJob.providedBy(job):
             raise ValueError(
                 f'Job {jobid} is not a scheduled one; only jobs added by '
                 f'addCronJob can be rescheduled.')
         if job.status in (CRONJOB, DELAYED):
-            self.store.settle_job(job)
-            job.due = None
-            self._note(job, job.stored_status)
+            self.store.change(job, job.reschedule)
+            registry.wake_after_commit(self, job)
 
     def requeue(self, jobid):
         """See ITaskService."""
+        current(self)
         job = self._job(jobid)
-        old = job.status
-        if old not in (HELD, ERROR, CANCELLED):
+        if isinstance(job, UnreadableJob):
+            return self._restore(jobid)
+        if job.status not in (HELD, ERROR, CANCELLED):
             return False
         if job.recurring:
             # Raises ValueError for a pattern that never matches; earlier
             # versions took those.
             job.timeOfNextCall()
-        self.store.settle_job(job)
-        self.store.unlist(job)
-        job.wait_again()
-        self._note(job, old)
+        self.store.change(job, job.wait_again)
+        registry.wake_after_commit(self, job)
+        return True
+
+    def _restore(self, jobid):
+        """Let a job wait, or be requeued, that can be read meanwhile."""
+        if not self.store.restore(jobid):
+            return False
+        job = self._job(jobid)
+        if job.status not in WAITING:
+            return self.requeue(jobid)
+        registry.wake_after_commit(self, job)
         return True
 
     def _generateId(self):
@@ -169,23 +186,24 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
             if self._find(jobid) is None:
                 return jobid
 
-    def _check(self, task, input):
+    def _checked(self, task, input):
+        """Return an input as it will be read back; refuse what cannot be."""
         found = zope.component.queryUtility(self.taskInterface, name=task)
         if found is None:
             # The published message.
             raise ValueError('Task does not exist')
         if interfaces.IInputCheck.providedBy(found):
             found.checkInput(input)
+            if issubclass(type(input), persistent.Persistent):
+                # Its parts were looked at by the one who made it.
+                return input
+        return value.copy(input, self._p_jar, self.max_size(), 'the input')
 
     def _add(self, make, status, priority):
         job = self.store.add(make, status, priority)
         if status != STARTLATER:
             registry.wake_after_commit(self, job)
         return job.id
-
-    def _note(self, job, old):
-        self.store.note(job, old)
-        registry.wake_after_commit(self, job)
 
     # Looking up, and removing
 
@@ -195,7 +213,12 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
 
     def getResult(self, jobid):
         """See ITaskService."""
-        return self._job(jobid).output
+        found = self.store.read(getattr, self._job(jobid), 'output')
+        if found.failed:
+            raise interfaces.UnreadableResult(
+                f'The result of job {jobid} cannot be read: '
+                f'{reason_of(found)}.')
+        return found.value
 
     def getError(self, jobid):
         """See ITaskService."""
@@ -203,11 +226,11 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
 
     def counts(self):
         """See ITaskService."""
-        counts = self.store.counts()
-        for claim in self.store.claims():
-            counts[claim.counted] -= 1
-            counts[PROCESSING] = counts.get(PROCESSING, 0) + 1
-        return counts
+        return self.store.counts()
+
+    def unreadable(self):
+        """See ITaskService."""
+        return self.store.unreadable()
 
     def oldest_waiting(self, now=None):
         """See ITaskService."""
@@ -222,45 +245,41 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
 
     def cancel(self, jobid):
         """See ITaskService."""
+        current(self)
         job = self._find(jobid)
-        if job is None:
+        if (job is None or isinstance(job, UnreadableJob)
+                or job.status not in (*WAITING, STARTLATER, HELD)):
             return False
-        old = job.status
-        if old not in (QUEUED, DELAYED, CRONJOB, STARTLATER, HELD):
-            return False
-        self.store.settle_job(job)
-        self.store.unlist(job)
-        job.change_status(CANCELLED)
-        job.outdate_claims()
-        job.completed = time.time()
-        self.store.end(job, old)
+        self.store.change(job, job.cancel, time.time())
         return True
 
     def remove(self, jobid):
         """See ITaskService."""
+        current(self)
         job = self._job(jobid)
         if job.status == PROCESSING:
             return False
-        self.cancel(jobid)
-        self.store.settle_job(job)
-        self.store.remove(job)
+        if isinstance(job, UnreadableJob):
+            self.store.remove_unreadable(jobid)
+        else:
+            self.store.remove(job)
         return True
 
     def clean(self, status=ENDED):
         """See ITaskService."""
+        current(self)
         for name in status:
             if name not in ENDED:
                 raise ValueError(
                     f'Jobs with the status {name!r} are not cleaned; choose '
                     f'from {", ".join(ENDED)}.')
         for name in status:
-            for job in self.store.listed(name):
-                self.store.remove(job)
+            cleaning.clean(self.store, name)
 
     def _find(self, jobid):
         if isinstance(jobid, bool) or not isinstance(jobid, int):
             return None
-        return self.store.find(jobid)
+        return self.store.find(int(jobid))
 
     def _job(self, jobid):
         job = self._find(jobid)
@@ -273,15 +292,18 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
 
     def hasJobsWaiting(self, now=None):
         """See ITaskService."""
+        current(self)
         return self.store.has_jobs(_seconds(now))
 
     def claimNextJob(self, now=None):
         """See ITaskService."""
+        current(self)
         claims = self.claim(registry.direct_worker_id(), 1, now)
         return claims[0].job if claims else None
 
     def processNext(self, now=None, jobid=None):
         """See ITaskService."""
+        current(self)
         now = _seconds(now)
         if jobid is not None:
             return self._process(self._job(jobid), now)
@@ -296,7 +318,6 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
     def _process(self, job, now):
         if job.status not in (*WAITING, PROCESSING):
             return job.status == COMPLETED
-        self.store.settle_job(job)
         claim = job.claim or Claim(
             job.id, '', registry.identity(), now, job.attempts + 1,
             job.fence, job.stored_status)
@@ -304,7 +325,7 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
         if claim.worker:
             self.settle(claim.worker, [job.id])
         else:
-            self._settled(self.store.put_back(job, claim.counted))
+            self._settled(self.store.put_back(job, claim.counted, now))
         return True
 
     # See IJobExecution
@@ -376,20 +397,19 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
 
     def worker_ids(self, is_alive):
         """See IJobExecution."""
-        return [worker_id for worker_id, worker in self.store.workers.items()
+        return [worker.id for worker in self.store.readable_workers()
                 if attempt(is_alive, worker).value]
 
     def signs_of_life(self):
         """See IJobExecution."""
-        signs = {worker_id: attempt(_sign_of_life, worker)
-                 for worker_id, worker in self.store.workers.items()}
-        return {worker_id: outcome.value
-                for worker_id, outcome in signs.items()
-                if not outcome.failed}
+        # One whose record cannot be read cannot give any, and is gone.
+        return {**dict.fromkeys(self.store.workers),
+                **{worker.id: attempt(_sign_of_life, worker).value
+                   for worker in self.store.readable_workers()}}
 
     def held(self, worker_id):
         """See IJobExecution."""
-        worker = self.store.workers.get(worker_id)
+        worker = self.store.worker(worker_id)
         return [] if worker is None else list(worker.claims)
 
     def settle(self, worker_id, jobids, begun=(), now=None):
@@ -398,15 +418,15 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
             claim = self.store.drop_claim(worker_id, jobid)
             if claim is None:
                 continue
-            job = self._find(jobid)
-            if jobid in begun and self._is_good(job, claim):
+            job = self._find(jobid) if jobid in begun else None
+            if self._is_good(job, claim):
                 self._lose(job, claim, _seconds(now), UNSTORED_END)
-            self._settled(self.store.put_back_claimed(claim))
+            self._settled(self.store.put_back_claimed(claim, now))
 
     def renew(self, claim, now=None):
         """See IJobExecution."""
         now = _seconds(now)
-        worker = self.store.workers.get(claim.worker)
+        worker = self.store.worker(claim.worker)
         job = self._find(claim.job)
         if worker is None or not self._is_good(job, claim):
             return None
@@ -433,17 +453,19 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
 
     def release(self, is_alive, now=None):
         """See IJobExecution."""
-        # Of a record that cannot be read nobody knows what it has claimed.
-        answers = [(worker_id, attempt(is_alive, worker)) for worker_id, worker
-                   in self.store.workers.items()]
-        return [jobid for worker_id, answer in answers
-                if not (answer.failed or answer.value)
+        now = _seconds(now)
+        gone = self.store.gone_workers(is_alive, now)
+        return [jobid for worker_id in gone
                 for jobid in self.release_worker(worker_id, now)]
 
     def release_worker(self, worker_id, now=None):
         """See IJobExecution."""
-        worker = self.store.workers.get(worker_id)
-        return [] if worker is None else self._drop(worker, _seconds(now))
+        worker = self.store.worker(worker_id)
+        if worker is None:
+            # Nobody knows what it has claimed; that is searched for.
+            self.store.drop_worker(worker_id)
+            return []
+        return self._drop(worker, _seconds(now))
 
     def correct_schedule(self, now=None):
         """See IJobExecution."""
@@ -465,7 +487,7 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
                     # It waited for its turn.
                     job.outdate_claims()
                 dropped.append(job.id)
-            self._settled(self.store.put_back_claimed(claim))
+            self._settled(self.store.put_back_claimed(claim, now))
         return dropped
 
     def _is_good(self, job, claim):
@@ -486,18 +508,21 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
     def _settled(self, job):
         if (job is not None and job.stored_status == COMPLETED
                 and not self._policy().keep_result):
-            self.store.remove(job)
+            self.store.drop(job)
 
     def prune(self, limit, now=None):
         """See IJobExecution."""
         policy = self._policy()
-        pruned = 0
+        pruned = cleaning.drop_some(self.store, limit)
         for status in (COMPLETED, CANCELLED, ERROR, HELD):
-            before = _seconds(now) - policy.retention_of(status)
-            for job in self.store.ledger.oldest(
-                    status, before, limit - pruned):
-                self.store.remove(job)
-                pruned += 1
+            pruned += self.store.prune(
+                status, _seconds(now) - policy.retention_of(status),
+                limit - pruned)
+        pruned += self.store.prune_unreadable(
+            _seconds(now) - policy.retention_of(HELD), limit - pruned)
+        if pruned < limit:
+            # There is time to look around.
+            self.store.look_after(_seconds(now))
         return pruned
 
     def _policy(self):

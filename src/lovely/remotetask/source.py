@@ -1,6 +1,7 @@
 """Where jobs to claim come from: the strands, and the schedule.
 
-Storage only.
+Storage only.  Each entry is looked at by itself: a job that cannot be read is
+put aside, and the others go on.
 """
 
 import itertools
@@ -9,9 +10,13 @@ from persistent.timestamp import TimeStamp
 from ZODB.utils import z64
 
 from lovely.remotetask import lane
+from lovely.remotetask import lookup
+from lovely.remotetask import passing
+from lovely.remotetask import removal
+from lovely.remotetask.books import due_time
+from lovely.remotetask.counting import add
 from lovely.remotetask.interfaces import QUEUED
-from lovely.remotetask.interfaces import STARTLATER
-from lovely.remotetask.interfaces import WAITING
+from lovely.remotetask.lookup import checked
 
 
 # How many entries that are nothing to take are passed in one transaction.
@@ -19,16 +24,6 @@ PASS_AT_ONCE = 500
 
 # Greater than any job id.
 LAST = 1 << 63
-
-
-def due_time(job):
-    """Return when a job is due, in POSIX seconds; 0.0: at once."""
-    return 0.0 if job.due is None else job.due
-
-
-def has_no_time_yet(job):
-    """Whether the time of a cron job is still to be counted."""
-    return job.due is None and job.stored_status != QUEUED
 
 
 def commit_time(job):
@@ -49,6 +44,8 @@ class _Source:
     """Where jobs come from, sorted by the job that is next."""
 
     key = None
+    # How many entries were passed that were nothing to take.
+    skipped = 0
 
     def __lt__(self, other):
         return self.key < other.key
@@ -57,78 +54,107 @@ class _Source:
 class StrandSource(_Source):
     """The entries of a strand beyond its cursor."""
 
-    # Whether jobs may get a time.
-    scheduled = True
+    def __init__(self, store, strand, key, now, to_pass, timed=True):
+        """Make one; raise what records raise that cannot be read.
 
-    def __init__(self, store, strand, key, now, to_pass):
+        to_pass -- of the entries that are nothing to take, look at so many.
+        timed -- whether the clock is good enough to tell when a job is due.
+        """
         self.store = store
         self.strand = strand
         self.cursor_key = key
         self.now = now
-        self.begin = self.sequence = store.sequence_at_cursor(key)
+        self.end = strand.end
+        self.begin = self.sequence = lookup.sequence_at_cursor(store, key)
         self.to_pass = to_pass
-        self.job = None
+        self.timed = timed
+        self.totals = {}
+        # Those at a segment before which others could not be read.
+        self.base = None
+        self.job = self.entry = None
         self.notes = []
 
     def find_next(self):
         """Go to the next job that can be taken.  Return whether there is."""
-        while self.sequence < self.strand.end and self.to_pass > 0:
+        while self.sequence < self.end and self.to_pass > 0:
             if self.sequence % lane.SEGMENT_SIZE == 0:
-                self._prefetch()
-            self.job = self.strand.segment(self.sequence).job(self.sequence)
-            if self._can_be_taken():
-                self.key = (-self.job.priority, commit_time(self.job),
-                            self.cursor_key)
+                self.store.read(self._prefetch)
+            self.entry = None
+            found = self.store.read(self._can_be_taken)
+            if found.value:
                 return True
-            self._put_away()
-            self._pass()
-            self.to_pass -= 1
+            if self.entry is None:
+                self._pass_segment(found)
+            else:
+                self._keep_books(found)
+                self._pass()
+                self.to_pass -= 1
+                self.skipped += 1
         return False
 
+    def _keep_books(self, found):
+        """See to an entry that is not taken.
+
+        found -- the Outcome of `_can_be_taken`.
+        """
+        if not found.failed:
+            found = self.store.read(
+                passing.entry, self.store, self.place, self.entry, self.now,
+                self.timed)
+        if found.failed:
+            passing.unreadable(self.store, self.place, self.entry, found,
+                               self.now)
+
+    @property
+    def place(self):
+        """The id of the entry."""
+        return lane.place(self.sequence, self.cursor_key)
+
+    def _load(self):
+        segment = self.strand.segment(self.sequence)
+        # A gap: places that were not given out.
+        self.entry = lane.NO_ENTRY if segment is None else segment.entry(
+            self.sequence)
+
+    def _can_be_taken(self):
+        self._load()
+        job = self.job = self.entry.job
+        if job is None or self.entry.old is not None:
+            return False
+        if self.store.aside and self.place in self.store.aside:
+            return False
+        checked(job, self.place)
+        if (job.removed or job.note is not None or job.fence != 0
+                or job.stored_status != QUEUED or self.store.is_copied(job)
+                or job.due is not None and job.due > self.now):
+            return False
+        self.key = -job.priority, commit_time(job), self.cursor_key
+        return True
+
     def take(self):
-        if self._is_note():
-            # Other notes may lead to the job; one of two takers conflicts.
-            self.job.outdate_claims()
         self._pass()
         return self.job
 
     def peek(self):
         """Return since when the next job waits, or None."""
-        last = min(self.strand.end, self.begin + self.to_pass)
+        last = min(self.end, self.begin + self.to_pass)
         for sequence in range(self.begin, last):
-            self.job = self.strand.segment(sequence).job(sequence)
-            if self._can_be_taken():
+            self.sequence = sequence
+            if self.store.read(self._can_be_taken).value:
                 return _waits_since(self.job)
         return None
 
     def save(self):
         if self.sequence == self.begin:
             return
-        cursor = self.store._cursor(self.cursor_key)
+        cursor = lookup.cursor_of(self.store, self.cursor_key)
+        totals = self.base or lookup.totals_at_cursor(
+            self.store, self.strand, self.cursor_key)
         cursor.sequence = self.sequence
-        if cursor.removed or self.notes:
-            cursor.removed = tuple(
-                sequence for sequence in (*cursor.removed, *self.notes)
-                if not self._remove(sequence))
-
-    def _can_be_taken(self):
-        job = self.job
-        return (job is not None and not job.removed
-                and job.stored_status == QUEUED
-                and (job.due is None or job.due <= self.now)
-                and (self._is_first() if not self._is_note()
-                     else self._is_nowhere_else()))
-
-    def _is_note(self):
-        return self._change()[0] is not None
-
-    def _is_nowhere_else(self):
-        return (self.store.claim_of(self.job) is None
-                and not self.store.is_scheduled(self.job))
-
-    def _is_first(self):
-        """Whether no note leads to the job, and it was not claimed by id."""
-        return self.job.fence == 0 and self._change()[1] != STARTLATER
+        add(totals, self.totals)
+        cursor.totals = totals
+        removal.leave_segments(
+            self.store, self.strand, self.cursor_key, self.notes)
 
     def _prefetch(self):
         # In one request, where jobs come from a server.
@@ -137,35 +163,31 @@ class StrandSource(_Source):
             self.store._p_jar.prefetch(
                 [job for job in jobs if job is not None and job._p_oid])
 
-    def _change(self):
-        segment = self.strand.segment(self.sequence)
-        return lane.decode_change(segment.change(self.sequence))
-
-    def _put_away(self):
-        """Put a job that cannot be taken now where it is found again."""
-        job = self.job
-        if job is not None and job.stored_status == STARTLATER:
-            self.store.ledger.add(job)
-        if (job is None or job.removed or job.stored_status not in WAITING
-                or not (self._is_note() or self._is_first())
-                or self.store.claim_of(job)):
-            return
-        if has_no_time_yet(job) and self.scheduled:
-            # It counts from now.
-            job.due = job.timeOfNextCall(self.now)
-        self.store.schedule[due_time(job), job.id] = job
-
     def _pass(self):
-        self.store.ledger.count(*self._change())
-        if self._is_note():
+        old, new = self.entry.old, self.entry.new
+        self.store.ledger.count(old, new)
+        add(self.totals, {old: -1, new: 1} if old != new else {})
+        self.totals.pop(None, None)
+        if old is not None:
             self.notes.append(self.sequence)
         self.sequence += 1
 
-    def _remove(self, sequence):
-        segment = self.strand.segment(sequence)
-        if segment.full:
-            segment.remove(sequence)
-        return segment.full
+    def _pass_segment(self, failure):
+        """Pass a segment that cannot be read.
+
+        Each of its places may have been a job.
+        """
+        end = min(self.end, (self.sequence // lane.SEGMENT_SIZE + 1)
+                  * lane.SEGMENT_SIZE)
+        for sequence in range(self.sequence, end):
+            passing.lost(
+                self.store, lane.place(sequence, self.cursor_key), failure,
+                self.now)
+        self.sequence = end
+        following = self.store.read(lambda: dict(
+            self.strand.segment(end).before))
+        if not following.failed:
+            self.base, self.totals = following.value, {}
 
 
 class ScheduleSource(_Source):
@@ -186,34 +208,35 @@ class ScheduleSource(_Source):
     def _items(self):
         return self.schedule.items(max=(self.now, LAST))
 
-    def _is_stale(self, key, job):
-        # Ended, claimed or given another time since it was put here.
-        return (job.removed or job.stored_status not in WAITING
-                or due_time(job) != key[0]
-                or self.store.claim_of(job) is not None)
-
     def _collect(self):
-        due, stale, untimed = [], [], []
+        """Return what is due, first the least urgent.
+
+        Notes what to do with what is not: that changes the tree.
+        """
+        self.due, self.others = [], []
         for key, job in self._items():
-            if self._is_stale(key, job):
-                stale.append(key)
-            elif has_no_time_yet(job):
-                untimed.append((key, job))
-            elif self._is_welcome(job):
-                due.append((-job.priority, key[0], key, job))
-            else:
+            found = self.store.read(self._look_at, key, job)
+            if found.failed:
+                self.others.append((key, found))
+            elif found.value is None:
                 self.to_pass -= 1
-            if (len(due) == self.limit * self.COMPETING
-                    or len(stale) >= self.to_pass):
+            if (len(self.due) >= self.limit * self.COMPETING
+                    or len(self.others) >= self.to_pass):
                 break
-        for key in stale:
-            del self.schedule[key]
-        for key, job in untimed:
-            # Passed by somebody with a wrong clock.
-            del self.schedule[key]
-            job.due = job.timeOfNextCall(self.now)
-            self.schedule[due_time(job), job.id] = job
-        return sorted(due, key=lambda item: item[:3], reverse=True)
+        self.due.sort(key=lambda item: item[:3], reverse=True)
+
+    def _look_at(self, key, job):
+        """Note what to do with a job; return None if that is nothing."""
+        checked(job, key[1])
+        if passing.is_next_in_schedule(self.store, key, job):
+            if not self._is_welcome(job):
+                return None
+            self.due.append((-job.priority, key[0], key, job))
+        elif not lookup.is_pending(self.store, job):
+            self.others.append((key, None))
+        else:
+            return None
+        return True
 
     def _is_welcome(self, job):
         if self.has_lost is None or not job.was_lost:
@@ -225,13 +248,20 @@ class ScheduleSource(_Source):
     def peek(self):
         """Return since when the next job waits, or None."""
         for key, job in itertools.islice(self._items(), PASS_AT_ONCE):
-            if not self._is_stale(key, job):
+            if self.store.read(self._is_waiting, key, job).value:
                 return _waits_since(job)
         return None
 
+    def _is_waiting(self, key, job):
+        checked(job, key[1])
+        return passing.is_next_in_schedule(self.store, key, job)
+
     def find_next(self):
         if self.due is None:
-            self.due = self._collect()
+            self._collect()
+            for key, failure in self.others:
+                self.store.read(passing.leave_schedule, self.store, key,
+                                failure, self.now)
         if not self.due:
             return False
         self.key = *self.due[-1][:2], -1

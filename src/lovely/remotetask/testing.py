@@ -34,6 +34,7 @@ class _CountingStore(JobStore):
 
     def add(self, make, status, priority):
         job = make(len(self.legacy) + 1)
+        job.store = self
         job.change_status(status)
         self.legacy[job.id] = job
         self.ledger.count(None, status)

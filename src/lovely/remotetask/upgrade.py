@@ -5,13 +5,17 @@ development versions of 1.0.  Both keep all jobs in the BTree `jobs` of the
 service; the job objects stay where they are.
 """
 
+from lovely.remotetask import aside
+from lovely.remotetask import books
 from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import WAITING
+from lovely.remotetask.job import CronJob
 from lovely.remotetask.job import Details
 from lovely.remotetask.ledger import LISTED
 from lovely.remotetask.store import JobStore
+from lovely.remotetask.unreadable import opened
 
 
 # Job ids were below 2 ** 31, so new ones begin there.
@@ -23,14 +27,30 @@ OLD_JOB_ATTRIBUTES = ('position', 'claim', 'scheduledFor')
 
 
 # That of the services of today.  Whoever raises it adds a step to `upgrade`.
-SCHEMA = 1
+SCHEMA = 2
 
 
 def upgrade(service):
     """Bring a service that earlier code has stored up to date."""
     if service._store is None:
         service._store = make_store(service)
+    elif 'crons' not in service._store.__dict__:
+        extend(service._store)
     service.schema = SCHEMA
+
+
+def extend(store):
+    """Bring a store of the first development versions up to date."""
+    store.extend()
+    for key, job in store.schedule.items():
+        # Its class is known, whether it can be read or not.
+        if isinstance(job, CronJob):
+            store.read(_enter, store, key, job)
+
+
+def _enter(store, key, job):
+    if job.stored_status in books.TIMED:
+        store.crons[key[1]] = job, key[0], job.fence, job.stored_status
 
 
 def make_store(service):
@@ -39,16 +59,24 @@ def make_store(service):
     jobs = service.__dict__['jobs']
     store = JobStore(service, FIRST_SEQUENCE)
     store.legacy = jobs
-    for number, job in enumerate(sorted(jobs.values(), key=_created)):
-        _upgrade_job(store, job, number)
-        _put(store, job)
+    created = {}
+    for jobid, job in jobs.items():
+        found = store.read(_created, job)
+        if found.failed:
+            aside.put(store, jobid, None, found, None)
+        else:
+            created[jobid] = found.value
+    for number, jobid in enumerate(sorted(created, key=created.get)):
+        found = store.read(_upgrade_job, store, jobs[jobid], number)
+        if found.failed:
+            aside.put(store, jobid, None, found, None)
     for name in OLD_ATTRIBUTES:
         service.__dict__.pop(name, None)
     return store
 
 
 def _created(job):
-    return job.created
+    return opened(job).created
 
 
 def _upgrade_job(store, job, number):
@@ -73,6 +101,8 @@ def _upgrade_job(store, job, number):
     for name in OLD_JOB_ATTRIBUTES:
         job.__dict__.pop(name, None)
     job._p_changed = True
+    store.ledger.count(None, job.stored_status)
+    books.book(store, job)
 
 
 def _due(job, number):
@@ -83,12 +113,3 @@ def _due(job, number):
     if scheduled is None or job.recurring:
         return job.timeOfNextCall()
     return scheduled.timestamp()
-
-
-def _put(store, job):
-    status = job.stored_status
-    store.ledger.count(None, status)
-    if status in LISTED:
-        store.ledger.add(job)
-    elif status in WAITING:
-        store.schedule[job.due, job.id] = job

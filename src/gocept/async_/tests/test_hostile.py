@@ -4,10 +4,18 @@ The long form, with processes, servers, disks and clocks that fail, is the
 proof: ``python3 bootstrap.py faults``.
 """
 
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
 import tempfile
+import time
 import unittest
 from pathlib import Path
 
+from gocept.async_.tests.hostile import clock
+from gocept.async_.tests.hostile import outages
 from gocept.async_.tests.hostile.each import run_together
 from gocept.async_.tests.hostile.everything import KINDS
 from gocept.async_.tests.hostile.kinds import PLACES
@@ -40,7 +48,7 @@ class HostileTest(unittest.TestCase):
         self.assertEqual([], run_together(THREADS, kinds))
 
 
-def judged(*fates, called=1, slack=0):
+def judged(*fates, called=1, slack=0, undone=()):
     """Return what is wrong with jobs that have become so.
 
     fates -- kind, value, status, attempts.
@@ -52,7 +60,7 @@ def judged(*fates, called=1, slack=0):
             'due': None}
         for number, (kind, value, status, attempts) in enumerate(fates)}}
     return Verdict(report, dict.fromkeys(report['fates'], called),
-                   slack).judge()
+                   slack, undone).judge()
 
 
 class VerdictTest(unittest.TestCase):
@@ -94,6 +102,14 @@ class VerdictTest(unittest.TestCase):
         """A job in error has no effect."""
         self.assertRegex(
             judged(('system_exit', 1, 'error', 1))[0], r'have \(0,\) effects')
+
+    def test_undone(self):
+        """Where its end was undone, a job is run again, or held."""
+        undone = {'undone': ['job-0'], 'called': 2}
+        self.assertEqual([], judged((None, 1, 'completed', 1), **undone))
+        self.assertEqual([], judged((None, 0, 'held', 1), **undone))
+        self.assertRegex(judged((None, 0, 'completed', 1), **undone)[0],
+                         r'have \(1,\) effects')
 
     def test_alike(self):
         """Of what is alike, one is told."""
@@ -184,6 +200,42 @@ class HealthWatchTest(unittest.TestCase):
         watch = self.watch(503)
         self.assertEqual([], watch.wrong())
         self.assertEqual(9, watch.asked)
+
+
+class ClockTest(unittest.TestCase):
+
+    SAY = 'import time; print(time.time(), time.time_ns() / 1e9)'
+
+    def test_jump(self):
+        """A process with the variable has another clock, others have not."""
+        folder = self.enterContext(tempfile.TemporaryDirectory())
+        shutil.copy(clock.__file__, Path(folder, 'sitecustomize.py'))
+        offset = Path(folder, 'offset')
+        outages.set_clock(offset, -86400)
+        for variables, expected in (
+                ({}, 0), ({'HOSTILE_CLOCK': str(offset)}, -86400)):
+            said = subprocess.run(
+                [sys.executable, '-c', self.SAY], text=True, check=True,
+                env={**os.environ, **variables, 'PYTHONPATH': folder},
+                capture_output=True).stdout
+            for found in said.split():
+                self.assertAlmostEqual(
+                    time.time() + expected, float(found), delta=60)
+
+
+class DiskTest(unittest.TestCase):
+
+    def test_full(self):
+        """On a full disk no byte can be written, afterwards it can."""
+        with contextlib.ExitStack() as stack:
+            disk = outages.Disk(stack, megabytes=1)
+            if not disk.is_small:
+                self.skipTest('No file system can be mounted here.')
+            file = Path(disk.path, 'file')
+            with disk.full(), self.assertRaises(OSError):
+                file.write_text('x')
+            file.write_text('x')
+        self.assertFalse(Path(disk.path).exists())
 
 
 class Namer:

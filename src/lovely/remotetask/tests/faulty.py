@@ -88,6 +88,9 @@ class FaultyTask:
     def kill(self, input):
         os.kill(os.getpid(), signal.SIGKILL)
 
+    def segfault(self, input):
+        faulthandler._sigsegv()
+
     def exit(self, input):
         sys.exit('as told')
 
@@ -473,32 +476,36 @@ def group_commit(say, jobs=300, seconds=6.0):
 
 
 def deadly_jobs(say, jobs=60, threads=1, commit_every=1):
-    """One job kills its process each time: it ends in error, no other.
+    """Two jobs end their process each time: they end in error, no other.
 
-    Others call os._exit once, or sys.exit.
+    One kills it, one is a segfault.  Others call os._exit once, or sys.exit.
     """
     with Scene(jobs, policy=Policy(commit_every=commit_every),
                say=say) as scene:
         marker = str(pathlib.Path(scene.folder) / 'left')
         inputs = [{'number': number} for number in range(jobs)]
-        inputs[0]['how'] = 'kill'
+        deadly = {0: 'kill', jobs * 2 // 3: 'segfault'}
+        for number, how in deadly.items():
+            inputs[number]['how'] = how
         inputs[jobs // 2]['how'] = 'exit'
         inputs[jobs // 3].update(how='leave_once', marker=marker)
         crew = [scene.start_worker(threads)]
         scene.add(*inputs)
         scene.wait(lambda: scene.keep(crew, threads))
         scene.end(crew[0])
-        history = scene.check(errors={0, jobs // 2})
+        history = scene.check(errors={*deadly, jobs // 2})
         with opened(scene.db) as root:
             found = {job.input['number']: job
                      for job in root['tasks'].jobs.values()}
-            assert found[0].error.endswith('is gone.'), found[0].error
+            for number in deadly:
+                error = found[number].error
+                assert error.endswith('is gone.'), error
+                assert len(history[number]) == 3, history[number]
             assert found[jobs // 2].errorClass == 'builtins.SystemExit'
-        assert len(history[0]) == 3, history[0]
         most = max(len(attempts) for number, attempts in history.items()
-                   if number)
+                   if number not in deadly)
         say(f'{jobs} jobs, {threads} threads, {commit_every} at once: the '
-            f'deadly one in error after 3 attempts, others at most {most}')
+            f'deadly ones in error after 3 attempts, others at most {most}')
 
 
 def deadly_group(say, jobs=60):

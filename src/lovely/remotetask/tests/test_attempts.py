@@ -19,7 +19,6 @@ from lovely.remotetask import execution
 from lovely.remotetask import group
 from lovely.remotetask import policy
 from lovely.remotetask.claimer import Claimer
-from lovely.remotetask.crew import Crew
 from lovely.remotetask.duties import Duties
 from lovely.remotetask.gate import CommitGate
 from lovely.remotetask.interfaces import COMPLETED
@@ -29,6 +28,7 @@ from lovely.remotetask.processor import SimpleProcessor
 from lovely.remotetask.runner import Runner
 from lovely.remotetask.service import TaskService
 from lovely.remotetask.task import TaskError
+from lovely.remotetask.team import Team
 from lovely.remotetask.tests.fixture import PATIENCE
 from lovely.remotetask.tests.fixture import DatabaseCase
 from lovely.remotetask.tests.fixture import logged
@@ -232,8 +232,8 @@ class HookTest(InvariantCase):
         (TaskService, 'next_due'), (TaskService, 'held'),
         (TaskService, 'stop_worker'), (TaskService, 'commit_every'),
         (execution, 'run_claimed'), (execution, 'in_transaction'),
-        (group, 'run_group'), (Crew, 'run'), (Crew, 'has_run'),
-        (Crew, 'take_claims'), (Crew, 'look_after'), (Claimer, 'take'),
+        (group, 'run_group'), (Team, 'run'), (Team, 'has_run'),
+        (Team, 'take_claims'), (Team, 'look_after'), (Claimer, 'take'),
         (SimpleProcessor, 'step'), (Duties, 'report'), (Runner, '_run'))
 
     def test_once(self):

@@ -167,7 +167,7 @@ class JobTest(unittest.TestCase):
         job.fail(run(), FAILURE, 70)
         job.wait_again()
         self.assertEqual(
-            (QUEUED, None, 0, 0, 2),
+            (QUEUED, None, 0, 0, 3),
             (job.status, job.due, job.attempts, job.transients, job.fence))
         self.assertEqual(1, len(job.history))
 
@@ -211,6 +211,8 @@ class StatusChangeTest(unittest.TestCase):
         (PROCESSING, HELD), (PROCESSING, QUEUED), (PROCESSING, DELAYED),
         (PROCESSING, CRONJOB),
         (HELD, QUEUED), (HELD, CANCELLED),
+        # Without a run: it cannot be told when, or its last one was undone.
+        (QUEUED, HELD), (DELAYED, HELD), (CRONJOB, HELD),
         (ERROR, QUEUED), (CANCELLED, QUEUED),
     }
 

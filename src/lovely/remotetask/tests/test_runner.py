@@ -13,7 +13,6 @@ from lovely.remotetask import execution
 from lovely.remotetask import outcome
 from lovely.remotetask import processor
 from lovely.remotetask import registry
-from lovely.remotetask.crew import Crew
 from lovely.remotetask.execution import INTERRUPTED
 from lovely.remotetask.execution import NOT_BEGUN
 from lovely.remotetask.interfaces import COMPLETED
@@ -23,6 +22,7 @@ from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.policy import Policy
 from lovely.remotetask.processor import MultiProcessor
 from lovely.remotetask.processor import SimpleProcessor
+from lovely.remotetask.team import Team
 from lovely.remotetask.tests.fixture import PATIENCE
 from lovely.remotetask.tests.fixture import DatabaseCase
 from lovely.remotetask.tests.fixture import logged
@@ -215,17 +215,17 @@ class DeadTest(RunnerCase):
         transaction.commit()
         self.deadly = [self.add('test.task', 'kill') for _ in range(2)]
         good = [self.add('test.task', number) for number in range(10)]
-        run = Crew.run
+        run = Team.run
 
-        def run_or_die(crew, claims):
+        def run_or_die(team, claims):
             if any(claim.job in self.deadly for claim in claims):
                 self.died.extend(claim.job for claim in claims)
                 # Not by `attempt`: this is what nothing catches.
                 raise SystemExit
-            return run(crew, claims)
+            return run(team, claims)
         self.died = []
         with unittest.mock.patch.object(
-                Crew, 'run', run_or_die), \
+                Team, 'run', run_or_die), \
                 logged('lovely.remotetask', logging.ERROR) as lines:
             made = self.start(MultiProcessor, maxThreads=2)
             self.until(lambda: all(
@@ -287,13 +287,13 @@ class DeadTest(RunnerCase):
         """What a dead thread had counts also when the processor ends."""
         jobid = self.add('test.task')
         with unittest.mock.patch.object(
-                Crew, 'run', side_effect=SystemExit), \
+                Team, 'run', side_effect=SystemExit), \
                 unittest.mock.patch.object(
-                    Crew, 'look_after', lambda *args: add_one(*args)), \
+                    Team, 'look_after', lambda *args: add_one(*args)), \
                 logged('lovely.remotetask'):
-            def add_one(crew, now):
-                if not crew.runners:
-                    crew._add_runner()
+            def add_one(team, now):
+                if not team.runners:
+                    team._add_runner()
             made = self.start()
             self.until(lambda: made.runners and not made.threads)
             self.stop()
@@ -305,8 +305,8 @@ class DeadTest(RunnerCase):
         made = SimpleProcessor(self.db, ['tasks'])
         jobid = self.add('test.task')
         with unittest.mock.patch.object(
-                Crew, '_add_runner', lambda crew:
-                crew.runners.append(unittest.mock.Mock(
+                Team, '_add_runner', lambda team:
+                team.runners.append(unittest.mock.Mock(
                     began=None, claims=[],
                     is_busy_since=lambda moment: False))), \
                 logged('lovely.remotetask', logging.ERROR) as lines:

@@ -6,6 +6,7 @@ import signal
 import time
 
 from gocept.async_.tests.hostile.everything import KINDS
+from gocept.async_.tests.hostile.jobs import SERVICES
 from gocept.async_.tests.hostile.kinds import THREADS
 from gocept.async_.tests.hostile.kinds import TRANSIENT_CALLS
 from gocept.async_.tests.hostile.stage import NoAnswer
@@ -116,13 +117,14 @@ class Crew:
             time.sleep(0.2)
         return left
 
-    def judge(self, slack=0):
+    def judge(self, slack=0, undone=()):
         """Return the Verdict on what has become of the jobs."""
         end = time.monotonic() + SETTLING
         while (report := self.ask('report'))['wrong'] \
                 and time.monotonic() < end:
             time.sleep(0.5)
-        verdict = Verdict(report, calls(self.stage.folder), slack)
+        verdict = Verdict(report, calls(self.stage.folder), slack,
+                          undone)
         verdict.judge()
         verdict.violations += found_wrong(self.stage.folder)
         return verdict
@@ -166,12 +168,13 @@ def run_one(crew, kind, number=2, service='events'):
 
 
 def run_together(place, kinds, good=100, **options):
-    """Run one job of each kind among good ones.  Return violations."""
+    """Run jobs of each kind among good ones.  Return violations."""
     with Crew(place, **options) as crew:
         crew.prepare(kinds)
         requests = crew.good(good) + [
             request for kind in kinds if not kind.old
-            for request in crew.bad(kind, principal='zope.user')]
+            for service in (SERVICES if kind.add is None else SERVICES[:1])
+            for request in crew.bad(kind, 1, service, principal='zope.user')]
         random.Random(0).shuffle(requests)
         for request in requests:
             crew.ask('add', request)

@@ -6,6 +6,7 @@ argument it is the web process of an application that also runs the jobs, in
 threads; with ``old``, one of yesterday, that has code which no other one has.
 """
 
+import base64
 import contextlib
 import faulthandler
 import json
@@ -144,6 +145,24 @@ class Host:
             transaction.commit()
             request.after()
         return jobid
+
+    def undo(self, name):
+        """Undo the transaction that a job has ended in, as people may do.
+
+        Return the names of all jobs that have ended in it.
+        """
+        root = self._root
+        serials = {each: self._serial(effect)
+                   for each, effect in root.effects.items()
+                   if effect.kind is None and effect.value}
+        tid = serials[name]
+        root._p_jar.db().undo(base64.encodebytes(tid).rstrip(b'\n'))
+        return [each for each, serial in serials.items() if serial == tid]
+
+    def _serial(self, effect):
+        job = self._service(effect.service).jobs[effect.jobid]
+        job._p_activate()
+        return job._p_serial
 
     def restless(self):
         """Return names, statuses and kinds of jobs that have not ended."""

@@ -69,6 +69,23 @@ def files_full(pid, path):
 
 
 @contextlib.contextmanager
+def without_descriptors(*pids):
+    """Let processes open no file meanwhile."""
+    limits = {}
+    with contextlib.suppress(ProcessLookupError):
+        for pid in pids:
+            limits[pid] = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+            resource.prlimit(
+                pid, resource.RLIMIT_NOFILE, (0, limits[pid][1]))
+    try:
+        yield
+    finally:
+        for pid, limit in limits.items():
+            with contextlib.suppress(ProcessLookupError):
+                resource.prlimit(pid, resource.RLIMIT_NOFILE, limit)
+
+
+@contextlib.contextmanager
 def frozen(*pids):
     """Let processes stand still; who waits for them gets no answer."""
     for pid in pids:

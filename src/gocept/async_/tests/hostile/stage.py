@@ -94,6 +94,8 @@ class Stage:
         self.place = place
         self.folder = stack.enter_context(
             tempfile.TemporaryDirectory(prefix='hostile'))
+        # Whatever was not ended before that.
+        stack.callback(self.processes_left, 0.0)
         self._copy_clock()
         make_server = make_server or (
             FileServer if place == THREADS else workerstage.ZeoServer)

@@ -17,6 +17,7 @@ from gocept.async_.tests.hostile.kinds import THREADS
 from gocept.async_.tests.hostile.kinds import WORKER
 from gocept.async_.tests.hostile.outages import Disk
 from gocept.async_.tests.hostile.stage import NoAnswer
+from gocept.async_.tests.hostile.verdict import calls
 from gocept.async_.tests.hostile.verdict import found_wrong
 from gocept.async_.tests.hostile.watch import FROZEN
 from gocept.async_.tests.hostile.watch import GRACE
@@ -35,6 +36,9 @@ PAUSE = 1.0, 5.0
 JUMPS = 70, -70, -86400, 8 * 86400, 1000 * 86400
 # Where the same process has the database: what it plans stays so long.
 SMALL_JUMPS = 70, -70, 20
+
+# How many jobs of a third of a second wait in a service when an outage begins.
+BACKLOG = 20
 
 # A process that dies early is only replaced after a pause: jobs that end
 # their process each time take minutes.
@@ -131,6 +135,10 @@ class Storm:
         self.slack = 0
         self._jumped = 0
         self._trouble = []
+        self._deck = []
+        self._undone = []
+        # Only one thread may ask the host at a time.
+        self._adding = threading.Lock()
         self._fates = 'no report'
 
     # The whole
@@ -173,11 +181,18 @@ class Storm:
         for request in requests:
             due += pause
             time.sleep(max(0, due - time.monotonic()))
-            try:
-                self.crew.ask('add', *request, patience=PATIENCE)
-            except NoAnswer as error:
-                self._trouble.append(f'nobody can add jobs: {error}')
+            if not self._has_added(request):
                 return
+
+    def _has_added(self, requests):
+        """Add jobs.  Return whether that can be done at all."""
+        try:
+            with self._adding:
+                self.crew.ask('add', *requests, patience=PATIENCE)
+        except NoAnswer as error:
+            self._trouble.append(f'nobody can add jobs: {error}')
+            return False
+        return True
 
     def _calm_safely(self):
         try:
@@ -199,7 +214,7 @@ class Storm:
         for _ in range(10):
             self.crew.ask('add', *self.crew.seers(1))
             self.crew.wait(20)
-        verdict = self.crew.judge(self.slack)
+        verdict = self.crew.judge(self.slack, self._undone)
         self._fates = verdict.summary()
         wrong += verdict.violations + self._wrong_ticks(verdict.fates)
         return wrong + self._trouble + self._wrong_clean()
@@ -263,7 +278,11 @@ class Storm:
     # What fails
 
     def _fail(self):
-        failure = self._random.choice(self._failures())
+        if not self._deck:
+            # Each before one comes again.
+            self._deck = self._failures()
+            self._random.shuffle(self._deck)
+        failure = self._deck.pop()
         self.failures[failure.__name__.strip('_')] += 1
         try:
             failure()
@@ -272,11 +291,15 @@ class Storm:
 
     def _failures(self):
         found = [self._jump, self._fill_disk]
+        if not isinstance(self.stage.server, outages.PostgreSQL):
+            found.append(self._undo)
         if self.crew.place == THREADS:
             return [*found, self._kill_host, self._freeze_host]
         found += [self._kill_worker, self._kill_child, self._kill_child,
-                  self._restart_server, self._lose_server,
-                  self._freeze_server]
+                  self._restart_server, self._lose_server]
+        if self._outage > FROZEN:
+            found.append(self._freeze_server)
+        found.append(self._take_descriptors)
         if self.crew.place == CELERY:
             found += [self._restart_broker, self._lose_broker,
                       self._lose_messages, self._send_garbage,
@@ -296,6 +319,12 @@ class Storm:
             self.health.outages.append(
                 Outage(name, begin, time.monotonic() - 0.5, grace))
 
+    def _add_backlog(self):
+        """Add enough to do: who has nothing to do may not see an outage."""
+        self._has_added([
+            request for service in SERVICES
+            for request in self.crew.good(BACKLOG, service, seconds=0.3)])
+
     def _jump(self, seconds=None):
         if seconds is None:
             seconds = self._random.choice(
@@ -312,6 +341,7 @@ class Storm:
             full = outages.files_full(server.processes()[0], server.data())
         else:
             return
+        self._add_backlog()
         with self._nothing_works('a full disk'), full:
             pass
         if self.crew.place != THREADS:
@@ -327,12 +357,14 @@ class Storm:
         self.stage.server.start()
 
     def _lose_server(self):
+        self._add_backlog()
         self.stage.server.stop()
         with self._nothing_works('a lost server'):
             pass
         self._start_server()
 
     def _freeze_server(self):
+        self._add_backlog()
         with outages.frozen(*self.stage.server.processes()), \
                 self._nothing_works('a frozen server', FROZEN):
             pass
@@ -355,6 +387,22 @@ class Storm:
         children = self._random.choice(self.crew.slots).children()
         if children:
             outages.kill(self._random.choice(children))
+
+    def _take_descriptors(self):
+        """Let a worker open no file for a while."""
+        slot = self._random.choice(self.crew.slots)
+        self.slack += 3
+        with outages.without_descriptors(slot.worker.pid, *slot.children()):
+            time.sleep(self._random.uniform(2, self._outage / 2))
+
+    def _undo(self):
+        """Undo a transaction in which jobs have ended."""
+        names = sorted(calls(self.stage.folder))
+        good = [name for name in names if name.startswith('good-')]
+        with contextlib.suppress(NoAnswer), self._adding:
+            # Somebody may have written the same since.
+            self._undone += self.stage.host.ask(
+                'undo', self._random.choice(good))
 
     def _restart_broker(self):
         self.stage.broker.stop()

@@ -6,6 +6,7 @@ from pathlib import Path
 from gocept.async_.tests.hostile.everything import KINDS
 from gocept.async_.tests.hostile.kinds import ELSEWHERE
 from lovely.remotetask.interfaces import COMPLETED
+from lovely.remotetask.interfaces import HELD
 
 
 def calls(folder):
@@ -29,12 +30,14 @@ class Verdict:
     called -- how often the job of each name was called.
     slack -- how many runs of one job may have come to nothing, uncounted,
         because a server or a process was away.
+    undone -- how often the end of the job of each name was undone.
     """
 
-    def __init__(self, report, called, slack=0):
+    def __init__(self, report, called, slack=0, undone=()):
         self.fates = report['fates']
         self._called = called
         self._slack = slack
+        self._undone = collections.Counter(undone)
         self.violations = list(report['wrong'])
 
     def judge(self):
@@ -66,8 +69,12 @@ class Verdict:
             ends = KINDS[kind].ends
             effects = KINDS[kind].effects_of(status)
             most = KINDS[kind].calls
+        if name in self._undone:
+            # Run again, or held.
+            ends, effects = (COMPLETED, HELD), (int(status == COMPLETED),)
         # In a group, each job is called once more where another has failed.
-        slack = self._slack + (service == 'grouped') * (1 + attempts)
+        slack = self._slack + self._undone[name] * 2
+        slack += (service == 'grouped') * (1 + attempts)
         if status not in ends:
             return f'has to be {" or ".join(ends)}'
         if effects is not None and value not in effects:
