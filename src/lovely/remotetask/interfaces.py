@@ -681,8 +681,8 @@ class IJobExecution(zope.interface.Interface):
     def signs_of_life():
         """Return a mapping: the id of each worker that is noted, and a value.
 
-        The value is another one whenever the worker was heard of.  Records
-        that cannot be read are left out.
+        The value is another one whenever the worker was heard of.  Of one
+        whose record cannot be read it stays the same: that one is gone.
         """
 
     def release(is_alive, now=None):

@@ -402,11 +402,10 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
 
     def signs_of_life(self):
         """See IJobExecution."""
-        signs = {worker.id: attempt(_sign_of_life, worker)
-                 for worker in self.store.readable_workers()}
-        return {worker_id: outcome.value
-                for worker_id, outcome in signs.items()
-                if not outcome.failed}
+        # One whose record cannot be read cannot give any, and is gone.
+        return {**dict.fromkeys(self.store.workers),
+                **{worker.id: attempt(_sign_of_life, worker).value
+                   for worker in self.store.readable_workers()}}
 
     def held(self, worker_id):
         """See IJobExecution."""
