@@ -67,6 +67,10 @@ class NoTimeZone(ValueError):
     """
 
 
+class UnreadableResult(LookupError):
+    """A result is stored that the code of today cannot load."""
+
+
 DEFAULT_PRIORITY = 5
 
 
@@ -421,8 +425,9 @@ class ITaskService(zope.location.interfaces.IContained):
         delay -- seconds from now before which the job is not run.
 
         Return the job's id (int).  Raise ValueError if there is no such
-        task or a value is out of range, and what the task's `IInputCheck`
-        raises.
+        task, a value is out of range, or the input is larger than the
+        service allows (`max_size`), TypeError if it cannot be stored and read
+        back, and what the task's `IInputCheck` raises.
         """
 
     def addCronJob(task, input=None, minute=(), hour=(), dayOfMonth=(),
@@ -519,7 +524,10 @@ class ITaskService(zope.location.interfaces.IContained):
         """Return the status of a job (str); KeyError for an unknown id."""
 
     def getResult(jobid):
-        """Return what the task returned, None before that."""
+        """Return what the task returned, None before that.
+
+        Raise UnreadableResult if the code of today cannot load it.
+        """
 
     def getError(jobid):
         """Return the message of the job's error (str), 'None' without one."""
@@ -673,8 +681,8 @@ class IJobExecution(zope.interface.Interface):
     def signs_of_life():
         """Return a mapping: the id of each worker that is noted, and a value.
 
-        The value is another one whenever the worker was heard of.  Records
-        that cannot be read are left out.
+        The value is another one whenever the worker was heard of.  Of one
+        whose record cannot be read it stays the same: that one is gone.
         """
 
     def release(is_alive, now=None):

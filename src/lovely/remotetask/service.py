@@ -16,6 +16,7 @@ from lovely.remotetask import moment
 from lovely.remotetask import processor
 from lovely.remotetask import registry
 from lovely.remotetask import upgrade
+from lovely.remotetask import value
 from lovely.remotetask.cron import check_delay
 from lovely.remotetask.current import current
 from lovely.remotetask.interfaces import CANCELLED
@@ -46,6 +47,7 @@ from lovely.remotetask.store import Jobs
 from lovely.remotetask.store import JobStore
 from lovely.remotetask.task import Tasks
 from lovely.remotetask.unreadable import UnreadableJob
+from lovely.remotetask.unreadable import reason_of
 
 
 # Why nobody has stored how a run ended.
@@ -104,7 +106,8 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
     def add(self, task, input=None, startLater=False,
             priority=DEFAULT_PRIORITY, delay=None):
         """See ITaskService."""
-        self._check(task, input)
+        current(self)
+        input = self._checked(task, input)
         priority = check_priority(priority)
         delay = check_delay(delay)
         due = None if delay is None else moment.now() + delay
@@ -117,7 +120,8 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
     def addCronJob(self, task, input=None, minute=(), hour=(), dayOfMonth=(),
                    month=(), dayOfWeek=(), delay=None, timezone=None):
         """See ITaskService."""
-        self._check(task, input)
+        current(self)
+        input = self._checked(task, input)
         # Made, and so checked, before anything is changed.
         job = CronJob(None, task, input, minute, hour, dayOfMonth, month,
                       dayOfWeek, delay, timezone)
@@ -129,6 +133,7 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
 
     def startJob(self, jobid):
         """See ITaskService."""
+        current(self)
         job = self._job(jobid)
         if job.status != STARTLATER:
             return False
@@ -138,6 +143,7 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
 
     def reschedule(self, jobid):
         """See ITaskService."""
+        current(self)
         job = self._job(jobid)
         if not interfaces.ICronJob.providedBy(job):
             raise ValueError(
@@ -149,6 +155,7 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
 
     def requeue(self, jobid):
         """See ITaskService."""
+        current(self)
         job = self._job(jobid)
         if isinstance(job, UnreadableJob):
             return self._restore(jobid)
@@ -164,7 +171,6 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
 
     def _restore(self, jobid):
         """Let a job wait, or be requeued, that can be read meanwhile."""
-        current(self)
         if not self.store.restore(jobid):
             return False
         job = self._job(jobid)
@@ -180,13 +186,18 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
             if self._find(jobid) is None:
                 return jobid
 
-    def _check(self, task, input):
+    def _checked(self, task, input):
+        """Return an input as it will be read back; refuse what cannot be."""
         found = zope.component.queryUtility(self.taskInterface, name=task)
         if found is None:
             # The published message.
             raise ValueError('Task does not exist')
         if interfaces.IInputCheck.providedBy(found):
             found.checkInput(input)
+            if issubclass(type(input), persistent.Persistent):
+                # Its parts were looked at by the one who made it.
+                return input
+        return value.copy(input, self._p_jar, self.max_size(), 'the input')
 
     def _add(self, make, status, priority):
         job = self.store.add(make, status, priority)
@@ -202,7 +213,12 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
 
     def getResult(self, jobid):
         """See ITaskService."""
-        return self._job(jobid).output
+        found = self.store.read(getattr, self._job(jobid), 'output')
+        if found.failed:
+            raise interfaces.UnreadableResult(
+                f'The result of job {jobid} cannot be read: '
+                f'{reason_of(found)}.')
+        return found.value
 
     def getError(self, jobid):
         """See ITaskService."""
@@ -229,6 +245,7 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
 
     def cancel(self, jobid):
         """See ITaskService."""
+        current(self)
         job = self._find(jobid)
         if (job is None or isinstance(job, UnreadableJob)
                 or job.status not in (*WAITING, STARTLATER, HELD)):
@@ -238,11 +255,11 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
 
     def remove(self, jobid):
         """See ITaskService."""
+        current(self)
         job = self._job(jobid)
         if job.status == PROCESSING:
             return False
         if isinstance(job, UnreadableJob):
-            current(self)
             self.store.remove_unreadable(jobid)
         else:
             self.store.remove(job)
@@ -250,12 +267,12 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
 
     def clean(self, status=ENDED):
         """See ITaskService."""
+        current(self)
         for name in status:
             if name not in ENDED:
                 raise ValueError(
                     f'Jobs with the status {name!r} are not cleaned; choose '
                     f'from {", ".join(ENDED)}.')
-        current(self)
         for name in status:
             cleaning.clean(self.store, name)
 
@@ -385,11 +402,10 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
 
     def signs_of_life(self):
         """See IJobExecution."""
-        signs = {worker.id: attempt(_sign_of_life, worker)
-                 for worker in self.store.readable_workers()}
-        return {worker_id: outcome.value
-                for worker_id, outcome in signs.items()
-                if not outcome.failed}
+        # One whose record cannot be read cannot give any, and is gone.
+        return {**dict.fromkeys(self.store.workers),
+                **{worker.id: attempt(_sign_of_life, worker).value
+                   for worker in self.store.readable_workers()}}
 
     def held(self, worker_id):
         """See IJobExecution."""
@@ -402,8 +418,8 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
             claim = self.store.drop_claim(worker_id, jobid)
             if claim is None:
                 continue
-            job = self._find(jobid)
-            if jobid in begun and self._is_good(job, claim):
+            job = self._find(jobid) if jobid in begun else None
+            if self._is_good(job, claim):
                 self._lose(job, claim, _seconds(now), UNSTORED_END)
             self._settled(self.store.put_back_claimed(claim, now))
 

@@ -12,16 +12,17 @@ SOURCE = PACKAGE.parent.parent
 
 # Each may import only those before it.
 LEVELS = ('interfaces', 'part', 'moment', 'number', 'zone', 'wallclock',
-          'cron', 'policy', 'task', 'description', 'outcome', 'copier', 'value',
-          'record', 'blame', 'unreadable', 'job', 'machine', 'current', 'lane',
-          'lease', 'pool', 'ledger', 'worker', 'lookup', 'crew', 'books',
-          'removal', 'aside', 'settlement', 'counting', 'passing', 'source',
-          'audit', 'taking', 'tidy', 'store', 'backwards', 'listing',
-          'cleaning', 'upgrade', 'session', 'surroundings', 'refusal', 'gate',
-          'runlog', 'execution', 'group', 'xmlrpc', 'reserve', 'alive',
-          'startup', 'quirks', 'settings', 'registry', 'lag', 'clock', 'watch',
-          'tempo', 'duty', 'claims', 'membership', 'member', 'runner',
-          'processor', 'service', 'bulk', 'testing')
+          'cron', 'policy', 'task', 'description', 'outcome', 'copier',
+          'value', 'record', 'blame', 'unreadable', 'job', 'machine',
+          'current', 'lane', 'lease', 'pool', 'ledger', 'worker', 'lookup',
+          'crew', 'books', 'removal', 'aside', 'settlement', 'counting',
+          'passing', 'source', 'audit', 'taking', 'tidy', 'store', 'backwards',
+          'listing', 'cleaning', 'upgrade', 'session', 'surroundings',
+          'refusal', 'gate', 'runlog', 'execution', 'group', 'xmlrpc',
+          'reserve', 'alive', 'startup', 'quirks', 'settings', 'registry',
+          'lag', 'clock', 'watch', 'tempo', 'duty', 'duties', 'claims',
+          'membership', 'member', 'runner', 'team', 'claimer', 'processor',
+          'service', 'bulk', 'testing')
 
 # Parts of the package that nothing else may import.
 OUTSIDE = {'tests', 'browser', 'generations'}

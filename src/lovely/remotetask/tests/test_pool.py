@@ -95,7 +95,8 @@ class TransactionTest(PoolCase):
     def test_after_a_commit_that_failed(self):
         """So it can after a commit that failed, and be used."""
         first = self.add()
-        self.here.service.add('test.task', threading.Lock())
+        self.add()
+        self.here.service.__parent__.effects.append(threading.Lock())
         with self.assertRaises(TypeError):
             self.here.commit()
         self.here.abort()

@@ -6,6 +6,7 @@ import signal
 import time
 
 from gocept.async_.tests.hostile.everything import KINDS
+from gocept.async_.tests.hostile.jobs import SERVICES
 from gocept.async_.tests.hostile.kinds import THREADS
 from gocept.async_.tests.hostile.kinds import TRANSIENT_CALLS
 from gocept.async_.tests.hostile.stage import NoAnswer
@@ -108,13 +109,17 @@ class Crew:
                     raise
                 time.sleep(0.5)
 
-    def wait(self, patience=PATIENCE):
-        """Wait until all has ended.  Return what has not."""
+    def wait(self, patience=PATIENCE, but=()):
+        """Wait until all has ended.  Return what has not.
+
+        but -- names of jobs that nobody waits for any more.
+        """
         end = time.monotonic() + patience
-        while (left := self.ask('restless')) and time.monotonic() < end:
+        while (left := self.ask('restless')).keys() - but \
+                and time.monotonic() < end:
             self.keep_slots()
             time.sleep(0.2)
-        return left
+        return {name: left[name] for name in left.keys() - but}
 
     def judge(self, slack=0, undone=()):
         """Return the Verdict on what has become of the jobs."""
@@ -153,13 +158,14 @@ def run_one(crew, kind, number=2, service='events'):
         crew.ask('add', *crew.bad(kind, min(number, kind.most), service,
                                   principal='zope.user', site='other'))
     crew.ask('add', *crew.good(5, service))
-    crew.wait(LONG_PATIENCE if kind.calls == TRANSIENT_CALLS else PATIENCE)
+    left = crew.wait(
+        LONG_PATIENCE if kind.calls == TRANSIENT_CALLS else PATIENCE)
     crew.ask('add', *crew.good(2, service))
-    left = crew.wait(10)
+    left.update(crew.wait(10, left))
     # Nothing else is to be running then.
     for _ in range(3):
         crew.ask('add', *crew.seers(1))
-        left.update(crew.wait(10))
+        left.update(crew.wait(10, left))
     verdict = crew.judge(slack=0)
     verdict.violations += [f'{name} is still {status}'
                            for name, status in left.items()]
@@ -167,18 +173,19 @@ def run_one(crew, kind, number=2, service='events'):
 
 
 def run_together(place, kinds, good=100, **options):
-    """Run one job of each kind among good ones.  Return violations."""
+    """Run jobs of each kind among good ones.  Return violations."""
     with Crew(place, **options) as crew:
         crew.prepare(kinds)
         requests = crew.good(good) + [
             request for kind in kinds if not kind.old
-            for request in crew.bad(kind, principal='zope.user')]
+            for service in (SERVICES if kind.add is None else SERVICES[:1])
+            for request in crew.bad(kind, 1, service, principal='zope.user')]
         random.Random(0).shuffle(requests)
         for request in requests:
             crew.ask('add', request)
         left = crew.wait()
         crew.ask('add', *crew.good(2), *crew.good(2, 'grouped'))
-        left.update(crew.wait(5))
+        left.update(crew.wait(10, left))
         verdict = crew.judge()
         return [*verdict.violations, *crew.stop(),
                 *(f'{name} is still {status}'

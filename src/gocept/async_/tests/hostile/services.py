@@ -74,13 +74,13 @@ def adds_many(call):
         jobs.add_child(call.name, str(number))
 
 
-@kind()
+@kind(calls=TRANSIENT_CALLS)
 def adds_and_fails(call):
     jobs.add_child(call.name)
     raise ValueError('with the job')
 
 
-@kind(COMPLETED)
+@kind(COMPLETED, calls=TRANSIENT_CALLS)
 def adds_and_rolls_back(call):
     savepoint = transaction.savepoint()
     jobs.add_child(call.name)

@@ -206,14 +206,13 @@ class Storm:
         wrong = [f'{name} is still {status}' for name, status in left.items()]
         for service in SERVICES:
             self.crew.ask('add', *self.crew.good(3, service))
-        left = self.crew.wait(60)
+        late = self.crew.wait(60, left)
         wrong += [f'{name}, which was added when nothing failed any more, is '
-                  f'{status}' for name, status in left.items()
-                  if not wrong]
+                  f'{status}' for name, status in late.items()]
         wrong += self._wrong_health()
         for _ in range(10):
             self.crew.ask('add', *self.crew.seers(1))
-            self.crew.wait(20)
+            self.crew.wait(10, {*left, *late})
         verdict = self.crew.judge(self.slack, self._undone)
         self._fates = verdict.summary()
         wrong += verdict.violations + self._wrong_ticks(verdict.fates)
