@@ -249,6 +249,22 @@ def celery_without_database(say):
             say(f'  ended within {time.monotonic() - began:.0f} s')
 
 
+def celery_database_closed(say):
+    """Celery: a job closes the database of its process."""
+    for pool in POOLS:
+        with contextlib.ExitStack() as stack:
+            stage = Stage(stack)
+            worker = stage.worker(stack, pool, 1).wait_until_ready()
+            jobid = stage.adder.ask('add', 'close_database')
+            expected = stage.add(20, 'after')
+            until(lambda: stage.effects('after') == expected, 'other jobs',
+                  patience=30)
+            job = until(lambda: stage.adder.ask('job', jobid)['attempts'],
+                        'a counted attempt')
+            say(f'{pool}: others were run; attempts {job}')
+            assert worker.process.poll() is None
+
+
 def _records(worker):
     """Return how many records a log has, without those of ZEO's client.
 
@@ -260,7 +276,7 @@ def _records(worker):
 
 SCENARIOS = (*faulty.SCENARIOS, celery_on_valkey, celery_on_rabbitmq,
              celery_garbage, celery_impatient_rabbitmq,
-             celery_without_database,
+             celery_without_database, celery_database_closed,
              *workerfaults.SCENARIOS, *hostile.SCENARIOS)
 
 
