@@ -76,6 +76,8 @@ KINDS = {}
 def kind(*ends, **settings):
     """Make a function one of the kinds, under its name."""
     def register(act):
+        if act.__name__ in KINDS:
+            raise ValueError(f'There are two kinds {act.__name__!r}.')
         KINDS[act.__name__] = Kind(
             act.__name__, act, family=act.__module__.rpartition('.')[2],
             **settings, **({'ends': ends} if ends else {}))
