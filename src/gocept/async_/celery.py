@@ -22,7 +22,6 @@ from celery import signals
 from celery.exceptions import Reject
 from celery.exceptions import WorkerShutdown
 from celery.loaders.app import AppLoader
-from celery.worker import state
 from zope.configuration.exceptions import ConfigurationError
 
 from gocept.async_ import celerybroker
@@ -122,19 +121,11 @@ def attendance():
     global _attendance
     with _lock:
         if _attendance is None or _attendance.is_closed:
-            made = celeryworker.Attendance(_open(), is_stopping)
+            made = celeryworker.Attendance(
+                _open(), lambda: entrance.is_closed)
             made.start()
             _attendance = made
         return _attendance
-
-
-def is_stopping():
-    """Return whether this process was asked to end.
-
-    Those of a prefork pool are not asked.
-    """
-    return any(flag not in (None, False)
-               for flag in (state.should_stop, state.should_terminate))
 
 
 def _open():
@@ -180,6 +171,11 @@ def _attend():
         log.critical('this worker cannot run jobs, and ends: %s',
                      outcome.error)
         raise WorkerShutdown(1)
+
+
+@signals.worker_shutting_down.connect
+def _close(**kw):
+    entrance.close()
 
 
 @signals.worker_process_shutdown.connect

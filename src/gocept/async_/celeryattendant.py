@@ -192,7 +192,7 @@ class Attendant(CeleryProcessor):
         self._runs.call(claim)
         end = self.membership.run(claim)
         self._runs.note_end(claim, end)
-        if end != execution.ENDED:
+        if end in (execution.NOT_BEGUN, execution.INTERRUPTED):
             raise Interrupted(
                 f'what job {claim.job} stands on has failed: {end}')
 
@@ -206,7 +206,7 @@ class Attendant(CeleryProcessor):
         What fails is told, and keeps nothing else from being done.
         """
         now = time.monotonic() if now is None else now
-        if self._is_closed():
+        if self.is_closed():
             return
         self._do('end', now, self.settle)
         self._look_after_others(now)

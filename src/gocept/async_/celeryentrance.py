@@ -1,17 +1,19 @@
-"""Whether the processes of a prefork pool could open the database."""
+"""What the processes of a worker tell each other: who can work, and the end.
+"""
 
 import mmap
 import time
 
 
 class Entrance:
-    """Tells a worker what becomes of the processes that it forks.
+    """Tells a worker whether the processes that it forks can open the
+    database, and them that it is to end.
 
     In memory that all of them share.
     """
 
     def __init__(self):
-        self._shared = mmap.mmap(-1, 2)
+        self._shared = mmap.mmap(-1, 3)
 
     def note(self, has_entered):
         """Note whether a process could enter."""
@@ -29,10 +31,19 @@ class Entrance:
 
         Return whether one has entered.
         """
-        while not any(self._shared[:]):
+        while not any(self._shared[:2]):
             look()
             time.sleep(0.02)
         return self.is_open
+
+    def close(self):
+        """Note that the worker is to end."""
+        self._shared[2] = 1
+
+    @property
+    def is_closed(self):
+        """Whether the worker is to end."""
+        return bool(self._shared[2])
 
 
 # That of this worker.

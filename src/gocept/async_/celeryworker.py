@@ -1,6 +1,7 @@
 """What a process of a Celery worker does for all services."""
 
 import logging
+import os
 import random
 import threading
 import time
@@ -18,6 +19,7 @@ from gocept.async_.recurring import Trial
 from lovely.remotetask import blame
 from lovely.remotetask import quirks
 from lovely.remotetask import registry
+from lovely.remotetask.alive import sign_of_life
 from lovely.remotetask.gate import ProcessorStopped
 from lovely.remotetask.interfaces import IProcessorFactory
 from lovely.remotetask.interfaces import NoSuchService
@@ -36,6 +38,11 @@ ROUND = 1.0
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 15.0
 HOLD = 30.0
+
+
+# Seconds without a sign of life of the database after which a process that is
+# to end waits for nothing any more.
+PATIENCE_AT_THE_END = 10
 
 
 class GivenBack(Exception):
@@ -79,8 +86,9 @@ class Attendance:
     def start(self):
         """Make the rounds in a daemon thread."""
         self._entering.run(time.monotonic())
-        threading.Thread(
-            target=self._loop, name='celery-attendance', daemon=True).start()
+        for target in self._loop, self._watch_the_end:
+            threading.Thread(
+                target=target, name='celery-attendance', daemon=True).start()
 
     @property
     def is_closed(self):
@@ -213,6 +221,18 @@ class Attendance:
         while not self.is_closed:
             time.sleep(random.uniform(0.5, 1.5) * ROUND)
             self.make_round()
+
+    def _watch_the_end(self):
+        pauses = 0
+        while not self.is_closed and pauses < PATIENCE_AT_THE_END:
+            time.sleep(1.0)
+            # Without a database, no job will ever end.
+            pauses = pauses + 1 if self._is_stopping() and attempt(
+                sign_of_life, self.db).failed else 0
+        if not self.is_closed:
+            log.error('this process is to end, and the database is away: '
+                      'what it runs is cut off')
+            os._exit(1)
 
     def make_round(self):
         """Look after all services once."""

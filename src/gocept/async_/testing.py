@@ -13,6 +13,7 @@ from zope.app.wsgi.testlayer import BrowserLayer
 import gocept.async_
 from gocept.async_.declaration import declarations
 from lovely.remotetask import moment
+from lovely.remotetask.execution import in_transaction
 from lovely.remotetask.execution import opened_service
 from lovely.remotetask.interfaces import WAITING
 from lovely.remotetask.interfaces import ITaskService
@@ -53,6 +54,8 @@ def process(name='events', raise_errors=True, after=0):
 
 
 def _process(db, path, name, raise_errors, after):
+    # As processors do now and then: see to what was undone, say.
+    in_transaction(db, path, transaction.commit, _look_after)
     processor = SimpleProcessor(db, path)
     now = time.time()
     end = now + after
@@ -68,6 +71,10 @@ def _process(db, path, name, raise_errors, after):
                 raise AssertionError(
                     f'Job {jobid} of {name!r} failed:\n{failure}')
         now = _next_time(db, path, now, max(end, now))
+
+
+def _look_after(service):
+    service.store.look_after(time.time())
 
 
 def _next_time(db, path, now, end):

@@ -13,7 +13,8 @@ from lovely.remotetask.ledger import LISTED
 from lovely.remotetask.unreadable import reason_of
 
 
-# The reason of a job that is to be removed when processors come to it.
+# The reason of a job that is removed, but is there still: processors have
+# not come to it, or it is in a segment that its adder has not closed.
 REMOVED = None
 
 
@@ -41,15 +42,22 @@ def remove(store, jobid):
         # Who comes to it removes it.
         store.aside[jobid] = store.now(), REMOVED
         return
-    counted = HELD if jobid in store.aside else _take_out(store, jobid)
-    removal.drop(store, jobid, counted)
+    _drop(store, jobid,
+          HELD if jobid in store.aside else _take_out(store, jobid))
 
 
 def pass_removed(store, jobid, counted):
     """Remove a job that was to be removed, now that it is counted."""
     _, reason = store.aside[jobid]
     if reason is REMOVED:
-        removal.drop(store, jobid, counted)
+        _drop(store, jobid, counted)
+
+
+def _drop(store, jobid, counted):
+    removal.drop(store, jobid, counted)
+    if lookup.is_leaving(store, jobid):
+        # It might be readable some day, and would seem to wait.
+        store.aside[jobid] = store.now(), REMOVED
 
 
 def restore(store, jobid):
@@ -78,7 +86,7 @@ def prune(store, before, limit):
 def correct(store, counts):
     """Change counts by the jobs that are to be removed."""
     for jobid, (_, reason) in store.aside.items():
-        if reason is REMOVED:
+        if reason is REMOVED and _is_unseen(store, jobid):
             entry = store.read(lookup.entry_of, store, jobid).value
             if entry is not None:
                 counts[entry.new] = counts.get(entry.new, 0) - 1

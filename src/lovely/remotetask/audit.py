@@ -3,6 +3,7 @@
 Storage only.
 """
 
+import logging
 import random
 
 from lovely.remotetask import aside
@@ -21,6 +22,8 @@ from lovely.remotetask.ledger import first
 from lovely.remotetask.lookup import checked
 from lovely.remotetask.removal import belongs
 
+
+log = logging.getLogger(__name__)
 
 # How many jobs of each status are looked at, of the newest and of the others;
 # and how many entries in a search for jobs that nobody has.
@@ -49,8 +52,10 @@ def _some(ledger, status):
     found = first(ledger.newest(status), NEWEST)
     if len(found) == NEWEST:
         # Anywhere before: over time, each one is looked at.
-        time = random.uniform(jobs.minKey()[0], found[-1][0][0])
-        found += first(ledger.newest(status, (time, 0)), OTHERS)
+        oldest, newest = jobs.minKey(), found[-1][0]
+        key = (random.uniform(oldest[0], newest[0]),
+               random.randint(*sorted((oldest[1], newest[1]))))
+        found += first(ledger.newest(status, key), OTHERS)
     return found
 
 
@@ -133,6 +138,15 @@ def _correct_time(store, jobid, job, now):
         books.set_time(store, job, found.value)
 
 
+def _path(location):
+    """Return the names from the root folder to a location."""
+    names = []
+    while location is not None:
+        names.append(location.__name__)
+        location = location.__parent__
+    return [name for name in reversed(names) if name]
+
+
 def adopt(store):
     """Take the jobs of a store that was copied; return whether it was.
 
@@ -141,6 +155,8 @@ def adopt(store):
     """
     if store.oid in (None, store._p_oid):
         return False
+    log.warning('%s: a copy of another service; jobs that wait in both are '
+                'held here', '/'.join(_path(store.service)))
     store.copied_at = store._p_serial
     store.oid = store._p_oid
     for worker_id in list(store.workers):

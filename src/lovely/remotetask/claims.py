@@ -140,3 +140,8 @@ class Claims:
         self._late.clear()
         self.unsettled.clear()
         self.ids.clear()
+
+
+def listed(ids):
+    """Return ids of jobs as text."""
+    return ', '.join(map(str, sorted(ids)))

@@ -5,6 +5,7 @@ a whole: its jobs are gone at once, and processors drop them some at a time.
 """
 
 from lovely.remotetask import aside
+from lovely.remotetask import counting
 from lovely.remotetask import listing
 from lovely.remotetask import removal
 from lovely.remotetask.ledger import first
@@ -22,7 +23,7 @@ def clean(store, status):
     jobs = store.ledger.jobs[status]
     listed = first(jobs.items(), FEW + 1)
     if len(listed) > FEW:
-        store.ledger.sweep(status)
+        store.ledger.sweep(status, counting.counts(store)[status])
         return
     for key, job in listed:
         found = store.read(checked, job, key[1])
@@ -48,7 +49,7 @@ def drop_some(store, limit):
 
 def _drop(store, swept, key, job):
     del swept.jobs[key]
-    swept.number.change(-1)
     found = store.read(checked, job, key[1])
     if found.failed or removal.belongs(job, swept.status, key):
+        swept.number.change(-1)
         removal.drop(store, key[1], swept.status)

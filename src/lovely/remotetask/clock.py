@@ -46,7 +46,12 @@ class Clock:
 
     def now(self):
         """Return what time it is, as far as that is known."""
-        return self.wall() - (self.ahead if self.is_far else 0.0)
+        return self.wall() - self.correction
+
+    @property
+    def correction(self):
+        """Seconds by which the clock is wrong, if that is not to be borne."""
+        return self.ahead if self.is_far else 0.0
 
     @property
     def is_far(self):

@@ -246,8 +246,9 @@ def run_job(service, run, begin, commit):
     """
     job = service.claimed(run.claim)
     work = Work(service, job)
-    function = name_function(job)
     with work.context() as call:
+        # The input is loaded by now, and need not be looked into apart.
+        function = name_function(job)
         begin(service, run, function)
         output = result_of(service, call)
         # Asked again: the function may have begun another transaction.

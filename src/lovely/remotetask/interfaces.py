@@ -67,6 +67,10 @@ class NoTimeZone(ValueError):
     """
 
 
+class UnreadableResult(LookupError):
+    """A result is stored that the code of today cannot load."""
+
+
 DEFAULT_PRIORITY = 5
 
 
@@ -520,7 +524,10 @@ class ITaskService(zope.location.interfaces.IContained):
         """Return the status of a job (str); KeyError for an unknown id."""
 
     def getResult(jobid):
-        """Return what the task returned, None before that."""
+        """Return what the task returned, None before that.
+
+        Raise UnreadableResult if the code of today cannot load it.
+        """
 
     def getError(jobid):
         """Return the message of the job's error (str), 'None' without one."""
@@ -674,8 +681,8 @@ class IJobExecution(zope.interface.Interface):
     def signs_of_life():
         """Return a mapping: the id of each worker that is noted, and a value.
 
-        The value is another one whenever the worker was heard of.  Records
-        that cannot be read are left out.
+        The value is another one whenever the worker was heard of.  Of one
+        whose record cannot be read it stays the same: that one is gone.
         """
 
     def release(is_alive, now=None):

@@ -342,7 +342,9 @@ class Lane(persistent.Persistent):
 
     def serials(self):
         """Return what tells this state of the lane from earlier ones."""
-        result = {}
+        self._p_activate()
+        # Its own: it may have been dropped before anybody added to it.
+        result = {None: self._p_serial}
         for priority, strand in self.strands.items():
             strand.tail._p_activate()
             result[priority] = strand.tail._p_oid, strand.tail._p_serial

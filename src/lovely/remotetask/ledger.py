@@ -85,9 +85,11 @@ class Ledger(persistent.Persistent):
             yield key, jobs[key]
             key = before(jobs, key)
 
-    def sweep(self, status):
-        """Put all jobs of a status aside."""
-        number = self.counts[status]() - self.number_of_swept(status)
+    def sweep(self, status, number):
+        """Put all jobs of a status aside.
+
+        number -- how many there are; some are elsewhere, but listed still.
+        """
         swept = Swept(status, self.jobs[status], number)
         self.jobs = {**self.jobs, status: BTrees.family64.OO.BTree()}
         self.swept = (*self.swept, swept)

@@ -3,12 +3,22 @@
 Every record is read by itself: one that cannot be read hides no others.
 """
 
+import datetime
+
 from lovely.remotetask import lane
 from lovely.remotetask.interfaces import WAITING
 from lovely.remotetask.unreadable import UnreadableJob
 from lovely.remotetask.unreadable import UnreadableRecord
 from lovely.remotetask.unreadable import opened
 from lovely.remotetask.unreadable import reason_of
+
+
+# What the attributes of a job are, if it has them.
+_NUMBER = (int, float, type(None))
+_TIME = (*_NUMBER, datetime.datetime)
+TYPES = (('fence', (int, type(None))), ('priority', (int, type(None))),
+         ('due', _NUMBER), ('created', _TIME), ('completed', _TIME),
+         ('_history', (tuple, type(None))))
 
 
 def strands(store):
@@ -133,12 +143,14 @@ def checked(job, jobid):
 
     Raise whatever is raised by a record that cannot be read.
     """
-    opened(job)
-    if job.id != jobid or type(job.fence) is not int:
+    state = vars(opened(job))
+    if state.get('id') != jobid:
         raise UnreadableRecord(f'the record is not that of job {jobid}')
-    # These raise for what is none, too.
-    lane.letter_of(job.stored_status)
-    _ = job.priority >= 0, job.due is None or job.due < 0, job.created
+    # This raises for what is none, too.
+    lane.letter_of(state.get('status'))
+    for name, types in TYPES:
+        if not isinstance(state.get(name), types):
+            raise UnreadableRecord(f'its {name} is none')
     return job
 
 

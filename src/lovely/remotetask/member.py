@@ -6,14 +6,9 @@ What it does besides running jobs, and what it says when it cannot.
 import logging
 import time
 
-from ZODB.POSException import ConflictError
-
-from lovely.remotetask import interfaces
 from lovely.remotetask import quirks
-from lovely.remotetask.description import escaped
+from lovely.remotetask.duties import Duties
 from lovely.remotetask.duty import Duty
-from lovely.remotetask.duty import reason_of
-from lovely.remotetask.gate import ProcessorStopped
 from lovely.remotetask.membership import REPLACED
 from lovely.remotetask.membership import Membership
 from lovely.remotetask.outcome import attempt
@@ -28,10 +23,6 @@ PRUNE_INTERVAL = 60.0
 PRUNE_AT_ONCE = 100
 # Seconds until it does something else in between.
 PRUNE_FOR = 1.0
-
-# Seconds for which it may meet conflicts only, or wait for its service to be
-# committed, before others are to know.
-PATIENCE = 10.0
 
 
 def _of_membership(name):
@@ -64,7 +55,7 @@ class Member:
         self.membership = Membership(
             db, path, lambda: self.thread_name, heartbeat, missed)
         self.membership.become_another()
-        self._duties = _duties(heartbeat)
+        self._duties = Duties(self, _duties(heartbeat))
         self._beaten = float('-inf')
 
     @property
@@ -74,8 +65,7 @@ class Member:
     @property
     def trouble(self):
         """See IProcessor."""
-        found = [duty.trouble for duty in list(self._duties.values())]
-        return '; '.join(text for text in found if text) or None
+        return self._duties.trouble
 
     def stop(self):
         """Take no more jobs."""
@@ -147,11 +137,11 @@ class Member:
         clock = self.membership.clock
         if clock.is_far:
             how = 'ahead of' if clock.ahead > 0 else 'behind'
-            self._note_ill('schedule', (
+            self._duties.note_ill('schedule', (
                 f'the clock of this machine is {abs(clock.ahead):.0f} s {how} '
                 f'that of the database; correct it'), now)
         elif clock.is_good:
-            self._note_well('schedule', now)
+            self._duties.note_well('schedule', now)
         return clock.is_good
 
     def _prune_for_a_while(self):
@@ -163,82 +153,29 @@ class Member:
         return False
 
     def _do(self, name, now, call, *args):
-        """Do a duty if it is due.
+        return self._duties.do(name, now, call, *args)
 
-        Return what the call returns; None if it fails or is not due.
-        """
-        if not (self._duties[name].is_due(now)
-                and self._duties['find'].is_due(now)):
-            return None
-        outcome = attempt(call, *args)
-        if outcome.is_a(interfaces.NoSuchService) and self._find_again():
-            outcome = attempt(call, *args)
-        if outcome.failed:
-            self._report(outcome, name, now)
-        else:
-            self._note_well('find', now)
-            self._note_well(name, now)
-        return outcome.value
+    def _report(self, outcome, name='take', now=None):
+        self._duties.report(outcome, name, now)
 
-    def _find_again(self):
+    # See Duties
+
+    def find_again(self):
+        """Look for a service that is not where it was.  Return success."""
         found = attempt(self.membership.find_again).value
         if found == REPLACED:
             self._forget_claims()
         return found is not None
 
-    # What goes wrong
-
-    def _report(self, outcome, name='take', now=None):
-        """Note that a duty has failed, and tell the log in due time."""
-        now = time.monotonic() if now is None else now
-        if outcome.is_a(ProcessorStopped):
-            return
-        # What one meets then depends on where the thread was.
-        if self._is_closed():
-            self._stop_as_closed()
-        elif outcome.is_a(interfaces.NoSuchService):
-            # Not committed yet, or removed.
-            self._note_ill('find', reason_of(outcome), now, patience=(
-                PATIENCE if self.service_oid is None else 0.0))
-        elif outcome.retryable:
-            self._note_ill(
-                name, f'conflicts, or a server that is away; trying again: '
-                f'{reason_of(outcome)}', now, outcome.errorClass,
-                PATIENCE if outcome.is_a(ConflictError) else 0.0)
-        else:
-            self._note_failure(name, outcome, now)
-
-    def _is_closed(self):
+    def is_closed(self):
+        """Return whether one of its databases was closed."""
         return quirks.is_closed(self.db) or quirks.is_closed(self.service_db)
 
-    def _stop_as_closed(self):
+    def stop_as_closed(self):
+        """Stop, since a database was closed."""
         if self.running:
             log.info('%s: the database was closed', self.thread_name)
         self.stop()
-
-    def _note_failure(self, name, outcome, now):
-        duty = self._duties[name]
-        was_failing = duty.is_failing
-        if not duty.has_failed(now, reason_of(outcome), outcome.errorClass):
-            return
-        if was_failing:
-            log.warning('%s: still cannot work: cannot %s: %s',
-                        self.thread_name, duty.what, reason_of(outcome))
-        else:
-            log.error('%s: could not work, trying again: cannot %s\n%s',
-                      self.thread_name, duty.what, _traceback(outcome))
-
-    def _note_ill(self, name, reason, now, kind=None, patience=0.0):
-        """Note why a duty cannot be done, where a traceback tells nothing."""
-        duty = self._duties[name]
-        if duty.has_failed(now, reason, kind, patience):
-            log.warning('%s: cannot %s: %s',
-                        self.thread_name, duty.what, reason)
-
-    def _note_well(self, name, now):
-        if self._duties[name].has_ended(now):
-            log.info('%s: can %s again', self.thread_name,
-                     self._duties[name].what)
 
 
 def _duties(heartbeat):
@@ -257,9 +194,3 @@ def _duties(heartbeat):
         'correct': Duty('correct the times of cron jobs', PRUNE_INTERVAL),
         'prune': Duty('remove jobs that were kept long enough',
                       PRUNE_INTERVAL)}
-
-
-def _traceback(outcome):
-    """Return the traceback of a failure; each line of it is a line."""
-    frames = '\n'.join(map(escaped, outcome.frames.rstrip('\n').split('\n')))
-    return f'{frames or outcome.errorClass}: {escaped(outcome.error)}'

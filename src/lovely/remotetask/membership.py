@@ -16,6 +16,7 @@ from lovely.remotetask import group
 from lovely.remotetask import interfaces
 from lovely.remotetask import lag
 from lovely.remotetask import machine
+from lovely.remotetask import moment
 from lovely.remotetask import quirks
 from lovely.remotetask import registry
 from lovely.remotetask.clock import Clock
@@ -83,13 +84,15 @@ class Membership:
 
     def run(self, claim):
         """Run a claimed job.  Return what became of the claim."""
-        return execution.run_claimed(
-            self.db, self.path, claim, self.gate.commit)
+        with moment.corrected(self.clock.correction):
+            return execution.run_claimed(
+                self.db, self.path, claim, self.gate.commit)
 
     def run_group(self, claims):
         """Run claimed jobs in one transaction; as `run`."""
-        return group.run_group(
-            self.db, self.path, claims, self.gate.commit)
+        with moment.corrected(self.clock.correction):
+            return group.run_group(
+                self.db, self.path, claims, self.gate.commit)
 
     def catch_up(self):
         """See what was committed before that which the service shows."""

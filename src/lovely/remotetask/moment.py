@@ -8,11 +8,27 @@ import time
 # The time that a test has set, None for that of the clock.
 _set = contextvars.ContextVar('_set', default=None)
 
+# Seconds by which the clock of this machine is known to be ahead.
+_ahead = contextvars.ContextVar('_ahead', default=0.0)
+
 
 def now():
     """Return the time, in POSIX seconds."""
     found = _set.get()
-    return time.time() if found is None else found
+    return time.time() - _ahead.get() if found is None else found
+
+
+@contextlib.contextmanager
+def corrected(ahead):
+    """Correct the clock for a while.
+
+    ahead -- seconds by which it is known to be.
+    """
+    token = _ahead.set(ahead)
+    try:
+        yield
+    finally:
+        _ahead.reset(token)
 
 
 @contextlib.contextmanager

@@ -5,7 +5,6 @@ import os
 import threading
 import time
 import weakref
-from typing import NamedTuple
 
 import transaction
 import zope.interface
@@ -13,13 +12,11 @@ import zope.interface
 from lovely.remotetask import interfaces
 from lovely.remotetask import quirks
 from lovely.remotetask import settings
-from lovely.remotetask.claims import Claims
+from lovely.remotetask.claimer import Claimer
+from lovely.remotetask.claims import listed
 from lovely.remotetask.clock import FAR
 from lovely.remotetask.clock import SOON
-from lovely.remotetask.execution import ENDED
-from lovely.remotetask.execution import INTERRUPTED
 from lovely.remotetask.execution import NOT_BEGUN
-from lovely.remotetask.execution import UNSTORED
 from lovely.remotetask.execution import ProcessorRequest
 from lovely.remotetask.gate import CommitGate
 from lovely.remotetask.gate import ProcessorStopped
@@ -30,9 +27,7 @@ from lovely.remotetask.registry import GRACE
 from lovely.remotetask.registry import service_path
 from lovely.remotetask.registry import start_processor
 from lovely.remotetask.registry import stop_all
-from lovely.remotetask.runner import Runner
-from lovely.remotetask.tempo import LONG
-from lovely.remotetask.tempo import Tempo
+from lovely.remotetask.team import Team
 
 
 # Published here, wherever it lives.
@@ -54,9 +49,6 @@ LEAST_WAIT = 0.05
 
 # Seconds that a step may take before others are to know.
 STEP_PATIENCE = 10.0
-
-# So many claims that cannot be settled are set aside in one step.
-UNSETTLED_AT_ONCE = 10
 
 
 @zope.interface.implementer(interfaces.IProcessor)
@@ -84,21 +76,17 @@ class SimpleProcessor(Member):
         super().__init__(db, servicePath, HEARTBEAT, MISSED_HEARTBEATS)
         self.waitTime = waitTime
         self.thread = None
-        self.runners = []
-        self.claims = Claims()
-        self.tempo = Tempo()
-        self._commit_every = 1
+        # By the name of the method: it may be replaced.
+        self.team = Team(
+            self, self._duties, lambda claim: self._execute(claim))
+        self.claims = self.team.claims
+        self.claimer = Claimer(self, self._duties, self.team)
         self._stepwise = {}
         # The greatest time for which a job was claimed step by step.
         self._latest = float('-inf')
-        # Ids of the jobs that threads had when they died.
-        self._buried = set()
-        # When it was looked whether claims were lost on the way.
-        self._searched = float('-inf')
         # When the step began that is being done, or None.
         self._stepping_since = None
         self._seen = None
-        self._next_due = None
         self._wake = threading.Event()
         self._stopped = threading.Event()
         # Set when the claimer may begin.
@@ -120,7 +108,9 @@ class SimpleProcessor(Member):
         went_back = now < self._latest - FAR
         claims = self._bookkeep(_claim, self.worker_id, 1, now, went_back)
         self._latest = now
-        self._catch_up(claims)
+        if claims:
+            # Before a transaction begins that runs the job.
+            self.membership.catch_up()
         for claim in claims:
             self._stepwise[claim.job] = claim
             return claim.job
@@ -143,111 +133,14 @@ class SimpleProcessor(Member):
     def _execute(self, claim):
         return self.membership.run(claim)
 
-    def _catch_up(self, claims):
-        """See what was committed before the jobs that were claimed.
-
-        Once for all of them, and before a transaction begins that runs one.
-        """
-        if claims:
-            self.membership.catch_up()
+    def known_ids(self):
+        """Return the ids of all jobs that were claimed here."""
+        return self.claims.ids.union(self._stepwise)
 
     @property
     def _claimed(self):
         """The ids of the jobs that are claimed."""
         return self.claims.ids
-
-    # What runners call
-
-    def take_claims(self, taken):
-        """Wait for claims to be run in one transaction.
-
-        taken -- list; they are added to it.
-
-        Return whether there were any: there are none at the end.
-        """
-        claim = self.claims.take()
-        # Those not begun when the processor is stopped are handed back.
-        if claim is None or self._is_stopping:
-            return False
-        taken.append(claim)
-        # Those that were run before may be to blame for that.
-        while (claim.attempt == 1 and len(taken) < self._commit_every
-               and self.tempo.fits(len(taken)) and self.claims.waiting):
-            claim = self.claims.take_another()
-            if claim is None:
-                break
-            taken.append(claim)
-        return True
-
-    def run(self, claims):
-        """Run claimed jobs; never raise.
-
-        Return a mapping: what became of each claim, see
-        execution.run_claimed.
-        """
-        if len(claims) == 1:
-            outcome = attempt(self._execute, claims[0])
-            ends = {claims[0]: outcome.value or ENDED}
-        else:
-            outcome = attempt(self.membership.run_group, claims)
-            ends = outcome.value
-        if outcome.failed:
-            # They count as begun, for all that is known.
-            self._report(outcome, 'run')
-            return dict.fromkeys(claims, UNSTORED)
-        self._note_ends(ends)
-        return {claim: ends.get(claim, UNSTORED) for claim in claims}
-
-    def _note_ends(self, ends):
-        if not {NOT_BEGUN, INTERRUPTED}.intersection(ends.values()):
-            self._note_well('run', time.monotonic())
-            return
-        # What is in the way is in the way of this, too.
-        outcome = attempt(self.membership.check)
-        if outcome.failed:
-            self._report(outcome, 'run')
-        else:
-            self._note_ill('run', 'a job could not be begun, or how it ended '
-                           'could not be stored; the log tells more at the '
-                           'level DEBUG', time.monotonic())
-
-    def renew(self, claim):
-        """Have a run counted that was cut off, and claim the job again.
-
-        Return an Outcome: another claim, or None.
-        """
-        outcome = attempt(self.membership.renew, claim)
-        if outcome.failed:
-            self._report(outcome, 'run')
-        return outcome
-
-    def settle_run(self, claim):
-        """Settle the claim of a job whose end could not be stored.
-
-        Return an Outcome.
-        """
-        outcome = attempt(self._settle, claim.job, True)
-        if outcome.failed:
-            self._report(outcome, 'run')
-        return outcome
-
-    def pause(self, seconds):
-        """Wait before something is tried again.  Return whether to go on."""
-        return not self._stopped.wait(seconds)
-
-    def has_run(self, claims):
-        """Note that jobs have been run."""
-        self.claims.note_run(claims)
-        if self.notify is not None:
-            attempt(self.notify, len(claims))
-        # Besides this one, who will take what is there.
-        idle = sum(runner.began is None for runner in list(self.runners))
-        if self.claims.waiting <= self._low_water() + idle:
-            self.wake()
-
-    def learn(self, duration):
-        """Take the seconds that a job took into account."""
-        self.tempo.learn(duration)
 
     # The claimer
 
@@ -262,13 +155,18 @@ class SimpleProcessor(Member):
         return super().trouble
 
     @property
-    def _is_stopping(self):
+    def is_stopping(self):
+        """Whether it takes no more jobs."""
         return self._stopped.is_set()
+
+    def wait_for_stop(self, seconds):
+        """Wait until it takes no more jobs.  Return whether that is so."""
+        return self._stopped.wait(seconds)
 
     @property
     def running(self):
         """See IProcessor."""
-        if self._is_stopping:
+        if self.is_stopping:
             return False
         thread = self.thread
         # Without a thread it is used step by step.
@@ -278,9 +176,9 @@ class SimpleProcessor(Member):
         """See IProcessor."""
         self._may_begin.wait()
         log.info('%s: started', self.thread_name)
-        while not self._is_stopping:
+        while not self.is_stopping:
             # Before the step: what is committed during it is not missed.
-            self._seen = quirks.last_transaction_heard_of(self.service_db)
+            self._seen = self._last_transaction()
             self._stepping_since = time.monotonic()
             outcome = attempt(self.step)
             self._stepping_since = None
@@ -299,64 +197,29 @@ class SimpleProcessor(Member):
         What fails is told, and keeps nothing else from being done.
         """
         now = time.monotonic() if now is None else now
-        self._look_after_runners(now)
+        self.team.look_after(now)
         if not self._can_write(now):
             return False
         self._look_after_others(now)
-        if all(runner.is_busy_since(now - LONG) for runner in self.runners):
-            # All have long jobs: others may have time.
-            self.claims.give_up_waiting()
+        self.team.give_up_waiting()
         for jobid, begun in list(self.claims.unsettled.items()):
-            self._do('settle', now, self._settle_one, jobid, begun)
-        more = self._do('take', now, self._take)
-        return bool(more or (
-            self._buried and not self._duties['take'].is_failing))
-
-    def _look_after_runners(self, now):
-        """Start those that are missing; replace those that have died."""
-        for runner in list(self.runners):
-            if not runner.thread.is_alive():
-                self._bury(runner)
-        if not any(runner.claims for runner in self.runners):
-            # Nobody waits for something to get well.
-            self._note_well('run', now)
-        if now - self._searched >= self.heartbeat:
-            self._searched = now
-            self._look_for_missed()
-        # What the dead had begun is counted before others begin anything.
-        self._buried &= self.claims.ids.difference(self.claims.unsettled)
-        while (len(self.runners) + len(self._buried) < self.maxThreads
-               and self._duties['threads'].is_due(now)):
-            outcome = attempt(self._add_runner)
-            if outcome.failed:
-                self._report(outcome, 'threads', now)
-            else:
-                self._note_well('threads', now)
-
-    def _add_runner(self):
-        taken = {runner.number for runner in self.runners}
-        number = min(set(range(1, self.maxThreads + 1)) - taken)
-        self.runners.append(Runner(self, number))
-
-    def _bury(self, runner):
-        self.runners.remove(runner)
-        self.claims.note_run(runner.claims)
-        self._buried.update(claim.job for claim in runner.claims)
-        log.error('%s: a thread that runs jobs has died, and is replaced; '
-                  'these count as failed: %s', self.thread_name,
-                  _listed(claim.job for claim in runner.claims))
+            self._do('settle', now, self.claimer.settle_unsettled, jobid,
+                     begun)
+        more = self._do('take', now, self.claimer.take)
+        return bool(more or (self.team.waits_for_settling
+                             and not self._duties['take'].is_failing))
 
     def _can_write(self, now):
         """Return whether jobs can be claimed at all; say if not."""
         if not self._duties['write'].is_due(now):
             return False
-        if self._is_closed():
-            self._stop_as_closed()
+        if self.is_closed():
+            self.stop_as_closed()
             return False
         if any(quirks.is_read_only(db) for db in (self.db, self.service_db)):
-            self._note_ill('write', 'the database is read-only', now)
+            self._duties.note_ill('write', 'the database is read-only', now)
             return False
-        self._note_well('write', now)
+        self._duties.note_well('write', now)
         return True
 
     def _beats(self, now):
@@ -364,84 +227,6 @@ class SimpleProcessor(Member):
 
     def _forget_claims(self):
         self.claims.forget()
-
-    def _look_for_missed(self):
-        missed = self.claims.missed(
-            [claim.job for runner in self.runners for claim in runner.claims])
-        if missed:
-            self.claims.note_missed(missed)
-            log.error('%s: no thread has these jobs any more; they count as '
-                      'failed: %s', self.thread_name, _listed(missed))
-
-    # Claiming
-
-    def _take(self):
-        """Settle claims and make others.  Return whether there may be more."""
-        run, late = self.claims.to_settle()
-        outcome = attempt(self._turn, run, late)
-        if outcome.failed and (run or late) and not outcome.retryable:
-            # One of them may be to blame for that.
-            self._settle_apart(run, late)
-            run, late = [], []
-            outcome = attempt(self._turn, run, late)
-        if outcome.failed:
-            raise outcome.exception
-        turn = outcome.value
-        self.claims.note_settled(run, late)
-        self._next_due = turn.next_due
-        self._commit_every = turn.commit_every
-        # If this fails, they are not known here, and handed back.
-        self._catch_up(turn.claims)
-        self.claims.add(turn.claims)
-        return turn.more and self.claims.waiting <= self._low_water()
-
-    def _turn(self, run, late):
-        return self._bookkeep(
-            _turn, self.worker_id, self.claims.ids.union(self._stepwise),
-            run, late, self._room(run, late), self.maxThreads,
-            self.membership.clock)
-
-    def _room(self, run, late):
-        if not self.runners:
-            return 0
-        free = self.tempo.batch(*self._free_and_busy())
-        return max(0, free - (
-            len(self.claims.ids) - len(self.claims.unsettled)
-            - len(run) - len(late)))
-
-    def _free_and_busy(self):
-        """Return how many threads have, and have not, time to begin."""
-        late = time.monotonic() - LONG
-        busy = sum(runner.is_busy_since(late) for runner in self.runners)
-        return len(self.runners) - busy, busy
-
-    def _low_water(self):
-        return self.tempo.low_water(*self._free_and_busy())
-
-    def _settle_apart(self, run, late):
-        """Settle claims one by one; set those aside that cannot be."""
-        failures = 0
-        for jobid, begun in [*((jobid, True) for jobid in run),
-                             *((jobid, False) for jobid in late)]:
-            outcome = attempt(self._settle, jobid, begun)
-            if outcome.failed and failures == UNSETTLED_AT_ONCE:
-                # They are not to blame.
-                return
-            if outcome.failed:
-                failures += 1
-                self.claims.set_aside(jobid, begun)
-                self._report(outcome, 'settle')
-            elif begun:
-                self.claims.note_settled([jobid], [])
-            else:
-                self.claims.note_settled([], [jobid])
-
-    def _settle(self, jobid, begun):
-        self.membership.settle([jobid], [jobid] if begun else [])
-
-    def _settle_one(self, jobid, begun):
-        self._settle(jobid, begun)
-        self.claims.note_unsettled(jobid)
 
     # Waiting, and the end
 
@@ -467,15 +252,19 @@ class SimpleProcessor(Member):
         # While there is enough to run, it was mostly this process itself;
         # and each step may meet those of other processors.
         return (self._seen is not None
-                and self.claims.waiting <= self._low_water()
-                and quirks.last_transaction_heard_of(self.service_db)
-                != self._seen)
+                and self.claims.waiting <= self.team.low_water()
+                and self._last_transaction() != self._seen)
+
+    def _last_transaction(self):
+        """Return the last transaction, if that can be told at no cost."""
+        return attempt(
+            quirks.last_transaction_heard_of, self.service_db).value
 
     def _longest_wait(self):
         waits = [max(self.waitTime, LEAST_WAIT)]
         clock = self.membership.clock
-        if self._next_due is not None:
-            waits.append(max(0.0, self._next_due - clock.now()))
+        if self.claimer.next_due is not None:
+            waits.append(max(0.0, self.claimer.next_due - clock.now()))
         if self.claims.ids or len(list(self.membership.watch)) > 1:
             # Others look for signs of life, or this one for theirs.
             waits.append(self.heartbeat)
@@ -488,21 +277,25 @@ class SimpleProcessor(Member):
 
     def _finish(self):
         """Let the runners end, then hand back what they did not run."""
-        self.claims.end(len(self.runners))
-        for runner in self.runners:
-            while runner.thread.is_alive():
-                runner.thread.join(self.heartbeat / 4)
-                now = time.monotonic()
-                if self._beats(now):
-                    # Others would take this one for dead.
-                    self._do('sign', now, self.membership.sign)
-            self.claims.note_run(runner.claims)
+        self.team.end()
+        self.team.join(self._beat)
         self._hand_back(self.gate.commit)
+
+    def _beat(self):
+        now = time.monotonic()
+        if self._beats(now):
+            # Others would take this one for dead.
+            self._do('sign', now, self.membership.sign)
 
     def _hand_back(self, commit):
         outcome = attempt(self.membership.leave, self.claims.run, commit)
         if outcome.failed:
             self._report(outcome)
+
+    @property
+    def runners(self):
+        """The Runners of its team."""
+        return self.team.runners
 
     @property
     def threads(self):
@@ -543,7 +336,7 @@ class SimpleProcessor(Member):
         finally:
             # Whatever has ended it: it takes no more jobs.
             self.stop()
-            self.claims.end(len(self.runners))
+            self.team.end()
 
     def wake(self):
         """There may be something to do."""
@@ -573,7 +366,7 @@ class SimpleProcessor(Member):
             # Jobs that take too long; they cannot be completed any more.
             left = self.claims.ids.difference(self.claims.run)
             log.warning('%s: cut off, and handed back: %s', self.thread_name,
-                        _listed(left))
+                        listed(left))
             self._hand_back(transaction.commit)
 
 
@@ -590,10 +383,6 @@ def _let(committed, event):
     event.set()
 
 
-def _listed(ids):
-    return ', '.join(map(str, sorted(ids)))
-
-
 # Bookkeeping: what is called with the service
 
 def _has_jobs(service):
@@ -604,41 +393,6 @@ def _claim(service, worker_id, limit, now, went_back):
     if went_back:
         service.correct_schedule(now)
     return service.claim(worker_id, limit, now)
-
-
-class _Turn(NamedTuple):
-    """What a claimer learns from its service.
-
-    claims -- new ones.
-    more -- whether there may be more to claim at once.
-    next_due -- when the next job of the schedule is due, or None.
-    commit_every -- how many short jobs to run in one transaction.
-    """
-
-    claims: list
-    more: bool
-    next_due: float | None
-    commit_every: int
-
-
-def _turn(service, worker_id, known, run, late, room, threads, clock):
-    """Do the bookkeeping of one step.  Return a _Turn."""
-    now, scheduled = clock.now(), clock.is_good
-    # Of those not known here the commit went through, though an error came
-    # back.
-    unknown = set(service.held(worker_id)) - known
-    if run or late or unknown:
-        service.settle(worker_id, [*run, *late, *unknown], run, now)
-    commit_every = service.commit_every()
-    claims = service.claim(
-        worker_id, room, now, threads * commit_every, scheduled
-    ) if room else []
-    next_due = service.next_due()
-    if next_due is not None and (next_due <= now or not scheduled):
-        # Nothing to wait for: it cannot be claimed for another reason.
-        next_due = None
-    return _Turn(claims, bool(room) and service.is_behind(), next_due,
-                 commit_every)
 
 
 @zope.interface.implementer(interfaces.IProcessorFactory)

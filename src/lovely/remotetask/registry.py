@@ -134,7 +134,7 @@ def wake_after_commit(service, job):
     # What is not stored yet has no processor.
     if service._p_jar is not None:
         key = service._p_jar.db(), service._p_oid
-        # The connection's own, which need not be the thread's.
+        # Not that of the thread: it may be another one, or never end.
         txn = service._p_jar.transaction_manager.get()
         _to_wake(txn).setdefault(key, []).append(job)
 
@@ -156,7 +156,9 @@ def _wake(committed, services):
     # It may have been started or stopped in the meantime.
     for processor in list(_processors.values()):
         key = processor.service_db, processor.service_oid
-        jobs = services.get(key, [])
+        # A savepoint may have been rolled back: others were never stored.
+        jobs = [job for job in services.get(key, ())
+                if job._p_jar is not None]
         # One that has not found its service yet is woken in any case.
         if jobs or processor.service_oid is None:
             processor.added(jobs)

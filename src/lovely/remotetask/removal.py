@@ -16,7 +16,8 @@ def prune(store, status, before, limit):
     Return how many there were.
     """
     pruned = 0
-    for key, job in store.ledger.oldest(status, before, limit):
+    oldest = store.read(store.ledger.oldest, status, before, limit)
+    for key, job in oldest.value or ():
         found = store.read(checked, job, key[1])
         if found.failed or belongs(job, status, key):
             store.ledger.take_out(status, key)
@@ -73,15 +74,19 @@ def has_place(store, jobid):
 
 
 def _leave_segment(store, jobid):
-    found = store.read(lookup.segment_of, store, jobid)
-    if found.failed:
-        return
-    segment, sequence = found.value
+    found = store.read(_remove_if_full, store, jobid)
+    if not found.value:
+        # Its adder writes this segment, or nobody can; remove it when that
+        # is over.
+        sequence, _, _ = lane.split_id(jobid)
+        _cursor(store, jobid).removed += (sequence,)
+
+
+def _remove_if_full(store, jobid):
+    segment, sequence = lookup.segment_of(store, jobid)
     if segment.full:
         segment.remove(sequence)
-    else:
-        # Its adder writes this segment; remove it when that is over.
-        _cursor(store, jobid).removed += (sequence,)
+    return segment.full
 
 
 def put_back(store, jobid, job):
@@ -103,21 +108,26 @@ def _cursor(store, jobid):
     return lookup.cursor_of(store, lane.strand_key(jobid))
 
 
-def leave_segments(strand, cursor, notes):
+def leave_segments(store, strand, key, notes=(), closed=False):
     """Remove from full segments what was to wait for that.
 
     notes -- sequences of notes that were passed.
+    closed -- whether nobody adds to the strand: from all segments.
     """
-    if cursor.removed or notes:
+    cursor = lookup.cursor_of(store, key)
+    leaving = (*cursor.removed, *notes)
+    if leaving:
+        left = [sequence for sequence in leaving
+                if store.read(_remove, strand, sequence, closed).value]
         cursor.removed = tuple(
-            sequence for sequence in (*cursor.removed, *notes)
-            if not _remove(strand, sequence))
+            sequence for sequence in leaving if sequence not in left)
+        for sequence in left:
+            store.aside.pop(lane.place(sequence, key), None)
 
 
-def _remove(strand, sequence):
+def _remove(strand, sequence, closed):
     segment = strand.segment(sequence)
-    if segment is None or segment.full:
-        if segment is not None:
-            segment.remove(sequence)
-        return True
-    return False
+    goes = segment is None or segment.full or closed
+    if goes and segment is not None:
+        segment.remove(sequence)
+    return goes

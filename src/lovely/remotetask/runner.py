@@ -11,7 +11,7 @@ from lovely.remotetask.outcome import in_runner
 
 
 class Runner:
-    """Runs what its processor hands out.
+    """Runs what its team hands out.
 
     number -- int, tells it from the others.
     claims -- what it has at the moment: list of IClaim.  If the thread has
@@ -20,14 +20,14 @@ class Runner:
         while it has nothing.
     """
 
-    def __init__(self, processor, number):
-        self._processor = processor
+    def __init__(self, team, number):
+        self._team = team
         self.number = number
         self.claims = []
         self.began = None
         self.thread = threading.Thread(
             target=self._loop, daemon=True,
-            name=f'runner-{number}.{processor.thread_name}')
+            name=f'runner-{number}.{team.thread_name}')
         self.thread.start()
 
     def is_busy_since(self, moment):
@@ -38,12 +38,12 @@ class Runner:
     def _loop(self):
         in_runner.set(True)
         try:
-            while self._processor.take_claims(self.claims):
+            while self._team.take_claims(self.claims):
                 self.began = time.monotonic()
                 self._work()
         finally:
             # Whoever looks after this one sees whether that was the end.
-            self._processor.wake()
+            self._team.wake()
 
     def _work(self):
         """Run the claims until each has ended, whatever is in the way."""
@@ -52,7 +52,7 @@ class Runner:
         self._note_duration((time.monotonic() - self.began) / number)
         pauses = Pauses()
         while self.claims:
-            if not self._processor.pause(pauses.next()):
+            if not self._team.pause(pauses.next()):
                 # The end.  What was not begun is handed back.
                 self._has_run(list(unended))
                 break
@@ -63,7 +63,7 @@ class Runner:
 
     def _note_duration(self, seconds):
         if not self.claims:
-            self._processor.learn(seconds)
+            self._team.learn(seconds)
 
     def _run_alone(self, pauses):
         """Run one after the other; as `_run`."""
@@ -83,7 +83,7 @@ class Runner:
         Return a mapping: those that were begun and have no end yet, and what
         became of them.
         """
-        ends = self._processor.run(claims)
+        ends = self._team.run(claims)
         self._has_run([claim for claim in claims if ends[claim] == ENDED])
         unended = {claim: end for claim, end in ends.items()
                    if end in (INTERRUPTED, UNSTORED)}
@@ -96,7 +96,7 @@ class Runner:
         for claim in claims:
             self.claims.remove(claim)
         if claims:
-            self._processor.has_run(claims)
+            self._team.has_run(claims)
 
     def _account_for(self, unended):
         """Have runs counted that have no end.  Return whether all are.
@@ -115,7 +115,7 @@ class Runner:
         return True
 
     def _renew(self, claim):
-        outcome = self._processor.renew(claim)
+        outcome = self._team.renew(claim)
         if not outcome.failed and outcome.value is None:
             # Somebody else has the job.
             self._has_run([claim])
@@ -124,7 +124,7 @@ class Runner:
         return not outcome.failed
 
     def _settle(self, claim):
-        outcome = self._processor.settle_run(claim)
+        outcome = self._team.settle_run(claim)
         if not outcome.failed:
             self._has_run([claim])
         return not outcome.failed

@@ -47,6 +47,7 @@ from lovely.remotetask.store import Jobs
 from lovely.remotetask.store import JobStore
 from lovely.remotetask.task import Tasks
 from lovely.remotetask.unreadable import UnreadableJob
+from lovely.remotetask.unreadable import reason_of
 
 
 # Why nobody has stored how a run ended.
@@ -105,6 +106,7 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
     def add(self, task, input=None, startLater=False,
             priority=DEFAULT_PRIORITY, delay=None):
         """See ITaskService."""
+        current(self)
         input = self._checked(task, input)
         priority = check_priority(priority)
         delay = check_delay(delay)
@@ -118,6 +120,7 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
     def addCronJob(self, task, input=None, minute=(), hour=(), dayOfMonth=(),
                    month=(), dayOfWeek=(), delay=None, timezone=None):
         """See ITaskService."""
+        current(self)
         input = self._checked(task, input)
         # Made, and so checked, before anything is changed.
         job = CronJob(None, task, input, minute, hour, dayOfMonth, month,
@@ -130,6 +133,7 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
 
     def startJob(self, jobid):
         """See ITaskService."""
+        current(self)
         job = self._job(jobid)
         if job.status != STARTLATER:
             return False
@@ -139,6 +143,7 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
 
     def reschedule(self, jobid):
         """See ITaskService."""
+        current(self)
         job = self._job(jobid)
         if not interfaces.ICronJob.providedBy(job):
             raise ValueError(
@@ -150,6 +155,7 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
 
     def requeue(self, jobid):
         """See ITaskService."""
+        current(self)
         job = self._job(jobid)
         if isinstance(job, UnreadableJob):
             return self._restore(jobid)
@@ -165,7 +171,6 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
 
     def _restore(self, jobid):
         """Let a job wait, or be requeued, that can be read meanwhile."""
-        current(self)
         if not self.store.restore(jobid):
             return False
         job = self._job(jobid)
@@ -208,7 +213,12 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
 
     def getResult(self, jobid):
         """See ITaskService."""
-        return self._job(jobid).output
+        found = self.store.read(getattr, self._job(jobid), 'output')
+        if found.failed:
+            raise interfaces.UnreadableResult(
+                f'The result of job {jobid} cannot be read: '
+                f'{reason_of(found)}.')
+        return found.value
 
     def getError(self, jobid):
         """See ITaskService."""
@@ -235,6 +245,7 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
 
     def cancel(self, jobid):
         """See ITaskService."""
+        current(self)
         job = self._find(jobid)
         if (job is None or isinstance(job, UnreadableJob)
                 or job.status not in (*WAITING, STARTLATER, HELD)):
@@ -244,11 +255,11 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
 
     def remove(self, jobid):
         """See ITaskService."""
+        current(self)
         job = self._job(jobid)
         if job.status == PROCESSING:
             return False
         if isinstance(job, UnreadableJob):
-            current(self)
             self.store.remove_unreadable(jobid)
         else:
             self.store.remove(job)
@@ -256,12 +267,12 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
 
     def clean(self, status=ENDED):
         """See ITaskService."""
+        current(self)
         for name in status:
             if name not in ENDED:
                 raise ValueError(
                     f'Jobs with the status {name!r} are not cleaned; choose '
                     f'from {", ".join(ENDED)}.')
-        current(self)
         for name in status:
             cleaning.clean(self.store, name)
 
@@ -391,11 +402,10 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
 
     def signs_of_life(self):
         """See IJobExecution."""
-        signs = {worker.id: attempt(_sign_of_life, worker)
-                 for worker in self.store.readable_workers()}
-        return {worker_id: outcome.value
-                for worker_id, outcome in signs.items()
-                if not outcome.failed}
+        # One whose record cannot be read cannot give any, and is gone.
+        return {**dict.fromkeys(self.store.workers),
+                **{worker.id: attempt(_sign_of_life, worker).value
+                   for worker in self.store.readable_workers()}}
 
     def held(self, worker_id):
         """See IJobExecution."""
@@ -408,8 +418,8 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
             claim = self.store.drop_claim(worker_id, jobid)
             if claim is None:
                 continue
-            job = self._find(jobid)
-            if jobid in begun and self._is_good(job, claim):
+            job = self._find(jobid) if jobid in begun else None
+            if self._is_good(job, claim):
                 self._lose(job, claim, _seconds(now), UNSTORED_END)
             self._settled(self.store.put_back_claimed(claim, now))
 

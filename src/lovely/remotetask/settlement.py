@@ -5,6 +5,7 @@ from lovely.remotetask import books
 from lovely.remotetask import crew
 from lovely.remotetask import lookup
 from lovely.remotetask import removal
+from lovely.remotetask.interfaces import WAITING
 
 
 def settle(store, claim, now=None):
@@ -25,7 +26,8 @@ def settle(store, claim, now=None):
     if job.removed:
         # Its note tells.
         return None
-    if crew.claim_of(store, job) is None:
+    if (job.stored_status not in WAITING
+            or crew.claim_of(store, job) is None):
         books.book(store, job, now)
     return job
 

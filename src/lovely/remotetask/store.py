@@ -188,6 +188,10 @@ class JobStore(persistent.Persistent):
 
     def next_due(self):
         """Return when the first job of the schedule is due, or None."""
+        found = self.read(self._first_in_schedule)
+        return None if found.failed else found.value
+
+    def _first_in_schedule(self):
         return self.schedule.minKey()[0] if self.schedule else None
 
     def time_of(self, job, own):
@@ -291,7 +295,7 @@ class JobStore(persistent.Persistent):
         """Do what is to be done now and then."""
         audit.look(self, now)
         audit.search(self, now)
-        tidy.tidy(self, now)
+        tidy.tidy(self)
 
     def correct_schedule(self, now):
         """See audit.correct_schedule."""

@@ -9,6 +9,7 @@ import random
 from lovely.remotetask import lane
 from lovely.remotetask import lease
 from lovely.remotetask import lookup
+from lovely.remotetask import removal
 from lovely.remotetask.ledger import first
 
 
@@ -18,8 +19,10 @@ LANES = 8
 SEGMENTS = 200
 
 
-def tidy(store, now):
+def tidy(store):
     """Tidy some lanes up."""
+    # That of those who lease them.
+    now = store.now()
     numbers = list(store.lanes)
     spare = len(numbers) - lease.SPARE_LANES
     for number in random.sample(numbers, min(LANES, len(numbers))):
@@ -30,18 +33,18 @@ def tidy(store, now):
 def _tidy(store, number, now, may_go):
     """Tidy a lane up.  Return whether it is gone."""
     found = store.lanes[number]
-    if not found.strands or not lease.is_free(store, number, now):
+    if not lease.is_free(store, number, now):
         return False
     changed = [_tidy_strand(store, found.key(priority), strand)
                for priority, strand in found.strands.items()]
     goes = may_go and all(
         _is_empty(store, found.key(priority), strand)
         for priority, strand in found.strands.items())
+    if goes or any(changed):
+        # Whoever leases it at this moment meets that.
+        store.leases[number]._p_changed = True
     if goes:
         _retire(store, found)
-    if goes or any(changed):
-        store.leases[number].owner = None
-        store.leases[number]._p_changed = True
     return goes
 
 
@@ -50,16 +53,10 @@ def _tidy_strand(store, key, strand):
     end = lookup.sequence_at_cursor(store, key)
     changed = strand.trim(end, SEGMENTS)
     cursor = store.cursors.get(key)
-    leaving = [] if cursor is None else [
-        sequence for sequence in cursor.removed
-        if sequence >= strand.tail.start]
-    for sequence in leaving:
-        strand.tail.remove(sequence)
+    leaving = cursor is not None and bool(cursor.removed)
     if leaving:
-        cursor.removed = tuple(
-            sequence for sequence in cursor.removed
-            if sequence not in leaving)
-    return changed or bool(leaving)
+        removal.leave_segments(store, strand, key, closed=True)
+    return changed or leaving
 
 
 def _is_empty(store, key, strand):

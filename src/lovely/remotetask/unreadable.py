@@ -6,6 +6,7 @@ them by `read`, so that one never stops the others.
 """
 
 import datetime
+import logging
 
 import zope.interface
 from ZODB.broken import Broken
@@ -19,6 +20,8 @@ from lovely.remotetask.outcome import attempt
 from lovely.remotetask.outcome import failure_of
 from lovely.remotetask.value import is_of_database
 
+
+log = logging.getLogger(__name__)
 
 # What is kept of a reason, in characters.
 REASON_SIZE = 500
@@ -41,8 +44,11 @@ def read(db, call, *args):
     is raised.
     """
     outcome = attempt(call, *args)
-    if outcome.failed and _is_trouble(outcome, db):
-        raise outcome.exception
+    if outcome.failed:
+        if _is_trouble(outcome, db):
+            raise outcome.exception
+        log.debug('a record is passed by: %s at %s', outcome.errorClass,
+                  outcome.place)
     return outcome
 
 

@@ -13,8 +13,10 @@ import sys
 import time
 from pathlib import Path
 
+from gocept.async_.tests import celerygarbage
 from gocept.async_.tests import leftovers
 from gocept.async_.tests import workerfaults
+from gocept.async_.tests.celerystage import ImpatientRabbitMQ
 from gocept.async_.tests.celerystage import RabbitMQ
 from gocept.async_.tests.celerystage import Stage
 from gocept.async_.tests.celerystage import Valkey
@@ -78,7 +80,8 @@ class Storm:
     def fail(self):
         failure = self._random.choice((
             self.kill_worker, self.kill_child, self.restart_broker,
-            self.lose_messages, self.send_again, self.restart_database))
+            self.lose_messages, self.send_again, self.restart_database,
+            self.throw_garbage, self.command))
         self.failures.append(failure.__name__)
         failure()
 
@@ -113,6 +116,15 @@ class Storm:
     def restart_database(self):
         self.stage.server.stop()
         self.stage.server.start()
+
+    def throw_garbage(self):
+        """Bring what is no message of ours."""
+        self.stage.broker.throw_garbage(
+            lambda items: self._random.sample(items, 20))
+
+    def command(self):
+        """Tell workers to end, and whatever else Celery can tell them."""
+        self.stage.broadcast(*celerygarbage.COMMANDS)
 
     def wait(self):
         """Wait until all jobs have ended, with workers that live."""
@@ -155,7 +167,100 @@ def celery_on_rabbitmq(say, seconds=60.0, seed=None):
     _storm(say, RabbitMQ, seconds, seed)
 
 
+def celery_garbage(say):
+    """Celery: brokers bring all that is no message, to each kind of pool."""
+    for make_broker in Valkey, RabbitMQ:
+        for pool in (*POOLS, 'solo'):
+            with contextlib.ExitStack() as stack:
+                stage = Stage(stack, make_broker)
+                worker = stage.worker(stack, pool, 2).wait_until_ready()
+                for number in range(3):
+                    stage.broker.throw_garbage(list)
+                    stage.broadcast(*celerygarbage.COMMANDS)
+                    _check(stage, worker, stage.add(20, f'more{number}'))
+                say(f'{make_broker.__name__}, {pool}: '
+                    f'{len(worker.log().splitlines())} lines of log, '
+                    f'{worker.peak_memory()} MB')
+                # A bomb among the messages has fifty.
+                assert worker.peak_memory() < 200
+
+
+def _check(stage, worker, expected):
+    """Check that jobs have one effect each, and that a worker lives."""
+    prefix = next(iter(expected)).rpartition('-')[0]
+    stage.adder.wait_until_done(PATIENCE)
+    assert stage.effects(prefix) == expected, worker.log()[-4000:]
+    assert worker.process.poll() is None, worker.log()[-4000:]
+
+
+def celery_impatient_rabbitmq(say):
+    """Celery: RabbitMQ closes the channel of a job that takes too long."""
+    for pool in (*POOLS, 'solo'):
+        with contextlib.ExitStack() as stack:
+            stage = Stage(stack, ImpatientRabbitMQ)
+            worker = stage.worker(stack, pool, 1).wait_until_ready()
+            gate = Path(stage.folder, 'gate')
+            stage.adder.ask('add', 'wait_for', str(gate), 'long-0')
+            until(Path(f'{gate}.begun').exists, 'a long job')
+            expected = stage.add(10, 'short')
+            time.sleep(8)
+            gate.touch()
+            _check(stage, worker, expected)
+            _check(stage, worker, {'long-0': 1})
+            lost = worker.log().count('PRECONDITION_FAILED')
+            say(f'{pool}: {lost} connections were closed')
+            assert lost
+
+
+def celery_without_database(say):
+    """Celery: the database is away for a minute, and messages come."""
+    for pool in POOLS:
+        with contextlib.ExitStack() as stack:
+            stage = Stage(stack)
+            worker = stage.worker(stack, pool, 2).wait_until_ready()
+            gate = Path(stage.folder, 'gate')
+            for name in 'a', 'b':
+                stage.adder.ask('add', 'wait_for', f'{gate}{name}',
+                                f'long-{name}')
+                until(Path(f'{gate}{name}.begun').exists, 'a long job')
+            expected = stage.add(100, 'short')
+            waiting = stage.broker.messages()
+            stage.server.stop()
+            before = _records(worker), worker.seconds()
+            for name in 'a', 'b':
+                Path(f'{gate}{name}').touch()
+            time.sleep(60)
+            records = _records(worker) - before[0]
+            seconds = worker.seconds() - before[1]
+            say(f'{pool}: {waiting} messages before, '
+                f'{stage.broker.messages()} after it; {records} log records, '
+                f'{seconds:.1f} s of processor time')
+            assert stage.broker.messages() > waiting - 10
+            assert records < 40
+            assert seconds < 10
+            stage.server.start()
+            stage.restart_adder()
+            _check(stage, worker, expected)
+            _check(stage, worker, {'long-a': 1, 'long-b': 1})
+            stage.server.stop()
+            began = time.monotonic()
+            worker.signal(signal.SIGTERM)
+            worker.wait()
+            say(f'  ended within {time.monotonic() - began:.0f} s')
+
+
+def _records(worker):
+    """Return how many records a log has, without those of ZEO's client.
+
+    It says each time when it cannot connect.
+    """
+    return sum(line.startswith('[2') and 'onnect' not in line
+               for line in worker.log().splitlines())
+
+
 SCENARIOS = (*faulty.SCENARIOS, celery_on_valkey, celery_on_rabbitmq,
+             celery_garbage, celery_impatient_rabbitmq,
+             celery_without_database,
              *workerfaults.SCENARIOS, *hostile.SCENARIOS)
 
 

@@ -16,6 +16,7 @@ import celery
 import kombu
 
 from gocept.async_.celery import VARIABLE
+from gocept.async_.tests import celerygarbage
 from gocept.async_.tests.interpreter import environment
 from gocept.async_.tests.workerstage import PATIENCE
 from gocept.async_.tests.workerstage import Adder
@@ -64,6 +65,18 @@ class Valkey:
 
     def client(self):
         return self._server.client()
+
+    def throw_garbage(self, choose):
+        """Bring what is no message.
+
+        choose -- called with a list of all there is, returns what to bring.
+        """
+        items = choose(list(celerygarbage.items().values()))
+        self.client().lpush('events', *items)
+
+    def messages(self):
+        """Return how many messages wait."""
+        return self.client().llen('events')
 
     @contextlib.contextmanager
     def frozen(self):
@@ -128,6 +141,10 @@ class RabbitMQ:
         if process is not None:
             kill_group(process)
 
+    def throw_garbage(self, choose):
+        """See Valkey."""
+        celerygarbage.throw(self.port, choose(
+            list(celerygarbage.publications().values())))
 
     @contextlib.contextmanager
     def frozen(self):
@@ -307,6 +324,27 @@ class Worker(Process):
         if PASSWORD in found:
             raise AssertionError(f'the log shows the password: {found}')
         return found
+
+    def processes(self):
+        """Return the ids of the main process and those of the pool."""
+        children = Path(f'/proc/{self.pid}/task/{self.pid}/children')
+        return [self.pid, *map(int, children.read_text().split())]
+
+    def peak_memory(self):
+        """Return the megabytes that the largest process has ever had."""
+        texts = [Path(f'/proc/{pid}/status').read_text()
+                 for pid in self.processes()]
+        return max(int(line.split()[1]) // 1024
+                   for text in texts for line in text.splitlines()
+                   if line.startswith('VmHWM'))
+
+    def seconds(self):
+        """Return the processor time that it has used so far."""
+        ticks = 0
+        for pid in self.processes():
+            text = Path(f'/proc/{pid}/stat').read_text()
+            ticks += sum(map(int, text.rpartition(')')[2].split()[11:13]))
+        return ticks / os.sysconf('SC_CLK_TCK')
 
     def wait_until_ready(self):
         try:

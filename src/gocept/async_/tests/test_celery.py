@@ -296,8 +296,8 @@ class GarbageTest(CeleryCase):
         self.check(expected, worker)
 
         def throw():
-            client.lpush('events', *celerygarbage.items().values(),
-                         *celerygarbage.evil(genuine))
+            self.stage.broker.throw_garbage(list)
+            client.lpush('events', *celerygarbage.evil(genuine))
         self.check_garbage(worker, throw, expected)
         until(lambda: not client.llen('events'), 'an empty queue')
         self.check_answers(worker)
@@ -501,11 +501,9 @@ class RabbitTest(CeleryCase):
 
     def test_garbage(self):
         """See GarbageTest."""
-        messages = celerygarbage.publications().values()
         self.check_garbage(
             self.worker('solo'),
-            lambda: celerygarbage.throw(self.stage.broker.port, messages),
-            {})
+            lambda: self.stage.broker.throw_garbage(list), {})
 
     def test_broker_slow(self):
         """See RequestTest."""

@@ -99,6 +99,11 @@ class LeftoversTest(unittest.TestCase):
             waiting = subprocess.Popen([*BARE, WAIT, folder])
             self.addCleanup(waiting.wait)
             self.addCleanup(waiting.kill)
+            end = time.monotonic() + 10
+            while (waiting.pid not in leftovers.find(folder)
+                    and time.monotonic() < end):
+                # It becomes the program in a moment.
+                time.sleep(0.01)
             self.assertIn(waiting.pid, leftovers.find(folder))
             self.assertNotIn(os.getpid(), leftovers.find(folder))
         self.assertEqual({}, leftovers.wait_for('/none/of/them', 0))

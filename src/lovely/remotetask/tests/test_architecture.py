@@ -20,8 +20,9 @@ LEVELS = ('interfaces', 'part', 'moment', 'number', 'zone', 'wallclock',
           'listing', 'cleaning', 'upgrade', 'session', 'surroundings',
           'refusal', 'gate', 'runlog', 'execution', 'group', 'xmlrpc',
           'reserve', 'alive', 'startup', 'quirks', 'settings', 'registry',
-          'lag', 'clock', 'watch', 'tempo', 'duty', 'claims', 'membership',
-          'member', 'runner', 'processor', 'service', 'bulk', 'testing')
+          'lag', 'clock', 'watch', 'tempo', 'duty', 'duties', 'claims',
+          'membership', 'member', 'runner', 'team', 'claimer', 'processor',
+          'service', 'bulk', 'testing')
 
 # Parts of the package that nothing else may import.
 OUTSIDE = {'tests', 'browser', 'generations'}

@@ -18,6 +18,8 @@ from lovely.remotetask import duty
 from lovely.remotetask import execution
 from lovely.remotetask import group
 from lovely.remotetask import policy
+from lovely.remotetask.claimer import Claimer
+from lovely.remotetask.duties import Duties
 from lovely.remotetask.gate import CommitGate
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import ERROR
@@ -26,6 +28,7 @@ from lovely.remotetask.processor import SimpleProcessor
 from lovely.remotetask.runner import Runner
 from lovely.remotetask.service import TaskService
 from lovely.remotetask.task import TaskError
+from lovely.remotetask.team import Team
 from lovely.remotetask.tests.fixture import PATIENCE
 from lovely.remotetask.tests.fixture import DatabaseCase
 from lovely.remotetask.tests.fixture import logged
@@ -89,7 +92,8 @@ class InvariantCase(DatabaseCase):
         transaction.begin()
         del self.root.effects[:]
         self.service.policy = Policy(
-            attempts=3, retry_wait=0.0, commit_every=commit_every)
+            attempts=3, retry_wait=0.0, commit_every=commit_every,
+            retry_on=('lovely.remotetask.task.TaskError',))
         del self.calls[:]
         self.ids = [self.service.add('test.task', number)
                     for number in range(self.JOBS)]
@@ -228,10 +232,9 @@ class HookTest(InvariantCase):
         (TaskService, 'next_due'), (TaskService, 'held'),
         (TaskService, 'stop_worker'), (TaskService, 'commit_every'),
         (execution, 'run_claimed'), (execution, 'in_transaction'),
-        (group, 'run_group'), (SimpleProcessor, 'run'),
-        (SimpleProcessor, 'has_run'), (SimpleProcessor, 'take_claims'),
-        (SimpleProcessor, '_take'), (SimpleProcessor, 'step'),
-        (SimpleProcessor, '_report'), (Runner, '_run'))
+        (group, 'run_group'), (Team, 'run'), (Team, 'has_run'),
+        (Team, 'take_claims'), (Team, 'look_after'), (Claimer, 'take'),
+        (SimpleProcessor, 'step'), (Duties, 'report'), (Runner, '_run'))
 
     def test_once(self):
         """It fails a few times."""

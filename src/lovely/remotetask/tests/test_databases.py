@@ -401,7 +401,7 @@ class CatchUpTest(Case):
             self.add('test.task', number)
         processor = self.stepping()
         # Short jobs are claimed many at a time.
-        processor.tempo.learn(0.001)
+        processor.team.tempo.learn(0.001)
         self.step(processor)
         self.assertEqual([''], self.asked)
         self.let_run(processor)

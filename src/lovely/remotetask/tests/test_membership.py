@@ -50,8 +50,8 @@ class StepCase(DatabaseCase):
     def stepping(self, db=None):
         made = QuietProcessor(db or self.db, ['tasks'])
         # There seems to be somebody to take claims.
-        made._look_after_runners = lambda now: None
-        made.runners = 3 * [unittest.mock.Mock(
+        made.team.look_after = lambda now: None
+        made.team.runners = 3 * [unittest.mock.Mock(
             began=None, claims=[], is_busy_since=lambda moment: False)]
         made.membership.clock.monotonic = lambda: self.now
         return made
@@ -81,7 +81,7 @@ class AliveTest(StepCase):
         self.jobid = self.add('test.task')
         self.observer = self.stepping()
         # It takes none.
-        self.observer.runners = []
+        self.observer.team.runners = []
 
     def is_left_alone(self):
         return self.job(self.jobid).status == PROCESSING
@@ -224,18 +224,19 @@ class AliveTest(StepCase):
         self.assertTrue(self.is_left_alone())
 
     def test_unreadable_records(self):
-        """Of many records each is looked at by itself."""
+        """One that cannot be read gives no sign; others are by themselves."""
+        jobid = self.add('test.task')
         self.claim()
-        with self.elsewhere() as service:
-            service.enter(ANOTHER)
+        self.claim(ANOTHER)
         transaction.begin()
         with self.unreadable(OTHER):
-            for _ in range(5):
+            for _ in range(9):
                 self.step(self.observer)
+                self.beat(ANOTHER)
             transaction.begin()
-            workers = set(self.service.store.workers)
-        self.assertIn(OTHER, workers)
-        self.assertNotIn(ANOTHER, workers)
+            self.assertEqual([ANOTHER], list(self.service.store.workers))
+        self.assertIsNone(self.observer.trouble)
+        self.assertEqual(PROCESSING, self.job(jobid).status)
 
     def unreadable(self, worker_id):
         """Let the record of a worker raise whatever it is asked for."""
@@ -398,6 +399,26 @@ class ClockTest(StepCase):
         with self.elsewhere() as service:
             service.cancel(jobid)
             service.stop_worker(made.worker_id)
+
+    def test_another_attempt(self):
+        """When a job that failed is run again goes by the right clock."""
+        made = self.worker(8 * DAY)
+        self.step(made)
+        self.service.policy = Policy(
+            attempts=3, retry_wait=10, retry_on=('builtins.ValueError',))
+        transaction.commit()
+        self.task(int, 'test.fail')
+        jobid = self.add('test.fail', 'no number')
+        self.step(made)
+        claim = made.claims.take()
+        self.assertEqual(jobid, claim.job)
+        with logged('lovely.remotetask'), unittest.mock.patch(
+                'time.time', lambda: self.true + 8 * DAY):
+            self.assertEqual({claim: 'ended'}, made.team.run([claim]))
+        job = self.job(jobid)
+        self.assertTrue(0 <= job.due - self.true <= 10, job.due - self.true)
+        self.assertAlmostEqual(
+            self.true, job.completed.timestamp(), delta=1)
 
     def test_tick(self):
         """A cron job that is due is left to those whose clock is right."""
@@ -636,7 +657,7 @@ class FindAgainTest(StepCase):
         self.root['intranet']['tasks'] = self.service = TaskService()
         jobid = self.add('test.task')
         self.assertEqual(claim.job, jobid)
-        self.made.run([claim])
+        self.made.team.run([claim])
         self.assertEqual([], self.calls)
         self.assertEqual(QUEUED, self.job(jobid).status)
 
@@ -714,7 +735,7 @@ class FindAgainTest(StepCase):
         self.step(self.made)
         claim = self.made.claims.take()
         self.rename()
-        self.assertEqual({claim: 'not begun'}, self.made.run([claim]))
+        self.assertEqual({claim: 'not begun'}, self.made.team.run([claim]))
         self.step(self.made)
-        self.assertEqual({claim: 'ended'}, self.made.run([claim]))
+        self.assertEqual({claim: 'ended'}, self.made.team.run([claim]))
         self.assertEqual(COMPLETED, self.job(jobid).status)

@@ -757,9 +757,10 @@ class ServiceMachine(RuleBasedStateMachine):
         assert number == len(gone) <= limit
         assert gone <= old
         # Those of which processors have not heard are not listed yet.
+        beyond = self.ids_beyond_cursors(step.service.store)
         assert len(gone) >= min(limit, len(
-            old - step.model.unsettled()
-            - self.ids_beyond_cursors(step.service.store)))
+            old - step.model.unsettled() - beyond)), (
+            gone, old, step.model.unsettled(), beyond)
         step.apply = lambda: self.removed(gone)
 
     @rule(paused=st.sampled_from([False, False, True]))

@@ -257,7 +257,7 @@ class LoopTest(DatabaseCase):
             self.assertTrue(looping._has_news())
             looping.claims.add(
                 unittest.mock.Mock(job=number)
-                for number in range(looping._low_water() + 1))
+                for number in range(looping.team.low_water() + 1))
             self.assertFalse(looping._has_news())
 
     def test_stop(self):
@@ -277,7 +277,7 @@ class LoopTest(DatabaseCase):
         a_processor = self.processor()
         a_processor.claims.add([unittest.mock.Mock(job=1)])
         a_processor.stop()
-        self.assertFalse(a_processor.take_claims(taken := []))
+        self.assertFalse(a_processor.team.take_claims(taken := []))
         self.assertEqual([], taken)
 
     def test_a_service_that_comes_later(self):

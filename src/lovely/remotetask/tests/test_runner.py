@@ -22,6 +22,7 @@ from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.policy import Policy
 from lovely.remotetask.processor import MultiProcessor
 from lovely.remotetask.processor import SimpleProcessor
+from lovely.remotetask.team import Team
 from lovely.remotetask.tests.fixture import PATIENCE
 from lovely.remotetask.tests.fixture import DatabaseCase
 from lovely.remotetask.tests.fixture import logged
@@ -214,17 +215,17 @@ class DeadTest(RunnerCase):
         transaction.commit()
         self.deadly = [self.add('test.task', 'kill') for _ in range(2)]
         good = [self.add('test.task', number) for number in range(10)]
-        run = SimpleProcessor.run
+        run = Team.run
 
-        def run_or_die(processor, claims):
+        def run_or_die(team, claims):
             if any(claim.job in self.deadly for claim in claims):
                 self.died.extend(claim.job for claim in claims)
                 # Not by `attempt`: this is what nothing catches.
                 raise SystemExit
-            return run(processor, claims)
+            return run(team, claims)
         self.died = []
         with unittest.mock.patch.object(
-                SimpleProcessor, 'run', run_or_die), \
+                Team, 'run', run_or_die), \
                 logged('lovely.remotetask', logging.ERROR) as lines:
             made = self.start(MultiProcessor, maxThreads=2)
             self.until(lambda: all(
@@ -286,13 +287,13 @@ class DeadTest(RunnerCase):
         """What a dead thread had counts also when the processor ends."""
         jobid = self.add('test.task')
         with unittest.mock.patch.object(
-                SimpleProcessor, 'run', side_effect=SystemExit), \
+                Team, 'run', side_effect=SystemExit), \
                 unittest.mock.patch.object(
-                    SimpleProcessor, '_look_after_runners', lambda *args:
-                    add_one(*args)), logged('lovely.remotetask'):
-            def add_one(processor, now):
-                if not processor.runners:
-                    processor._add_runner()
+                    Team, 'look_after', lambda *args: add_one(*args)), \
+                logged('lovely.remotetask'):
+            def add_one(team, now):
+                if not team.runners:
+                    team._add_runner()
             made = self.start()
             self.until(lambda: made.runners and not made.threads)
             self.stop()
@@ -304,8 +305,8 @@ class DeadTest(RunnerCase):
         made = SimpleProcessor(self.db, ['tasks'])
         jobid = self.add('test.task')
         with unittest.mock.patch.object(
-                SimpleProcessor, '_add_runner', lambda processor:
-                processor.runners.append(unittest.mock.Mock(
+                Team, '_add_runner', lambda team:
+                team.runners.append(unittest.mock.Mock(
                     began=None, claims=[],
                     is_busy_since=lambda moment: False))), \
                 logged('lovely.remotetask', logging.ERROR) as lines:

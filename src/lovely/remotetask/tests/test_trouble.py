@@ -112,13 +112,13 @@ class SettleTest(StepCase):
     def test_others_are_settled(self):
         """Claims are settled one by one where all together cannot be."""
         made = self.stepping()
-        made.tempo.learn(0.001)
+        made.team.tempo.learn(0.001)
         ids = [self.add('test.task', number) for number in range(5)]
         self.step(made)
         claims = [made.claims.take() for _ in ids]
         for claim in claims:
-            made.run([claim])
-        made.has_run(claims)
+            made.team.run([claim])
+        made.team.has_run(claims)
         settle, broken = TaskService.settle, ids[2]
 
         def fail(service, worker_id, jobids, *args):
@@ -260,7 +260,7 @@ class AwayTest(ThreadCase):
             raise OSError('connection refused')
         made = SimpleProcessor(self.db, ['tasks'])
         processor.start_processor(made)
-        while made._next_due is None:
+        while made.claimer.next_due is None:
             time.sleep(0.001)
         with logged('lovely.remotetask', logging.INFO) as lines:
             self.db.open = refuse
