@@ -85,18 +85,18 @@ def conflict_error(call):
     raise ZODB.POSException.ConflictError(object=call.root)
 
 
-@kind(calls=TRANSIENT_CALLS)
+@kind(waits=True)
 def own_disconnected(call):
     from ZEO.Exceptions import ClientDisconnected
     raise ClientDisconnected('of another server')
 
 
-@kind(calls=TRANSIENT_CALLS)
+@kind(waits=True)
 def own_full_disk(call):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), '/mine/alone')
 
 
-@kind(calls=TRANSIENT_CALLS)
+@kind(waits=True)
 def own_descriptors(call):
     raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
@@ -123,7 +123,7 @@ def pos_key_error(call):
     raise ZODB.POSException.POSKeyError(b'\0' * 7 + b'\7')
 
 
-@kind()
+@kind(waits=True)
 def storage_error(call):
     raise ZODB.POSException.StorageError('mine')
 
@@ -148,7 +148,7 @@ def no_such_service(call):
     raise interfaces.NoSuchService('says the job')
 
 
-@kind(calls=TRANSIENT_CALLS)
+@kind(waits=True)
 def processor_stopped(call):
     raise ProcessorStopped('says the job')
 

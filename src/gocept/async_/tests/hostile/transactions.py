@@ -175,7 +175,8 @@ def commits_elsewhere(call):
         connection.close()
 
 
-@kind()
+# A ZEO server says no more than that its storage could not.
+@kind(waits=True)
 def huge_note(call):
     transaction.get().note('x' * 70_000)
 
