@@ -253,16 +253,22 @@ def celery_database_closed(say):
     """Celery: a job closes the database of its process."""
     for pool in POOLS:
         with contextlib.ExitStack() as stack:
-            stage = Stage(stack)
-            worker = stage.worker(stack, pool, 1).wait_until_ready()
-            jobid = stage.adder.ask('add', 'close_database')
-            expected = stage.add(20, 'after')
-            until(lambda: stage.effects('after') == expected, 'other jobs',
-                  patience=30)
-            job = until(lambda: stage.adder.ask('job', jobid)['attempts'],
-                        'a counted attempt')
+            job = _close_database(stack, pool)
             say(f'{pool}: others were run; attempts {job}')
-            assert worker.process.poll() is None
+
+
+def _close_database(stack, pool):
+    """Return how many attempts of such a job were counted."""
+    stage = Stage(stack)
+    worker = stage.worker(stack, pool, 1).wait_until_ready()
+    jobid = stage.adder.ask('add', 'close_database')
+    expected = stage.add(20, 'after')
+    until(lambda: stage.effects('after') == expected, 'other jobs',
+          patience=30)
+    attempts = until(lambda: stage.adder.ask('job', jobid)['attempts'],
+                     'a counted attempt')
+    assert worker.process.poll() is None
+    return attempts
 
 
 def _records(worker):
