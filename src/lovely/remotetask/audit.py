@@ -147,7 +147,9 @@ def _find_place(store, jobid, now):
             or crew.has_claim(store, job)):
         return
     if not lookup.is_leaving(store, jobid):
-        if not store.ledger.is_swept(job):
+        # What is where it belongs is not written once more.
+        if not (store.ledger.is_swept(job) or job.stored_status in WAITING
+                and books.is_booked(store, job)):
             books.book(store, job, now)
     elif job.stored_status in WAITING and removal.put_back(
             store, jobid, job):
