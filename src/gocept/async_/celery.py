@@ -120,7 +120,10 @@ def attendance():
     """
     global _attendance
     with _lock:
-        if _attendance is None or _attendance.is_closed:
+        if _attendance is not None and _attendance.is_closed:
+            log.error('somebody has closed the database; it is opened again')
+            _attendance = None
+        if _attendance is None:
             made = celeryworker.Attendance(
                 _open(), lambda: entrance.is_closed)
             made.start()

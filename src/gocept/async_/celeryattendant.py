@@ -192,7 +192,7 @@ class Attendant(CeleryProcessor):
         self._runs.call(claim)
         end = self.membership.run(claim)
         self._runs.note_end(claim, end)
-        if end != execution.ENDED:
+        if end in (execution.NOT_BEGUN, execution.INTERRUPTED):
             raise Interrupted(
                 f'what job {claim.job} stands on has failed: {end}')
 

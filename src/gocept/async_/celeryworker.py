@@ -236,6 +236,8 @@ class Attendance:
 
     def make_round(self):
         """Look after all services once."""
+        if self.is_closed:
+            return
         # A site may have been added since.
         self._entering.run(time.monotonic())
         with self._lock:

@@ -14,6 +14,7 @@ from zope.security.proxy import removeSecurityProxy
 
 from lovely.remotetask import value
 from lovely.remotetask.execution import ProcessorRequest
+from lovely.remotetask.interfaces import CannotRun
 from lovely.remotetask.outcome import attempt
 from lovely.remotetask.task import TaskError
 
@@ -108,6 +109,10 @@ def _find(kind, id):
                 'There is no IFallbackUnauthenticatedPrincipal utility any '
                 'more; the function is not run as somebody else.')
         return fallback
+    if kind != LISTED:
+        raise CannotRun(
+            f'The call was made by a principal of the kind {kind!r}, which '
+            f'the installed code does not know.')
     return _look_up(id)
 
 

@@ -3,6 +3,7 @@
 Storage only.
 """
 
+import logging
 import random
 
 from lovely.remotetask import aside
@@ -11,6 +12,7 @@ from lovely.remotetask import crew
 from lovely.remotetask import lane
 from lovely.remotetask import lookup
 from lovely.remotetask import passing
+from lovely.remotetask import removal
 from lovely.remotetask import settlement
 from lovely.remotetask.interfaces import DELAYED
 from lovely.remotetask.interfaces import QUEUED
@@ -22,10 +24,16 @@ from lovely.remotetask.lookup import checked
 from lovely.remotetask.removal import belongs
 
 
-# How many jobs of each status are looked at, of the newest and of the others;
-# and how many entries in a search for jobs that nobody has.
+log = logging.getLogger(__name__)
+
+# How many jobs of each status are looked at, of the newest and of the others.
 NEWEST = 50
 OTHERS = 50
+
+# How many strands are looked at for jobs that nobody has, and how many of the
+# entries that were passed last; and how many entries in a search.
+STRANDS = 4
+FOUND = 32
 SEARCHED = 500
 
 
@@ -49,8 +57,10 @@ def _some(ledger, status):
     found = first(ledger.newest(status), NEWEST)
     if len(found) == NEWEST:
         # Anywhere before: over time, each one is looked at.
-        time = random.uniform(jobs.minKey()[0], found[-1][0][0])
-        found += first(ledger.newest(status, (time, 0)), OTHERS)
+        oldest, newest = jobs.minKey(), found[-1][0]
+        key = (random.uniform(oldest[0], newest[0]),
+               random.randint(*sorted((oldest[1], newest[1]))))
+        found += first(ledger.newest(status, key), OTHERS)
     return found
 
 
@@ -75,8 +85,30 @@ def _correct(store, job, status, now):
     store.ledger.count(status, before)
 
 
+def look_for_lost(store, now):
+    """Look at some entries, whether somebody has their jobs.
+
+    Those that were passed last, and some others.
+    """
+    strands = lookup.strands(store)
+    for strand, key in random.sample(strands, min(STRANDS, len(strands))):
+        end = lookup.sequence_at_cursor(store, key)
+        _search(store, key, max(store.start, end - FOUND), end, now)
+        numbers = store.read(lambda: list(_some_segments(strand)))  # noqa: B023
+        for number in numbers.value or ():
+            begin = number * lane.SEGMENT_SIZE
+            _search(store, key, begin,
+                    min(end, begin + lane.SEGMENT_SIZE), now)
+
+
+def _some_segments(strand):
+    oldest, newest = strand.segments.minKey(), strand.segments.maxKey()
+    return strand.segments.keys(
+        random.randint(oldest, newest), newest, False, True)[:1]
+
+
 def search(store, now):
-    """Look for jobs that wait and that nobody has, some entries at a time.
+    """Look for jobs that nobody has, some entries at a time.
 
     Forgets that, once all were looked at.
     """
@@ -85,13 +117,12 @@ def search(store, now):
     key, sequence = store.searched
     for strand_key, begin, end in _ranges(store, key, sequence):
         upto = min(end, begin + SEARCHED)
-        for number in range(begin, upto):
-            store.read(_search, store, lane.place(number, strand_key), now)
+        _search(store, strand_key, begin, upto, now)
         if upto < end:
             store.searched = strand_key, upto
             return
     for jobid in store.legacy or ():
-        store.read(_search, store, jobid, now)
+        store.read(_find_place, store, jobid, now)
     store.searched = None
 
 
@@ -104,12 +135,25 @@ def _ranges(store, key, sequence):
             yield found, begin, lookup.sequence_at_cursor(store, found)
 
 
-def _search(store, jobid, now):
-    job = lookup.raw(store, jobid)
-    if (job is not None and job.stored_status in WAITING
-            and not job.removed and not lookup.is_pending(store, job)
-            and not crew.has_claim(store, job)):
-        books.book(store, job, now)
+def _search(store, key, begin, end, now):
+    for sequence in range(begin, end):
+        store.read(_find_place, store, lane.place(sequence, key), now)
+
+
+def _find_place(store, jobid, now):
+    """Put a job into the books that nobody has, as its status says."""
+    job = None if jobid in store.aside else lookup.raw(store, jobid)
+    if (job is None or job.removed or lookup.is_pending(store, job)
+            or crew.has_claim(store, job)):
+        return
+    if not lookup.is_leaving(store, jobid):
+        if not store.ledger.is_swept(job):
+            books.book(store, job, now)
+    elif job.stored_status in WAITING and removal.put_back(
+            store, jobid, job):
+        # Only what callers have removed leaves while it waits; somebody has
+        # undone that.
+        passing.undone(store, job, None, now)
 
 
 def correct_schedule(store, now):
@@ -133,6 +177,15 @@ def _correct_time(store, jobid, job, now):
         books.set_time(store, job, found.value)
 
 
+def _path(location):
+    """Return the names from the root folder to a location."""
+    names = []
+    while location is not None:
+        names.append(location.__name__)
+        location = location.__parent__
+    return [name for name in reversed(names) if name]
+
+
 def adopt(store):
     """Take the jobs of a store that was copied; return whether it was.
 
@@ -141,6 +194,8 @@ def adopt(store):
     """
     if store.oid in (None, store._p_oid):
         return False
+    log.warning('%s: a copy of another service; jobs that wait in both are '
+                'held here', '/'.join(_path(store.service)))
     store.copied_at = store._p_serial
     store.oid = store._p_oid
     for worker_id in list(store.workers):

@@ -27,7 +27,7 @@ def due_time(job):
 
 def has_no_time_yet(job):
     """Whether the time of a cron job is still to be counted."""
-    return job.stored_status != QUEUED and job.due is None
+    return job.stored_status in TIMED and job.due is None
 
 
 def time_of(store, job, own):

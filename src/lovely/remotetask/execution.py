@@ -51,6 +51,9 @@ BOOKKEEPING_ATTEMPTS = 20
 # Seconds after which it is not: then it is a server that does not answer.
 BOOKKEEPING_PATIENCE = 5.0
 
+# Bytes that a result may take whatever the limit of a service is.
+SMALL = 100
+
 # What became of a claim that was to be run.
 # Its end is stored, or somebody else has the job.
 ENDED = 'ended'
@@ -224,8 +227,10 @@ def call_task(service, job):
 
 def result_of(service, call):
     """Return what a call returns, as it is read back from the database."""
-    return value.copy(in_this_process(call), service._p_jar,
-                      service.max_size(), 'the result')
+    result = in_this_process(call)
+    # Most are so small that no service has to be asked for its limit.
+    return result if value.is_small(result, SMALL) else value.copy(
+        result, service._p_jar, service.max_size(), 'the result')
 
 
 def name_function(job):
@@ -246,12 +251,16 @@ def run_job(service, run, begin, commit):
     """
     job = service.claimed(run.claim)
     work = Work(service, job)
-    function = name_function(job)
     with work.context() as call:
+        # The input is loaded by now, and need not be looked into apart.
+        function = name_function(job)
         begin(service, run, function)
+        txn = transaction.get()
         output = result_of(service, call)
-        # Asked again: the function may have begun another transaction.
-        job = service.claimed(run.claim)
+        if transaction.get() is not txn or job.fence != run.claim.fence:
+            # The function has begun another transaction, or has done
+            # something to its own job.
+            job = service.claimed(run.claim)
         service.complete(job, run, output)
         commit()
     return function

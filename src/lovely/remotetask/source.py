@@ -126,10 +126,13 @@ class StrandSource(_Source):
         checked(job, self.place)
         if (job.removed or job.note is not None or job.fence != 0
                 or job.stored_status != QUEUED or self.store.is_copied(job)
-                or job.due is not None and job.due > self.now):
+                or not self._is_due(job)):
             return False
         self.key = -job.priority, commit_time(job), self.cursor_key
         return True
+
+    def _is_due(self, job):
+        return job.due is None or self.timed and job.due <= self.now
 
     def take(self):
         self._pass()

@@ -382,7 +382,14 @@ class CountedTest(CeleryCase):
 
     def test_end_is_not_stored(self):
         """Each run counts; after the last attempt it is an error."""
-        self.lose_ends()
+        for end in execution.ENDED, execution.UNSTORED:
+            with self.subTest(end):
+                self.calls.clear()
+                self.jobid = self.add('test.call', 1)
+                self.check_end_is_not_stored(end)
+
+    def check_end_is_not_stored(self, end):
+        self.lose_ends(end)
         self.deliver(100)
         job = self.check()
         self.assertEqual(ERROR, job.status)

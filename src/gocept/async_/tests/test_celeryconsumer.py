@@ -6,12 +6,17 @@ import unittest.mock
 
 from billiard.exceptions import WorkerLostError
 from celery.exceptions import WorkerShutdown
+from celery.worker import consumer
 from celery.worker.control import Panel
 from kombu.exceptions import OperationalError
 
 from gocept.async_ import celeryconsumer
+from gocept.async_ import celerymessage
+from gocept.async_.celeryconsumer import Consumer
 from gocept.async_.celeryconsumer import Disturbed
 from gocept.async_.celeryconsumer import Mailbox
+from gocept.async_.celeryentrance import Entrance
+from gocept.async_.recurring import Pauses
 from gocept.async_.tests import celerygarbage
 
 
@@ -82,6 +87,98 @@ class NodeTest(unittest.TestCase):
         self.refusals.note.assert_not_called()
         self.ask(method='ping', destination=['there', 'here'])
         self.assertEqual(1, len(self.replies))
+
+
+class ConsumerTest(unittest.TestCase):
+
+    def setUp(self):
+        self.consumer = Consumer.__new__(Consumer)
+        self.consumer.connection_errors = (OSError,)
+        self.handled = []
+        patch = unittest.mock.patch.object(
+            consumer.Consumer, 'create_task_handler',
+            lambda *args: self.handle)
+        patch.start()
+        self.addCleanup(patch.stop)
+        patch = unittest.mock.patch.object(
+            celeryconsumer, 'refusals', unittest.mock.Mock())
+        self.refusals = patch.start()
+        self.addCleanup(patch.stop)
+        self.error = None
+
+    def handle(self, message):
+        self.handled.append(message)
+        if self.error is not None:
+            raise self.error
+
+    def deliver(self, **said):
+        message = unittest.mock.Mock(**{
+            'headers': celerygarbage.genuine_headers(),
+            'body': celerygarbage.body(), 'content_type': 'application/json',
+            **said})
+        self.consumer.create_task_handler()(message)
+        return message
+
+    def test_address(self):
+        """It is told to Celery as another message, not acknowledged here."""
+        message = self.deliver()
+        message.ack.assert_not_called()
+        handled, = self.handled
+        self.assertIsInstance(handled, celerymessage.Message)
+        self.assertEqual(message.delivery_tag, handled.delivery_tag)
+        self.refusals.note.assert_not_called()
+
+    def test_garbage(self):
+        """It is acknowledged, and that is all."""
+        for said in ({'body': b'{'}, {'headers': None}, {'body': None},
+                     {'headers': {'task': 'celery.chain'}}):
+            message = self.deliver(**said)
+            message.ack.assert_called_once_with()
+        self.assertEqual([], self.handled)
+        self.assertEqual(4, self.refusals.note.call_count)
+
+    def test_garbage_of_a_lost_connection(self):
+        """It cannot be acknowledged; whoever waits for messages finds out."""
+        self.deliver(body=b'{', **{'ack.side_effect': AttributeError})
+        self.refusals.note.assert_called_once_with('it cannot be read')
+
+    def test_no_threads(self):
+        """What a pool cannot take is not acknowledged; Celery connects again.
+        """
+        self.error = RuntimeError("can't start new thread")
+        with self.assertRaises(RuntimeError):
+            self.deliver().ack.assert_not_called()
+
+    def test_pauses(self):
+        """Connections that do not last are made less and less often."""
+        now = [0.0]
+
+        def sleep(seconds):
+            now[0] += seconds
+        self.consumer._pauses = Pauses(0.1, 30.0)
+        with unittest.mock.patch('time.monotonic', lambda: now[0]), \
+                unittest.mock.patch('time.sleep', sleep):
+            for _ in range(20):
+                self.consumer._connected = now[0]
+                self.consumer._pause()
+            self.assertGreater(now[0], 300)
+            # One that has lasted is made again at once.
+            now[0] += 60
+            before = now[0]
+            self.consumer._pause()
+            self.assertEqual(before, now[0])
+
+    def test_pool_that_cannot_work(self):
+        """The worker ends, instead of forking for ever."""
+        self.consumer.pool = unittest.mock.Mock(
+            __module__='celery.concurrency.prefork')
+        with unittest.mock.patch.object(
+                celeryconsumer, 'entrance', Entrance()) as entrance:
+            entrance.note(False)
+            with self.assertRaises(WorkerLostError):
+                self.consumer._wait_for_pool()
+            entrance.note(True)
+            self.consumer._wait_for_pool()
 
 
 class DisturbanceTest(unittest.TestCase):

@@ -301,6 +301,17 @@ class ManagerTest(FunctionalTestCase):
         transaction.commit()
         self.assertEqual(0, self.count())
 
+    def test_manager_of_the_thread_without_a_transaction(self):
+        """It is explicit, and nobody has begun one."""
+        explicit = transaction.TransactionManager(explicit=True)
+        with unittest.mock.patch.object(
+                transaction.manager, 'manager', explicit):
+            jobid = self.enqueue()
+            self.own.commit()
+        self.own.begin()
+        transaction.begin()
+        self.assertEqual('queued', self.service.getStatus(jobid))
+
 
 class EnqueueTest(FunctionalTestCase):
     """A call that tells the id of its job."""

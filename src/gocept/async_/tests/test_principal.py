@@ -232,6 +232,16 @@ class SomebodyElseTest(PrincipalTestCase):
         self.call(Participation(Principal('joe')))
         self.assertFails("'joe' no longer exists")
 
+    def test_kind_of_principal_that_is_not_known(self):
+        """Later code has stored the call; it is not run as another."""
+        login('zope.user')
+        look()
+        self.job().input.principals = (('sudo', 'zope.user'),)
+        process(raise_errors=False)
+        self.assertEqual([], seen)
+        self.assertEqual('held', self.job().status)
+        self.assertIn("kind 'sudo'", self.job().error)
+
     def test_authentication_of_the_site(self):
         """It knows others by the same ids."""
         site = add_site(self.root, 'site')

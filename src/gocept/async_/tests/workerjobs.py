@@ -52,6 +52,12 @@ def wait_for(path, name):
 
 
 @function('events')
+def close_database():
+    """Take the database away from the process."""
+    zope.component.hooks.getSite()._p_jar.db().close()
+
+
+@function('events')
 def swallow(megabytes, name):
     """Keep memory."""
     kept.append(bytearray(os.urandom(1) * (megabytes * 2 ** 20)))

@@ -26,13 +26,17 @@ from zope.security.testing import Principal
 from zope.site.folder import Folder
 from zope.site.site import LocalSiteManager
 
+from lovely.remotetask import group
+from lovely.remotetask import surroundings
+from lovely.remotetask.execution import ENDED
+from lovely.remotetask.execution import ProcessorRequest
 from lovely.remotetask.execution import is_running
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.outcome import in_runner
 from lovely.remotetask.policy import Policy
-from lovely.remotetask.processor import SimpleProcessor
+from lovely.remotetask.surroundings import Surroundings
 from lovely.remotetask.task import TaskError
 from lovely.remotetask.tests.fixture import DatabaseCase
 from lovely.remotetask.tests.fixture import effect
@@ -544,6 +548,21 @@ class LeftBehindTest(RunCase):
                 self.assertEqual(self.found[0], self.found[2])
                 self.assertEqual(outer, facts_of_thread())
 
+    def test_adapters_of_the_site(self):
+        """Adapters are not looked for in the site of a job that has ended.
+
+        That is in a connection which may be closed.
+        """
+        info = zope.component.hooks.siteinfo
+        hook = info.adapter_hook
+        site = self.root['other']
+        for around in (
+                surroundings.site(site),
+                Surroundings(site, ProcessorRequest(), lambda: 'a job')):
+            with around:
+                self.assertNotEqual(hook, info.adapter_hook)
+            self.assertEqual(hook, info.adapter_hook)
+
     def run_looking_and(self, leave):
         def work(service, input):
             if input == 'leave':
@@ -581,20 +600,11 @@ class LeftBehindInGroupTest(LeftBehindTest):
     commit_every = 10
 
     def run_all(self):
-        processor = RunsTogether(self.db, ['tasks'])
-        processor.run_together()
-
-
-class RunsTogether(SimpleProcessor):
-    """Runs what there is in one group."""
-
-    def run_together(self):
-        claims, self.service_db = self._bookkeep(
-            lambda service: (service.claim(self.worker_id, 100),
-                             service._p_jar.db()))
-        self.run(claims)
-        self._bookkeep(lambda service: service.settle(
-            self.worker_id, [claim.job for claim in claims]))
+        claims = self.service.claim('host:1:thread:no-machine-1', 100)
+        transaction.commit()
+        ends = group.run_group(self.db, ['tasks'], claims, transaction.commit)
+        self.assertEqual({ENDED}, set(ends.values()))
+        transaction.begin()
 
 
 def facts_of_thread():

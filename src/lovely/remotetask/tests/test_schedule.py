@@ -1,0 +1,266 @@
+"""When jobs are due: by the schedule, which only processors write."""
+
+import unittest.mock
+
+import transaction
+
+from lovely.remotetask.interfaces import CRONJOB
+from lovely.remotetask.interfaces import HELD
+from lovely.remotetask.interfaces import PROCESSING
+from lovely.remotetask.interfaces import NoTimeZone
+from lovely.remotetask.job import CronJob
+from lovely.remotetask.tests.fixture import Opened
+from lovely.remotetask.tests.test_store import NOW
+from lovely.remotetask.tests.test_store import A
+from lovely.remotetask.tests.test_store import B
+from lovely.remotetask.tests.test_store import StoreCase
+
+
+HOUR = 3600
+
+
+class ScheduleCase(StoreCase):
+
+    def cron(self, **kw):
+        jobid = self.service.addCronJob('test.task', **kw)
+        transaction.commit()
+        return jobid
+
+    def due(self, jobid):
+        return self.job(jobid).due
+
+    def claim_without_a_clock(self, now):
+        """Claim as a worker does whose clock is not to be trusted."""
+        transaction.begin()
+        claims = self.service.claim(B, 10, now, scheduled=False)
+        transaction.commit()
+        return [claim.job for claim in claims]
+
+
+class TimeTest(ScheduleCase):
+
+    def test_seen_first(self):
+        """To tell a cron job its time, nobody writes the job."""
+        jobid = self.cron(minute=(10,))
+        serial = self.job(jobid)._p_serial
+        self.claim(now=0)
+        self.assertEqual(600, self.due(jobid))
+        self.assertEqual(600, self.job(jobid).scheduledFor.timestamp())
+        self.assertEqual(serial, self.job(jobid)._p_serial)
+
+    def test_runs(self):
+        """Its next time is that of its last run, then that of the schedule.
+        """
+        jobid = self.cron(minute=(10,))
+        self.claim(now=0)
+        self.assertEqual([jobid], self.claim(now=600))
+        self.finish()
+        self.assertEqual(HOUR + 600, self.due(jobid))
+        self.assertEqual([], self.claim(now=HOUR))
+        self.assertEqual([jobid], self.claim(now=HOUR + 600))
+
+    def test_handed_back(self):
+        """Claimed and handed back, it is due as before."""
+        jobid = self.cron(delay=10)
+        self.claim(now=0)
+        self.assertEqual([jobid], self.claim(now=10))
+        self.assertEqual(PROCESSING, self.job(jobid).status)
+        self.service.stop_worker(A)
+        transaction.commit()
+        self.assertEqual(10, self.due(jobid))
+        self.assertEqual([jobid], self.claim(now=10))
+
+    def test_lost(self):
+        """So it is if its process is gone."""
+        jobid = self.cron(delay=10)
+        self.claim(now=0)
+        self.claim(now=10)
+        self.service.release(lambda worker: False, 100)
+        transaction.commit()
+        self.assertEqual(10, self.due(jobid))
+        self.assertEqual([jobid], self.claim(now=100))
+
+    def test_changed(self):
+        """Rescheduled or cancelled, it has no time at once."""
+        jobid = self.cron(delay=10)
+        self.claim(now=0)
+        self.service.reschedule(jobid)
+        transaction.commit()
+        self.assertIsNone(self.due(jobid))
+        self.claim(now=5)
+        self.assertEqual(15, self.due(jobid))
+        self.service.cancel(jobid)
+        transaction.commit()
+        self.assertIsNone(self.job(jobid).scheduledFor)
+        self.claim(now=5)
+        self.assertEqual([], list(self.service.store.schedule))
+        self.assertEqual([], list(self.service.store.crons))
+
+    def test_claimed_while_it_is_rescheduled(self):
+        """It is not run at the time that does not hold any more."""
+        jobid = self.cron(minute=(10,))
+        self.claim(now=0)
+        other = Opened(self)
+        other.service.jobs[jobid].update(minute=(20,))
+        other.service.reschedule(jobid)
+        claim, = self.service.claim(A, 1, 600)
+        transaction.commit()
+        other.commit()
+        transaction.begin()
+        self.assertFalse(self.service._is_good(
+            self.service.jobs[jobid], claim))
+        self.service.settle(A, [jobid])
+        transaction.commit()
+        self.assertEqual([], self.claim(now=601))
+        self.assertEqual([jobid], self.claim(now=1200))
+
+    def test_one_place(self):
+        """However often its time changes, it is in the schedule once."""
+        jobid = self.cron(minute=(10,))
+        for now in range(0, 10 * HOUR, HOUR):
+            self.claim(now=now)
+            self.service.reschedule(jobid)
+            transaction.commit()
+            self.claim(now=now + 700)
+            self.finish() if self.service.held(A) else None
+            self.assertEqual(1, len(self.service.store.schedule))
+
+    def test_index(self):
+        """All recurring jobs are known, those at rest are not."""
+        ids = [self.cron(minute=(number,)) for number in range(3)]
+        delayed = self.cron(delay=5)
+        self.claim(now=0)
+        self.assertCountEqual([*ids, delayed], self.service.store.crons)
+        self.claim(now=5)
+        self.finish()
+        self.service.cancel(ids[0])
+        transaction.commit()
+        self.claim(now=5)
+        self.assertCountEqual(ids[1:], self.service.store.crons)
+
+
+class WrongClockTest(ScheduleCase):
+
+    def test_too_late(self):
+        """What a clock of tomorrow has made due is corrected."""
+        jobid = self.cron(minute=(10,))
+        self.claim(now=0)
+        self.assertEqual([jobid], self.claim(now=10 ** 9))
+        self.finish()
+        serial = self.job(jobid)._p_serial
+        self.assertGreater(self.due(jobid), 10 ** 8)
+        self.service.correct_schedule(HOUR)
+        transaction.commit()
+        self.assertEqual(HOUR + 600, self.due(jobid))
+        self.assertEqual(serial, self.job(jobid)._p_serial)
+        self.assertEqual([jobid], self.claim(now=HOUR + 600))
+
+    def test_right_ones(self):
+        """Others stay, and nothing is written."""
+        self.cron(minute=(10,))
+        self.cron(delay=10 ** 6)
+        self.add('test.task', delay=10 ** 6)
+        self.claim(now=0)
+        self.service.correct_schedule(1)
+        self.assertEqual([], self.connection._registered_objects)
+
+    def test_not_scheduled(self):
+        """Who has no good clock takes nothing that waits for a time."""
+        jobid = self.cron(minute=(10,))
+        delayed = self.add('test.task', delay=1e9)
+        queued = self.add('test.task')
+        self.assertEqual([queued], self.claim_without_a_clock(NOW))
+        self.assertIsNone(self.due(jobid))
+        self.assertEqual([], self.claim_without_a_clock(NOW))
+        self.claim(now=0)
+        self.assertEqual(600, self.due(jobid))
+        self.assertEqual([jobid], self.claim(now=600))
+        self.assertEqual([delayed], self.claim(now=NOW))
+        self.check_counts()
+
+    def test_passed_without_a_clock(self):
+        """Such jobs are found on the pages meanwhile, and cancelled."""
+        ids = [self.cron(minute=(10,)) for _ in range(2)]
+        self.claim_without_a_clock(NOW)
+        self.assertEqual(ids[::-1], [
+            job.id for job in self.service.find(status=CRONJOB).jobs])
+        self.service.cancel(ids[0])
+        transaction.commit()
+        self.claim(now=0)
+        self.assertEqual(ids[1:], self.claim(now=600))
+        self.check_counts()
+
+
+class NoTimeTest(ScheduleCase):
+    """The next time of a job cannot be told."""
+
+    def broken_zone(self):
+        return unittest.mock.patch.object(
+            CronJob, 'timeOfNextCall', side_effect=NoTimeZone('no tzdata'))
+
+    def test_first_time(self):
+        """It is held, and all others are run."""
+        before = self.add('test.task')
+        jobid = self.cron(hour=(2,), timezone='Europe/Berlin')
+        after = self.add('test.task')
+        with self.broken_zone():
+            self.assertEqual([before, after], self.claim())
+        self.assertEqual(HELD, self.job(jobid).status)
+        self.assertIn('no tzdata', self.service.getError(jobid))
+        self.check_counts()
+        self.assertTrue(self.service.requeue(jobid))
+        transaction.commit()
+        self.assertEqual([jobid], self.claim(worker=B))
+
+    def test_after_a_run(self):
+        """The run counts; the job is held."""
+        jobid = self.cron(minute=(10,))
+        self.claim(now=0)
+        self.assertEqual([jobid], self.claim(now=600))
+        with self.broken_zone():
+            self.finish()
+        job = self.job(jobid)
+        self.assertEqual((HELD, 1), (job.status, len(job.history)))
+        self.assertIn('no tzdata', job.error)
+        self.assertEqual([], self.claim())
+        self.check_counts()
+
+    def test_correction(self):
+        """Where it cannot be told whether a time is right, it is held."""
+        jobid = self.cron(minute=(10,))
+        other = self.cron(minute=(20,))
+        self.claim(now=0)
+        method = CronJob.timeOfNextCall
+
+        def of_next_call(job, now=None):
+            if job.id == jobid:
+                raise ValueError('odd')
+            return method(job, now)
+        with unittest.mock.patch.object(
+                CronJob, 'timeOfNextCall', of_next_call):
+            self.service.correct_schedule(0)
+        transaction.commit()
+        self.assertEqual(HELD, self.job(jobid).status)
+        self.assertEqual(CRONJOB, self.job(other).status)
+        self.check_counts()
+
+    def test_absurd_delay(self):
+        """A delay that earlier versions took, and no clock shows."""
+        jobid = self.cron(delay=10)
+        other = self.add('test.task')
+        self.service.jobs[jobid].delay = 10 ** 400
+        transaction.commit()
+        self.assertEqual([other], self.claim())
+        self.assertEqual(HELD, self.job(jobid).status)
+        self.assertEqual(
+            [jobid], [job.id for job in self.service.find(HELD).jobs])
+
+    def test_zone(self):
+        """So it is with a zone that is really missing."""
+        jobid = self.cron(minute=(10,))
+        self.service.jobs[jobid].timezone = 'Europe/Nowhere'
+        other = self.add('test.task', startLater=True)
+        self.service.startJob(other)
+        transaction.commit()
+        self.assertEqual([other], self.claim())
+        self.assertEqual(HELD, self.job(jobid).status)
