@@ -28,19 +28,23 @@ REASON_SIZE = 300
 
 
 class Pauses:
-    """Seconds to wait after each of some failures that follow each other."""
+    """Seconds to wait after each of some failures that follow each other.
 
-    def __init__(self):
+    most -- the longest one.
+    """
+
+    def __init__(self, most=None):
+        self._most = LONGEST_PAUSE if most is None else most
         self.reset()
 
     def reset(self):
         """Begin with the shortest one again."""
-        self._longest = FIRST_PAUSE
+        self._longest = min(FIRST_PAUSE, self._most)
 
     def next(self):
         """Return how long to wait; not all that fail wait equally long."""
         longest = self._longest
-        self._longest = min(LONGEST_PAUSE, 2 * longest)
+        self._longest = min(self._most, 2 * longest)
         return random.uniform(longest / 2, longest)
 
 
@@ -49,14 +53,15 @@ class Duty:
 
     what -- str: what cannot be done while it fails.
     interval -- seconds from one time to the next.
+    most -- the longest pause after a failure; LONGEST_PAUSE by default.
     due -- when to do it next, in seconds of the monotonic clock.
     """
 
-    def __init__(self, what, interval=0.0):
+    def __init__(self, what, interval=0.0, most=None):
         self.what = what
         self.interval = interval
         self.due = float('-inf')
-        self._pauses = Pauses()
+        self._pauses = Pauses(most)
         # Why it failed, None while it does not; since when; and after how
         # many seconds others are to know.
         self._reason = None

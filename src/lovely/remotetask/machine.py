@@ -12,9 +12,13 @@ from typing import NamedTuple
 # No process has a greater id; of others the system must not be asked.
 MAX_PID = 2 ** 31 - 1
 
-# Of /proc/<pid>/stat, counted after the name: when the process was started,
-# in ticks since the machine was.
+# Of /proc/<pid>/stat, counted after the name: the state of the process, and
+# when it was started, in ticks since the machine was.
+STATE = 0
 BIRTH = 19
+
+# One that has ended, and whose end nobody has asked for yet.
+ENDED = ('Z', 'X')
 
 
 def _machine():
@@ -47,7 +51,9 @@ def new_worker_id(name):
     Its token says on which machine the process runs, when that was started,
     and is like no other.
     """
-    birth = _birth(os.getpid())
+    # It may show the processes of others than this one's relatives.
+    own = os.readlink('/proc/self') if os.path.islink('/proc/self') else ''
+    birth = _birth(own) if own == str(os.getpid()) else ''
     return f'{identity(name)}:{MACHINE}-{birth}-{uuid.uuid4().hex}'
 
 
@@ -70,9 +76,11 @@ def is_gone(worker_id):
         return False
     if not _exists(process.pid):
         return True
+    if not process.birth:
+        return False
     # The system gives the ids of processes once more.
-    birth = _birth(process.pid)
-    return bool(birth and process.birth) and birth != process.birth
+    return (_birth(process.pid) not in ('', process.birth)
+            or _fact(process.pid, STATE) in ENDED)
 
 
 def _parse(worker_id):
@@ -102,10 +110,16 @@ def _exists(pid):
 
 def _birth(pid):
     """Return when a process was started, as str; '' if that is not told."""
+    return _fact(pid, BIRTH)
+
+
+def _fact(pid, number):
+    """Return a field of what the system tells of a process; '' if it does
+    not."""
     try:
         text = Path(f'/proc/{pid}/stat').read_text(errors='replace')
     except OSError:
         return ''
     # The name of the program stands in brackets, and may contain any.
     fields = text.rpartition(')')[2].split()
-    return fields[BIRTH] if len(fields) > BIRTH else ''
+    return fields[number] if len(fields) > number else ''

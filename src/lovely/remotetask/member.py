@@ -182,7 +182,8 @@ def _duties(heartbeat):
     """Return all duties: what it cannot do while one fails."""
     return {
         'find': Duty('find its service'),
-        'write': Duty('run any job'),
+        # It costs nothing to look.
+        'write': Duty('run any job', most=1.0),
         'threads': Duty('start the threads that run jobs'),
         'run': Duty('run jobs'),
         'take': Duty('take jobs'),

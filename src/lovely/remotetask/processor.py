@@ -216,7 +216,13 @@ class SimpleProcessor(Member):
         if self.is_closed():
             self.stop_as_closed()
             return False
-        if any(quirks.is_read_only(db) for db in (self.db, self.service_db)):
+        databases = self.db, self.service_db
+        # First: a client that has no server says that it is read-only.
+        if any(map(quirks.is_away, databases)):
+            self._duties.note_ill(
+                'write', 'the server of the database is away', now)
+            return False
+        if any(map(quirks.is_read_only, databases)):
             self._duties.note_ill('write', 'the database is read-only', now)
             return False
         self._duties.note_well('write', now)
@@ -288,6 +294,9 @@ class SimpleProcessor(Member):
             self._do('sign', now, self.membership.sign)
 
     def _hand_back(self, commit):
+        if quirks.is_away(self.service_db):
+            # Whoever sees that this process is gone takes them over.
+            return
         outcome = attempt(self.membership.leave, self.claims.run, commit)
         if outcome.failed:
             self._report(outcome)
@@ -365,8 +374,9 @@ class SimpleProcessor(Member):
         if self.thread is not None and self.thread.is_alive():
             # Jobs that take too long; they cannot be completed any more.
             left = self.claims.ids.difference(self.claims.run)
-            log.warning('%s: cut off, and handed back: %s', self.thread_name,
-                        listed(left))
+            if left:
+                log.warning('%s: cut off, and handed back: %s',
+                            self.thread_name, listed(left))
             self._hand_back(transaction.commit)
 
 

@@ -17,6 +17,15 @@ def is_read_only(db):
     return ask is not None and bool(ask())
 
 
+def is_away(db):
+    """Return whether a ZODB.DB is known to have lost its server.
+
+    Whatever it is asked for then waits half a minute.
+    """
+    storage = db.storage
+    return is_served(storage) and not storage.is_connected()
+
+
 def is_served(storage):
     """Return whether a storage is that of a ZEO client."""
     return type(storage).__module__.startswith('ZEO.')

@@ -23,6 +23,12 @@ class PausesTest(unittest.TestCase):
             for each in found[9:]))
         self.assertGreater(len(set(found)), 15)
 
+    def test_most(self):
+        """What costs nothing to be tried has no long ones."""
+        pauses = Pauses(1.0)
+        self.assertTrue(all(
+            pauses.next() <= 1.0 for _ in range(20)))
+
     def test_reset(self):
         """After a success they begin with the shortest one."""
         pauses = Pauses()

@@ -50,6 +50,26 @@ class GoneTest(unittest.TestCase):
         """One that has ended on this machine is gone."""
         self.assertTrue(machine.is_gone(self.id(ended())))
 
+    def test_ended_and_not_asked_for(self):
+        """One that was killed is gone, though its parent has not noticed."""
+        child = subprocess.Popen(
+            [sys.executable, '-S', '-c', 'input()'], stdin=subprocess.PIPE)
+        self.addCleanup(child.wait)
+        self.addCleanup(child.stdin.close)
+        birth = machine._birth(child.pid)
+        self.assertFalse(machine.is_gone(self.id(child.pid, birth)))
+        child.kill()
+        # Waits without asking for its end.
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        self.assertTrue(machine.is_gone(self.id(child.pid, birth)))
+
+    def test_other_processes_are_shown(self):
+        """Where /proc is that of another container, it tells nothing."""
+        with unittest.mock.patch.object(os, 'readlink', return_value='1'):
+            found = machine.new_worker_id('thread')
+        self.assertEqual('', found.split('-')[-2])
+        self.assertFalse(machine.is_gone(found))
+
     def test_its_id_is_used_again(self):
         """Another process with its id is another process."""
         own = machine.new_worker_id('thread').rpartition('-')[0]

@@ -232,6 +232,25 @@ class ReadOnlyTest(StepCase):
         self.assertIn(jobid, made.claims.ids)
         self.assertIsNone(made.trouble)
 
+    def test_away(self):
+        """A server that is known to be away is not waited for."""
+        made = self.stepping()
+        self.add('test.task')
+        with unittest.mock.patch.object(
+                quirks, 'is_away', return_value=True), \
+                unittest.mock.patch.object(
+                    quirks, 'is_read_only', return_value=True), \
+                unittest.mock.patch.object(
+                    self.db, 'open', side_effect=AssertionError):
+            lines = [line for _ in range(20) for line in self.step(made, 1)]
+            self.assertIn('the server of the database is away', lines[0])
+            self.assertIn('is away', made.trouble)
+            self.assertLess(len(lines), 4)
+            made.stop()
+            made.team.runners = []
+            made._finish()
+        self.assertFalse(quirks.is_away(self.db))
+
     def test_storages(self):
         """The storage is asked; those that are not asked can be written."""
         class Silent(MappingStorage):
