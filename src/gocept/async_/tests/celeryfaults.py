@@ -253,16 +253,22 @@ def celery_database_closed(say):
     """Celery: a job closes the database of its process."""
     for pool in POOLS:
         with contextlib.ExitStack() as stack:
-            stage = Stage(stack)
-            worker = stage.worker(stack, pool, 1).wait_until_ready()
-            jobid = stage.adder.ask('add', 'close_database')
-            expected = stage.add(20, 'after')
-            until(lambda: stage.effects('after') == expected, 'other jobs',
-                  patience=30)
-            job = until(lambda: stage.adder.ask('job', jobid)['attempts'],
-                        'a counted attempt')
-            say(f'{pool}: others were run; attempts {job}')
-            assert worker.process.poll() is None
+            attempts = _close_database(stack, pool)
+        say(f'{pool}: others were run; attempts of this one: {attempts}')
+
+
+def _close_database(stack, pool):
+    """Let a job do that.  Return how many attempts are counted at last."""
+    stage = Stage(stack)
+    worker = stage.worker(stack, pool, 1).wait_until_ready()
+    jobid = stage.adder.ask('add', 'close_database')
+    expected = stage.add(20, 'after')
+    until(lambda: stage.effects('after') == expected, 'other jobs',
+          patience=30)
+    attempts = until(lambda: stage.adder.ask('job', jobid)['attempts'],
+                     'a counted attempt')
+    assert worker.process.poll() is None
+    return attempts
 
 
 def _records(worker):
