@@ -13,8 +13,7 @@ from lovely.remotetask.ledger import LISTED
 from lovely.remotetask.unreadable import reason_of
 
 
-# The reason of a job that is removed, but is there still: processors have
-# not come to it, or it is in a segment that its adder has not closed.
+# The reason of a job that is removed, but of which something is there still.
 REMOVED = None
 
 
@@ -38,26 +37,34 @@ def held(store):
 
 def remove(store, jobid):
     """Remove a job whose record cannot be read."""
-    if jobid not in store.aside and _is_unseen(store, jobid):
-        # Who comes to it removes it.
+    if jobid in store.aside:
+        counted = HELD
+    else:
+        counted = _take_out(store, jobid)
+        if _is_unseen(store, jobid):
+            # It is not counted yet.
+            counted = None
+    if counted is not None:
+        removal.drop(store, jobid, counted)
+    _note_removed(store, jobid)
+
+
+def _note_removed(store, jobid):
+    """Let a job be invisible that cannot leave its segment yet.
+
+    It might be readable some day.  Or there are entries of it that are
+    counted when processors come to them.
+    """
+    if lookup.is_leaving(store, jobid) or _unseen_entries(store, jobid):
         store.aside[jobid] = store.now(), REMOVED
-        return
-    _drop(store, jobid,
-          HELD if jobid in store.aside else _take_out(store, jobid))
 
 
 def pass_removed(store, jobid, counted):
     """Remove a job that was to be removed, now that it is counted."""
     _, reason = store.aside[jobid]
     if reason is REMOVED:
-        _drop(store, jobid, counted)
-
-
-def _drop(store, jobid, counted):
-    removal.drop(store, jobid, counted)
-    if lookup.is_leaving(store, jobid):
-        # It might be readable some day, and would seem to wait.
-        store.aside[jobid] = store.now(), REMOVED
+        removal.drop(store, jobid, counted)
+        _note_removed(store, jobid)
 
 
 def restore(store, jobid):
@@ -84,12 +91,40 @@ def prune(store, before, limit):
 
 
 def correct(store, counts):
-    """Change counts by the jobs that are to be removed."""
+    """Change counts by the jobs that are removed, and not yet seen."""
     for jobid, (_, reason) in store.aside.items():
-        if reason is REMOVED and _is_unseen(store, jobid):
-            entry = store.read(lookup.entry_of, store, jobid).value
-            if entry is not None:
-                counts[entry.new] = counts.get(entry.new, 0) - 1
+        if reason is REMOVED:
+            for entry in _unseen_entries(store, jobid):
+                for status, change in ((entry.old, 1), (entry.new, -1)):
+                    counts[status] = counts.get(status, 0) + change
+    counts.pop(None, None)
+
+
+def forget_removed(store):
+    """Forget that jobs were removed, where nothing of them is left."""
+    for jobid, (_, reason) in list(store.aside.items()):
+        if reason is REMOVED and not (
+                lookup.is_leaving(store, jobid)
+                or _unseen_entries(store, jobid)):
+            del store.aside[jobid]
+
+
+def _unseen_entries(store, jobid):
+    """Return the Entries of a job to which processors have not come."""
+    found = []
+    if _is_unseen(store, jobid):
+        entry = store.read(lookup.entry_of, store, jobid).value
+        found += [entry] if entry is not None else []
+    for strand, key in lookup.strands(store):
+        notes = store.read(_notes_of, store, strand, key, jobid)
+        found += notes.value or []
+    return found
+
+
+def _notes_of(store, strand, key, jobid):
+    begin = lookup.sequence_at_cursor(store, key)
+    return [entry for entry in strand.notes(strand.end, begin)
+            if entry.note.job == jobid]
 
 
 def unreadable(store):
@@ -127,16 +162,18 @@ def _take_out(store, jobid):
 
     Return the status under which it is counted, None if nobody has it.
     """
+    counted = None
+    status, key = _search(store, jobid)
+    if key is not None:
+        if status not in LISTED:
+            status = books.counted_in_schedule(store, jobid)
+        books.take_out(store, jobid, status, key[0])
+        counted = status
     for claim in crew.claims_on(store, jobid):
         crew.worker(store, claim.worker).remove(jobid)
-        return claim.counted
-    status, key = _search(store, jobid)
-    if key is None:
-        return None
-    if status not in LISTED:
-        status = books.counted_in_schedule(store, jobid)
-    books.take_out(store, jobid, status, key[0])
-    return status
+        # It may have left its place in the schedule behind.
+        counted = claim.counted
+    return counted
 
 
 def _search(store, jobid):

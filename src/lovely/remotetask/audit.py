@@ -12,6 +12,7 @@ from lovely.remotetask import crew
 from lovely.remotetask import lane
 from lovely.remotetask import lookup
 from lovely.remotetask import passing
+from lovely.remotetask import removal
 from lovely.remotetask import settlement
 from lovely.remotetask.interfaces import DELAYED
 from lovely.remotetask.interfaces import QUEUED
@@ -25,10 +26,14 @@ from lovely.remotetask.removal import belongs
 
 log = logging.getLogger(__name__)
 
-# How many jobs of each status are looked at, of the newest and of the others;
-# and how many entries in a search for jobs that nobody has.
+# How many jobs of each status are looked at, of the newest and of the others.
 NEWEST = 50
 OTHERS = 50
+
+# How many strands are looked at for jobs that nobody has, and how many of the
+# entries that were passed last; and how many entries in a search.
+STRANDS = 4
+FOUND = 32
 SEARCHED = 500
 
 
@@ -80,8 +85,30 @@ def _correct(store, job, status, now):
     store.ledger.count(status, before)
 
 
+def look_for_lost(store, now):
+    """Look at some entries, whether somebody has their jobs.
+
+    Those that were passed last, and some others.
+    """
+    strands = lookup.strands(store)
+    for strand, key in random.sample(strands, min(STRANDS, len(strands))):
+        end = lookup.sequence_at_cursor(store, key)
+        _search(store, key, max(store.start, end - FOUND), end, now)
+        numbers = store.read(lambda: list(_some_segments(strand)))  # noqa: B023
+        for number in numbers.value or ():
+            begin = number * lane.SEGMENT_SIZE
+            _search(store, key, begin,
+                    min(end, begin + lane.SEGMENT_SIZE), now)
+
+
+def _some_segments(strand):
+    oldest, newest = strand.segments.minKey(), strand.segments.maxKey()
+    return strand.segments.keys(
+        random.randint(oldest, newest), newest, False, True)[:1]
+
+
 def search(store, now):
-    """Look for jobs that wait and that nobody has, some entries at a time.
+    """Look for jobs that nobody has, some entries at a time.
 
     Forgets that, once all were looked at.
     """
@@ -90,13 +117,12 @@ def search(store, now):
     key, sequence = store.searched
     for strand_key, begin, end in _ranges(store, key, sequence):
         upto = min(end, begin + SEARCHED)
-        for number in range(begin, upto):
-            store.read(_search, store, lane.place(number, strand_key), now)
+        _search(store, strand_key, begin, upto, now)
         if upto < end:
             store.searched = strand_key, upto
             return
     for jobid in store.legacy or ():
-        store.read(_search, store, jobid, now)
+        store.read(_find_place, store, jobid, now)
     store.searched = None
 
 
@@ -109,12 +135,25 @@ def _ranges(store, key, sequence):
             yield found, begin, lookup.sequence_at_cursor(store, found)
 
 
-def _search(store, jobid, now):
-    job = lookup.raw(store, jobid)
-    if (job is not None and job.stored_status in WAITING
-            and not job.removed and not lookup.is_pending(store, job)
-            and not crew.has_claim(store, job)):
-        books.book(store, job, now)
+def _search(store, key, begin, end, now):
+    for sequence in range(begin, end):
+        store.read(_find_place, store, lane.place(sequence, key), now)
+
+
+def _find_place(store, jobid, now):
+    """Put a job into the books that nobody has, as its status says."""
+    job = None if jobid in store.aside else lookup.raw(store, jobid)
+    if (job is None or job.removed or lookup.is_pending(store, job)
+            or crew.has_claim(store, job)):
+        return
+    if not lookup.is_leaving(store, jobid):
+        if not store.ledger.is_swept(job):
+            books.book(store, job, now)
+    elif job.stored_status in WAITING and removal.put_back(
+            store, jobid, job):
+        # Only what callers have removed leaves while it waits; somebody has
+        # undone that.
+        passing.undone(store, job, None, now)
 
 
 def correct_schedule(store, now):

@@ -7,6 +7,7 @@ not seen is the difference between the end of a strand and its cursor.
 from lovely.remotetask import aside
 from lovely.remotetask import crew
 from lovely.remotetask import lookup
+from lovely.remotetask import removal
 from lovely.remotetask.interfaces import PROCESSING
 
 
@@ -54,4 +55,4 @@ def _now(job, claim):
         return None
     if crew.is_live(job, claim):
         return PROCESSING
-    return job.end_under(claim) or claim.counted
+    return removal.status_under(job, claim)

@@ -152,7 +152,7 @@ def _sources(status):
                 ('ledger', _of_ledger(status))]
     if status in WAITING:
         return [('new', _new), ('ended', _ended), ('schedule', _scheduled)]
-    return [('all', _all), ('legacy', _legacy)]
+    return [('all', _all), ('aside', _without_entry), ('legacy', _legacy)]
 
 
 def unlisted(store, status):
@@ -163,7 +163,15 @@ def unlisted(store, status):
 
 
 def _aside(store, after):
-    for jobid in sorted(aside.held(store), reverse=True):
+    return _of_ids(store, after, aside.held(store))
+
+
+def _without_entry(store, after):
+    return _of_ids(store, after, lookup.without_entry(store))
+
+
+def _of_ids(store, after, ids):
+    for jobid in sorted(ids, reverse=True):
         job = lookup.find(store, jobid)
         if job is not None and (after is None or jobid < after):
             yield job, jobid
@@ -175,8 +183,8 @@ def _of_ledger(status):
         for key, job in _readable(store, store.ledger.newest(status, begin)):
             found = store.read(_listed, status, key, job)
             if found.failed:
-                yield lookup.unreadable_job(store, key[1], found), key
-            elif found.value:
+                job = lookup.find(store, key[1])
+            if job is not None and (found.failed or found.value):
                 yield job, key
     return listed
 
@@ -230,10 +238,13 @@ def _scheduled(store, after):
     key = before(store.schedule, None if after is None else tuple(after))
     while key is not None:
         found = store.read(_is_scheduled, store, key)
-        if found.failed:
-            yield lookup.unreadable_job(store, key[1], found), key
-        elif found.value:
-            yield store.schedule[key], key
+        job = None
+        if found.value:
+            job = store.schedule[key]
+        elif found.failed and not lookup.is_unseen(store, key[1]):
+            job = lookup.find(store, key[1])
+        if job is not None:
+            yield job, key
         key = before(store.schedule, key)
 
 
@@ -279,7 +290,10 @@ def _noted_job(store, place, entry):
     # Before that, jobs had no notes of their own.
     jobid = entry.job.id if entry.note is None else entry.note.job
     job = lookup.find(store, jobid)
-    return job if job is not None and job.note in (place, None) else None
+    # What cannot be read is shown where it was before.
+    if job is None or isinstance(job, UnreadableJob):
+        return None
+    return job if job.note in (place, None) else None
 
 
 def _noted(status):

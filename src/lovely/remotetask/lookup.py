@@ -216,8 +216,23 @@ def all_jobs(store):
             yield job
 
 
+def without_entry(store):
+    """Return the ids of jobs that are aside, and were never added.
+
+    The transaction that had added them was undone.
+    """
+    return [jobid for jobid in store.aside if not is_legacy(store, jobid)
+            and store.read(_has_no_entry, store, jobid).value]
+
+
+def _has_no_entry(store, jobid):
+    entry = entry_of(store, jobid)
+    return entry is None or entry.job is None
+
+
 def _ids(store):
     yield from store.legacy or ()
+    yield from without_entry(store)
     for strand, key in strands(store):
         numbers = store.read(lambda: list(strand.segments))  # noqa: B023
         for number in numbers.value or ():

@@ -60,6 +60,10 @@ def hold_copied(store, job, now):
 
 def _pass_note(store, place, found, now, timed):
     jobid = found.job.id if found.note is None else found.note.job
+    if jobid in store.aside:
+        # Counted as held, or as nothing.
+        store.ledger.count(found.new, found.old)
+        return
     job = checked(found.job, jobid)
     if job.note is not None and job.note != place:
         # A later one knows more.

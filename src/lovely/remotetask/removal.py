@@ -58,8 +58,20 @@ def count_end(store, job, claim):
 
     job -- None if nobody knows.
     """
-    end = None if job is None else job.end_under(claim)
-    store.ledger.count(claim.counted, end or claim.counted)
+    store.ledger.count(claim.counted, status_under(job, claim))
+
+
+def status_under(job, claim):
+    """Return the status in which a claim has left a job.
+
+    Whoever has changed it since has left a note.
+    """
+    if job is None:
+        return claim.counted
+    if job.fence == claim.fence:
+        # Nothing has happened, unless somebody has undone something.
+        return job.stored_status
+    return job.end_under(claim) or claim.counted
 
 
 def has_place(store, jobid):

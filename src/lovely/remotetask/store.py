@@ -294,7 +294,9 @@ class JobStore(persistent.Persistent):
     def look_after(self, now):
         """Do what is to be done now and then."""
         audit.look(self, now)
+        audit.look_for_lost(self, now)
         audit.search(self, now)
+        aside.forget_removed(self)
         tidy.tidy(self)
 
     def correct_schedule(self, now):

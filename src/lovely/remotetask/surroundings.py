@@ -67,8 +67,16 @@ def site(found):
         zope.component.hooks.setSite(found)
         yield
     finally:
-        # Not by setSite: that asks the site, which may be unreadable by now.
-        info.site, info.sm = previous
+        _set_site_back(*previous)
+
+
+def _set_site_back(site, manager):
+    # Not by setSite: that asks the site, which may be unreadable by now.
+    info = zope.component.hooks.siteinfo
+    info.site, info.sm = site, manager
+    # Kept there for the thread when the first adapter is looked for: it is
+    # that of the site that was left, whose connection may be closed.
+    vars(info).pop('adapter_hook', None)
 
 
 class _State(NamedTuple):
@@ -190,9 +198,8 @@ class Surroundings:
             raise entered.exception
 
     def __exit__(self, *exc_info):
-        # Not by setSite: that asks the site, which may be unreadable by now.
-        info = zope.component.hooks.siteinfo
-        info.site, info.sm, outer = self._outer
+        site, manager, outer = self._outer
+        _set_site_back(site, manager)
         state = vars(zope.security.management.thread_local)
         state.clear()
         state.update(outer)

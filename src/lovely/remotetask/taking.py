@@ -5,6 +5,7 @@ import heapq
 from lovely.remotetask import audit
 from lovely.remotetask import crew
 from lovely.remotetask import lookup
+from lovely.remotetask import removal
 from lovely.remotetask.books import due_time
 from lovely.remotetask.books import has_no_time_yet
 from lovely.remotetask.interfaces import WAITING
@@ -21,7 +22,7 @@ def claim(store, worker_id, now, limit, at_once=None, scheduled=True):
     """
     jobs = take(store, now, limit, PASS_AT_ONCE,
                 _has_lost(store, worker_id), scheduled)
-    found = crew.claim(store, worker_id, jobs, now)
+    found = _claim(store, worker_id, jobs, now)
     if found and at_once is not None:
         crew.worker(store, worker_id).at_once = at_once
     return found
@@ -49,7 +50,17 @@ def claim_job(store, worker_id, jobid, now):
     # It is passed, or stale, where it lies in the queue; somebody may be
     # claiming it there.
     job.outdate_claims()
-    return crew.claim(store, worker_id, [job], now)
+    return _claim(store, worker_id, [job], now)
+
+
+def _claim(store, worker_id, jobs, now):
+    mine = crew.worker(store, worker_id)
+    for job in jobs:
+        old = None if mine is None else mine.remove(job.id)
+        if old is not None:
+            # It has ended, and would be overwritten before it is counted.
+            removal.count_end(store, job, old)
+    return crew.claim(store, worker_id, jobs, now)
 
 
 def take(store, now, limit, pass_at_once=float('inf'), has_lost=None,

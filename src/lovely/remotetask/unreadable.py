@@ -5,7 +5,9 @@ raises anything when it is loaded.  Whoever walks over records reads each of
 them by `read`, so that one never stops the others.
 """
 
+import contextvars
 import datetime
+import functools
 import logging
 
 import zope.interface
@@ -14,6 +16,7 @@ from ZODB.POSException import StateLoadError
 
 from lovely.remotetask import interfaces
 from lovely.remotetask.blame import is_interrupted
+from lovely.remotetask.description import escaped
 from lovely.remotetask.interfaces import DEFAULT_PRIORITY
 from lovely.remotetask.interfaces import HELD
 from lovely.remotetask.outcome import attempt
@@ -22,6 +25,9 @@ from lovely.remotetask.value import is_of_database
 
 
 log = logging.getLogger(__name__)
+
+# Whether this thread is in `read`.
+_quiet = contextvars.ContextVar('_quiet', default=False)
 
 # What is kept of a reason, in characters.
 REASON_SIZE = 500
@@ -43,13 +49,35 @@ def read(db, call, *args):
     not the fault of a record (a conflict, a server that is away, no memory)
     is raised.
     """
-    outcome = attempt(call, *args)
+    token = _quiet.set(True)
+    try:
+        outcome = attempt(call, *args)
+    finally:
+        _quiet.reset(token)
     if outcome.failed:
         if _is_trouble(outcome, db):
             raise outcome.exception
-        log.debug('a record is passed by: %s at %s', outcome.errorClass,
-                  outcome.place)
+        _tell(reason_of(outcome), outcome.place)
     return outcome
+
+
+@functools.lru_cache(maxsize=1000)
+def _tell(reason, place):
+    # The cache is the memory of what was said.
+    log.warning('a record cannot be read: %s (%s)', escaped(reason), place)
+
+
+class _Quiet(logging.Filter):
+    """Keeps ZODB from telling of each try to load a record.
+
+    Walks come to some records several times a second, and tell once.
+    """
+
+    def filter(self, record):
+        return not _quiet.get()
+
+
+logging.getLogger('ZODB.Connection').addFilter(_Quiet())
 
 
 def _is_trouble(failure, db):

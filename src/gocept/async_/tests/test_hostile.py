@@ -20,7 +20,7 @@ from gocept.async_.tests.hostile.each import run_together
 from gocept.async_.tests.hostile.everything import KINDS
 from gocept.async_.tests.hostile.kinds import PLACES
 from gocept.async_.tests.hostile.kinds import THREADS
-from gocept.async_.tests.hostile.storm import Plan
+from gocept.async_.tests.hostile.plan import Plan
 from gocept.async_.tests.hostile.verdict import Verdict
 from gocept.async_.tests.hostile.watch import HealthWatch
 from gocept.async_.tests.hostile.watch import LogWatch
@@ -182,8 +182,7 @@ class HealthWatchTest(unittest.TestCase):
     def watch(self, status):
         """Return a HealthWatch of an outage from the second 10 to 30."""
         slot = Slot()
-        watch = HealthWatch([slot])
-        watch.outages.append(Outage('an outage', 10.0, 30.0))
+        watch = HealthWatch([slot], [Outage('an outage', 10.0, 30.0)])
         for now in range(40):
             slot.status = status if 20 < now < 30 else 200
             watch.look(float(now))

@@ -655,6 +655,10 @@ SCENARIOS = (kills, group_commit, deadly_jobs, deadly_group, terminated,
 def main(names=None, scenarios=SCENARIOS):
     """Run the long form.  Return how many scenarios failed."""
     names = sys.argv[1:] if names is None else names
+    known = [scenario.__name__ for scenario in scenarios]
+    if unknown := [name for name in names if name not in known]:
+        sys.exit(f'There is no scenario {", ".join(unknown)}; choose from '
+                 f'{", ".join(known)}, or none for all of them.')
     passed = failed = 0
     for scenario in scenarios:
         if names and scenario.__name__ not in names:

@@ -2,6 +2,7 @@
 
 import ast
 import pathlib
+import re
 import unittest
 
 import lovely.remotetask
@@ -93,6 +94,22 @@ class LevelTest(unittest.TestCase):
             with self.subTest(path.name):
                 self.assertFalse(
                     [name for name in imports(path) if name.startswith('.')])
+
+
+class RoomsTest(unittest.TestCase):
+
+    DOCUMENT = SOURCE.parent / 'docs' / 'design.rst'
+
+    @unittest.skipUnless(DOCUMENT.exists(), 'installed without the documents')
+    def test_each_room_is_listed(self):
+        """docs/design.rst names the modules there are, and no others."""
+        listed = set(re.findall(
+            r'``(\w+)``', self.DOCUMENT.read_text(encoding='utf-8')))
+        for folder in (PACKAGE, SOURCE / 'gocept' / 'async_'):
+            with self.subTest(folder.name):
+                self.assertLessEqual(
+                    {path.stem for path in folder.glob('*.py')}
+                    - {'__init__'}, listed)
 
 
 class PackageTest(unittest.TestCase):

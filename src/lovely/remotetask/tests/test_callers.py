@@ -337,6 +337,17 @@ class PassedTest(CallersCase):
         self.claim()
         self.check()
 
+    def test_claimed_again_by_the_same_worker(self):
+        """A claim that was not settled is counted when it is made anew."""
+        jobid = self.ended()
+        self.service.requeue(jobid)
+        transaction.commit()
+        self.assertEqual([jobid], self.claim())
+        self.check(processing=1)
+        self.service.stop_worker(A)
+        transaction.commit()
+        self.check(queued=1)
+
     def test_removed_before_a_stalled_worker_settles(self):
         """What a claim says of a removed job is counted all the same."""
         for count in (1, 20):

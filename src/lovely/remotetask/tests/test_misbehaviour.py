@@ -27,13 +27,16 @@ from zope.site.folder import Folder
 from zope.site.site import LocalSiteManager
 
 from lovely.remotetask import group
+from lovely.remotetask import surroundings
 from lovely.remotetask.execution import ENDED
+from lovely.remotetask.execution import ProcessorRequest
 from lovely.remotetask.execution import is_running
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.outcome import in_runner
 from lovely.remotetask.policy import Policy
+from lovely.remotetask.surroundings import Surroundings
 from lovely.remotetask.task import TaskError
 from lovely.remotetask.tests.fixture import DatabaseCase
 from lovely.remotetask.tests.fixture import effect
@@ -544,6 +547,21 @@ class LeftBehindTest(RunCase):
                 self.assertEqual(self.found[0], self.found[1])
                 self.assertEqual(self.found[0], self.found[2])
                 self.assertEqual(outer, facts_of_thread())
+
+    def test_adapters_of_the_site(self):
+        """Adapters are not looked for in the site of a job that has ended.
+
+        That is in a connection which may be closed.
+        """
+        info = zope.component.hooks.siteinfo
+        hook = info.adapter_hook
+        site = self.root['other']
+        for around in (
+                surroundings.site(site),
+                Surroundings(site, ProcessorRequest(), lambda: 'a job')):
+            with around:
+                self.assertNotEqual(hook, info.adapter_hook)
+            self.assertEqual(hook, info.adapter_hook)
 
     def run_looking_and(self, leave):
         def work(service, input):

@@ -1,13 +1,16 @@
 """What becomes of jobs when somebody undoes a transaction."""
 
 import pathlib
+import random
 import shutil
 import tempfile
 
 import transaction
 import ZODB
 import ZODB.FileStorage
+from ZODB.POSException import UndoError
 
+from lovely.remotetask import books
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import ERROR
@@ -15,6 +18,7 @@ from lovely.remotetask.interfaces import HELD
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import STARTLATER
+from lovely.remotetask.interfaces import ClaimLost
 from lovely.remotetask.job import Run
 from lovely.remotetask.policy import DAY
 from lovely.remotetask.tests.fixture import effect
@@ -423,6 +427,123 @@ class BooksTest(UndoCase):
         self.check(completed=1)
 
 
+class RandomTest(UndoCase):
+    """Whatever is undone of whatever has happened."""
+
+    STEPS = 120
+
+    def test_nothing_is_lost(self):
+        """Counts are right again, and each job is somewhere."""
+        for seed in range(6):
+            with self.subTest(seed=seed):
+                self.random = random.Random(seed)
+                self.now = NOW
+                for _ in range(self.STEPS):
+                    self.step()
+                self.come_to_rest()
+                self.check_counts()
+                self.check_places()
+                self.end_all()
+
+    def step(self):
+        transaction.begin()
+        self.now += 1
+        action = self.random.choice([
+            self.add_some, self.add_some, self.change, self.change,
+            self.change, self.claim_some, self.claim_some, self.run_some,
+            self.run_some, self.settle_some, self.undo_something, self.look])
+        action()
+        self.commit('something')
+
+    def add_some(self):
+        for _ in range(self.random.randrange(1, 4)):
+            self.service.add(
+                'test.task', self.random.choice(['fail', 'work']),
+                startLater=self.random.random() < 0.2)
+
+    def change(self):
+        ids = list(self.service.jobs)
+        if ids:
+            name = self.random.choice(
+                ['startJob', 'cancel', 'requeue', 'remove', 'cancel'])
+            getattr(self.service, name)(self.random.choice(ids))
+
+    def claim_some(self):
+        self.service.claim(
+            self.random.choice([A, B]), self.random.randrange(4), self.now)
+
+    def run_some(self):
+        for claim in list(self.service.store.claims())[:2]:
+            try:
+                job = self.service.claimed(claim)
+            except ClaimLost:
+                continue
+            if job.input == 'fail':
+                self.service.fail(job, Run(claim, NOW), _Failure(), self.now)
+            else:
+                self.service.complete(job, Run(claim, NOW), None, self.now)
+
+    def settle_some(self):
+        self.settle_ended(self.random.choice([A, B]))
+
+    def settle_ended(self, worker):
+        self.service.settle(worker, [
+            jobid for jobid in self.service.held(worker)
+            if jobid not in self.service.jobs
+            or self.service.getStatus(jobid) != PROCESSING])
+
+    def undo_something(self):
+        transaction.abort()
+        infos = self.db.undoInfo(0, 6)
+        names = [info['id'] for info in infos
+                 if 'something' in str(info['description'])]
+        if names:
+            try:
+                self.db.undo(self.random.choice(names))
+                transaction.commit()
+            except UndoError:
+                transaction.abort()
+        transaction.begin()
+        for worker in (A, B):
+            self.settle_ended(worker)
+
+    def come_to_rest(self):
+        """Let processors do what is to be done, until nothing is left."""
+        transaction.begin()
+        for worker in (A, B):
+            self.service.stop_worker(worker)
+        transaction.commit()
+        for _ in range(3):
+            while self.claim():
+                self.finish()
+            self.look()
+
+    def check_places(self):
+        store = self.service.store
+        for job in self.service.jobs.values():
+            self.assertTrue(
+                job.id in store.aside or books.is_booked(store, job),
+                (job.id, job.status, job.fence, job.note))
+            self.assertNotIn(job.status, (QUEUED, PROCESSING))
+
+    def end_all(self):
+        """All can be requeued, run and removed; then there is nothing."""
+        for jobid in list(self.service.jobs):
+            self.service.requeue(jobid)
+        transaction.commit()
+        self.come_to_rest()
+        self.check_places()
+        for jobid in list(self.service.jobs):
+            self.assertTrue(self.service.remove(jobid))
+        transaction.commit()
+        self.come_to_rest()
+        self.assertEqual({}, {
+            status: number for status, number
+            in self.service.counts().items() if number})
+        self.assertEqual([], list(self.service.store.schedule))
+        self.assertEqual([], list(self.service.jobs))
+
+
 class RestoreTest(UndoCase):
     """A database is put back from a backup while a process goes on."""
 
@@ -440,7 +561,6 @@ class RestoreTest(UndoCase):
         transaction.abort()
         self.restore(backup)
         self.check(queued=1)
-        from lovely.remotetask.interfaces import ClaimLost
         with self.assertRaises(ClaimLost):
             self.service.claimed(claims[0])
         self.service.settle(A, [kept], [kept])

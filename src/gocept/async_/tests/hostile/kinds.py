@@ -16,6 +16,7 @@ import zope.component.hooks
 from gocept.async_ import is_async
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import ERROR
+from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import ITaskService
 
 
@@ -48,6 +49,8 @@ class Kind(NamedTuple):
     add -- called with a Request in place of storing a call; or None.
     old -- whether the job was added by code that is gone since.
     family -- the module that defines it.
+    waits -- whether it looks like a fault of what all jobs need: then it may
+        wait for another attempt at the end, but is not called more often.
     loud -- whether it harms others that run at the same moment by what it
         does to the process; drawn only if it is asked for.
     """
@@ -63,6 +66,7 @@ class Kind(NamedTuple):
     old: bool = False
     family: str = ''
     loud: bool = False
+    waits: bool = False
 
     def effects_of(self, status):
         """Return the numbers of effects that are right with a status."""
@@ -76,9 +80,15 @@ KINDS = {}
 def kind(*ends, **settings):
     """Make a function one of the kinds, under its name."""
     def register(act):
-        KINDS[act.__name__] = Kind(
+        if act.__name__ in KINDS:
+            raise ValueError(f'There are two kinds {act.__name__!r}.')
+        made = Kind(
             act.__name__, act, family=act.__module__.rpartition('.')[2],
             **settings, **({'ends': ends} if ends else {}))
+        if made.waits:
+            made = made._replace(
+                ends=(*made.ends, QUEUED), calls=TRANSIENT_CALLS)
+        KINDS[made.name] = made
         return act
     return register
 

@@ -3,6 +3,7 @@
 import collections
 from typing import NamedTuple
 
+from gocept.async_.tests.hostile.everything import KINDS
 from gocept.async_.tests.hostile.kinds import ELSEWHERE
 from gocept.async_.tests.hostile.kinds import REFUSED
 from lovely.remotetask.interfaces import CRONJOB
@@ -14,6 +15,9 @@ from lovely.remotetask.interfaces import STATUSES
 
 # Jobs of these kinds wait on purpose.
 PATIENT = 'cron', 'delayed_for_days'
+
+# How often a job was run that may wait, before nobody waits for it.
+TRIED = 4
 
 # Those of a job of which not even the status can be told, and of one that is
 # not there any more.
@@ -64,11 +68,19 @@ class report:
             if effect.jobid in (None, *NO_JOB):
                 continue
             status = status_of(self._services[effect.service], effect.jobid)
-            waits = (status in (QUEUED, CRONJOB)
-                     and (effect.kind or '').startswith(PATIENT))
-            if status in (QUEUED, DELAYED, PROCESSING, CRONJOB) and not waits:
+            if status in (QUEUED, DELAYED, PROCESSING, CRONJOB) \
+                    and not self._waits(effect, status):
                 found[name] = status
         return found
+
+    def _waits(self, effect, status):
+        """Return whether nobody has to wait for a job that waits."""
+        if status not in (QUEUED, CRONJOB) or effect.kind is None:
+            return False
+        if effect.kind.startswith(PATIENT):
+            return True
+        job = self._services[effect.service].jobs[effect.jobid]
+        return KINDS[effect.kind].waits and job.attempts >= TRIED
 
     def as_dict(self):
         """Return all that is known, for JSON."""

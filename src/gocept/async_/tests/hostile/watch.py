@@ -114,13 +114,14 @@ class Outage(NamedTuple):
 class HealthWatch:
     """Asks workers whether they are ready, and compares that with outages.
 
-    slots -- see `stage.WorkerSlot`; none where there are no health pages.
+    slots -- see `slots.WorkerSlot`; none where there are no health pages.
+    outages -- a list, to which others add.
     """
 
-    def __init__(self, slots):
+    def __init__(self, slots, outages):
         self._slots = slots
         self.samples = []
-        self.outages = []
+        self._outages = outages
         self.asked = 0
 
     def look(self, now):
@@ -130,7 +131,7 @@ class HealthWatch:
     def wrong(self):
         """Return sentences: when a worker was ready and could not be."""
         wrong = []
-        for outage in self.outages:
+        for outage in self._outages:
             found = [(time_ - outage.begin, number)
                      for time_, number, status in self.samples
                      if outage.covers(time_) and status == 200]
