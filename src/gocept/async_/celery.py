@@ -24,9 +24,9 @@ from celery.exceptions import WorkerShutdown
 from celery.loaders.app import AppLoader
 from zope.configuration.exceptions import ConfigurationError
 
-from gocept.async_ import celerybroker
 from gocept.async_ import celeryconsumer
 from gocept.async_ import celerysecret
+from gocept.async_ import celerysettings
 from gocept.async_ import celerytransport
 from gocept.async_ import celeryworker
 from gocept.async_ import zopeconf
@@ -87,7 +87,7 @@ class Loader(AppLoader):
     def read_configuration(self, env=None):
         options()
         try:
-            found = celerybroker.settings(celerybroker.broker())
+            found = celerysettings.settings(celerysettings.broker())
         except (LookupError, ValueError) as error:
             raise NotConfigured(str(error)) from error
         return {**found, 'task_queues': _queues(),
@@ -187,7 +187,7 @@ def _leave(**kw):
     registry.stop_all()
 
 
-@app.task(name=celerybroker.TASK)
+@app.task(name=celerysettings.TASK)
 def run(**address):
     """Run the job of an address; see celeryprocessor.address.
 
@@ -218,7 +218,7 @@ logging.getLogger('celery.app.trace').addFilter(_is_news)
 def _forget_others(sender, **kw):
     """Forget the tasks of Celery itself: nobody is to run them here."""
     for name in list(sender.tasks):
-        if name != celerybroker.TASK:
+        if name != celerysettings.TASK:
             sender.tasks.unregister(name)
 
 
@@ -226,9 +226,10 @@ def _forget_others(sender, **kw):
 @signals.after_setup_task_logger.connect
 def _hide_secrets(logger, **kw):
     """Let no handler write down what is secret of the broker."""
+    screen = celerysettings.broker().screen()
     for handler in logger.handlers:
         handler.setFormatter(celerysecret.HidingFormatter(
-            handler.formatter or logging.Formatter(), celerybroker.hide))
+            handler.formatter or logging.Formatter(), screen.hide))
 
 
 @contextlib.contextmanager

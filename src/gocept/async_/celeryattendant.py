@@ -9,6 +9,7 @@ import time
 import transaction
 
 from gocept.async_ import celerybroker
+from gocept.async_ import celeryruns
 from gocept.async_.celerypatience import Patience
 from gocept.async_.celeryprocessor import CeleryProcessor
 from gocept.async_.celeryprocessor import address
@@ -29,80 +30,12 @@ SWEEP_AT_ONCE = 500
 # So many claims of jobs that were run are settled before the next round.
 SETTLE_AT = 50
 
-# How often a job is interrupted by what it stands on before that counts as a
-# failed attempt: it may be what the job does.
-MAX_INTERRUPTIONS = 10
-
 # What the ids of workers of this kind begin with, after host and pid.
 KIND = 'celery-'
 
 
 class Interrupted(Exception):
     """What a job stands on has failed; the job is to be run once more."""
-
-
-class Runs:
-    """Which jobs the threads of this process have, and what they did so far.
-
-    running -- ids of jobs that a thread has.
-    begun -- ids of those whose function was called under a claim that is not
-        settled yet.
-    interrupted -- by id, such claims under which it was interrupted by what
-        it stands on.
-    ended -- how many threads have let go of a job since claims were settled.
-    """
-
-    def __init__(self):
-        self.running = set()
-        self.begun = set()
-        self.interrupted = {}
-        self.ended = 0
-        # How often a job was interrupted, by its id.
-        self._interruptions = {}
-
-    def begin(self, jobid):
-        """Let a thread have a job.  Return whether it is the only one."""
-        if jobid in self.running:
-            return False
-        self.running.add(jobid)
-        return True
-
-    def end(self, jobid):
-        # If a claim was committed, it is dropped by what settles next.
-        self.running.discard(jobid)
-        self.ended += 1
-
-    def call(self, claim):
-        """Note that the function of a job is about to be called."""
-        self.begun.add(claim.job)
-
-    def note_end(self, claim, end):
-        """Note what became of a claim; see execution.run_claimed."""
-        if end == execution.ENDED:
-            self._interruptions.pop(claim.job, None)
-        elif end == execution.NOT_BEGUN:
-            self.begun.discard(claim.job)
-        elif (end == execution.INTERRUPTED
-                and self._is_interruption(claim.job)):
-            self.begun.discard(claim.job)
-            self.interrupted[claim.job] = claim
-
-    def _is_interruption(self, jobid):
-        """Return whether that does not count against a job: not for ever."""
-        number = self._interruptions.get(jobid, 0) + 1
-        self._interruptions[jobid] = number
-        return number <= MAX_INTERRUPTIONS
-
-    def forget(self, jobids):
-        """Note that no claims on jobs are left."""
-        self.begun.difference_update(jobids)
-        for jobid in jobids:
-            self.interrupted.pop(jobid, None)
-
-    def settled(self):
-        """Note that all claims are settled but those of jobs that run."""
-        self.forget({*self.begun, *self.interrupted} - self.running)
-        self.ended = 0
 
 
 class Attendant(CeleryProcessor):
@@ -113,7 +46,7 @@ class Attendant(CeleryProcessor):
         # For the record of this worker: claims are made by threads that run
         # jobs, and settled by others, too.
         self._record = threading.Lock()
-        self._runs = Runs()
+        self._runs = celeryruns.Runs()
         self._patience = Patience()
         self._leading = False
         self._sent = Sent()
@@ -173,7 +106,7 @@ class Attendant(CeleryProcessor):
     def _try_to_claim(self, jobid):
         with self._record:
             claims = self._bookkeep(
-                _claim_job, self.worker_id, jobid, self._runs,
+                celeryruns.claim_job, self.worker_id, jobid, self._runs,
                 self.membership.clock.now())
             # What there was of an earlier run is settled.
             self._runs.forget([jobid])
@@ -222,8 +155,9 @@ class Attendant(CeleryProcessor):
         with self._record:
             if not self._runs.ended:
                 return
-            outcome = attempt(self._bookkeep, _settle, self.worker_id,
-                              self._runs, self.membership.clock.now())
+            outcome = attempt(
+                self._bookkeep, celeryruns.settle, self.worker_id, self._runs,
+                self.membership.clock.now())
             if not outcome.failed:
                 self._runs.settled()
             elif outcome.retryable or outcome.is_a(ProcessorStopped):
@@ -235,9 +169,11 @@ class Attendant(CeleryProcessor):
     def _settle_apart(self):
         """Settle claims one by one; raise what is wrong with the last one."""
         failure = None
-        for jobid in self._bookkeep(_held, self.worker_id, self._runs):
-            outcome = attempt(self._bookkeep, _drop_claims, self.worker_id,
-                              [jobid], self._runs, self.membership.clock.now())
+        for jobid in self._bookkeep(
+                celeryruns.held, self.worker_id, self._runs):
+            outcome = attempt(
+                self._bookkeep, celeryruns.drop, self.worker_id, [jobid],
+                self._runs, self.membership.clock.now())
             if outcome.failed:
                 failure = outcome.exception
             else:
@@ -336,38 +272,9 @@ class Attendant(CeleryProcessor):
         with self._record:
             # The gate is closed; this is the last commit.
             execution.in_transaction(
-                self.db, self.servicePath, transaction.commit, _leave,
-                self.worker_id, self._runs, self.membership.clock.now())
-
-
-def _claim_job(service, worker_id, jobid, runs, now):
-    # That of a run before, which is over: it would be forgotten uncounted.
-    if jobid in service.held(worker_id):
-        _drop_claims(service, worker_id, [jobid], runs, now)
-    return service.claim_job(worker_id, jobid, now)
-
-
-def _settle(service, worker_id, runs, now):
-    _drop_claims(service, worker_id, _held(service, worker_id, runs), runs,
-                 now)
-
-
-def _held(service, worker_id, runs):
-    """Return the ids of jobs that are claimed, and that no thread has."""
-    # Also those whose claim was committed though an error came back.
-    return [jobid for jobid in service.held(worker_id)
-            if jobid not in runs.running]
-
-
-def _drop_claims(service, worker_id, jobids, runs, now):
-    """Settle claims on jobs that do not run; each run is counted."""
-    for jobid in jobids:
-        if jobid in runs.interrupted:
-            # Under another claim, which is handed back.
-            service.renew(runs.interrupted[jobid], now)
-    if jobids:
-        service.settle(worker_id, jobids, [
-            jobid for jobid in jobids if jobid in runs.begun], now)
+                self.db, self.servicePath, transaction.commit,
+                celeryruns.leave, self.worker_id, self._runs,
+                self.membership.clock.now())
 
 
 def _look(service, now):
@@ -377,11 +284,3 @@ def _look(service, now):
 
 def _enter(service, worker_id):
     service.enter(worker_id)
-
-
-def _leave(service, worker_id, runs, now):
-    _settle(service, worker_id, runs, now)
-    # What is cut off in the middle counts: whoever sees that this process is
-    # gone does that, by the record.
-    if not runs.running & runs.begun:
-        service.stop_worker(worker_id)

@@ -11,7 +11,7 @@ import uuid
 
 import kombu.message
 
-from gocept.async_.celerybroker import TASK
+from gocept.async_.celerysettings import TASK
 from gocept.async_.recurring import Complaint
 from lovely.remotetask.outcome import attempt
 

@@ -103,7 +103,7 @@ class Attendance:
         Return whether there was something to be run.  Raise GivenBack if the
         database is away for long.
         """
-        end = time.monotonic() + HOLD
+        end = None
         while True:
             outcome = attempt(self._run, address)
             if not outcome.failed:
@@ -112,6 +112,7 @@ class Attendance:
             if not self._is_outage(outcome):
                 self._note_refusal(address, outcome)
                 return False
+            end = end or time.monotonic() + HOLD
             self._pause(outcome, end)
 
     def _run(self, address):

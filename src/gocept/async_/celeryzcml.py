@@ -5,11 +5,11 @@ import zope.interface
 import zope.schema
 from zope.configuration.exceptions import ConfigurationError
 
-from gocept.async_.celerybroker import PUBLISH_TIMEOUT
-from gocept.async_.celerybroker import RESEND_AFTER
-from gocept.async_.celerybroker import Broker
-from gocept.async_.celerybroker import parse_options
-from gocept.async_.celerybroker import parse_seconds
+from gocept.async_.celerysettings import PUBLISH_TIMEOUT
+from gocept.async_.celerysettings import RESEND_AFTER
+from gocept.async_.celerysettings import Broker
+from gocept.async_.celerysettings import parse_options
+from gocept.async_.celerysettings import parse_seconds
 from gocept.async_.interfaces import IBroker
 
 

@@ -253,12 +253,12 @@ def celery_database_closed(say):
     """Celery: a job closes the database of its process."""
     for pool in POOLS:
         with contextlib.ExitStack() as stack:
-            job = _close_database(stack, pool)
-            say(f'{pool}: others were run; attempts {job}')
+            attempts = _close_database(stack, pool)
+        say(f'{pool}: others were run; attempts of this one: {attempts}')
 
 
 def _close_database(stack, pool):
-    """Return how many attempts of such a job were counted."""
+    """Let a job do that.  Return how many attempts are counted at last."""
     stage = Stage(stack)
     worker = stage.worker(stack, pool, 1).wait_until_ready()
     jobid = stage.adder.ask('add', 'close_database')

@@ -11,6 +11,7 @@ from ZODB.POSException import ConflictError
 
 from gocept.async_ import celeryattendant
 from gocept.async_ import celerypatience
+from gocept.async_ import celeryruns
 from gocept.async_.celeryattendant import Attendant
 from gocept.async_.celeryattendant import Interrupted
 from gocept.async_.tests.celerycase import CeleryCase
@@ -430,10 +431,10 @@ class CountedTest(CeleryCase):
     def test_interrupted(self):
         """By what it stands on: no failed attempt, unless that never ends."""
         self.lose_ends(execution.INTERRUPTED)
-        self.deliver(celeryattendant.MAX_INTERRUPTIONS)
+        self.deliver(celeryruns.MAX_INTERRUPTIONS)
         self.assertEqual('queued', self.check().status)
         self.assertEqual(
-            celeryattendant.MAX_INTERRUPTIONS, len(self.calls))
+            celeryruns.MAX_INTERRUPTIONS, len(self.calls))
         self.deliver(100)
         self.assertEqual(ERROR, self.check().status)
 
