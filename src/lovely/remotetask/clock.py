@@ -66,6 +66,13 @@ class Clock:
             self.ahead is not None and not self.is_far
             and abs(self._drift(self._compared)) <= DRIFT)
 
+    @property
+    def is_bad(self):
+        """Whether this clock is known to be wrong, or was set just now."""
+        return self.is_far or (
+            not self.trusted and self._compared is not None
+            and abs(self._drift(self._compared)) > DRIFT)
+
     def wants_comparison(self):
         """Return whether it is time to compare the clocks."""
         if self.trusted:

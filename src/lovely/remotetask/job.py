@@ -487,6 +487,9 @@ class Job(persistent.Persistent):
             self._forget_attempts()
 
     def _end_run(self, run, status, now, failure=None, due=None):
+        # A clock that was set back meanwhile must not make the job look as if
+        # it had been kept long enough already.
+        now = max(now, run.started, run.claim.time)
         # Computed first: nothing of what may raise comes in the middle.
         status = self.status_after(status)
         if due is None and status in WAITING:

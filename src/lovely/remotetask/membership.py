@@ -204,7 +204,11 @@ class Membership:
 
     def prune(self, limit, now=None):
         """Remove jobs that were kept long enough; see IJobExecution."""
-        now = self.clock.now() if now is None else now
+        if now is None:
+            now = self.clock.now()
+            if self.clock.is_bad:
+                # It was set in this moment: what it shows is not to be used.
+                return 0
         return self.bookkeep(_prune, limit, now)
 
     def correct_schedule(self):

@@ -111,6 +111,13 @@ class JobTest(unittest.TestCase):
         self.assertEqual((at(61), at(70)), (job.started, job.completed))
         self.assertIsNone(job.claim)
 
+    def test_a_clock_that_was_set_back(self):
+        """A job has not ended before it was begun."""
+        job = running()
+        job.succeed(run(started=61), None, -800_000)
+        self.assertEqual(at(61), job.completed)
+        self.assertEqual(0, job.history[0].duration)
+
     def test_history(self):
         """Each run leaves who did it, when, how long, and its error."""
         job = running()
