@@ -338,6 +338,8 @@ class ServiceMachine(RuleBasedStateMachine):
         if at_once is not None:
             self.model.at_once[worker] = at_once
         for claim in claims:
+            # It is begun after the others.
+            mine.pop(claim.job, None)
             mine[claim.job] = claim
             job = self.model.jobs.get(claim.job)
             if job is None or job.status not in WAITING:
