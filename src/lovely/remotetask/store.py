@@ -295,7 +295,6 @@ class JobStore(persistent.Persistent):
         """Do what is to be done now and then."""
         audit.look(self, now)
         audit.look_for_lost(self, now)
-        audit.search(self, now)
         aside.forget_removed(self)
         tidy.tidy(self)
 
