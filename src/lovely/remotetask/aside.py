@@ -10,7 +10,6 @@ from lovely.remotetask import lane
 from lovely.remotetask import lookup
 from lovely.remotetask import removal
 from lovely.remotetask.interfaces import HELD
-from lovely.remotetask.ledger import LISTED
 from lovely.remotetask.unreadable import reason_of
 
 
@@ -148,26 +147,9 @@ def _take_out(store, jobid):
         lookup.is_unseen(store, jobid))
     # Counted or not, an entry that is unseen is counted when it is passed.
     counted = entry.new if unseen and entry is not None else None
-    status, key = _search(store, jobid)
-    if key is not None:
-        if status not in LISTED:
-            status = books.counted_in_schedule(store, jobid)
-        books.take_out(store, jobid, status, key[0])
-        counted = status
+    counted = books.take_out_anywhere(store, jobid) or counted
     for claim in crew.claims_on(store, jobid):
         crew.worker(store, claim.worker).remove(jobid)
         # It may have left its place in the schedule behind.
         counted = claim.counted
     return counted
-
-
-def _search(store, jobid):
-    """Return the status of a tree, None for the schedule, and a job's key.
-
-    Takes long: it looks through all trees.
-    """
-    for status, tree in ((None, store.schedule), *store.ledger.jobs.items()):
-        for key in store.read(list, tree).value or ():
-            if key[1] == jobid:
-                return status, key
-    return None, None

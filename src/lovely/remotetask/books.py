@@ -107,6 +107,21 @@ def take_out(store, jobid, status, time):
     store.schedule.pop((time, jobid), None)
 
 
+def take_out_anywhere(store, jobid):
+    """Take a job off the books, wherever they have it.
+
+    Return the status under which they had it, None if they had not.  Takes
+    long: it looks through all trees.
+    """
+    for status, tree in ((None, store.schedule), *store.ledger.jobs.items()):
+        for key in store.read(list, tree).value or ():
+            if key[1] == jobid:
+                status = status or counted_in_schedule(store, jobid)
+                take_out(store, jobid, status, key[0])
+                return status
+    return None
+
+
 def hold(store, job, reason, now):
     """Let a job that waits be held."""
     old = job.stored_status
