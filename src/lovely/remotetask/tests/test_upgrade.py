@@ -8,6 +8,7 @@ import tempfile
 import transaction
 import ZODB
 import ZODB.FileStorage
+from ZODB.POSException import POSKeyError
 
 from gocept.async_.task import TaskDescription
 from lovely.remotetask import upgrade
@@ -16,6 +17,7 @@ from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import CRONJOB
 from lovely.remotetask.interfaces import DELAYED
 from lovely.remotetask.interfaces import ERROR
+from lovely.remotetask.interfaces import HELD
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import STARTLATER
 from lovely.remotetask.processor import SimpleProcessor
@@ -23,6 +25,7 @@ from lovely.remotetask.task import TaskError
 from lovely.remotetask.tests.fixture import Calls
 from lovely.remotetask.tests.fixture import DatabaseCase
 from lovely.remotetask.tests.fixture import Opened
+from lovely.remotetask.tests.test_store import StoreCase
 
 
 DATA = pathlib.Path(__file__).with_name('earlier_data.fs.gz')
@@ -206,6 +209,100 @@ class EarlierTest(UpgradeCase):
         for job in self.service.jobs.values():
             for name in upgrade.OLD_JOB_ATTRIBUTES:
                 self.assertNotIn(name, job.__dict__)
+
+
+class UnreadableTest(UpgradeCase):
+    """Some of the old jobs cannot be read."""
+
+    def setUp(self):
+        super().setUp()
+        load, self.missing = self.db.storage.loadBefore, set()
+
+        def load_or_raise(oid, tid):
+            if oid in self.missing:
+                raise POSKeyError(oid)
+            return load(oid, tid)
+        self.db.storage.loadBefore = load_or_raise
+        self.service._p_activate()
+        jobs = vars(self.service)['jobs']
+        for name in ('queued 0', 'completed', 'cron'):
+            self.missing.add(jobs[self.ids[name]]._p_oid)
+        transaction.abort()
+        self.connection.cacheMinimize()
+
+    def test_before(self):
+        """Those are held, and all others are brought up to date."""
+        self.assertEqual(3, self.service.counts()[HELD])
+        self.assertEqual(14, len(list(self.service.jobs)))
+        self.assertEqual(14, len(self.service.find().jobs))
+        for name in ('queued 0', 'completed', 'cron'):
+            self.assertEqual(HELD, self.service.getStatus(self.ids[name]))
+        transaction.commit()
+        self.drain(self.service, now=1)
+        self.assertEqual(
+            ['processing', 'q1', 'q2', 'q3'],
+            [call for call in self.calls if isinstance(call, str)])
+
+    def test_after(self):
+        """So it is with those that cannot be read any more."""
+        missing = self.missing.copy()
+        self.missing.clear()
+        self.service.counts()
+        transaction.commit()
+        self.missing |= missing
+        self.connection.cacheMinimize()
+        self.drain(self.service, now=4e9)
+        self.assertNotIn('q0', self.calls)
+        self.assertIn('q1', self.calls)
+        self.assertEqual(14, len(self.service.find().jobs))
+        for name in ('queued 0', 'completed', 'cron'):
+            self.assertTrue(self.service.remove(self.ids[name]))
+        transaction.commit()
+        self.assertEqual(11, len(self.service.jobs))
+        self.assertEqual(11, len(list(self.service.jobs)))
+
+
+class DevelopmentTest(StoreCase):
+    """A store of the versions without a schedule of cron jobs."""
+
+    def setUp(self):
+        super().setUp()
+        self.cron = self.service.addCronJob('test.task', minute=(10,))
+        self.delayed = self.service.addCronJob('test.task', delay=1000)
+        self.ids = [self.add('test.task') for _ in range(3)]
+        self.claim(2, now=0)
+        self.finish()
+        store = self.service.store
+        for (time, _), job in store.schedule.items():
+            job.due = time
+        for name in ('crons', 'aside', 'retired'):
+            del store.__dict__[name]
+        for cursor in store.cursors.values():
+            del cursor.totals
+        store._p_changed = True
+        self.service.schema = 1
+        transaction.commit()
+        self.connection.cacheMinimize()
+
+    def test_goes_on(self):
+        """All jobs are there, and run when they are due."""
+        self.check_counts()
+        self.assertCountEqual([self.cron, self.delayed],
+                              self.service.store.crons)
+        self.assertEqual(self.ids[2:], self.claim(now=0))
+        self.assertEqual([self.cron], self.claim(now=600))
+        self.assertEqual([self.delayed], self.claim(now=1000))
+        self.finish()
+        self.check_counts()
+
+    def test_rescheduled(self):
+        """So is a cron job that is rescheduled first thing."""
+        self.service.reschedule(self.cron)
+        transaction.commit()
+        self.assertEqual(self.ids[2:], self.claim(now=1000 - 1))
+        self.assertEqual(1, [job.id for job in self.service.store.schedule
+                             .values()].count(self.cron))
+        self.check_counts()
 
 
 class OldTest(UpgradeCase):
