@@ -6,6 +6,7 @@ alone.
 
 from lovely.remotetask import books
 from lovely.remotetask import crew
+from lovely.remotetask import lane
 from lovely.remotetask import lookup
 from lovely.remotetask import removal
 from lovely.remotetask.interfaces import HELD
@@ -25,8 +26,21 @@ def put(store, jobid, counted, failure, now):
     failure -- the Outcome of `read`.
     """
     if jobid not in store.aside:
-        store.ledger.count(counted, HELD)
+        store.ledger.count(_last_status(store, jobid, counted), HELD)
         store.aside[jobid] = store.now(now), reason_of(failure)
+
+
+def _last_status(store, jobid, counted):
+    """Return the status that a job has by what callers have noted last.
+
+    counted -- that without notes.  These are counted when they are passed.
+    """
+    notes = _unseen_notes(store, jobid)
+    earlier = {place for _, entry in notes for place in entry.note.previous}
+    for place, entry in notes:
+        if place not in earlier:
+            return entry.new
+    return counted
 
 
 def held(store):
@@ -40,31 +54,40 @@ def remove(store, jobid):
     if jobid in store.aside:
         counted = HELD
     else:
-        counted = _take_out(store, jobid)
-        if _is_unseen(store, jobid):
-            # It is not counted yet.
-            counted = None
-    if counted is not None:
-        removal.drop(store, jobid, counted)
-    _note_removed(store, jobid)
-
-
-def _note_removed(store, jobid):
-    """Let a job be invisible that cannot leave its segment yet.
-
-    It might be readable some day.  Or there are entries of it that are
-    counted when processors come to them.
-    """
-    if lookup.is_leaving(store, jobid) or _unseen_entries(store, jobid):
+        counted = _last_status(store, jobid, _take_out(store, jobid))
+    removal.drop(store, jobid, counted)
+    if _is_left(store, jobid):
         store.aside[jobid] = store.now(), REMOVED
 
 
-def pass_removed(store, jobid, counted):
-    """Remove a job that was to be removed, now that it is counted."""
-    _, reason = store.aside[jobid]
-    if reason is REMOVED:
-        removal.drop(store, jobid, counted)
-        _note_removed(store, jobid)
+def _is_left(store, jobid):
+    """Return whether there is something by which a job might be found.
+
+    It might be readable some day.
+    """
+    return lookup.is_leaving(store, jobid) or bool(
+        _unseen_notes(store, jobid))
+
+
+def forget_removed(store):
+    """Forget that jobs were removed, where nothing of them is left."""
+    for jobid, (_, reason) in list(store.aside.items()):
+        if reason is REMOVED and not _is_left(store, jobid):
+            del store.aside[jobid]
+
+
+def _unseen_notes(store, jobid):
+    """Return the ids and Entries of notes that processors have not passed."""
+    return [pair for strand, key in lookup.strands(store)
+            for pair in store.read(
+                _notes_of, store, strand, key, jobid).value or ()]
+
+
+def _notes_of(store, strand, key, jobid):
+    begin = lookup.sequence_at_cursor(store, key)
+    return [(lane.place(entry.sequence, key), entry)
+            for entry in strand.notes(strand.end, begin)
+            if entry.note.job == jobid]
 
 
 def restore(store, jobid):
@@ -88,43 +111,6 @@ def prune(store, before, limit):
     for jobid in old:
         remove(store, jobid)
     return len(old)
-
-
-def correct(store, counts):
-    """Change counts by the jobs that are removed, and not yet seen."""
-    for jobid, (_, reason) in store.aside.items():
-        if reason is REMOVED:
-            for entry in _unseen_entries(store, jobid):
-                for status, change in ((entry.old, 1), (entry.new, -1)):
-                    counts[status] = counts.get(status, 0) + change
-    counts.pop(None, None)
-
-
-def forget_removed(store):
-    """Forget that jobs were removed, where nothing of them is left."""
-    for jobid, (_, reason) in list(store.aside.items()):
-        if reason is REMOVED and not (
-                lookup.is_leaving(store, jobid)
-                or _unseen_entries(store, jobid)):
-            del store.aside[jobid]
-
-
-def _unseen_entries(store, jobid):
-    """Return the Entries of a job to which processors have not come."""
-    found = []
-    if _is_unseen(store, jobid):
-        entry = store.read(lookup.entry_of, store, jobid).value
-        found += [entry] if entry is not None else []
-    for strand, key in lookup.strands(store):
-        notes = store.read(_notes_of, store, strand, key, jobid)
-        found += notes.value or []
-    return found
-
-
-def _notes_of(store, strand, key, jobid):
-    begin = lookup.sequence_at_cursor(store, key)
-    return [entry for entry in strand.notes(strand.end, begin)
-            if entry.note.job == jobid]
 
 
 def unreadable(store):
@@ -152,17 +138,16 @@ def _ends(tree):
     return tree and (tree.minKey(), tree.maxKey())
 
 
-def _is_unseen(store, jobid):
-    return not lookup.is_legacy(store, jobid) and (
-        lookup.is_unseen(store, jobid))
-
-
 def _take_out(store, jobid):
     """Take a job off the books, wherever they have it.
 
     Return the status under which it is counted, None if nobody has it.
     """
-    counted = None
+    entry = store.read(lookup.entry_of, store, jobid).value
+    unseen = not lookup.is_legacy(store, jobid) and (
+        lookup.is_unseen(store, jobid))
+    # Counted or not, an entry that is unseen is counted when it is passed.
+    counted = entry.new if unseen and entry is not None else None
     status, key = _search(store, jobid)
     if key is not None:
         if status not in LISTED:

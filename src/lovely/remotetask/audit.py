@@ -56,11 +56,12 @@ def _some(ledger, status):
     jobs = ledger.jobs[status]
     found = first(ledger.newest(status), NEWEST)
     if len(found) == NEWEST:
-        # Anywhere before: over time, each one is looked at.
+        # Anywhere before: over time, each one is looked at.  Many may have
+        # ended at the same moment.
         oldest, newest = jobs.minKey(), found[-1][0]
-        key = (random.uniform(oldest[0], newest[0]),
-               random.randint(*sorted((oldest[1], newest[1]))))
-        found += first(ledger.newest(status, key), OTHERS)
+        time = random.uniform(oldest[0], newest[0])
+        jobid = random.randint(*sorted((oldest[1], newest[1])))
+        found += first(ledger.newest(status, (time, jobid)), OTHERS)
     return found
 
 
@@ -88,17 +89,22 @@ def _correct(store, job, status, now):
 def look_for_lost(store, now):
     """Look at some entries, whether somebody has their jobs.
 
-    Those that were passed last, and some others.
+    Those that were passed last, and some others.  While there is a search,
+    what nobody has was not undone.
     """
+    if store.searched is not None:
+        search(store, now)
+        return
     strands = lookup.strands(store)
     for strand, key in random.sample(strands, min(STRANDS, len(strands))):
         end = lookup.sequence_at_cursor(store, key)
-        _search(store, key, max(store.start, end - FOUND), end, now)
+        _search(store, key, max(store.start, end - FOUND), end, now,
+                _undone)
         numbers = store.read(lambda: list(_some_segments(strand)))  # noqa: B023
         for number in numbers.value or ():
             begin = number * lane.SEGMENT_SIZE
             _search(store, key, begin,
-                    min(end, begin + lane.SEGMENT_SIZE), now)
+                    min(end, begin + lane.SEGMENT_SIZE), now, _undone)
 
 
 def _some_segments(strand):
@@ -112,17 +118,15 @@ def search(store, now):
 
     Forgets that, once all were looked at.
     """
-    if store.searched is None:
-        return
     key, sequence = store.searched
     for strand_key, begin, end in _ranges(store, key, sequence):
         upto = min(end, begin + SEARCHED)
-        _search(store, strand_key, begin, upto, now)
+        _search(store, strand_key, begin, upto, now, books.book)
         if upto < end:
             store.searched = strand_key, upto
             return
     for jobid in store.legacy or ():
-        store.read(_find_place, store, jobid, now)
+        store.read(_find_place, store, jobid, now, books.book)
     store.searched = None
 
 
@@ -135,22 +139,27 @@ def _ranges(store, key, sequence):
             yield found, begin, lookup.sequence_at_cursor(store, found)
 
 
-def _search(store, key, begin, end, now):
+def _search(store, key, begin, end, now, book):
     for sequence in range(begin, end):
-        store.read(_find_place, store, lane.place(sequence, key), now)
+        store.read(_find_place, store, lane.place(sequence, key), now, book)
 
 
-def _find_place(store, jobid, now):
-    """Put a job into the books that nobody has, as its status says."""
+def _undone(store, job, now):
+    passing.undone(store, job, job.stored_status, now)
+
+
+def _find_place(store, jobid, now, book):
+    """Put a job into the books that nobody has, as its status says.
+
+    book -- called with the store, the job and the time.
+    """
     job = None if jobid in store.aside else lookup.raw(store, jobid)
     if (job is None or job.removed or lookup.is_pending(store, job)
             or crew.has_claim(store, job)):
         return
     if not lookup.is_leaving(store, jobid):
-        # What is where it belongs is not written once more.
-        if not (store.ledger.is_swept(job) or job.stored_status in WAITING
-                and books.is_booked(store, job)):
-            books.book(store, job, now)
+        if not (store.ledger.is_swept(job) or books.is_booked(store, job)):
+            book(store, job, now)
     elif job.stored_status in WAITING and removal.put_back(
             store, jobid, job):
         # Only what callers have removed leaves while it waits; somebody has

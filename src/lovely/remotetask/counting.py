@@ -4,7 +4,6 @@ Nothing that adders or callers write is counted by them: what processors have
 not seen is the difference between the end of a strand and its cursor.
 """
 
-from lovely.remotetask import aside
 from lovely.remotetask import crew
 from lovely.remotetask import lookup
 from lovely.remotetask import removal
@@ -20,7 +19,6 @@ def counts(store):
     for strand, key in lookup.strands(store):
         add(found, store.read(_unseen, store, strand, key).value or {})
     _correct_by_claims(store, found)
-    aside.correct(store, found)
     return found
 
 

@@ -36,7 +36,6 @@ def entry(store, place, found, now, timed):
 
 def _pass_new(store, jobid, found, now, timed):
     if jobid in store.aside:
-        aside.pass_removed(store, jobid, found.new)
         return
     job = checked(found.job, jobid)
     if (job.removed or job.note is not None
@@ -61,8 +60,6 @@ def hold_copied(store, job, now):
 def _pass_note(store, place, found, now, timed):
     jobid = found.job.id if found.note is None else found.note.job
     if jobid in store.aside:
-        # Counted as held, or as nothing.
-        store.ledger.count(found.new, found.old)
         return
     job = checked(found.job, jobid)
     if job.note is not None and job.note != place:
@@ -114,7 +111,9 @@ def unreadable(store, place, found, failure, now):
     if found.note is None:
         return
     jobid = found.note.job
-    if jobid in store.aside or not removal.has_place(store, jobid):
+    if jobid in store.aside:
+        return
+    if not removal.has_place(store, jobid):
         store.ledger.count(found.new, found.old)
         return
     _clear(store, found.note)

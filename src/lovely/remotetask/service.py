@@ -1,7 +1,6 @@
 """The task service: where jobs are added, looked up, and settled."""
 
 import random
-import time
 
 import persistent
 import zope.component
@@ -250,7 +249,7 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
         if (job is None or isinstance(job, UnreadableJob)
                 or job.status not in (*WAITING, STARTLATER, HELD)):
             return False
-        self.store.change(job, job.cancel, time.time())
+        self.store.change(job, job.cancel, moment.now())
         return True
 
     def remove(self, jobid):

@@ -5,7 +5,6 @@ docs/engine.rst tells who writes what.
 """
 
 import collections.abc
-import time
 
 import BTrees
 import persistent
@@ -20,6 +19,7 @@ from lovely.remotetask import crew
 from lovely.remotetask import lane
 from lovely.remotetask import lease
 from lovely.remotetask import lookup
+from lovely.remotetask import moment
 from lovely.remotetask import pool
 from lovely.remotetask import removal
 from lovely.remotetask import settlement
@@ -96,7 +96,7 @@ class JobStore(persistent.Persistent):
     @staticmethod
     def now(now=None):
         """Return a time, by default the current one, in POSIX seconds."""
-        return time.time() if now is None else now
+        return moment.now() if now is None else now
 
     # What callers do
 
@@ -295,7 +295,6 @@ class JobStore(persistent.Persistent):
         """Do what is to be done now and then."""
         audit.look(self, now)
         audit.look_for_lost(self, now)
-        audit.search(self, now)
         aside.forget_removed(self)
         tidy.tidy(self)
 

@@ -5,6 +5,7 @@ takes it meets that, in the private transaction in which it does so.
 """
 
 import random
+import time
 
 from lovely.remotetask import lane
 from lovely.remotetask import lease
@@ -21,8 +22,8 @@ SEGMENTS = 200
 
 def tidy(store):
     """Tidy some lanes up."""
-    # That of those who lease them.
-    now = store.now()
+    # The time of those who lease them.
+    now = time.time()
     numbers = list(store.lanes)
     spare = len(numbers) - lease.SPARE_LANES
     for number in random.sample(numbers, min(LANES, len(numbers))):

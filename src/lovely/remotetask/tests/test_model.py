@@ -338,6 +338,8 @@ class ServiceMachine(RuleBasedStateMachine):
         if at_once is not None:
             self.model.at_once[worker] = at_once
         for claim in claims:
+            # It is begun after the others.
+            mine.pop(claim.job, None)
             mine[claim.job] = claim
             job = self.model.jobs.get(claim.job)
             if job is None or job.status not in WAITING:
@@ -682,17 +684,18 @@ class ServiceMachine(RuleBasedStateMachine):
 
     def check_all(self):
         service = self.look()
-        self.read(service)
-        self.check_jobs(service)
+        found = dict(service.jobs.items())
+        self.read(found)
+        self.check_jobs(found)
         self.check_effects(service)
-        self.check_places(service)
+        self.check_places(service.store, found)
         self.check_counts(service)
         self.check_listing(service)
 
-    def read(self, service):
+    def read(self, found):
         """Let the model know what it does not compute."""
         for job in self.model.jobs.values():
-            real = service.jobs[job.id]
+            real = found[job.id]
             if job.unreadable:
                 continue
             assert real.fence >= job.fence
@@ -700,10 +703,10 @@ class ServiceMachine(RuleBasedStateMachine):
             # Jitter, and cron, which have tests of their own.
             job.due = real.due
 
-    def check_jobs(self, service):
-        assert set(service.jobs) == set(self.model.jobs)
+    def check_jobs(self, found):
+        assert set(found) == set(self.model.jobs)
         for job in self.model.jobs.values():
-            real = service.jobs[job.id]
+            real = found[job.id]
             assert real.status == job.visible, (
                 job.id, real.status, job.visible)
             assert job.unreadable or (real.attempts, real.transients) == (
@@ -726,8 +729,8 @@ class ServiceMachine(RuleBasedStateMachine):
 
     def check_listing(self, service):
         # In turns: all of them take longer than anything else.
-        self.turn = (getattr(self, 'turn', 0) + 1) % len(STATUSES)
-        for status in (None, STATUSES[self.turn]):
+        self.turn = (getattr(self, 'turn', 0) + 1) % (len(STATUSES) + 1)
+        for status in ((None, *STATUSES)[self.turn],):
             found, after = [], None
             while True:
                 page = service.find(status, after=after, limit=50)
@@ -742,14 +745,13 @@ class ServiceMachine(RuleBasedStateMachine):
             assert set(found) - doubtful == expected - doubtful, (
                 status, found, expected)
 
-    def check_places(self, service):
+    def check_places(self, store, jobs):
         """Each job is where somebody will find it."""
-        store = service.store
         # Those whose place is still to be looked at.
         unseen = self.ids_beyond_cursors(store)
         open = self.model.unsettled() | unseen
         for job in self.model.jobs.values():
-            real = service.jobs[job.id]
+            real = jobs[job.id]
             if job.unreadable:
                 continue
             if job.worker is not None:

@@ -55,8 +55,7 @@ class TidyCase(StoreCase):
         transaction.begin()
         store = self.service.store
         with unittest.mock.patch.object(
-                type(store), 'now', staticmethod(
-                    lambda now=None: 2e9 if now is None else now)), \
+                tidy.time, 'time', lambda: 2e9), \
                 unittest.mock.patch.object(
                     lane.Lane, 'last_change', lambda self: 0.0):
             for _ in range(5):
@@ -181,8 +180,7 @@ class TrimTest(TidyCase):
             self.run_all()
         other = Opened(self)
         with unittest.mock.patch.object(
-                type(self.service.store), 'now',
-                staticmethod(lambda now=None: 2e9)), \
+                tidy.time, 'time', lambda: 2e9), \
                 unittest.mock.patch.object(
                     lane.Lane, 'last_change', lambda self: 0.0):
             other.service.store.look_after(NOW)
