@@ -56,11 +56,12 @@ def _some(ledger, status):
     jobs = ledger.jobs[status]
     found = first(ledger.newest(status), NEWEST)
     if len(found) == NEWEST:
-        # Anywhere before: over time, each one is looked at.
+        # Anywhere before: over time, each one is looked at.  Many may have
+        # ended at the same moment.
         oldest, newest = jobs.minKey(), found[-1][0]
-        key = (random.uniform(oldest[0], newest[0]),
-               random.randint(*sorted((oldest[1], newest[1]))))
-        found += first(ledger.newest(status, key), OTHERS)
+        time = random.uniform(oldest[0], newest[0])
+        jobid = random.randint(*sorted((oldest[1], newest[1])))
+        found += first(ledger.newest(status, (time, jobid)), OTHERS)
     return found
 
 

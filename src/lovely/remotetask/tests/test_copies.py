@@ -20,23 +20,42 @@ from lovely.remotetask.tests.test_store import B
 from lovely.remotetask.tests.test_store import StoreCase
 
 
+# Classes, as attributes of a pickler and its like are read-only in some
+# versions of Python.
+
+class Pickler(pickle.Pickler):
+    """Leaves out what is not inside of a location."""
+
+    def __init__(self, target, location, others):
+        super().__init__(target, 2)
+        self._location = location
+        self._others = others
+
+    def persistent_id(self, obj):
+        if not zope.location.interfaces.ILocation.providedBy(obj) or (
+                inside(obj, self._location)):
+            return None
+        self._others.append(obj)
+        return len(self._others) - 1
+
+
+class Unpickler(pickle.Unpickler):
+    """Takes what was left out from a list."""
+
+    def __init__(self, source, others):
+        super().__init__(source)
+        self._others = others
+
+    def persistent_load(self, number):
+        return self._others[number]
+
+
 def clone(location):
     """Copy an object as zope.copy and zope.location do."""
     others, target = [], io.BytesIO()
-
-    def persistent_id(obj):
-        if zope.location.interfaces.ILocation.providedBy(obj) and (
-                not inside(obj, location)):
-            others.append(obj)
-            return len(others) - 1
-        return None
-    pickler = pickle.Pickler(target, 2)
-    pickler.persistent_id = persistent_id
-    pickler.dump(location)
+    Pickler(target, location, others).dump(location)
     target.seek(0)
-    unpickler = pickle.Unpickler(target)
-    unpickler.persistent_load = others.__getitem__
-    copied = unpickler.load()
+    copied = Unpickler(target, others).load()
     copied.__parent__ = copied.__name__ = None
     return copied
 

@@ -131,7 +131,8 @@ class InTheWayTest(RunnerCase):
         """What was begun counts; what was not goes back."""
         for end, attempts in ((NOT_BEGUN, 0), (INTERRUPTED, 1)):
             with self.subTest(end), self.without(10 ** 6, end), \
-                    unittest.mock.patch.object(duty, 'FIRST_PAUSE', 60):
+                    unittest.mock.patch.object(duty, 'FIRST_PAUSE', 60), \
+                    unittest.mock.patch.object(duty, 'LONGEST_PAUSE', 60):
                 jobid = self.add('test.task')
                 self.start()
                 self.until(lambda: self.tried)
