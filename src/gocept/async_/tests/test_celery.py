@@ -330,8 +330,12 @@ class FlowerTest(CeleryCase):
         self.assertIn("'service': '++etc++site/default/events'",
                       task['kwargs'])
         self.assertNotIn(self.prefix, task['kwargs'])
-        _, workers = get_json(port, '/api/workers?refresh=1')
-        self.assertIn(worker.name, workers)
+
+        def answers():
+            # The first time that Flower asks, it may not wait for answers.
+            _, workers = get_json(port, '/api/workers?refresh=1')
+            return 'stats' in workers.get(worker.name, {})
+        until(answers, 'an answer of the worker to Flower')
 
 
 class DatabasesTest(CeleryCase):
