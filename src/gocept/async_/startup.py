@@ -19,8 +19,8 @@ from lovely.remotetask.interfaces import ITaskService
 from lovely.remotetask.startup import openedDatabase
 from lovely.remotetask.startup import root_folder
 from lovely.remotetask.startup import tried
-from lovely.remotetask.upgrade import SCHEMA
-from lovely.remotetask.upgrade import upgrade
+from lovely.remotetask.storage.upgrade import SCHEMA
+from lovely.remotetask.storage.upgrade import upgrade
 
 
 log = logging.getLogger(__name__)

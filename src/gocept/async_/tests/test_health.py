@@ -11,8 +11,8 @@ import unittest
 import unittest.mock
 from pathlib import Path
 
-from gocept.async_ import health
-from gocept.async_.ownfile import NotOurs
+from gocept.async_.worker import health
+from gocept.async_.worker.ownfile import NotOurs
 
 
 # Seconds until what does not happen has failed.

@@ -7,9 +7,9 @@ import time
 import unittest
 import unittest.mock
 
-from gocept.async_ import messages
-from gocept.async_.messages import StandardError
 from gocept.async_.tests.interpreter import run
+from gocept.async_.worker import messages
+from gocept.async_.worker.messages import StandardError
 
 
 class StandardErrorTest(unittest.TestCase):
@@ -78,7 +78,7 @@ import os, sys
 saved = os.dup(1), os.dup(2)
 for descriptor in range(3):
     os.close(descriptor)
-from gocept.async_.messages import open_standard_files
+from gocept.async_.worker.messages import open_standard_files
 open_standard_files()
 found = [os.get_inheritable(descriptor) for descriptor in range(3)]
 os.dup2(saved[0], 1)

@@ -13,7 +13,6 @@ import unittest
 import unittest.mock
 from pathlib import Path
 
-from gocept.async_ import worker
 from gocept.async_.tests.interpreter import environment
 from gocept.async_.tests.workerstage import PATIENCE
 from gocept.async_.tests.workerstage import Adder
@@ -27,6 +26,7 @@ from gocept.async_.tests.workerstage import find_postgresql
 from gocept.async_.tests.workerstage import skip_without_postgresql
 from gocept.async_.tests.workerstage import until
 from gocept.async_.tests.workerstage import write_configuration
+from gocept.async_.worker import command as worker
 
 
 # Seconds within which health tells of a database that is away.
@@ -36,7 +36,8 @@ SEEN = 15.0
 def run(*options):
     """Run the command to its end.  Return the CompletedProcess."""
     return subprocess.run(
-        [sys.executable, '-m', 'gocept.async_.worker', *map(str, options)],
+        [sys.executable, '-m', 'gocept.async_.worker.command',
+         *map(str, options)],
         env=environment(), capture_output=True, text=True, timeout=PATIENCE)
 
 

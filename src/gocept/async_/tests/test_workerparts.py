@@ -6,9 +6,9 @@ import socket
 import time
 import unittest
 
-from gocept.async_.systemd import Notifier
-from gocept.async_.wakeup import Wakeup
-from gocept.async_.workerprocess import memory
+from gocept.async_.worker.process import memory
+from gocept.async_.worker.systemd import Notifier
+from gocept.async_.worker.wakeup import Wakeup
 
 
 class NotifierTest(unittest.TestCase):

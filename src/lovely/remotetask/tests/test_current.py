@@ -271,7 +271,7 @@ class RightTest(CurrentCase):
         self.check_counts()
 
     def quiet_processor(self):
-        from lovely.remotetask import registry
+        from lovely.remotetask.running import registry
         quiet = self.processor(QuietProcessor)
         quiet.service_db = self.jobs_db
         quiet.service_oid = self.service._p_oid

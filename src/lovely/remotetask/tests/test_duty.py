@@ -4,11 +4,11 @@ import random
 import unittest
 import unittest.mock
 
-from lovely.remotetask.duty import LONGEST_PAUSE
-from lovely.remotetask.duty import Duty
-from lovely.remotetask.duty import Pauses
-from lovely.remotetask.duty import reason_of
-from lovely.remotetask.outcome import attempt
+from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.running.duty import LONGEST_PAUSE
+from lovely.remotetask.running.duty import Duty
+from lovely.remotetask.running.duty import Pauses
+from lovely.remotetask.running.duty import reason_of
 
 
 class PausesTest(unittest.TestCase):

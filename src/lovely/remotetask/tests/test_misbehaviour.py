@@ -26,17 +26,17 @@ from zope.security.testing import Principal
 from zope.site.folder import Folder
 from zope.site.site import LocalSiteManager
 
-from lovely.remotetask import group
-from lovely.remotetask import surroundings
-from lovely.remotetask.execution import ENDED
-from lovely.remotetask.execution import ProcessorRequest
-from lovely.remotetask.execution import is_running
+from lovely.remotetask.foreign.outcome import in_runner
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import QUEUED
-from lovely.remotetask.outcome import in_runner
 from lovely.remotetask.policy import Policy
-from lovely.remotetask.surroundings import Surroundings
+from lovely.remotetask.running import group
+from lovely.remotetask.running import surroundings
+from lovely.remotetask.running.execution import ENDED
+from lovely.remotetask.running.execution import ProcessorRequest
+from lovely.remotetask.running.execution import is_running
+from lovely.remotetask.running.surroundings import Surroundings
 from lovely.remotetask.task import TaskError
 from lovely.remotetask.tests.fixture import DatabaseCase
 from lovely.remotetask.tests.fixture import effect
@@ -587,7 +587,7 @@ class LeftBehindTest(RunCase):
             set_zone(service)
             set_locale(service)
         locale.setlocale(locale.LC_ALL, 'C')
-        with logged('lovely.remotetask.surroundings') as lines:
+        with logged('lovely.remotetask.running.surroundings') as lines:
             job = self.run_job(work)
         line, = lines
         self.assertIn(f'tasks/{job.id} has changed', line)

@@ -14,13 +14,13 @@ from ZODB.POSException import ReadOnlyError
 
 from lovely.remotetask import TaskService
 from lovely.remotetask import processor
-from lovely.remotetask import quirks
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import IProcessor
-from lovely.remotetask.membership import Membership
 from lovely.remotetask.policy import Policy
 from lovely.remotetask.processor import SimpleProcessor
+from lovely.remotetask.running import quirks
+from lovely.remotetask.running.membership import Membership
 from lovely.remotetask.service import LOST_PROCESS
 from lovely.remotetask.tests.fixture import PATIENCE
 from lovely.remotetask.tests.fixture import logged

@@ -27,7 +27,7 @@ from lovely.remotetask.interfaces import IJob
 from lovely.remotetask.interfaces import UnreadableResult
 from lovely.remotetask.job import Job
 from lovely.remotetask.policy import DAY
-from lovely.remotetask.source import LAST
+from lovely.remotetask.storage.source import LAST
 from lovely.remotetask.tests.test_store import NOW
 from lovely.remotetask.tests.test_store import A
 from lovely.remotetask.tests.test_store import B
