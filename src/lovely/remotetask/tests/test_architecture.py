@@ -200,7 +200,8 @@ class StyleTest(unittest.TestCase):
                     for handler in ast.walk(function)
                     if isinstance(handler, ast.ExceptHandler)
                     and self.catches_everything(handler)]
-        self.assertEqual(['lovely/remotetask/foreign/outcome.py:attempt'], found)
+        self.assertEqual(
+            ['lovely/remotetask/foreign/outcome.py:attempt'], found)
 
     def test_nothing_is_caught_outside_of_functions(self):
         """Nor does a module catch everything at its top."""
