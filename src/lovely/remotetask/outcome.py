@@ -1,6 +1,7 @@
 """How a call went that may fail in any way."""
 
 import contextvars
+import threading
 from typing import Any
 from typing import NamedTuple
 
@@ -14,8 +15,8 @@ from lovely.remotetask.description import describe
 from lovely.remotetask.task import TaskError
 
 
-# Whether this thread only runs jobs.  Nobody interrupts it from a keyboard:
-# a KeyboardInterrupt is raised by a job, and ends that alone.
+# Whether the main thread runs jobs, and whoever wants to end it does not use
+# the keyboard: a KeyboardInterrupt is raised by a job, and ends that alone.
 in_runner = contextvars.ContextVar('in_runner', default=False)
 
 
@@ -74,9 +75,16 @@ def attempt(call, *args, describe=None):
         return Outcome(call(*args))
     except BaseException as exception:
         if (issubclass(type(exception), KeyboardInterrupt)
-                and not in_runner.get()):
+                and _may_be_interrupted()):
             raise
         return (_failure if describe is None else describe)(exception)
+
+
+def _may_be_interrupted():
+    """Return whether a keyboard may interrupt this thread."""
+    # In any other one somebody else has raised the exception.
+    return (threading.get_ident() == threading.main_thread().ident
+            and not in_runner.get())
 
 
 def failure_of(exception):

@@ -22,7 +22,6 @@ from lovely.remotetask.gate import CommitGate
 from lovely.remotetask.gate import ProcessorStopped
 from lovely.remotetask.member import Member
 from lovely.remotetask.outcome import attempt
-from lovely.remotetask.outcome import in_runner
 from lovely.remotetask.registry import GRACE
 from lovely.remotetask.registry import service_path
 from lovely.remotetask.registry import start_processor
@@ -338,8 +337,6 @@ class SimpleProcessor(Member):
         self.thread.start()
 
     def _run_thread(self):
-        # Nobody interrupts this thread from a keyboard, either.
-        in_runner.set(True)
         try:
             self()
         finally:

@@ -7,7 +7,6 @@ from lovely.remotetask.duty import Pauses
 from lovely.remotetask.execution import ENDED
 from lovely.remotetask.execution import INTERRUPTED
 from lovely.remotetask.execution import UNSTORED
-from lovely.remotetask.outcome import in_runner
 
 
 class Runner:
@@ -36,7 +35,6 @@ class Runner:
         return began is not None and began < moment
 
     def _loop(self):
-        in_runner.set(True)
         try:
             while self._team.take_claims(self.claims):
                 self.began = time.monotonic()
