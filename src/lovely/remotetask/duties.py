@@ -10,6 +10,7 @@ from lovely.remotetask.description import escaped
 from lovely.remotetask.duty import reason_of
 from lovely.remotetask.gate import ProcessorStopped
 from lovely.remotetask.outcome import attempt
+from lovely.remotetask.outcome import let_go
 
 
 # Whatever a processor says is said by one logger.
@@ -55,10 +56,16 @@ class Duties(dict):
         return outcome.value
 
     def report(self, outcome, name, now=None):
-        """Note that a duty has failed, and tell the log in due time."""
+        """Note that a duty has failed, and tell the log in due time.
+
+        The exception is let go.
+        """
         now = time.monotonic() if now is None else now
-        if outcome.is_a(ProcessorStopped):
-            return
+        if not outcome.is_a(ProcessorStopped):
+            self._note(outcome, name, now)
+        let_go(outcome.exception)
+
+    def _note(self, outcome, name, now):
         # What one meets then depends on where the thread was.
         if self._member.is_closed():
             self._member.stop_as_closed()

@@ -13,6 +13,7 @@ from lovely.remotetask.execution import run_claimed
 from lovely.remotetask.execution import run_job
 from lovely.remotetask.interfaces import CannotRollBack
 from lovely.remotetask.outcome import attempt
+from lovely.remotetask.outcome import let_go
 from lovely.remotetask.refusal import CommitRefusal
 from lovely.remotetask.session import Session
 
@@ -60,6 +61,8 @@ class Group:
 
     def _run_alone(self, failure):
         runlog.one_by_one(self.path, len(self.attempts), failure)
+        for each in failure, *(failed for _, failed in self.failed):
+            let_go(each.exception)
         return {each.run.claim: run_claimed(
             self.db, self.path, each.run.claim, self.commit)
             for each in self.attempts}

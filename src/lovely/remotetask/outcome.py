@@ -15,6 +15,13 @@ from lovely.remotetask.description import describe
 from lovely.remotetask.task import TaskError
 
 
+# What an exception is given when it is raised; and those that a group holds.
+# The class of one may have anything else under these names.
+_TRACEBACK, _CAUSE, _CONTEXT, _IS_SUPPRESSED = (
+    vars(BaseException)[name] for name in (
+        '__traceback__', '__cause__', '__context__', '__suppress_context__'))
+_MEMBERS = vars(BaseExceptionGroup)['exceptions']
+
 # Whether the main thread runs jobs, and whoever wants to end it does not use
 # the keyboard: a KeyboardInterrupt is raised by a job, and ends that alone.
 in_runner = contextvars.ContextVar('in_runner', default=False)
@@ -85,6 +92,28 @@ def _may_be_interrupted():
     # In any other one somebody else has raised the exception.
     return (threading.get_ident() == threading.main_thread().ident
             and not in_runner.get())
+
+
+def let_go(exception):
+    """Cut what an exception has kept of the calls that it was raised in.
+
+    One that a module raises again and again would keep the frames of each
+    run, and all that was in them: objects, jobs, connections.
+    """
+    # By their ids: a class may have made others equal, or refuse a hash.
+    seen, left = {}, [exception]
+    while left:
+        found = left.pop()
+        if found is None or id(found) in seen:
+            continue
+        seen[id(found)] = found
+        left += [_CAUSE.__get__(found), _CONTEXT.__get__(found)]
+        if issubclass(type(found), BaseExceptionGroup):
+            left += _MEMBERS.__get__(found)
+        for slot in _TRACEBACK, _CAUSE, _CONTEXT:
+            slot.__set__(found, None)
+        # To set a cause does that, too.
+        _IS_SUPPRESSED.__set__(found, False)
 
 
 def failure_of(exception):
