@@ -21,6 +21,8 @@ from lovely.remotetask.job import CronJob
 from lovely.remotetask.ledger import LISTED
 from lovely.remotetask.ledger import first
 from lovely.remotetask.lookup import checked
+from lovely.remotetask.outcome import attempt
+from lovely.remotetask.part import path
 from lovely.remotetask.removal import belongs
 
 
@@ -190,15 +192,6 @@ def _correct_time(store, jobid, job, now):
         books.set_time(store, job, found.value)
 
 
-def _path(location):
-    """Return the names from the root folder to a location."""
-    names = []
-    while location is not None:
-        names.append(location.__name__)
-        location = location.__parent__
-    return [name for name in reversed(names) if name]
-
-
 def adopt(store):
     """Take the jobs of a store that was copied; return whether it was.
 
@@ -208,7 +201,8 @@ def adopt(store):
     if store.oid in (None, store._p_oid):
         return False
     log.warning('%s: a copy of another service; jobs that wait in both are '
-                'held here', '/'.join(_path(store.service)))
+                'held here', '/'.join(
+                    attempt(path, store.service).value or ['?']))
     store.copied_at = store._p_serial
     store.oid = store._p_oid
     for worker_id in list(store.workers):

@@ -19,8 +19,9 @@ def current(persistent):
     None if it is in no database.
 
     Raise NoTransaction if there is none, or if it would never store the
-    change; ReadOnlyError if the database would not.  Asked first, before anything is changed: an object that cannot
-    register with its connection must not be changed in memory either.
+    change; ReadOnlyError if the database would not.  Asked first, before
+    anything is changed: an object that cannot register with its connection
+    must not be changed in memory either.
     """
     connection = persistent._p_jar
     if connection is None:

@@ -36,6 +36,7 @@ from lovely.remotetask.outcome import attempt
 from lovely.remotetask.outcome import failure_of
 from lovely.remotetask.outcome import let_go
 from lovely.remotetask.outcome import undescribed
+from lovely.remotetask.part import parents
 from lovely.remotetask.refusal import CommitRefusal
 from lovely.remotetask.refusal import is_committed
 from lovely.remotetask.session import Session
@@ -353,10 +354,7 @@ def job_context(service, name):
 
 
 def _site_of(service):
-    location = service
-    while location is not None and not ISite.providedBy(location):
-        location = getattr(location, '__parent__', None)
-    return location
+    return next(filter(ISite.providedBy, parents(service)), None)
 
 
 class Attempt:

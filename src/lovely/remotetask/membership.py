@@ -159,8 +159,9 @@ class Membership:
     def _path_of_service(self):
         manager = transaction.TransactionManager(explicit=True)
         connection = self.db.open(manager)
-        manager.begin()
         try:
+            # A storage that is polled may fail here.
+            manager.begin()
             # From the content to the jobs, see docs/engine.rst.
             jobs = connection.get_connection(self.service_db.database_name)
             return registry.service_path(jobs.get(self.service_oid))
