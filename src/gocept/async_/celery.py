@@ -32,11 +32,12 @@ from gocept.async_ import celeryworker
 from gocept.async_ import zopeconf
 from gocept.async_.celeryentrance import entrance
 from lovely.remotetask import registry
+from lovely.remotetask.journal import journal
 from lovely.remotetask.outcome import attempt
 from lovely.remotetask.outcome import in_runner
 
 
-log = logging.getLogger(__name__)
+log = journal(__name__)
 
 VARIABLE = 'GOCEPT_ASYNC_ZOPE_CONF'
 

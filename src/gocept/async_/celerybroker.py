@@ -1,7 +1,6 @@
 """Sending addresses of jobs to the broker."""
 
 import json
-import logging
 import os
 import threading
 import time
@@ -13,6 +12,7 @@ from gocept.async_.celerysettings import hide
 from gocept.async_.celerysettings import is_installed
 from gocept.async_.celerysettings import sender_settings
 from gocept.async_.celerysettings import settings
+from lovely.remotetask.journal import journal
 from lovely.remotetask.outcome import attempt
 
 
@@ -20,7 +20,7 @@ from lovely.remotetask.outcome import attempt
 __all__ = ['TASK', 'Breaker', 'Broker', 'Sender', 'broker', 'hide',
            'is_installed', 'sender', 'sender_settings', 'settings']
 
-log = logging.getLogger(__name__)
+log = journal(__name__)
 
 # Seconds after a failure before the broker is tried again: at first, and at
 # most.

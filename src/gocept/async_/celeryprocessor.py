@@ -1,7 +1,6 @@
 """The processor "celery": tells workers of jobs, and runs none itself."""
 
 import functools
-import logging
 import time
 
 import zope.interface
@@ -12,6 +11,7 @@ from gocept.async_.recurring import Complaint
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import IProcessor
 from lovely.remotetask.interfaces import IProcessorFactory
+from lovely.remotetask.journal import journal
 from lovely.remotetask.member import Member
 from lovely.remotetask.outcome import attempt
 from lovely.remotetask.processor import HEARTBEAT
@@ -22,7 +22,7 @@ from lovely.remotetask.settings import check_wait_time
 from lovely.remotetask.startup import root_folder
 
 
-log = logging.getLogger(__name__)
+log = journal(__name__)
 
 # The queue of a service without a name.
 UNNAMED = 'gocept.async'

@@ -1,6 +1,5 @@
 """What a process of a Celery worker does for all services."""
 
-import logging
 import os
 import random
 import threading
@@ -23,11 +22,12 @@ from lovely.remotetask.alive import sign_of_life
 from lovely.remotetask.gate import ProcessorStopped
 from lovely.remotetask.interfaces import IProcessorFactory
 from lovely.remotetask.interfaces import NoSuchService
+from lovely.remotetask.journal import journal
 from lovely.remotetask.outcome import attempt
 from lovely.remotetask.startup import root_folder
 
 
-log = logging.getLogger(__name__)
+log = journal(__name__)
 
 # Seconds between two rounds, on average.
 ROUND = 1.0

@@ -2,7 +2,6 @@
 
 import functools
 import inspect
-import logging
 import types
 
 import zope.component
@@ -15,9 +14,10 @@ from lovely.remotetask.execution import is_running
 from lovely.remotetask.interfaces import DEFAULT_PRIORITY
 from lovely.remotetask.interfaces import IJobExecution
 from lovely.remotetask.interfaces import ITaskService
+from lovely.remotetask.journal import journal
 
 
-log = logging.getLogger(__name__)
+log = journal(__name__)
 
 
 def is_async():

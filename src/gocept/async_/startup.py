@@ -16,6 +16,7 @@ from gocept.async_.declaration import declarations
 from gocept.async_.elsewhere import elsewhere
 from lovely.remotetask import TaskService
 from lovely.remotetask.interfaces import ITaskService
+from lovely.remotetask.journal import journal
 from lovely.remotetask.startup import openedDatabase
 from lovely.remotetask.startup import root_folder
 from lovely.remotetask.startup import tried
@@ -23,7 +24,7 @@ from lovely.remotetask.upgrade import SCHEMA
 from lovely.remotetask.upgrade import upgrade
 
 
-log = logging.getLogger(__name__)
+log = journal(__name__)
 
 # How often a service is tried to be created, or brought up to date, while
 # other processes that are starting do it too.

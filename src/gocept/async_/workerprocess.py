@@ -6,7 +6,6 @@ listens to what it reports.
 
 import contextlib
 import json
-import logging
 import math
 import os
 import resource
@@ -27,12 +26,13 @@ from gocept.async_.wakeup import Wakeup
 from gocept.async_.workerreport import Report
 from lovely.remotetask import processor
 from lovely.remotetask.alive import sign_of_life
+from lovely.remotetask.journal import journal
 from lovely.remotetask.outcome import attempt
 from lovely.remotetask.startup import root_folder
 
 
 # This module is run as __main__.
-log = logging.getLogger('gocept.async_.workerprocess')
+log = journal('gocept.async_.workerprocess')
 
 # Seconds between two reports.
 BEAT = 1.0

@@ -3,7 +3,6 @@
 Storage only.
 """
 
-import logging
 import random
 
 from lovely.remotetask import aside
@@ -18,6 +17,7 @@ from lovely.remotetask.interfaces import DELAYED
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import WAITING
 from lovely.remotetask.job import CronJob
+from lovely.remotetask.journal import journal
 from lovely.remotetask.ledger import LISTED
 from lovely.remotetask.ledger import first
 from lovely.remotetask.lookup import checked
@@ -26,7 +26,7 @@ from lovely.remotetask.part import path
 from lovely.remotetask.removal import belongs
 
 
-log = logging.getLogger(__name__)
+log = journal(__name__)
 
 # How many jobs of each status are looked at, of the newest and of the others.
 NEWEST = 50

@@ -1,6 +1,5 @@
 """All duties of one member of a service, and what it says when one fails."""
 
-import logging
 import time
 
 from ZODB.POSException import ConflictError
@@ -9,12 +8,13 @@ from lovely.remotetask import interfaces
 from lovely.remotetask.description import escaped
 from lovely.remotetask.duty import reason_of
 from lovely.remotetask.gate import ProcessorStopped
+from lovely.remotetask.journal import journal
 from lovely.remotetask.outcome import attempt
 from lovely.remotetask.outcome import let_go
 
 
 # Whatever a processor says is said by one logger.
-log = logging.getLogger('lovely.remotetask.processor')
+log = journal('lovely.remotetask.processor')
 
 # Seconds for which it may meet conflicts only, or wait for its service to be
 # committed, before others are to know.

@@ -3,19 +3,19 @@
 What it does besides running jobs, and what it says when it cannot.
 """
 
-import logging
 import time
 
 from lovely.remotetask import quirks
 from lovely.remotetask.duties import Duties
 from lovely.remotetask.duty import Duty
+from lovely.remotetask.journal import journal
 from lovely.remotetask.membership import REPLACED
 from lovely.remotetask.membership import Membership
 from lovely.remotetask.outcome import attempt
 
 
 # Whatever a processor says is said by one logger.
-log = logging.getLogger('lovely.remotetask.processor')
+log = journal('lovely.remotetask.processor')
 
 # Seconds between two looks at what is kept long enough, and how many jobs
 # are removed in one transaction.

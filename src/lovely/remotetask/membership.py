@@ -4,7 +4,6 @@ It has the name under which jobs are claimed, keeps the books in transactions
 of its own, tells that it lives, and takes over from those that do not.
 """
 
-import logging
 import time
 from itertools import filterfalse
 
@@ -21,11 +20,12 @@ from lovely.remotetask import quirks
 from lovely.remotetask import registry
 from lovely.remotetask.clock import Clock
 from lovely.remotetask.gate import CommitGate
+from lovely.remotetask.journal import journal
 from lovely.remotetask.outcome import attempt
 from lovely.remotetask.watch import Watch
 
 
-log = logging.getLogger(__name__)
+log = journal(__name__)
 
 # Seconds for which workers that are gone are taken over from, until something
 # else is done in between.

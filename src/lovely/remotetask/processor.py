@@ -1,6 +1,5 @@
 """Processors: the threads that take jobs and run them."""
 
-import logging
 import os
 import threading
 import time
@@ -20,6 +19,7 @@ from lovely.remotetask.execution import NOT_BEGUN
 from lovely.remotetask.execution import ProcessorRequest
 from lovely.remotetask.gate import CommitGate
 from lovely.remotetask.gate import ProcessorStopped
+from lovely.remotetask.journal import journal
 from lovely.remotetask.member import Member
 from lovely.remotetask.outcome import attempt
 from lovely.remotetask.registry import GRACE
@@ -34,7 +34,7 @@ __all__ = ['CommitGate', 'MultiProcessor', 'ProcessorRequest',
            'ProcessorStopped', 'SimpleProcessor', 'service_path',
            'start_processor', 'stop_all']
 
-log = logging.getLogger(__name__)
+log = journal(__name__)
 
 # Seconds between two heartbeats, and how many may be missed.
 HEARTBEAT = 15.0

@@ -12,10 +12,11 @@ from typing import NamedTuple
 from lovely.remotetask import interfaces
 from lovely.remotetask import moment
 from lovely.remotetask.description import escaped
+from lovely.remotetask.journal import journal
 
 
 # Everything about runs is said by one logger.
-log = logging.getLogger('lovely.remotetask.execution')
+log = journal('lovely.remotetask.execution')
 
 
 class End(NamedTuple):

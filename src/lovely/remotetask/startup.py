@@ -8,7 +8,6 @@ In zope.conf::
 """
 
 import contextlib
-import logging
 import weakref
 
 import transaction
@@ -22,10 +21,11 @@ from zope.component.interfaces import ISite
 from lovely.remotetask import interfaces
 from lovely.remotetask import reserve
 from lovely.remotetask import value
+from lovely.remotetask.journal import journal
 from lovely.remotetask.outcome import attempt
 
 
-log = logging.getLogger(__name__)
+log = journal(__name__)
 
 # The database the application opened last, as a weak reference.  The event
 # of a new web application does not name it.

@@ -1,6 +1,5 @@
 """The threads of a processor that run jobs."""
 
-import logging
 import time
 
 from lovely.remotetask.claims import Claims
@@ -9,6 +8,7 @@ from lovely.remotetask.execution import ENDED
 from lovely.remotetask.execution import INTERRUPTED
 from lovely.remotetask.execution import NOT_BEGUN
 from lovely.remotetask.execution import UNSTORED
+from lovely.remotetask.journal import journal
 from lovely.remotetask.outcome import attempt
 from lovely.remotetask.runner import Runner
 from lovely.remotetask.tempo import LONG
@@ -16,7 +16,7 @@ from lovely.remotetask.tempo import Tempo
 
 
 # Whatever a processor says is said by one logger.
-log = logging.getLogger('lovely.remotetask.processor')
+log = journal('lovely.remotetask.processor')
 
 
 class Team:

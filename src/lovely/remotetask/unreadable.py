@@ -19,12 +19,13 @@ from lovely.remotetask.blame import is_interrupted
 from lovely.remotetask.description import escaped
 from lovely.remotetask.interfaces import DEFAULT_PRIORITY
 from lovely.remotetask.interfaces import HELD
+from lovely.remotetask.journal import journal
 from lovely.remotetask.outcome import attempt
 from lovely.remotetask.outcome import failure_of
 from lovely.remotetask.value import is_of_database
 
 
-log = logging.getLogger(__name__)
+log = journal(__name__)
 
 # Whether this thread is in `read`.
 _quiet = contextvars.ContextVar('_quiet', default=False)

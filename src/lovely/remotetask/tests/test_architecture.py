@@ -13,8 +13,8 @@ SOURCE = PACKAGE.parent.parent
 
 # Each may import only those before it.
 LEVELS = ('interfaces', 'part', 'moment', 'number', 'zone', 'wallclock',
-          'cron', 'policy', 'task', 'description', 'outcome', 'copier',
-          'value', 'record', 'blame', 'unreadable', 'job', 'machine',
+          'cron', 'policy', 'task', 'description', 'outcome', 'journal',
+          'copier', 'value', 'record', 'blame', 'unreadable', 'job', 'machine',
           'quirks', 'current', 'lane', 'lease', 'pool', 'ledger', 'worker',
           'lookup', 'crew', 'books', 'removal', 'aside', 'settlement',
           'counting', 'passing', 'source', 'audit', 'taking', 'tidy', 'store',
