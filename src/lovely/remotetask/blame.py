@@ -18,6 +18,7 @@ from ZODB.POSException import StorageError
 from ZODB.POSException import StorageSystemError
 
 from lovely.remotetask.outcome import attempt
+from lovely.remotetask.quirks import is_closed
 
 
 # Attributes by which a storage refers to the ones that it stands on.
@@ -35,12 +36,6 @@ def is_interrupted(exception, db):
     return (is_closed(db) or _comes_from_storage(exception, db)
             or _lacks_descriptors(exception)
             or _lacks_threads(exception))
-
-
-def is_closed(db):
-    """Return whether a database was closed."""
-    # There is no flag.  First thing, `close` replaces itself on the DB.
-    return 'close' in vars(db)
 
 
 def _comes_from_storage(exception, db):

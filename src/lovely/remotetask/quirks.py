@@ -6,9 +6,23 @@ from ZODB.MappingStorage import MappingStorage
 
 
 def is_closed(db):
-    """Return whether a ZODB.DB was closed."""
+    """Return whether a ZODB.DB was closed, or its storage has given up.
+
+    FileStorage closes itself where it cannot tell what the disk has taken.
+    """
     # There is no flag.  First thing, `close` replaces itself on the DB.
-    return 'close' in vars(db)
+    return 'close' in vars(db) or any(
+        isinstance(storage, FileStorage) and storage._file.closed
+        for storage in parts(db.storage))
+
+
+def parts(storage):
+    """Iterate over a storage and those that it is made of."""
+    yield storage
+    for name in ('base', 'changes'):
+        part = getattr(storage, name, None)
+        if part is not None:
+            yield from parts(part)
 
 
 def is_read_only(db):

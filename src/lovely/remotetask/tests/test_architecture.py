@@ -14,14 +14,13 @@ SOURCE = PACKAGE.parent.parent
 # Each may import only those before it.
 LEVELS = ('interfaces', 'part', 'moment', 'number', 'zone', 'wallclock',
           'cron', 'policy', 'task', 'description', 'outcome', 'journal',
-          'copier', 'value', 'record', 'blame', 'unreadable', 'job', 'machine',
-          'quirks', 'current', 'lane', 'lease', 'pool', 'ledger', 'worker',
+          'copier', 'value', 'record', 'quirks', 'blame', 'unreadable', 'job',
+          'machine', 'current', 'lane', 'lease', 'pool', 'ledger', 'worker',
           'lookup', 'crew', 'books', 'removal', 'aside', 'settlement',
           'counting', 'passing', 'source', 'audit', 'taking', 'tidy', 'store',
           'backwards', 'listing', 'cleaning', 'upgrade', 'session',
-          'surroundings',
-          'refusal', 'gate', 'runlog', 'execution', 'group', 'xmlrpc',
-          'reserve', 'alive', 'startup', 'settings', 'registry',
+          'surroundings', 'refusal', 'gate', 'runlog', 'execution', 'group',
+          'xmlrpc', 'reserve', 'alive', 'startup', 'settings', 'registry',
           'lag', 'clock', 'watch', 'tempo', 'duty', 'duties', 'claims',
           'membership', 'member', 'runner', 'team', 'claimer', 'processor',
           'service', 'bulk', 'testing')

@@ -18,6 +18,7 @@ from ZODB.POSException import POSKeyError
 from ZODB.POSException import ReadOnlyError
 
 from lovely.remotetask import blame
+from lovely.remotetask import quirks
 from lovely.remotetask.execution import INTERRUPTED
 from lovely.remotetask.execution import NOT_BEGUN
 from lovely.remotetask.execution import run_claimed
@@ -29,6 +30,7 @@ from lovely.remotetask.outcome import in_runner
 from lovely.remotetask.policy import Policy
 from lovely.remotetask.tests.fixture import DatabaseCase
 from lovely.remotetask.tests.fixture import effect
+from lovely.remotetask.tests.fixture import logged
 
 
 A = 'host:1:thread:no-machine-1'
@@ -239,6 +241,24 @@ class JudgeTest(BlameCase):
         db = ZODB.DB(None)
         db.close()
         self.assertTrue(self.interrupts(ValueError(), db))
+
+    def test_a_storage_that_has_given_up(self):
+        """Nor if it has closed itself, as it does when the disk fails late;
+        whatever it is wrapped in.
+        """
+        folder = self.enterContext(tempfile.TemporaryDirectory())
+        storage = FileStorage(f'{folder}/Data.fs')
+        databases = [ZODB.DB(storage), ZODB.DB(DemoStorage(base=storage))]
+        for db in databases:
+            self.assertFalse(self.interrupts(ValueError('closed'), db))
+        with unittest.mock.patch.object(
+                storage, '_finish_finish', side_effect=OSError), \
+                self.assertRaises(OSError), logged(), \
+                databases[0].transaction() as connection:
+            connection.root()['a'] = 'change'
+        for db in databases:
+            self.assertTrue(self.interrupts(ValueError('closed'), db))
+            self.assertTrue(quirks.is_closed(db))
 
     def test_no_descriptors(self):
         """A process that cannot open anything is to blame."""
