@@ -14,6 +14,8 @@ from ZODB.utils import p64
 
 from lovely.remotetask import TaskService
 from lovely.remotetask import bulk
+from lovely.remotetask import lane
+from lovely.remotetask import pool
 from lovely.remotetask import service
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import COMPLETED
@@ -474,13 +476,42 @@ class OtherRecordsTest(UnreadableCase):
     def test_tail(self):
         """Nobody adds to a lane whose end cannot be read."""
         self.add('test.task')
-        lane = self.service.store.lanes[0]
-        self.break_(lane.strands[5].tail)
+        self.break_(self.service.store.lanes[0].strands[5].tail)
         ids = [self.add('test.task') for _ in range(3)]
         self.assertEqual(ids, self.step())
         self.assertEqual(['lane 0'], self.service.unreadable())
         self.assertLess(2, len(self.service.jobs))
         self.service.find()
+
+    def test_cursor(self):
+        """Nothing is claimed from a strand of which nobody knows how much was
+        claimed before; all others go on, and nobody adds to it.
+        """
+        before = self.add('test.task')
+        self.assertEqual([before], self.step())
+        self.break_(self.service.store.cursors[lane.strand_key(before)])
+        pool._pools.clear()
+        ids = [self.add('test.task') for _ in range(40)]
+        urgent = self.add('test.task', priority=9)
+        self.assertEqual({*ids, urgent}, {*self.step(), *self.step()})
+        self.assertEqual(PROCESSING, self.service.getStatus(before))
+        self.assertIn(
+            f'cursor {lane.strand_key(before)}', self.service.unreadable())
+        self.service.find()
+        self.service.counts()
+        self.assertLess(40, len(list(self.service.jobs)))
+        self.service.clean()
+        transaction.commit()
+
+    def test_added_at_a_cursor_that_is_broken(self):
+        """Who has the lane already adds to it, and meets nothing."""
+        first = self.add('test.task')
+        self.step()
+        self.break_(self.service.store.cursors[lane.strand_key(first)])
+        for _ in range(2 * lane.SEGMENT_SIZE):
+            self.add('test.task')
+        later = self.add('test.task', priority=9)
+        self.assertIn(later, self.step())
 
     def test_lane(self):
         """Nor to one that cannot be read at all."""
