@@ -1,6 +1,7 @@
 """Records that cannot be read: they are set aside, and all others go on."""
 
 import sys
+import time
 import types
 import unittest.mock
 
@@ -25,6 +26,7 @@ from lovely.remotetask.interfaces import HELD
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import STARTLATER
+from lovely.remotetask.interfaces import STATUSES
 from lovely.remotetask.interfaces import IJob
 from lovely.remotetask.interfaces import UnreadableResult
 from lovely.remotetask.job import Job
@@ -587,6 +589,34 @@ class OtherRecordsTest(UnreadableCase):
         self.claim()
         self.break_(self.service.store.ledger.counts[COMPLETED])
         self.assertEqual(1, self.service.counts()[PROCESSING])
+
+    def test_counts_of_what_goes_on(self):
+        """Jobs are claimed, run and counted, whichever number is broken."""
+        for status in STATUSES:
+            with self.subTest(status):
+                ids = [self.add('test.task') for _ in range(2)]
+                delayed = self.add('test.task', delay=1)
+                self.finish_all()
+                self.break_(self.service.store.ledger.counts[status])
+                later = [self.add('test.task') for _ in range(20)]
+                self.add('test.task', delay=1)
+                before = self.service.counts()
+                self.assertLessEqual(0, min(before.values()))
+                self.assertLess(0, len(self.service.jobs))
+                self.finish_all()
+                for jobid in ids + later + [delayed]:
+                    self.assertEqual(
+                        COMPLETED, self.service.getStatus(jobid))
+                counts = self.service.counts()
+                self.assertEqual(
+                    len(list(self.service.jobs)), counts[COMPLETED])
+                self.assertEqual(sum(counts.values()), counts[COMPLETED])
+
+    def finish_all(self):
+        """Run all that waits, as a processor does."""
+        late = time.time() + 9
+        while self.claim(now=late):
+            self.finish()
 
     def test_cron_job(self):
         """A cron job that cannot be read waits for nothing."""
