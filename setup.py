@@ -113,7 +113,7 @@ setup(
     entry_points={
         'console_scripts': [
             'async-demo = gocept.async_.demo.run:main',
-            'async-worker = gocept.async_.worker:main',
+            'async-worker = gocept.async_.worker.command:main',
         ],
     },
 )

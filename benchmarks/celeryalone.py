@@ -9,9 +9,9 @@ import celery
 
 import celeryready  # noqa: F401
 import stamps
-from gocept.async_.celerybroker import TASK
-from gocept.async_.celerybroker import Broker
-from gocept.async_.celerybroker import settings
+from gocept.async_.celery.broker import TASK
+from gocept.async_.celery.broker import Broker
+from gocept.async_.celery.broker import settings
 
 
 app = celery.Celery('alone', changes=settings(

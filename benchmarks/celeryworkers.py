@@ -12,11 +12,11 @@ import redis
 import zope.component
 
 import celeryready
-from gocept.async_.celery import VARIABLE
-from gocept.async_.celerybroker import Broker
-from gocept.async_.celerybroker import Sender
-from gocept.async_.celerybroker import settings
-from gocept.async_.celeryprocessor import CeleryProcessor
+from gocept.async_.celery.application import VARIABLE
+from gocept.async_.celery.broker import Broker
+from gocept.async_.celery.broker import Sender
+from gocept.async_.celery.broker import settings
+from gocept.async_.celery.processor import CeleryProcessor
 from gocept.async_.interfaces import IBroker
 from gocept.async_.tests.celerystage import Valkey
 from gocept.async_.tests.celerystage import kill_group

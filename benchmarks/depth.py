@@ -8,7 +8,7 @@ from typing import NamedTuple
 import transaction
 
 import tasks
-from lovely.remotetask import execution
+from lovely.remotetask.running import execution
 from raw import commit
 from stage import PATH
 from stage import policy

@@ -2,7 +2,7 @@
 
 import functools
 
-from lovely.remotetask import value
+from lovely.remotetask.foreign import value
 
 
 # That of a service that does not say it, in bytes.

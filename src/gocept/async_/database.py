@@ -6,7 +6,7 @@ from ZODB.POSException import POSKeyError
 from zope.configuration.exceptions import ConfigurationError
 
 from lovely.remotetask.part import home
-from lovely.remotetask.registry import service_path
+from lovely.remotetask.running.registry import service_path
 
 
 # Where a database refers to the services in it, in its own root: what is

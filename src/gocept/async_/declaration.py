@@ -6,11 +6,11 @@ from zope.component.interfaces import ISite
 from zope.container.interfaces import IReadContainer
 
 from gocept.async_.interfaces import IServiceDeclaration
-from lovely.remotetask import value
+from lovely.remotetask.foreign import value
+from lovely.remotetask.foreign.outcome import attempt
 from lovely.remotetask.interfaces import IProcessorFactory
 from lovely.remotetask.interfaces import IProcessorSettings
 from lovely.remotetask.interfaces import ITaskService
-from lovely.remotetask.outcome import attempt
 from lovely.remotetask.part import parents
 from lovely.remotetask.policy import Policy
 

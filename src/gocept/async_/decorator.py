@@ -10,11 +10,11 @@ from gocept.async_ import task
 from gocept.async_.argument import MAX_SIZE
 from gocept.async_.argument import copy_arguments
 from gocept.async_.database import place
-from lovely.remotetask.execution import is_running
+from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.interfaces import DEFAULT_PRIORITY
 from lovely.remotetask.interfaces import IJobExecution
 from lovely.remotetask.interfaces import ITaskService
-from lovely.remotetask.journal import journal
+from lovely.remotetask.running.execution import is_running
 
 
 log = journal(__name__)

@@ -5,9 +5,9 @@ import zope.container.interfaces
 from zope.component.interfaces import ISite
 
 from gocept.async_.declaration import registered
-from lovely.remotetask import value
+from lovely.remotetask.foreign import value
+from lovely.remotetask.foreign.outcome import attempt
 from lovely.remotetask.interfaces import WAITING
-from lovely.remotetask.outcome import attempt
 
 
 # How many objects are looked at, from the root folder downwards: the content

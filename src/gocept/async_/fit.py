@@ -13,13 +13,13 @@ import zope.location.interfaces
 from ZODB.broken import Broken
 
 from gocept.async_ import lookup
-from lovely.remotetask import blame
-from lovely.remotetask import record
-from lovely.remotetask import surroundings
-from lovely.remotetask import value
+from lovely.remotetask.foreign import blame
+from lovely.remotetask.foreign import record
+from lovely.remotetask.foreign import value
+from lovely.remotetask.foreign.outcome import attempt
 from lovely.remotetask.interfaces import CannotRun
-from lovely.remotetask.outcome import attempt
 from lovely.remotetask.part import DEPTH
+from lovely.remotetask.running import surroundings
 from lovely.remotetask.task import TaskError
 
 

@@ -9,9 +9,9 @@ import zope.component
 import zope.interface
 
 from gocept.async_ import interfaces
-from lovely.remotetask import value
+from lovely.remotetask.foreign import value
+from lovely.remotetask.foreign.outcome import attempt
 from lovely.remotetask.interfaces import CannotRun
-from lovely.remotetask.outcome import attempt
 
 
 # What the decorator made.  Only these may be called by a stored name: being

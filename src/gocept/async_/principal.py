@@ -12,10 +12,10 @@ import zope.security.management
 from zope.security.management import system_user
 from zope.security.proxy import removeSecurityProxy
 
-from lovely.remotetask import value
-from lovely.remotetask.execution import ProcessorRequest
+from lovely.remotetask.foreign import value
+from lovely.remotetask.foreign.outcome import attempt
 from lovely.remotetask.interfaces import CannotRun
-from lovely.remotetask.outcome import attempt
+from lovely.remotetask.running.execution import ProcessorRequest
 from lovely.remotetask.task import TaskError
 
 

@@ -2,7 +2,7 @@
 
 import time
 
-from lovely.remotetask.outcome import attempt
+from lovely.remotetask.foreign.outcome import attempt
 
 
 class Pauses:

@@ -15,13 +15,13 @@ from gocept.async_ import database
 from gocept.async_.declaration import declarations
 from gocept.async_.elsewhere import elsewhere
 from lovely.remotetask import TaskService
+from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.interfaces import ITaskService
-from lovely.remotetask.journal import journal
 from lovely.remotetask.startup import openedDatabase
 from lovely.remotetask.startup import root_folder
 from lovely.remotetask.startup import tried
-from lovely.remotetask.upgrade import SCHEMA
-from lovely.remotetask.upgrade import upgrade
+from lovely.remotetask.storage.upgrade import SCHEMA
+from lovely.remotetask.storage.upgrade import upgrade
 
 
 log = journal(__name__)

@@ -19,11 +19,11 @@ from gocept.async_.lookup import dotted_name
 from gocept.async_.lookup import find_function
 from gocept.async_.lookup import is_decorated
 from gocept.async_.lookup import mark_decorated
-from lovely.remotetask import record
-from lovely.remotetask.execution import interaction
+from lovely.remotetask.foreign import record
 from lovely.remotetask.interfaces import IInputCheck
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.interfaces import ITaskContext
+from lovely.remotetask.running.execution import interaction
 
 
 # Found here by all who do not look for names.

@@ -13,13 +13,13 @@ from zope.app.wsgi.testlayer import BrowserLayer
 import gocept.async_
 from gocept.async_.declaration import declarations
 from lovely.remotetask import moment
-from lovely.remotetask.execution import in_transaction
-from lovely.remotetask.execution import opened_service
 from lovely.remotetask.interfaces import WAITING
 from lovely.remotetask.interfaces import ITaskService
 from lovely.remotetask.processor import SimpleProcessor
-from lovely.remotetask.registry import root_database
-from lovely.remotetask.registry import service_path
+from lovely.remotetask.running.execution import in_transaction
+from lovely.remotetask.running.execution import opened_service
+from lovely.remotetask.running.registry import root_database
+from lovely.remotetask.running.registry import service_path
 from lovely.remotetask.startup import openedDatabase
 from lovely.remotetask.startup import root_folder
 

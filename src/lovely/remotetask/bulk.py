@@ -3,8 +3,8 @@
 import transaction
 from transaction.interfaces import TransientError
 
-from lovely.remotetask.listing import Selection
-from lovely.remotetask.registry import root_database
+from lovely.remotetask.running.registry import root_database
+from lovely.remotetask.storage.listing import Selection
 
 
 # Jobs in one transaction, and how often it is tried.

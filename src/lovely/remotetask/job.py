@@ -12,6 +12,9 @@ import zope.interface
 from lovely.remotetask import cron
 from lovely.remotetask import interfaces
 from lovely.remotetask import number
+from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.foreign.unreadable import read
+from lovely.remotetask.foreign.unreadable import reason_of
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import CRONJOB
@@ -22,11 +25,8 @@ from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import STARTLATER
 from lovely.remotetask.interfaces import WAITING
-from lovely.remotetask.outcome import attempt
 from lovely.remotetask.part import part
 from lovely.remotetask.policy import MAX_WAIT
-from lovely.remotetask.unreadable import read
-from lovely.remotetask.unreadable import reason_of
 
 
 # None is the status of a job that is just being made.

@@ -9,24 +9,24 @@ import transaction
 import zope.interface
 
 from lovely.remotetask import interfaces
-from lovely.remotetask import quirks
-from lovely.remotetask import settings
-from lovely.remotetask.claimer import Claimer
-from lovely.remotetask.claims import listed
-from lovely.remotetask.clock import FAR
-from lovely.remotetask.clock import SOON
-from lovely.remotetask.execution import NOT_BEGUN
-from lovely.remotetask.execution import ProcessorRequest
-from lovely.remotetask.gate import CommitGate
-from lovely.remotetask.gate import ProcessorStopped
-from lovely.remotetask.journal import journal
-from lovely.remotetask.member import Member
-from lovely.remotetask.outcome import attempt
-from lovely.remotetask.registry import GRACE
-from lovely.remotetask.registry import service_path
-from lovely.remotetask.registry import start_processor
-from lovely.remotetask.registry import stop_all
-from lovely.remotetask.team import Team
+from lovely.remotetask.foreign.journal import journal
+from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.running import quirks
+from lovely.remotetask.running import settings
+from lovely.remotetask.running.claimer import Claimer
+from lovely.remotetask.running.claims import listed
+from lovely.remotetask.running.clock import FAR
+from lovely.remotetask.running.clock import SOON
+from lovely.remotetask.running.execution import NOT_BEGUN
+from lovely.remotetask.running.execution import ProcessorRequest
+from lovely.remotetask.running.gate import CommitGate
+from lovely.remotetask.running.gate import ProcessorStopped
+from lovely.remotetask.running.member import Member
+from lovely.remotetask.running.registry import GRACE
+from lovely.remotetask.running.registry import service_path
+from lovely.remotetask.running.registry import start_processor
+from lovely.remotetask.running.registry import stop_all
+from lovely.remotetask.running.team import Team
 
 
 # Published here, wherever it lives.

@@ -7,17 +7,15 @@ import zope.component
 import zope.container.contained
 import zope.interface
 
-from lovely.remotetask import cleaning
-from lovely.remotetask import execution
 from lovely.remotetask import interfaces
-from lovely.remotetask import listing
 from lovely.remotetask import moment
 from lovely.remotetask import processor
-from lovely.remotetask import registry
-from lovely.remotetask import upgrade
-from lovely.remotetask import value
 from lovely.remotetask.cron import check_delay
-from lovely.remotetask.current import current
+from lovely.remotetask.foreign import value
+from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.foreign.outcome import lost_run
+from lovely.remotetask.foreign.unreadable import UnreadableJob
+from lovely.remotetask.foreign.unreadable import reason_of
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import CRONJOB
@@ -36,17 +34,19 @@ from lovely.remotetask.job import Job
 from lovely.remotetask.job import Run
 from lovely.remotetask.number import check_priority
 from lovely.remotetask.number import check_time
-from lovely.remotetask.outcome import attempt
-from lovely.remotetask.outcome import lost_run
 from lovely.remotetask.policy import Policy
 from lovely.remotetask.policy import sound
+from lovely.remotetask.running import execution
+from lovely.remotetask.running import registry
 from lovely.remotetask.startup import bootStrapSubscriber
 from lovely.remotetask.startup import getAutostartServiceNames
-from lovely.remotetask.store import Jobs
-from lovely.remotetask.store import JobStore
+from lovely.remotetask.storage import cleaning
+from lovely.remotetask.storage import listing
+from lovely.remotetask.storage import upgrade
+from lovely.remotetask.storage.current import current
+from lovely.remotetask.storage.store import Jobs
+from lovely.remotetask.storage.store import JobStore
 from lovely.remotetask.task import Tasks
-from lovely.remotetask.unreadable import UnreadableJob
-from lovely.remotetask.unreadable import reason_of
 
 
 # Why nobody has stored how a run ended.

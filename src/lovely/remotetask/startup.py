@@ -19,10 +19,10 @@ from zope.app.publication.zopepublication import ZopePublication
 from zope.component.interfaces import ISite
 
 from lovely.remotetask import interfaces
-from lovely.remotetask import reserve
-from lovely.remotetask import value
-from lovely.remotetask.journal import journal
-from lovely.remotetask.outcome import attempt
+from lovely.remotetask.foreign import value
+from lovely.remotetask.foreign.journal import journal
+from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.running import reserve
 
 
 log = journal(__name__)

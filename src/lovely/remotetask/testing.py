@@ -4,7 +4,7 @@ import zope.interface
 
 from lovely.remotetask import interfaces
 from lovely.remotetask.service import TaskService
-from lovely.remotetask.store import JobStore
+from lovely.remotetask.storage.store import JobStore
 
 
 @zope.interface.implementer(interfaces.ITask)

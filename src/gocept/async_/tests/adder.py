@@ -14,8 +14,8 @@ from zope.app.wsgi import getWSGIApplication
 
 from gocept.async_.tests import workerjobs
 from gocept.async_.tests.sample import Content
-from lovely.remotetask import lag
 from lovely.remotetask.interfaces import ITaskService
+from lovely.remotetask.running import lag
 from lovely.remotetask.startup import openedDatabase
 
 

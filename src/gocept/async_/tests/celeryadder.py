@@ -5,12 +5,12 @@ import time
 
 import transaction
 
-from gocept.async_ import celerybroker
-from gocept.async_.celeryprocessor import address
+from gocept.async_.celery import broker
+from gocept.async_.celery.processor import address
 from gocept.async_.tests import adder
 from gocept.async_.tests import workerjobs
 from lovely.remotetask.interfaces import QUEUED
-from lovely.remotetask.registry import service_path
+from lovely.remotetask.running.registry import service_path
 
 
 class Requests(adder.Requests):
@@ -31,7 +31,7 @@ class Requests(adder.Requests):
         """Send the addresses of waiting jobs.  Return how many were sent."""
         service = self._service()
         path = service_path(service)
-        return celerybroker.sender().send('events', [
+        return broker.sender().send('events', [
             address(service._p_jar.db(), path, job)
             for job in service.find(status=QUEUED)])
 

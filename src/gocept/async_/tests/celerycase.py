@@ -2,10 +2,10 @@
 
 import unittest.mock
 
-from gocept.async_ import celerybroker
-from gocept.async_.celerybroker import Broker
-from gocept.async_.celeryprocessor import CeleryProcessor
-from lovely.remotetask import registry
+from gocept.async_.celery import broker as celerybroker
+from gocept.async_.celery.broker import Broker
+from gocept.async_.celery.processor import CeleryProcessor
+from lovely.remotetask.running import registry
 from lovely.remotetask.tests.fixture import DatabaseCase
 from lovely.remotetask.tests.fixture import effect
 

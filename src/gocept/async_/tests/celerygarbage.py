@@ -11,7 +11,7 @@ import zlib
 
 import amqp
 
-from gocept.async_.celerysettings import TASK
+from gocept.async_.celery.settings import TASK
 
 
 # Not an address: there is no such service.

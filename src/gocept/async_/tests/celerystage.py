@@ -15,7 +15,7 @@ from pathlib import Path
 import celery
 import kombu
 
-from gocept.async_.celery import VARIABLE
+from gocept.async_.celery.application import VARIABLE
 from gocept.async_.tests import celerygarbage
 from gocept.async_.tests.interpreter import environment
 from gocept.async_.tests.workerstage import PATIENCE

@@ -12,8 +12,8 @@ import unittest
 import uuid
 from pathlib import Path
 
-from gocept.async_.celerybroker import Broker
-from gocept.async_.celerybroker import Sender
+from gocept.async_.celery.broker import Broker
+from gocept.async_.celery.broker import Sender
 from gocept.async_.tests import celerygarbage
 from gocept.async_.tests.celerystage import BROKER
 from gocept.async_.tests.celerystage import COMMAND

@@ -10,19 +10,19 @@ import transaction
 from ZEO.Exceptions import ClientDisconnected
 from ZODB.POSException import ConflictError
 
-from gocept.async_ import celeryattendant
-from gocept.async_ import celerypatience
-from gocept.async_ import celeryruns
-from gocept.async_.celeryattendant import Attendant
-from gocept.async_.celeryattendant import Interrupted
+from gocept.async_.celery import attendant as celeryattendant
+from gocept.async_.celery import patience
+from gocept.async_.celery import runs as celeryruns
+from gocept.async_.celery.attendant import Attendant
+from gocept.async_.celery.attendant import Interrupted
 from gocept.async_.tests.celerycase import CeleryCase
 from gocept.async_.tests.test_celerypatience import tid_at
-from lovely.remotetask import execution
-from lovely.remotetask import lag
 from lovely.remotetask import processor
-from lovely.remotetask import registry
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import ERROR
+from lovely.remotetask.running import execution
+from lovely.remotetask.running import lag
+from lovely.remotetask.running import registry
 
 
 class AttendantTest(CeleryCase):
@@ -92,7 +92,7 @@ class AttendantTest(CeleryCase):
 
     def test_does_not_wait_for_ever(self):
         """What is not seen in time is left to another message."""
-        with unittest.mock.patch.object(celerypatience, 'LONGEST', 0):
+        with unittest.mock.patch.object(patience, 'LONGEST', 0):
             self.assertFalse(self.run_job(2 ** 40, tid_at(time.time())))
 
     def test_does_not_wait_for_what_nobody_has_committed(self):

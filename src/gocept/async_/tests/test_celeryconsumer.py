@@ -10,12 +10,12 @@ from celery.worker import consumer
 from celery.worker.control import Panel
 from kombu.exceptions import OperationalError
 
-from gocept.async_ import celeryconsumer
-from gocept.async_ import celerymessage
-from gocept.async_.celeryconsumer import Consumer
-from gocept.async_.celeryconsumer import Disturbed
-from gocept.async_.celeryconsumer import Mailbox
-from gocept.async_.celeryentrance import Entrance
+from gocept.async_.celery import consumer as celeryconsumer
+from gocept.async_.celery import message as celerymessage
+from gocept.async_.celery.consumer import Consumer
+from gocept.async_.celery.consumer import Disturbed
+from gocept.async_.celery.consumer import Mailbox
+from gocept.async_.celery.entrance import Entrance
 from gocept.async_.recurring import Pauses
 from gocept.async_.tests import celerygarbage
 

@@ -5,10 +5,10 @@ import types
 import unittest
 import unittest.mock
 
-from gocept.async_ import celerymessage
-from gocept.async_.celerymessage import Refused
-from gocept.async_.celerymessage import made_anew
-from gocept.async_.celerymessage import read
+from gocept.async_.celery import message as celerymessage
+from gocept.async_.celery.message import Refused
+from gocept.async_.celery.message import made_anew
+from gocept.async_.celery.message import read
 from gocept.async_.tests import celerygarbage
 from gocept.async_.tests.celerygarbage import ELSEWHERE
 from gocept.async_.tests.celerygarbage import body

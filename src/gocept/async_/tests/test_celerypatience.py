@@ -6,8 +6,8 @@ import unittest.mock
 
 from persistent.timestamp import TimeStamp
 
-from gocept.async_ import celerypatience
-from gocept.async_.celerypatience import Patience
+from gocept.async_.celery import patience
+from gocept.async_.celery.patience import Patience
 
 
 def tid_at(seconds):
@@ -79,7 +79,7 @@ class PatienceTest(unittest.TestCase):
     def test_in_vain(self):
         """All that wait in vain have some seconds together."""
         waited = [self.wait()[1] for _ in range(100)]
-        self.assertLess(sum(waited), celerypatience.IN_VAIN * 1.2)
+        self.assertLess(sum(waited), patience.IN_VAIN * 1.2)
         self.assertEqual([0] * 80, waited[-80:])
         self.assertEqual([0] * 80, [self.wait()[1] for _ in range(80)])
         # A tenth of the time that passes comes back.

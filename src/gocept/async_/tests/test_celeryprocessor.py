@@ -13,13 +13,13 @@ from zope.app.appsetup.product import setProductConfiguration
 from zope.configuration.exceptions import ConfigurationError
 from zope.interface.verify import verifyObject
 
-from gocept.async_ import celerybroker
-from gocept.async_.celerybroker import Breaker
-from gocept.async_.celerybroker import Broker
-from gocept.async_.celerybroker import Sender
-from gocept.async_.celeryprocessor import celery_factory
-from gocept.async_.celerysent import Sent
-from gocept.async_.celerysent import Waiting
+from gocept.async_.celery import broker as celerybroker
+from gocept.async_.celery.broker import Breaker
+from gocept.async_.celery.broker import Broker
+from gocept.async_.celery.broker import Sender
+from gocept.async_.celery.processor import celery_factory
+from gocept.async_.celery.sent import Sent
+from gocept.async_.celery.sent import Waiting
 from gocept.async_.interfaces import IBroker
 from gocept.async_.testing import FUNCTIONAL_LAYER
 from gocept.async_.tests import configuration

@@ -6,13 +6,13 @@ import unittest
 from pathlib import Path
 
 from gocept.async_ import zopeconf
-from gocept.async_.celerysecret import MASK
-from gocept.async_.celerysecret import HidingFormatter
-from gocept.async_.celerysecret import Screen
-from gocept.async_.celerysecret import check_url
-from gocept.async_.celerysecret import masked_url
-from gocept.async_.celerysecret import secrets_of_options
-from gocept.async_.celerysecret import secrets_of_url
+from gocept.async_.celery.secret import MASK
+from gocept.async_.celery.secret import HidingFormatter
+from gocept.async_.celery.secret import Screen
+from gocept.async_.celery.secret import check_url
+from gocept.async_.celery.secret import masked_url
+from gocept.async_.celery.secret import secrets_of_options
+from gocept.async_.celery.secret import secrets_of_url
 
 
 # Where a URL cannot be taken apart at one place only, or means something else

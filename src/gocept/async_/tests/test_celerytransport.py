@@ -14,10 +14,10 @@ from kombu.transport import memory
 from kombu.transport import pyamqp
 from kombu.transport import redis
 
-from gocept.async_ import celerytransport
-from gocept.async_.celerytransport import Connection
-from gocept.async_.celerytransport import envelope
-from gocept.async_.celerytransport import guarded
+from gocept.async_.celery import transport as celerytransport
+from gocept.async_.celery.transport import Connection
+from gocept.async_.celery.transport import envelope
+from gocept.async_.celery.transport import guarded
 from gocept.async_.tests import celerygarbage
 
 

@@ -5,16 +5,16 @@ import unittest.mock
 import transaction
 from ZODB.POSException import ConflictError
 
-from gocept.async_ import celeryworker
-from gocept.async_.celeryattendant import Attendant
-from gocept.async_.celeryattendant import Interrupted
-from gocept.async_.celeryworker import Attendance
-from gocept.async_.celeryworker import GivenBack
-from gocept.async_.celeryworker import NotDeclared
+from gocept.async_.celery import worker
+from gocept.async_.celery.attendant import Attendant
+from gocept.async_.celery.attendant import Interrupted
+from gocept.async_.celery.worker import Attendance
+from gocept.async_.celery.worker import GivenBack
+from gocept.async_.celery.worker import NotDeclared
 from gocept.async_.tests.celerycase import CeleryCase
 from lovely.remotetask import TaskService
-from lovely.remotetask.gate import ProcessorStopped
 from lovely.remotetask.interfaces import NoSuchService
+from lovely.remotetask.running.gate import ProcessorStopped
 
 
 class Declaration:
@@ -59,7 +59,7 @@ class AttendanceCase(CeleryCase):
                 ('declarations', lambda: self.declarations),
                 ('is_for_celery',
                  lambda each: each.processorFactory == 'celery')):
-            patch = unittest.mock.patch.object(celeryworker, name, value)
+            patch = unittest.mock.patch.object(worker, name, value)
             patch.start()
             self.addCleanup(patch.stop)
         self.attendance = Attendance(self.db)
@@ -93,7 +93,7 @@ class ServicesTest(AttendanceCase):
                      {'service': 'tasks/'}, {'service': 'tasks/x'},
                      {'service': '/tasks'}, {'service': 'x\ny' * 1000},
                      {'database': 'other'}, {'database': 'x' * 10_000}]
-        with self.assertLogs(celeryworker.log, 'WARNING') as logs:
+        with self.assertLogs(worker.log, 'WARNING') as logs:
             for said in addresses * 5:
                 self.assertIs(False, self.run_job(job=jobid, **said))
         self.assertEqual(1, len(logs.output))
@@ -104,13 +104,13 @@ class ServicesTest(AttendanceCase):
     def test_traversal(self):
         """No object is even looked at that a message names."""
         with unittest.mock.patch.object(
-                celeryworker, 'root_folder', side_effect=self.fail), \
+                worker, 'root_folder', side_effect=self.fail), \
                 self.assertRaises(NotDeclared):
             self.attendance.of('no database', ['others'])
         self.attendance.enter_declared()
         with unittest.mock.patch.object(
                 Attendant, 'run_job', side_effect=self.fail), \
-                self.assertLogs(celeryworker.log, 'WARNING'):
+                self.assertLogs(worker.log, 'WARNING'):
             self.run_job(service='others')
 
     def test_site_that_was_added(self):
@@ -146,7 +146,7 @@ class ServicesTest(AttendanceCase):
         transaction.commit()
         jobid = service.add('test.task', 'a')
         transaction.commit()
-        with self.assertLogs(celeryworker.log, 'WARNING'):
+        with self.assertLogs(worker.log, 'WARNING'):
             self.assertFalse(self.run_job(job=jobid))
         self.assertEqual([], self.effects)
         self.attendance.enter_declared()
@@ -218,7 +218,7 @@ class OutageTest(AttendanceCase):
     def test_works_again(self):
         """The message waits, with pauses that grow, and its job is run."""
         with self.failing(Interrupted, 4), \
-                self.assertLogs(celeryworker.log, 'INFO') as logs:
+                self.assertLogs(worker.log, 'INFO') as logs:
             self.assertTrue(self.run_job())
         pauses = [after - before for before, after
                   in zip(self.tried, self.tried[1:], strict=False)]
@@ -231,7 +231,7 @@ class OutageTest(AttendanceCase):
     def test_lasts(self):
         """The message is given back, not acknowledged, and nothing spins."""
         with self.failing(Interrupted, 10_000), \
-                self.assertLogs(celeryworker.log, 'WARNING') as logs:
+                self.assertLogs(worker.log, 'WARNING') as logs:
             while self.clock.now < 3600:
                 with self.assertRaises(GivenBack):
                     self.run_job()
@@ -241,14 +241,14 @@ class OutageTest(AttendanceCase):
     def test_conflicts(self):
         """Those that do not end are like an outage."""
         with self.failing(ConflictError), \
-                self.assertLogs(celeryworker.log, 'WARNING'):
+                self.assertLogs(worker.log, 'WARNING'):
             self.assertTrue(self.run_job())
 
     def test_stopping(self):
         """A worker that is to end does not wait."""
         self.stopping = True
         with self.failing(Interrupted), self.assertRaises(GivenBack), \
-                self.assertLogs(celeryworker.log, 'WARNING'):
+                self.assertLogs(worker.log, 'WARNING'):
             self.run_job()
         self.assertLess(self.clock.now, 1)
 
@@ -256,13 +256,13 @@ class OutageTest(AttendanceCase):
         """Nothing can be committed any more; the message is kept."""
         with self.failing(ProcessorStopped), \
                 self.assertRaises(GivenBack), \
-                self.assertNoLogs(celeryworker.log, 'WARNING'):
+                self.assertNoLogs(worker.log, 'WARNING'):
             self.run_job()
 
     def test_odd_job(self):
         """It holds nobody up; another message will come."""
         for error in TypeError, NoSuchService, KeyError:
-            with self.failing(error), self.assertLogs(celeryworker.log):
+            with self.failing(error), self.assertLogs(worker.log):
                 attendance = Attendance(self.db)
                 attendance.enter_declared()
                 self.assertIs(False, attendance.run(self.address()))
@@ -271,7 +271,7 @@ class OutageTest(AttendanceCase):
     def test_odd_jobs(self):
         """One line, and others now and then."""
         with self.failing(TypeError, 1000), \
-                self.assertLogs(celeryworker.log) as logs:
+                self.assertLogs(worker.log) as logs:
             for number in range(1000):
                 self.run_job(job=number)
         self.assertEqual(1, len(logs.output))

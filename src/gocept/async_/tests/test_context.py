@@ -10,9 +10,9 @@ from gocept.async_.testing import login
 from gocept.async_.testing import logout
 from gocept.async_.tests import sample
 from gocept.async_.tests.functional import FunctionalTestCase
-from lovely.remotetask import execution
-from lovely.remotetask import group
-from lovely.remotetask.registry import service_path
+from lovely.remotetask.running import execution
+from lovely.remotetask.running import group
+from lovely.remotetask.running.registry import service_path
 
 
 def look(what):

@@ -20,7 +20,7 @@ from zope.site.folder import Folder
 from zope.site.site import LocalSiteManager
 
 import gocept.async_.startup
-from gocept.async_ import celeryworker
+from gocept.async_.celery import worker as celeryworker
 from gocept.async_.database import KEY
 from gocept.async_.testing import FUNCTIONAL_LAYER
 from gocept.async_.testing import process
@@ -43,7 +43,7 @@ from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import ITaskService
 from lovely.remotetask.processor import SimpleProcessor
 from lovely.remotetask.processor import stop_all
-from lovely.remotetask.registry import service_path
+from lovely.remotetask.running.registry import service_path
 from lovely.remotetask.tests import databases
 from lovely.remotetask.tests.fixture import DatabaseCase
 

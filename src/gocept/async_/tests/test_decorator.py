@@ -21,9 +21,9 @@ from gocept.async_.testing import process
 from gocept.async_.tests import sample
 from gocept.async_.tests.functional import FunctionalTestCase
 from gocept.async_.tests.functional import add_service
-from lovely.remotetask.execution import ProcessorRequest
-from lovely.remotetask.execution import interaction
 from lovely.remotetask.interfaces import ITaskService
+from lovely.remotetask.running.execution import ProcessorRequest
+from lovely.remotetask.running.execution import interaction
 
 
 LOG = gocept.async_.decorator.__name__

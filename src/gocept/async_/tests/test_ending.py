@@ -10,7 +10,7 @@ from gocept.async_.tests.interpreter import environment
 CODE = '''
 import logging, sys, threading
 logging.basicConfig()
-from gocept.async_ import ending
+from gocept.async_.worker import ending
 ending.LAST = 0.1
 ending.Ending().within(float(sys.argv[1]))
 '''

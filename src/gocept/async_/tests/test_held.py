@@ -21,7 +21,7 @@ from gocept.async_.testing import process
 from gocept.async_.tests import sample
 from gocept.async_.tests.functional import FunctionalTestCase
 from gocept.async_.tests.test_task import add_site
-from lovely.remotetask.outcome import in_runner
+from lovely.remotetask.foreign.outcome import in_runner
 
 
 SHOP = 'gocept_async_test_shop'

@@ -3,9 +3,9 @@
 import threading
 import unittest
 
-from gocept.async_.observation import PATIENCE
-from gocept.async_.observation import Observation
 from gocept.async_.tests.clock import Clock
+from gocept.async_.worker.observation import PATIENCE
+from gocept.async_.worker.observation import Observation
 
 
 WELL = {'events': {'counts': {}, 'problem': None}, 'mails': None}

@@ -7,9 +7,9 @@ import unittest
 import unittest.mock
 from pathlib import Path
 
-from gocept.async_.ownfile import NotOurs
-from gocept.async_.ownfile import is_at
-from gocept.async_.ownfile import open_own
+from gocept.async_.worker.ownfile import NotOurs
+from gocept.async_.worker.ownfile import is_at
+from gocept.async_.worker.ownfile import open_own
 
 
 class OwnFileTest(unittest.TestCase):
@@ -46,7 +46,7 @@ class OwnFileTest(unittest.TestCase):
     def test_symbolic_link_at_the_last_moment(self):
         """Also if it was put there after a look."""
         self.path.symlink_to(self.other)
-        with unittest.mock.patch('gocept.async_.ownfile.check_own'), \
+        with unittest.mock.patch('gocept.async_.worker.ownfile.check_own'), \
                 self.assertRaises(OSError):
             self.open()
         self.assertFalse(self.other.exists())
@@ -61,7 +61,7 @@ class OwnFileTest(unittest.TestCase):
         """What is opened then is closed again."""
         self.other.write_text('kept')
         os.link(self.other, self.path)
-        with unittest.mock.patch('gocept.async_.ownfile.check_own'):
+        with unittest.mock.patch('gocept.async_.worker.ownfile.check_own'):
             self.assert_refused('hard link')
 
     def test_named_pipe(self):

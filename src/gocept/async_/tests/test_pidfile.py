@@ -10,10 +10,10 @@ import unittest
 import unittest.mock
 from pathlib import Path
 
-from gocept.async_ import pidfile
-from gocept.async_.pidfile import PidFile
-from gocept.async_.pidfile import PidFileError
-from gocept.async_.pidfile import signal_holder
+from gocept.async_.worker import pidfile
+from gocept.async_.worker.pidfile import PidFile
+from gocept.async_.worker.pidfile import PidFileError
+from gocept.async_.worker.pidfile import signal_holder
 
 
 def hold(path, say, wait):
@@ -220,7 +220,7 @@ class OwnershipTest(PidFileCase):
 
     def test_cannot_be_removed(self):
         """It is said, and that is all."""
-        with self.assertLogs('gocept.async_.pidfile') as logged, \
+        with self.assertLogs('gocept.async_.worker.pidfile') as logged, \
                 unittest.mock.patch.object(
                     os, 'unlink', side_effect=PermissionError(13, 'no')), \
                 PidFile(self.path):

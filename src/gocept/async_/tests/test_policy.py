@@ -14,12 +14,12 @@ from gocept.async_.testing import process
 from gocept.async_.tests import sample
 from gocept.async_.tests.configuration import declare
 from gocept.async_.tests.functional import FunctionalTestCase
-from lovely.remotetask import execution
-from lovely.remotetask import group
 from lovely.remotetask.interfaces import IProcessorSettings
 from lovely.remotetask.policy import DAY
 from lovely.remotetask.processor import SimpleProcessor
 from lovely.remotetask.processor import service_path
+from lovely.remotetask.running import execution
+from lovely.remotetask.running import group
 
 
 NOT_NOW = f'{sample.__name__}.NotNow'

@@ -23,7 +23,7 @@ from gocept.async_.testing import process
 from gocept.async_.tests import sample
 from gocept.async_.tests.functional import FunctionalTestCase
 from gocept.async_.tests.test_task import add_site
-from lovely.remotetask.execution import ProcessorRequest
+from lovely.remotetask.running.execution import ProcessorRequest
 
 
 IAuthentication = zope.authentication.interfaces.IAuthentication

@@ -51,7 +51,7 @@ from lovely.remotetask.interfaces import ITaskService
 from lovely.remotetask.job import Claim
 from lovely.remotetask.job import Job
 from lovely.remotetask.processor import stop_all
-from lovely.remotetask.upgrade import SCHEMA
+from lovely.remotetask.storage.upgrade import SCHEMA
 
 
 LOG = gocept.async_.startup.__name__
@@ -563,7 +563,7 @@ class ReadOnlyTest(unittest.TestCase):
     def test_service_that_must_be_brought_up_to_date(self):
         """It stays as it is."""
         with self.opened() as db, unittest.mock.patch(
-                'lovely.remotetask.upgrade.SCHEMA', 0):
+                'lovely.remotetask.storage.upgrade.SCHEMA', 0):
             self.create(db)
         with self.opened(read_only=True) as db:
             self.assertCannotCreate(db)
@@ -694,7 +694,8 @@ class StartTest(StartupTestCase):
         """Somebody else runs the jobs; autostart says nothing of that."""
         declare(self, 'sent', processor='celery', autostart='no')
         self.open()
-        with self.assertLogs('gocept.async_.celeryprocessor', 'ERROR') as logs:
+        with self.assertLogs(
+                'gocept.async_.celery.processor', 'ERROR') as logs:
             self.start()
         # Nor is there a broker here.
         self.assertIn('declare it in ZCML, <async:celery', logs.output[0])
@@ -796,7 +797,7 @@ class StartTest(StartupTestCase):
         self.open()
         self.assertEqual(oid, self.service()._p_oid)
         with unittest.mock.patch(
-                'lovely.remotetask.registry.start_processor') as start:
+                'lovely.remotetask.running.registry.start_processor') as start:
             self.service().startProcessing()
         self.assertEqual(7, start.call_args.args[0].maxThreads)
         self.service().startProcessing()
@@ -1024,7 +1025,7 @@ print(threads(), len(service.jobs), sample.calls)
         """It was edited in between, and runs the job as its principal."""
         self.script()
         self.assertEqual("MultiProcessor 3 zope.user", self.run_code('''
-import lovely.remotetask.registry as registry
+import lovely.remotetask.running.registry as registry
 started = []
 start_processor = registry.start_processor
 registry.start_processor = lambda it: (started.append(it),

@@ -28,9 +28,9 @@ from gocept.async_.testing import logout
 from gocept.async_.testing import process
 from gocept.async_.tests import sample
 from gocept.async_.tests.functional import FunctionalTestCase
-from lovely.remotetask.execution import interaction
 from lovely.remotetask.interfaces import IInputCheck
 from lovely.remotetask.interfaces import ITask
+from lovely.remotetask.running.execution import interaction
 from lovely.remotetask.task import TaskError
 
 

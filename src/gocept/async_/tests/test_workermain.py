@@ -7,7 +7,7 @@ import unittest
 import unittest.mock
 from pathlib import Path
 
-from gocept.async_ import worker
+from gocept.async_.worker import command
 
 
 class MainTest(unittest.TestCase):
@@ -16,7 +16,7 @@ class MainTest(unittest.TestCase):
         self.folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
         self.heartbeat = self.folder / 'missing' / 'heartbeat'
         # Nothing waits: neither for processes, nor after an error.
-        self.enterContext(unittest.mock.patch.object(worker, 'LOOK', 0.0))
+        self.enterContext(unittest.mock.patch.object(command, 'LOOK', 0.0))
         self.options = argparse.Namespace(
             configuration='zope.conf', service=[], threads=None, processes=1,
             grace=0.0, patience=60.0, max_jobs=None, max_memory=None,
@@ -25,7 +25,7 @@ class MainTest(unittest.TestCase):
         logging.info('so that there is a line')
 
     def make(self, ready=True):
-        made = worker.Worker(self.options)
+        made = command.Worker(self.options)
         made.pool = unittest.mock.Mock(reloading=False)
         made.pool.status.return_value = {'ready': ready}
         return made
@@ -72,7 +72,7 @@ class MainTest(unittest.TestCase):
         pid_file.keep.side_effect = OSError(28, 'No space left on device')
         self.options.pid_file = 'run/pid'
         self.options.heartbeat = None
-        made = worker.Worker(self.options, pid_file)
+        made = command.Worker(self.options, pid_file)
         made.pool = self.make().pool
         for _ in range(20):
             made._survive()

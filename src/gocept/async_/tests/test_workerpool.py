@@ -7,10 +7,10 @@ import signal
 import unittest
 import unittest.mock
 
-from gocept.async_ import workerchild
 from gocept.async_.tests.clock import Clock
-from gocept.async_.wakeup import Wakeup
-from gocept.async_.workerpool import Pool
+from gocept.async_.worker import child as workerchild
+from gocept.async_.worker.pool import Pool
+from gocept.async_.worker.wakeup import Wakeup
 
 
 WELL = {'ready': True, 'problem': None, 'age': 0.0, 'silent': 0.0,

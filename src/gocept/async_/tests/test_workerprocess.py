@@ -10,10 +10,10 @@ import ZODB
 from ZODB.MappingStorage import MappingStorage
 from zope.app.publication.zopepublication import ZopePublication
 
-from gocept.async_ import workerprocess
-from gocept.async_.workerprocess import WorkerProcess
-from gocept.async_.workerreport import Report
-from gocept.async_.workerreport import parse
+from gocept.async_.worker import process
+from gocept.async_.worker.process import WorkerProcess
+from gocept.async_.worker.report import Report
+from gocept.async_.worker.report import parse
 from lovely.remotetask.tests import databases
 
 
@@ -74,7 +74,7 @@ class ProcessCase(unittest.TestCase):
             connection.root()[ZopePublication.root_name] = 'root'
         self.started = []
         self.enterContext(unittest.mock.patch.object(
-            workerprocess.processor, 'start_processor', self.start))
+            process.processor, 'start_processor', self.start))
 
     def start(self, processor):
         self.started.append(processor)
@@ -82,7 +82,7 @@ class ProcessCase(unittest.TestCase):
     def declare(self, *declarations):
         self.process.declarations = list(declarations)
         self.enterContext(unittest.mock.patch.object(
-            workerprocess, 'declarations', lambda: list(declarations)))
+            process, 'declarations', lambda: list(declarations)))
 
     def look(self):
         """Let it look once.  Return what it reports then."""
@@ -152,7 +152,7 @@ class SeenTest(ProcessCase):
             if len(made) == 1:
                 raise RuntimeError("can't start new thread")
         with unittest.mock.patch.object(
-                workerprocess.processor, 'start_processor', start):
+                process.processor, 'start_processor', start):
             self.assertEqual(
                 'service "events": can\'t start new thread',
                 self.look()['problem'])
@@ -189,9 +189,9 @@ class EndTest(ProcessCase):
         self.declare(declare('events', Service()))
 
         def stop_all(grace):
-            self.assertEqual([workerprocess.MARGIN], self.within)
+            self.assertEqual([process.MARGIN], self.within)
         with unittest.mock.patch.object(
-                workerprocess.processor, 'stop_all', stop_all):
+                process.processor, 'stop_all', stop_all):
             self.assertEqual(0, self.process._stop('asked to', 0))
         self.process._tell()
         self.assertEqual('asked to', json.loads(

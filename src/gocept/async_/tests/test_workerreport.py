@@ -5,8 +5,8 @@ import os
 import tempfile
 import unittest
 
-from gocept.async_.workerreport import Report
-from gocept.async_.workerreport import parse
+from gocept.async_.worker.report import Report
+from gocept.async_.worker.report import parse
 
 
 class ReportTest(unittest.TestCase):

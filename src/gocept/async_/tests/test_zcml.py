@@ -545,7 +545,8 @@ class SettingsTest(FunctionalTestCase):
         """Start the service's processor without its threads."""
         processors = []
         start = unittest.mock.patch(
-            'lovely.remotetask.registry.start_processor', processors.append)
+            'lovely.remotetask.running.registry.start_processor',
+            processors.append)
         with start:
             self.service.startProcessing()
             yield processors[0]

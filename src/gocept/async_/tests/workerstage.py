@@ -363,7 +363,7 @@ class Worker(Process):
         if health:
             options = ('--health', str(self.port), *options)
         super().__init__(
-            stack, sys.executable, '-m', 'gocept.async_.worker',
+            stack, sys.executable, '-m', 'gocept.async_.worker.command',
             str(configuration), *options, stdout=subprocess.DEVNULL, **more)
         if health:
             # Its children end, too, when it does not.

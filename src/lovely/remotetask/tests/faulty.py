@@ -38,7 +38,6 @@ from transaction.interfaces import TransientError
 from zope.app.publication.zopepublication import ZopePublication
 
 from lovely.remotetask import processor
-from lovely.remotetask import reserve
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import PROCESSING
@@ -46,6 +45,7 @@ from lovely.remotetask.interfaces import STATUSES
 from lovely.remotetask.interfaces import WAITING
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.policy import Policy
+from lovely.remotetask.running import reserve
 from lovely.remotetask.service import TaskService
 
 

@@ -17,17 +17,17 @@ from ZODB.POSException import ConflictError
 from ZODB.POSException import POSKeyError
 from ZODB.POSException import ReadOnlyError
 
-from lovely.remotetask import blame
-from lovely.remotetask import quirks
-from lovely.remotetask.execution import INTERRUPTED
-from lovely.remotetask.execution import NOT_BEGUN
-from lovely.remotetask.execution import run_claimed
+from lovely.remotetask.foreign import blame
+from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.foreign.outcome import in_runner
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import QUEUED
-from lovely.remotetask.outcome import attempt
-from lovely.remotetask.outcome import in_runner
 from lovely.remotetask.policy import Policy
+from lovely.remotetask.running import quirks
+from lovely.remotetask.running.execution import INTERRUPTED
+from lovely.remotetask.running.execution import NOT_BEGUN
+from lovely.remotetask.running.execution import run_claimed
 from lovely.remotetask.tests.fixture import DatabaseCase
 from lovely.remotetask.tests.fixture import effect
 from lovely.remotetask.tests.fixture import logged

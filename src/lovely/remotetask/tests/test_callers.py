@@ -3,6 +3,7 @@
 import transaction
 from transaction.interfaces import TransientError
 
+from lovely.remotetask.foreign.outcome import attempt
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import ERROR
@@ -12,7 +13,6 @@ from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import STARTLATER
 from lovely.remotetask.interfaces import CannotRun
 from lovely.remotetask.job import Run
-from lovely.remotetask.outcome import attempt
 from lovely.remotetask.policy import DAY
 from lovely.remotetask.tests.fixture import Opened
 from lovely.remotetask.tests.test_store import FAILURE

@@ -3,7 +3,7 @@
 import unittest
 import unittest.mock
 
-from lovely.remotetask.claims import Claims
+from lovely.remotetask.running.claims import Claims
 
 
 def claim(jobid):

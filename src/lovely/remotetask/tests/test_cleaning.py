@@ -5,10 +5,10 @@ import unittest.mock
 import transaction
 
 from lovely.remotetask import TaskService
-from lovely.remotetask import cleaning
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import ERROR
+from lovely.remotetask.storage import cleaning
 from lovely.remotetask.tests.fixture import Opened
 from lovely.remotetask.tests.test_store import NOW
 from lovely.remotetask.tests.test_store import A

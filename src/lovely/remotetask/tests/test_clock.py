@@ -2,7 +2,7 @@
 
 import unittest
 
-from lovely.remotetask.clock import Clock
+from lovely.remotetask.running.clock import Clock
 
 
 DAY = 86400.0

@@ -9,7 +9,6 @@ from transaction.interfaces import TransactionFailedError
 from ZODB.POSException import ReadOnlyError
 from zope.app.publication.zopepublication import ZopePublication
 
-from lovely.remotetask import quirks
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import QUEUED
@@ -214,7 +213,8 @@ class RefusedTest(CurrentCase):
         with unittest.mock.patch.object(
                 self.here.connection, 'isReadOnly', lambda: True), \
                 unittest.mock.patch.object(
-                    quirks, 'is_away', lambda db: True):
+                    self.here.connection.db().storage, 'is_connected',
+                    lambda: False, create=True):
             self.here.service.add('test.task')
         self.here.commit()
 
@@ -303,7 +303,7 @@ class RightTest(CurrentCase):
         self.check_counts()
 
     def quiet_processor(self):
-        from lovely.remotetask import registry
+        from lovely.remotetask.running import registry
         quiet = self.processor(QuietProcessor)
         quiet.service_db = self.jobs_db
         quiet.service_oid = self.service._p_oid

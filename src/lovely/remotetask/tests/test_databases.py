@@ -14,13 +14,13 @@ from ZEO.ClientStorage import ClientStorage
 from ZODB.FileStorage import FileStorage
 
 from lovely.remotetask import bulk
-from lovely.remotetask import execution
-from lovely.remotetask import lag
-from lovely.remotetask import pool
-from lovely.remotetask import registry
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import HELD
 from lovely.remotetask.interfaces import QUEUED
+from lovely.remotetask.running import execution
+from lovely.remotetask.running import lag
+from lovely.remotetask.running import registry
+from lovely.remotetask.storage import pool
 from lovely.remotetask.tests import test_bulk
 from lovely.remotetask.tests import test_conflicts
 from lovely.remotetask.tests import test_execution

@@ -24,8 +24,6 @@ from zope.site.folder import Folder
 from zope.site.site import LocalSiteManager
 
 from lovely.remotetask import TaskService
-from lovely.remotetask import execution
-from lovely.remotetask.execution import ProcessorRequest
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import HELD
@@ -33,6 +31,8 @@ from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.processor import SimpleProcessor
+from lovely.remotetask.running import execution
+from lovely.remotetask.running.execution import ProcessorRequest
 from lovely.remotetask.task import TaskError
 from lovely.remotetask.tests.fixture import PATIENCE
 from lovely.remotetask.tests.fixture import DatabaseCase

@@ -22,7 +22,8 @@ import transaction
 import ZODB
 from ZODB.FileStorage import FileStorage
 
-from lovely.remotetask import machine, registry
+from lovely.remotetask import machine
+from lovely.remotetask.running import registry
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.processor import MultiProcessor, SimpleProcessor
 from lovely.remotetask.tests.fixture import TaskCase, effect, fill

@@ -6,13 +6,13 @@ import transaction
 import zope.component
 from ZODB.POSException import ConflictError
 
-from lovely.remotetask import group
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import HELD
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import ITask
+from lovely.remotetask.running import group
 from lovely.remotetask.task import TaskError
 from lovely.remotetask.tests.fixture import effect
 from lovely.remotetask.tests.fixture import logged

@@ -8,10 +8,10 @@ import unittest.mock
 
 import transaction
 
-from lovely.remotetask import group
+from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import ERROR
-from lovely.remotetask.journal import journal
+from lovely.remotetask.running import group
 from lovely.remotetask.tests.test_misbehaviour import RunCase
 from lovely.remotetask.tests.test_runner import RunnerCase
 

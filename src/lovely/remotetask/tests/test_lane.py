@@ -2,15 +2,15 @@
 
 import unittest
 
-from lovely.remotetask import lane
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import STARTLATER
 from lovely.remotetask.interfaces import STATUSES
 from lovely.remotetask.job import Job
-from lovely.remotetask.lane import SEGMENT_SIZE
-from lovely.remotetask.lane import Lane
-from lovely.remotetask.lane import Strand
+from lovely.remotetask.storage import lane
+from lovely.remotetask.storage.lane import SEGMENT_SIZE
+from lovely.remotetask.storage.lane import Lane
+from lovely.remotetask.storage.lane import Strand
 
 
 NEW = lane.encode_change(None, QUEUED)

@@ -2,7 +2,7 @@
 
 import transaction
 
-from lovely.remotetask import registry
+from lovely.remotetask.running import registry
 from lovely.remotetask.tests.fixture import DatabaseCase
 from lovely.remotetask.tests.fixture import Opened
 from lovely.remotetask.tests.fixture import QuietProcessor

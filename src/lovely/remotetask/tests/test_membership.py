@@ -15,16 +15,16 @@ from ZODB.MappingStorage import MappingStorage
 from zope.site.folder import Folder
 
 from lovely.remotetask import TaskService
-from lovely.remotetask import lag
 from lovely.remotetask import machine
-from lovely.remotetask import quirks
-from lovely.remotetask import registry
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import CRONJOB
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import NoSuchService
 from lovely.remotetask.policy import Policy
+from lovely.remotetask.running import lag
+from lovely.remotetask.running import quirks
+from lovely.remotetask.running import registry
 from lovely.remotetask.tests.fixture import PATIENCE
 from lovely.remotetask.tests.fixture import Calls
 from lovely.remotetask.tests.fixture import DatabaseCase

@@ -11,7 +11,7 @@ from hypothesis.stateful import precondition
 from hypothesis.stateful import rule
 from ZODB.POSException import POSKeyError
 
-from lovely.remotetask import cleaning
+from lovely.remotetask.storage import cleaning
 from lovely.remotetask.tests.model import WORKERS
 from lovely.remotetask.tests.test_model import ServiceMachine
 from lovely.remotetask.tests.test_model import settings

@@ -24,12 +24,9 @@ from hypothesis.stateful import rule
 from transaction.interfaces import TransientError
 from zope.app.publication.zopepublication import ZopePublication
 
-from lovely.remotetask import execution
-from lovely.remotetask import group
 from lovely.remotetask import job as job_module
-from lovely.remotetask import lane
 from lovely.remotetask import moment
-from lovely.remotetask import runlog
+from lovely.remotetask.foreign.outcome import attempt
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import CRONJOB
 from lovely.remotetask.interfaces import DELAYED
@@ -44,9 +41,12 @@ from lovely.remotetask.interfaces import WAITING
 from lovely.remotetask.interfaces import ClaimLost
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.job import Run
-from lovely.remotetask.ledger import LISTED
-from lovely.remotetask.outcome import attempt
-from lovely.remotetask.source import ScheduleSource
+from lovely.remotetask.running import execution
+from lovely.remotetask.running import group
+from lovely.remotetask.running import runlog
+from lovely.remotetask.storage import lane
+from lovely.remotetask.storage.ledger import LISTED
+from lovely.remotetask.storage.source import ScheduleSource
 from lovely.remotetask.tests.fixture import fill
 from lovely.remotetask.tests.model import OUTCOMES
 from lovely.remotetask.tests.model import POLICY

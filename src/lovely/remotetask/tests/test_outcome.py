@@ -6,11 +6,11 @@ import weakref
 
 import transaction
 
-from lovely.remotetask import group
+from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.foreign.outcome import let_go
 from lovely.remotetask.interfaces import ERROR
-from lovely.remotetask.outcome import attempt
-from lovely.remotetask.outcome import let_go
 from lovely.remotetask.policy import Policy
+from lovely.remotetask.running import group
 from lovely.remotetask.tests.fixture import logged
 from lovely.remotetask.tests.test_misbehaviour import RunCase
 

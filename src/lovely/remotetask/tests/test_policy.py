@@ -11,11 +11,11 @@ import unittest.mock
 
 from lovely.remotetask import TaskService
 from lovely.remotetask import policy
+from lovely.remotetask.foreign.outcome import Outcome
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import HELD
-from lovely.remotetask.outcome import Outcome
 from lovely.remotetask.policy import Policy
 from lovely.remotetask.policy import sound
 from lovely.remotetask.tests.fixture import TaskCase

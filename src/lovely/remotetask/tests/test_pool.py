@@ -7,9 +7,9 @@ import unittest.mock
 
 import transaction
 
-from lovely.remotetask import lane
-from lovely.remotetask import lease
-from lovely.remotetask import pool
+from lovely.remotetask.storage import lane
+from lovely.remotetask.storage import lease
+from lovely.remotetask.storage import pool
 from lovely.remotetask.tests.fixture import Calls
 from lovely.remotetask.tests.fixture import DatabaseCase
 from lovely.remotetask.tests.fixture import Opened

@@ -15,11 +15,7 @@ from zope.site.folder import Folder
 from zope.site.site import LocalSiteManager
 
 from lovely.remotetask import TaskService
-from lovely.remotetask import duty
-from lovely.remotetask import member
 from lovely.remotetask import processor
-from lovely.remotetask import quirks
-from lovely.remotetask import registry
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import PROCESSING
@@ -31,6 +27,10 @@ from lovely.remotetask.interfaces import NoSuchService
 from lovely.remotetask.processor import CommitGate
 from lovely.remotetask.processor import MultiProcessor
 from lovely.remotetask.processor import SimpleProcessor
+from lovely.remotetask.running import duty
+from lovely.remotetask.running import member
+from lovely.remotetask.running import quirks
+from lovely.remotetask.running import registry
 from lovely.remotetask.task import TaskError
 from lovely.remotetask.tests.fixture import Calls
 from lovely.remotetask.tests.fixture import DatabaseCase

@@ -1,4 +1,4 @@
-"""Tests of lovely.remotetask.record."""
+"""Tests of lovely.remotetask.foreign.record."""
 
 import collections
 import logging
@@ -14,7 +14,7 @@ import ZODB.broken
 from ZODB.POSException import POSKeyError
 from ZODB.POSException import StorageError
 
-from lovely.remotetask import record
+from lovely.remotetask.foreign import record
 
 
 SHOP = 'lovely_remotetask_test_shop'

@@ -1,4 +1,4 @@
-"""Tests of lovely.remotetask.reserve; the fault tests show it at work."""
+"""Tests of object ids in reserve; the fault tests show them at work."""
 
 import types
 import unittest
@@ -7,7 +7,7 @@ import ZEO.ClientStorage
 from ZODB.MappingStorage import MappingStorage
 
 from lovely.remotetask import startup
-from lovely.remotetask.reserve import forget_on_reconnect
+from lovely.remotetask.running.reserve import forget_on_reconnect
 
 
 class Client:

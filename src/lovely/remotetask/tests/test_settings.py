@@ -6,9 +6,9 @@ import unittest
 import transaction
 
 from lovely.remotetask import processor
-from lovely.remotetask import registry
 from lovely.remotetask.processor import MultiProcessor
 from lovely.remotetask.processor import SimpleProcessor
+from lovely.remotetask.running import registry
 from lovely.remotetask.tests.fixture import PATIENCE
 from lovely.remotetask.tests.fixture import DatabaseCase
 

@@ -16,9 +16,9 @@ from zope.site.site import LocalSiteManager
 from gocept.async_.testing import FUNCTIONAL_LAYER
 from lovely.remotetask import TaskService
 from lovely.remotetask import processor
-from lovely.remotetask import registry
 from lovely.remotetask import startup
 from lovely.remotetask.interfaces import ITaskService
+from lovely.remotetask.running import registry
 from lovely.remotetask.service import bootStrapSubscriber
 from lovely.remotetask.service import getAutostartServiceNames
 from lovely.remotetask.tests.fixture import QuietProcessor

@@ -6,8 +6,6 @@ import random
 import transaction
 from transaction.interfaces import TransientError
 
-from lovely.remotetask import lane
-from lovely.remotetask import store
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import CRONJOB
@@ -17,6 +15,8 @@ from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import STARTLATER
 from lovely.remotetask.interfaces import ClaimLost
 from lovely.remotetask.job import Run
+from lovely.remotetask.storage import lane
+from lovely.remotetask.storage import store
 from lovely.remotetask.task import TaskError
 from lovely.remotetask.tests.fixture import Calls
 from lovely.remotetask.tests.fixture import DatabaseCase

@@ -2,8 +2,8 @@
 
 import unittest
 
-from lovely.remotetask.tempo import MAX_BATCH
-from lovely.remotetask.tempo import Tempo
+from lovely.remotetask.running.tempo import MAX_BATCH
+from lovely.remotetask.running.tempo import Tempo
 
 
 class TempoTest(unittest.TestCase):

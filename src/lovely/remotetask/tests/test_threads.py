@@ -12,11 +12,11 @@ import unittest.mock
 import transaction
 
 from lovely.remotetask import processor
-from lovely.remotetask import registry
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.processor import MultiProcessor
 from lovely.remotetask.processor import SimpleProcessor
+from lovely.remotetask.running import registry
 from lovely.remotetask.tests.fixture import PATIENCE
 from lovely.remotetask.tests.fixture import DatabaseCase
 from lovely.remotetask.tests.fixture import effect

@@ -4,12 +4,12 @@ import unittest.mock
 
 import transaction
 
-from lovely.remotetask import lane
-from lovely.remotetask import lease
 from lovely.remotetask import machine
-from lovely.remotetask import pool
-from lovely.remotetask import tidy
 from lovely.remotetask.interfaces import COMPLETED
+from lovely.remotetask.storage import lane
+from lovely.remotetask.storage import lease
+from lovely.remotetask.storage import pool
+from lovely.remotetask.storage import tidy
 from lovely.remotetask.tests.fixture import Opened
 from lovely.remotetask.tests.test_store import NOW
 from lovely.remotetask.tests.test_store import A

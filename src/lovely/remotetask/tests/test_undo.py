@@ -10,7 +10,6 @@ import ZODB
 import ZODB.FileStorage
 from ZODB.POSException import UndoError
 
-from lovely.remotetask import books
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import ERROR
@@ -21,6 +20,7 @@ from lovely.remotetask.interfaces import STARTLATER
 from lovely.remotetask.interfaces import ClaimLost
 from lovely.remotetask.job import Run
 from lovely.remotetask.policy import DAY
+from lovely.remotetask.storage import books
 from lovely.remotetask.tests.fixture import effect
 from lovely.remotetask.tests.test_store import NOW
 from lovely.remotetask.tests.test_store import A
@@ -181,7 +181,7 @@ class RunTest(UndoCase):
 
     def test_among_many(self):
         """Old ones are found in the long run."""
-        from lovely.remotetask import audit
+        from lovely.remotetask.storage import audit
         jobid = self.ended()
         self.settle()
         for _ in range(3 * audit.NEWEST):
@@ -225,7 +225,7 @@ class RunTest(UndoCase):
 
     def test_cleaned(self):
         """What is cleaned is not what it seemed to be."""
-        from lovely.remotetask import cleaning
+        from lovely.remotetask.storage import cleaning
         ids = [self.service.add('test.task') for _ in range(cleaning.FEW)]
         transaction.commit()
         self.claim(200)
@@ -308,7 +308,7 @@ class AddTest(UndoCase):
         self.check(processing=71)
 
     def another_process(self):
-        from lovely.remotetask import pool
+        from lovely.remotetask.storage import pool
         pool._pools.clear()
         pool._process = pool._process[:-1] + 'x'
 

@@ -15,8 +15,6 @@ from ZODB.utils import p64
 
 from lovely.remotetask import TaskService
 from lovely.remotetask import bulk
-from lovely.remotetask import lane
-from lovely.remotetask import pool
 from lovely.remotetask import service
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import COMPLETED
@@ -31,7 +29,9 @@ from lovely.remotetask.interfaces import IJob
 from lovely.remotetask.interfaces import UnreadableResult
 from lovely.remotetask.job import Job
 from lovely.remotetask.policy import DAY
-from lovely.remotetask.source import LAST
+from lovely.remotetask.storage import lane
+from lovely.remotetask.storage import pool
+from lovely.remotetask.storage.source import LAST
 from lovely.remotetask.tests.test_store import NOW
 from lovely.remotetask.tests.test_store import A
 from lovely.remotetask.tests.test_store import B

@@ -11,7 +11,6 @@ import ZODB.FileStorage
 from ZODB.POSException import POSKeyError
 
 from gocept.async_.task import TaskDescription
-from lovely.remotetask import upgrade
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import CRONJOB
@@ -21,6 +20,7 @@ from lovely.remotetask.interfaces import HELD
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import STARTLATER
 from lovely.remotetask.processor import SimpleProcessor
+from lovely.remotetask.storage import upgrade
 from lovely.remotetask.task import TaskError
 from lovely.remotetask.tests.fixture import Calls
 from lovely.remotetask.tests.fixture import DatabaseCase

@@ -1,4 +1,4 @@
-"""Tests of lovely.remotetask.value."""
+"""Tests of lovely.remotetask.foreign.value."""
 
 import datetime
 import decimal
@@ -21,8 +21,8 @@ import zope.security.checker
 from zope.i18nmessageid import Message
 from zope.security.proxy import Proxy
 
-from lovely.remotetask import value
-from lovely.remotetask.outcome import in_runner
+from lovely.remotetask.foreign import value
+from lovely.remotetask.foreign.outcome import in_runner
 
 
 LIMIT = 10_000

@@ -5,7 +5,7 @@ import time
 import transaction
 
 from lovely.remotetask.interfaces import ITaskService
-from lovely.remotetask.source import commit_time
+from lovely.remotetask.storage.source import commit_time
 from lovely.remotetask.tests.fixture import DatabaseCase
 
 

@@ -2,7 +2,7 @@
 
 import unittest
 
-from lovely.remotetask.watch import Watch
+from lovely.remotetask.running.watch import Watch
 
 
 class WatchTest(unittest.TestCase):

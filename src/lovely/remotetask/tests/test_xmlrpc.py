@@ -21,8 +21,8 @@ from lovely.remotetask import interfaces
 from lovely.remotetask.job import Claim
 from lovely.remotetask.job import CronJob
 from lovely.remotetask.job import Job
-from lovely.remotetask.listing import Page
-from lovely.remotetask.store import Jobs
+from lovely.remotetask.storage.listing import Page
+from lovely.remotetask.storage.store import Jobs
 from lovely.remotetask.task import TaskError
 from lovely.remotetask.tests.fixture import QuietProcessor
 from lovely.remotetask.tests.fixture import TaskCase

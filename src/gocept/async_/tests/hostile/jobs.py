@@ -22,8 +22,8 @@ from gocept.async_.tests.hostile import states
 from gocept.async_.tests.hostile.kinds import Call
 from gocept.async_.tests.hostile.kinds import note
 from gocept.async_.tests.hostile.kinds import root_of
+from lovely.remotetask.foreign.outcome import attempt
 from lovely.remotetask.interfaces import ITask
-from lovely.remotetask.outcome import attempt
 
 
 SERVICES = 'events', 'grouped'

@@ -34,7 +34,7 @@ class WorkerSlot:
             return True
         self.deaths += 1
         self.worker = Process(
-            self._stack, sys.executable, '-m', 'gocept.async_.worker',
+            self._stack, sys.executable, '-m', 'gocept.async_.worker.command',
             str(self._stage.configuration), '--health', str(self.port),
             *self._options, stdout=subprocess.DEVNULL, start_new_session=True,
             variables=self._stage.environment(clock=self._clock))

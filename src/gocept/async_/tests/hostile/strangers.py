@@ -15,9 +15,9 @@ from gocept.async_.tests.hostile.kinds import CELERY
 from gocept.async_.tests.hostile.kinds import TRANSIENT_CALLS
 from gocept.async_.tests.hostile.kinds import kind
 from lovely.remotetask import interfaces
-from lovely.remotetask.gate import ProcessorStopped
 from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import HELD
+from lovely.remotetask.running.gate import ProcessorStopped
 
 
 @kind()

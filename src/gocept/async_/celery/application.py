@@ -1,0 +1,281 @@
+"""The Celery application: ``celery -A gocept.async_.celery worker``.
+
+The environment variable GOCEPT_ASYNC_ZOPE_CONF names the zope.conf of the
+application whose jobs are run.
+"""
+
+import contextlib
+import functools
+import logging
+import os
+import signal
+import threading
+import time
+
+import celery
+import click
+import kombu
+import transaction
+import zope.app.appsetup
+import zope.app.appsetup.product
+import zope.event
+import zope.processlifetime
+from celery import signals
+from celery.exceptions import Reject
+from celery.exceptions import WorkerShutdown
+from celery.loaders.app import AppLoader
+from transaction.interfaces import TransientError
+from zope.configuration.exceptions import ConfigurationError
+
+from gocept.async_ import zopeconf
+from gocept.async_.celery import consumer
+from gocept.async_.celery import secret
+from gocept.async_.celery import settings
+from gocept.async_.celery import transport
+from gocept.async_.celery import worker
+from gocept.async_.celery.entrance import entrance
+from gocept.async_.recurring import Pauses
+from lovely.remotetask.foreign.journal import journal
+from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.foreign.outcome import in_runner
+from lovely.remotetask.running import registry
+
+
+log = journal(__name__)
+
+VARIABLE = 'GOCEPT_ASYNC_ZOPE_CONF'
+
+# How often the database is opened where others prepare the same, and the
+# seconds between two times.
+OPENINGS = 10
+FIRST_PAUSE = 0.1
+LONGEST_PAUSE = 2.0
+
+# What ends the process of a pool that gets it.
+TERMINATING = signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP
+
+
+class NotConfigured(click.ClickException):
+    """The application cannot be loaded; Celery shows the message alone."""
+
+
+@functools.cache
+def options():
+    """Load the application, without its databases.  Return its options.
+
+    The processes of a prefork pool inherit that; a database must not be
+    inherited.
+    """
+    path = os.environ.get(VARIABLE)
+    if not path:
+        raise NotConfigured(
+            f'{VARIABLE} is not set; let this environment variable name the '
+            f'zope.conf of the application whose jobs are to be run.')
+    try:
+        found = zopeconf.read(path)
+    except ValueError as error:
+        raise NotConfigured(f'{VARIABLE}: {error}') from error
+    if zopeconf.uses_file_storage(found):
+        raise NotConfigured(
+            f'the database of {path} is a FileStorage, which only one '
+            f'process can use; serve it by ZEO or use RelStorage, see '
+            f'docs/deployment.rst.')
+    zope.app.appsetup.product.setProductConfigurations(found.product_config)
+    try:
+        zope.app.appsetup.config(
+            found.site_definition,
+            features=('devmode',) if found.devmode else ())
+    except ConfigurationError as error:
+        raise NotConfigured(
+            f'the ZCML of {path} cannot be executed; correct it: '
+            f'{error}') from error
+    return found
+
+
+class Loader(AppLoader):
+    """Reads Celery's settings from the application."""
+
+    def read_configuration(self, env=None):
+        options()
+        try:
+            found = settings.settings(settings.broker())
+        except (LookupError, ValueError) as error:
+            raise NotConfigured(str(error)) from error
+        return {**found, 'task_queues': _queues(),
+                'worker_consumer': 'gocept.async_.celery.consumer:Consumer'}
+
+
+def _queues():
+    names = worker.queues()
+    if not names:
+        raise NotConfigured(
+            f'the ZCML of {os.environ[VARIABLE]} declares no service for '
+            f'Celery; add <async:service name="..." processor="celery" />.')
+    return [kombu.Queue(name, kombu.Exchange(name), routing_key=name)
+            for name in names]
+
+
+app = celery.Celery('gocept.async', loader=Loader, amqp=transport.AMQP,
+                    control=consumer.Control)
+
+_lock = threading.Lock()
+_attendance = None
+# Whether this is a process of a prefork pool.
+_in_pool = False
+
+
+def attendance():
+    """Return the Attendance of this process; it opens the database.
+
+    Anew, if a job has closed that.
+    """
+    global _attendance
+    with _lock:
+        if _attendance is not None and _attendance.is_closed:
+            log.error('somebody has closed the database; it is opened again')
+            _attendance = None
+        if _attendance is None:
+            made = worker.Attendance(
+                _open(), lambda: entrance.is_closed)
+            made.start()
+            _attendance = made
+        return _attendance
+
+
+def _open():
+    """Open the database, and let the application be prepared.
+
+    Others that start at the same time prepare it, too: on an empty database
+    all make the root folder, and zope.app.appsetup has no second try.
+    """
+    pauses = Pauses(FIRST_PAUSE, LONGEST_PAUSE)
+    for _ in range(OPENINGS):
+        outcome = attempt(_open_once)
+        if not outcome.retryable:
+            break
+        time.sleep(pauses.next())
+    if outcome.failed:
+        raise outcome.exception
+    return outcome.value
+
+
+def _open_once():
+    databases = options().databases
+    db = zope.app.appsetup.appsetup.multi_database(databases)[0][0]
+    try:
+        zope.event.notify(zope.processlifetime.DatabaseOpened(db))
+    except ConfigurationError as error:
+        raise NotConfigured(
+            f'the databases of {os.environ[VARIABLE]} do not fit the ZCML; '
+            f'correct it: {error}') from error
+    except TransientError:
+        transaction.abort()
+        db.close()
+        raise
+    return db
+
+
+def _forked():
+    global _attendance, _lock, _in_pool
+    _attendance = None
+    _lock = threading.Lock()
+    _in_pool = True
+
+
+os.register_at_fork(after_in_child=_forked)
+
+
+# In the process of a prefork or solo pool.
+@signals.worker_process_init.connect
+def _enter_process(**kw):
+    _attend()
+
+
+# In the main process: that of a pool of threads, too.
+@signals.worker_ready.connect
+def _enter(sender, **kw):
+    if sender.pool.__module__ == 'celery.concurrency.thread':
+        _attend()
+
+
+def _attend():
+    outcome = attempt(attendance)
+    entrance.note(not outcome.failed)
+    if outcome.failed:
+        # Celery would go on, and acknowledge messages that it cannot handle.
+        log.critical('this worker cannot run jobs, and ends: %s',
+                     outcome.error)
+        raise WorkerShutdown(1)
+
+
+@signals.worker_shutting_down.connect
+def _close(**kw):
+    entrance.close()
+
+
+@signals.worker_process_shutdown.connect
+@signals.worker_shutdown.connect
+def _leave(**kw):
+    registry.stop_all()
+
+
+@app.task(name=settings.TASK)
+def run(**address):
+    """Run the job of an address; see processor.address.
+
+    Return whether there was something to be run.
+    """
+    with _killed_by_signals():
+        token = in_runner.set(True)
+        try:
+            return attendance().run(address)
+        except worker.GivenBack as error:
+            raise Reject(str(error), requeue=True) from None
+        finally:
+            in_runner.reset(token)
+
+
+def _is_news(record):
+    """Return whether Celery's log record of a task tells something.
+
+    That one was given back is told by who does that, not each time.
+    """
+    return not (record.exc_info and isinstance(record.exc_info[1], Reject))
+
+
+logging.getLogger('celery.app.trace').addFilter(_is_news)
+
+
+@app.on_after_finalize.connect
+def _forget_others(sender, **kw):
+    """Forget the tasks of Celery itself: nobody is to run them here."""
+    for name in list(sender.tasks):
+        if name != settings.TASK:
+            sender.tasks.unregister(name)
+
+
+@signals.after_setup_logger.connect
+@signals.after_setup_task_logger.connect
+def _hide_secrets(logger, **kw):
+    """Let no handler write down what is secret of the broker."""
+    screen = settings.broker().screen()
+    for handler in logger.handlers:
+        handler.setFormatter(secret.HidingFormatter(
+            handler.formatter or logging.Formatter(), screen.hide))
+
+
+@contextlib.contextmanager
+def _killed_by_signals():
+    """In a pool, let signals end the process, not the job.
+
+    Billiard's handlers raise SystemExit in the middle of a function, which is
+    how it ends in error; a job whose process was killed is run again.
+    """
+    numbers = TERMINATING if _in_pool else ()
+    handlers = [(number, signal.signal(number, signal.SIG_DFL))
+                for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in handlers:
+            signal.signal(number, handler)

@@ -1,0 +1,286 @@
+"""What a process of a Celery worker does for one service.
+
+Celery brings the addresses of jobs; the database says what there is to do.
+"""
+
+import threading
+import time
+
+import transaction
+
+from gocept.async_.celery import broker
+from gocept.async_.celery import runs
+from gocept.async_.celery.patience import Patience
+from gocept.async_.celery.processor import CeleryProcessor
+from gocept.async_.celery.processor import address
+from gocept.async_.celery.sent import Sent
+from gocept.async_.celery.sent import Waiting
+from lovely.remotetask import machine
+from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.running import execution
+from lovely.remotetask.running import lag
+from lovely.remotetask.running import registry
+from lovely.remotetask.running.duty import Duty
+from lovely.remotetask.running.gate import ProcessorStopped
+
+
+# How many jobs are looked at in one sweep.
+SWEEP_AT_ONCE = 500
+
+# So many claims of jobs that were run are settled before the next round.
+SETTLE_AT = 50
+
+# What the ids of workers of this kind begin with, after host and pid.
+KIND = 'celery-'
+
+
+class Interrupted(Exception):
+    """What a job stands on has failed; the job is to be run once more."""
+
+
+class Attendant(CeleryProcessor):
+    """Runs jobs of one service as messages tell, and looks after the rest."""
+
+    def __init__(self, db, servicePath):
+        super().__init__(db, servicePath)
+        # For the record of this worker: claims are made by threads that run
+        # jobs, and settled by others, too.
+        self._record = threading.Lock()
+        self._runs = runs.Runs()
+        self._patience = Patience()
+        self._leading = False
+        self._sent = Sent()
+        self._duties |= {'end': Duty('settle jobs that were run'),
+                         'sweep': Duty('send jobs that wait')}
+
+    @property
+    def thread_name(self):
+        return KIND + super().thread_name
+
+    # In threads that run jobs
+
+    def run_job(self, jobid, tid):
+        """Run a job.  Return whether it was there to be run.
+
+        tid -- bytes, the transaction that has to be seen before.
+
+        Raise Interrupted, or what it is, if the database or the process
+        cannot be worked with.
+        """
+        self._patience.wait(
+            lambda: self._has_seen(tid, jobid), tid,
+            lambda: lag.ask(self.service_db))
+        with self._record:
+            if not self._runs.begin(jobid):
+                return False
+        try:
+            claim = self._claim_job(jobid)
+            if claim is not None:
+                self._execute(claim)
+        finally:
+            with self._record:
+                self._runs.end(jobid)
+        if self._runs.ended >= SETTLE_AT:
+            # The next claims would write so many old ones again.
+            attempt(self.settle)
+        return claim is not None
+
+    def _has_seen(self, tid, jobid):
+        if self.service_db.lastTransaction() >= tid:
+            return True
+        # Some storages only learn of transactions when one is begun.
+        with execution.opened_service(self.db, self.servicePath) as service:
+            job = service.jobs.get(jobid)
+            if job is None:
+                return False
+            job._p_activate()
+            return job._p_serial >= tid
+
+    def _claim_job(self, jobid):
+        claims = self._try_to_claim(jobid)
+        if not claims and self._is_orphan(jobid):
+            self.release()
+            claims = self._try_to_claim(jobid)
+        return claims[0] if claims else None
+
+    def _try_to_claim(self, jobid):
+        with self._record:
+            claims = self._bookkeep(
+                runs.claim_job, self.worker_id, jobid, self._runs,
+                self.membership.clock.now())
+            # What there was of an earlier run is settled.
+            self._runs.forget([jobid])
+            return claims
+
+    def _is_orphan(self, jobid):
+        """Return whether the process that has a job is known to be gone."""
+        with execution.opened_service(self.db, self.servicePath) as service:
+            job = service.jobs.get(jobid)
+            claim = None if job is None else job.claim
+            return claim is not None and machine.is_gone(claim.worker)
+
+    def _execute(self, claim):
+        # Once before a transaction begins that runs a job.
+        self.membership.catch_up()
+        self._runs.call(claim)
+        end = self.membership.run(claim)
+        self._runs.note_end(claim, end)
+        if end in (execution.NOT_BEGUN, execution.INTERRUPTED):
+            raise Interrupted(
+                f'what job {claim.job} stands on has failed: {end}')
+
+    # In the thread that makes the rounds
+
+    def tend(self, now=None):
+        """Do the bookkeeping that is due, and send what was not sent.
+
+        now -- seconds of the monotonic clock.
+
+        What fails is told, and keeps nothing else from being done.
+        """
+        now = time.monotonic() if now is None else now
+        if self.is_closed():
+            return
+        self._do('end', now, self.settle)
+        self._look_after_others(now)
+        self._do('sweep', now, self.sweep)
+
+    def _beats(self, now):
+        # Nobody waits for the others.
+        return (bool(self._runs.running or self._leading)
+                and super()._beats(now))
+
+    def settle(self):
+        """Settle claims of jobs that do not run any more."""
+        with self._record:
+            if not self._runs.ended:
+                return
+            outcome = attempt(
+                self._bookkeep, runs.settle, self.worker_id, self._runs,
+                self.membership.clock.now())
+            if not outcome.failed:
+                self._runs.settled()
+            elif outcome.retryable or outcome.is_a(ProcessorStopped):
+                raise outcome.exception
+            else:
+                # One of them may be to blame for that.
+                self._settle_apart()
+
+    def _settle_apart(self):
+        """Settle claims one by one; raise what is wrong with the last one."""
+        failure = None
+        for jobid in self._bookkeep(
+                runs.held, self.worker_id, self._runs):
+            outcome = attempt(
+                self._bookkeep, runs.drop, self.worker_id, [jobid],
+                self._runs, self.membership.clock.now())
+            if outcome.failed:
+                failure = outcome.exception
+            else:
+                self._runs.forget([jobid])
+        if failure is not None:
+            raise failure
+
+    def release(self):
+        """Take over from workers that are gone; see Member."""
+        released = super().release()
+        if released:
+            # Their messages may be gone with them.
+            tid = self.service_db.lastTransaction()
+            self.send(self._addresses(released, tid))
+        return released
+
+    def _addresses(self, jobids, tid):
+        with execution.opened_service(self.db, self.servicePath) as service:
+            return [address(self.db, self.servicePath, service.jobs[jobid],
+                            tid)
+                    for jobid in jobids if jobid in service.jobs]
+
+    def sweep(self, now=None):
+        """Send jobs that nobody has sent, and those whose message got lost.
+
+        One worker does that; it is chosen when there is something to send,
+        and is to be known to the others before it begins.
+
+        now -- POSIX seconds; default: the current time.
+
+        Return how many were sent.
+        """
+        now = self.membership.clock.now() if now is None else now
+        if self._knows_time():
+            # Passes what others have run, and finds what waits for a time.
+            self._bookkeep(_look, now)
+        leader, waiting = self._find_waiting(now)
+        self._leading = leader == self.worker_id
+        if waiting and leader is None:
+            self._bookkeep(_enter, self.worker_id)
+        if not waiting or not self._leading:
+            return 0
+        found = self._to_send(waiting, now)
+        sent = self.send([each.address for each in found])
+        self._sent.remember(found[:sent])
+        return sent
+
+    def _find_waiting(self, now):
+        """Return who sweeps, or None, and what could be claimed now."""
+        with execution.opened_service(self.db, self.servicePath) as service:
+            leader = min(self._known(service), default=None)
+            if leader not in (None, self.worker_id):
+                return leader, []
+            # Never committed: this is how to see what is next.
+            claims = service.claim(
+                self.worker_id, SWEEP_AT_ONCE, now,
+                scheduled=self._knows_time())
+            described = [attempt(self._describe, service, claim.job)
+                         for claim in claims]
+            # One that cannot be read does not keep the others.
+            return leader, [outcome.value for outcome in described
+                            if not outcome.failed]
+
+    def _known(self, service):
+        # After host and pid.
+        return [worker_id for worker_id in service.signs_of_life()
+                if f':{KIND}' in worker_id
+                and self.membership.is_alive(worker_id)]
+
+    def _describe(self, service, jobid):
+        job = service.jobs[jobid]
+        written = job._p_mtime or 0.0
+        return Waiting(
+            (job.id, job.attempts),
+            address(self.db, self.servicePath, job),
+            max(written, job.due or 0.0), job.due is not None)
+
+    def _to_send(self, waiting, now):
+        sender = broker.sender()
+        messages = sender.waiting(self.queue)
+        if messages is None:
+            # The broker does not answer.
+            return []
+        self._sent.be_patient(sender.broker.resend_after, messages)
+        return [each for each in waiting if self._sent.is_lost(each, now)]
+
+    # See CeleryProcessor
+
+    def close(self, timeout=registry.GRACE):
+        super().close(timeout)
+        outcome = attempt(self._leave)
+        if outcome.failed:
+            self._report(outcome, 'end')
+
+    def _leave(self):
+        with self._record:
+            # The gate is closed; this is the last commit.
+            execution.in_transaction(
+                self.db, self.servicePath, transaction.commit,
+                runs.leave, self.worker_id, self._runs,
+                self.membership.clock.now())
+
+
+def _look(service, now):
+    if not service.paused:
+        service.hasJobsWaiting(now)
+
+
+def _enter(service, worker_id):
+    service.enter(worker_id)

@@ -1,0 +1,149 @@
+"""What a message of the broker may say: where a job is, and nothing else.
+
+Whoever can write to the broker can send anything.  What comes from there is
+read here, and only here; the worker goes on with what was made of it.
+"""
+
+import json
+import re
+import uuid
+
+import kombu.message
+
+from gocept.async_.celery.settings import TASK
+from gocept.async_.recurring import Complaint
+from lovely.remotetask.foreign.journal import journal
+from lovely.remotetask.foreign.outcome import attempt
+
+
+log = journal(__name__)
+
+# Bytes of the body of a message; an address has some hundred.
+MAX_SIZE = 16 * 1024
+
+# Greater than any job id.
+MAX_JOB = 2 ** 63
+
+JSON = 'application/json'
+
+
+class Refused(Exception):
+    """A message is none that is sent here.
+
+    The text is one of few, whatever the message says.
+    """
+
+
+def read(message):
+    """Return the address that a message tells.
+
+    message -- as the client for the broker gives it; anything may be in it.
+
+    Raise Refused.
+    """
+    outcome = attempt(_address, message)
+    if outcome.failed and not outcome.is_a(Refused):
+        raise Refused('it cannot be read')
+    if outcome.failed:
+        raise outcome.exception
+    return outcome.value
+
+
+def _address(message):
+    task = message.headers.get('task')
+    if task != TASK:
+        # A name of Celery's own, perhaps, that a worker would know.
+        raise Refused('it is no call of gocept.async.run')
+    if message.content_type != JSON:
+        raise Refused('it is not JSON')
+    if len(message.body) > MAX_SIZE:
+        raise Refused('it is too large')
+    arguments, address, _ = json.loads(
+        message.body if isinstance(message.body, str)
+        else bytes(message.body))
+    if arguments != [] or not _is_address(address):
+        raise Refused('it has no address of a job')
+    return address
+
+
+def _is_address(found):
+    return (type(found) is dict and found.keys() == CHECKS.keys()
+            and all(CHECKS[name](value) for name, value in found.items()))
+
+
+def _is_text(value):
+    return type(value) is str
+
+
+def _is_job(value):
+    return type(value) is int and 0 <= value < MAX_JOB
+
+
+def _is_attempt(value):
+    return type(value) is int and 0 < value < MAX_JOB
+
+
+def _is_tid(value):
+    return type(value) is str and re.fullmatch('[0-9a-f]{16}', value)
+
+
+# What has to stand in an address; see processor.address.
+CHECKS = {'database': _is_text, 'service': _is_text, 'job': _is_job,
+          'attempt': _is_attempt, 'tid': _is_tid}
+
+
+class Refusals:
+    """Says which messages were refused: one line a kind, now and then."""
+
+    def __init__(self):
+        self._complaints = {}
+
+    def note(self, reason):
+        """Note a message that was refused.
+
+        reason -- str, one of few.
+        """
+        complaint = self._complaints.setdefault(reason, Complaint(log.warning))
+        complaint.say('a message from the broker was refused: %s', reason)
+
+
+class Message(kombu.message.Message):
+    """A message that is acknowledged if its connection is still there.
+
+    One that is not comes again, and does nothing then.
+    """
+
+    lost = Complaint(log.warning)
+
+    def ack_log_error(self, logger, errors, multiple=False):
+        self._tell(attempt(self.ack))
+
+    def reject_log_error(self, logger, errors, requeue=False):
+        self._tell(attempt(self.reject, requeue))
+
+    def _tell(self, outcome):
+        # What is raised is not always one of the errors: if the connection
+        # was lost, an AttributeError may be.
+        if outcome.failed:
+            self.lost.say(
+                'a message cannot be acknowledged, and may come again: %s',
+                outcome.errorClass)
+
+
+def made_anew(message, address):
+    """Return a Message of which Celery can be told.
+
+    It has the address, and of the one that has come nothing but what is
+    needed to acknowledge that.  Time limits, times, callbacks, chains,
+    priorities and the id are not those of who has sent it.
+    """
+    id = str(uuid.uuid4())
+    return Message(
+        body=json.dumps([[], address, {}]),
+        headers={
+            'lang': 'py', 'task': TASK, 'id': id, 'root_id': id,
+            'argsrepr': '()', 'kwargsrepr': repr(address),
+            'ignore_result': True, 'retries': 0},
+        content_type=JSON, content_encoding='utf-8',
+        delivery_tag=message.delivery_tag, channel=message.channel,
+        accept={JSON})

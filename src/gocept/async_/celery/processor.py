@@ -1,0 +1,153 @@
+"""The processor "celery": tells workers of jobs, and runs none itself."""
+
+import functools
+import time
+
+import zope.interface
+
+from gocept.async_.celery import broker
+from gocept.async_.declaration import declarations
+from gocept.async_.recurring import Complaint
+from lovely.remotetask.foreign.journal import journal
+from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.interfaces import QUEUED
+from lovely.remotetask.interfaces import IProcessor
+from lovely.remotetask.interfaces import IProcessorFactory
+from lovely.remotetask.processor import HEARTBEAT
+from lovely.remotetask.processor import MISSED_HEARTBEATS
+from lovely.remotetask.running.member import Member
+from lovely.remotetask.running.registry import GRACE
+from lovely.remotetask.running.registry import service_path
+from lovely.remotetask.running.settings import check_wait_time
+from lovely.remotetask.startup import root_folder
+
+
+log = journal(__name__)
+
+# The queue of a service without a name.
+UNNAMED = 'gocept.async'
+
+
+def queue_name(service_name):
+    """Return the name of the queue for a service."""
+    return service_name or UNNAMED
+
+
+def address(db, path, job, tid=None):
+    """Return where a job is: what a message tells, in terms of JSON.
+
+    db -- with the root folder.
+    tid -- of the transaction that a worker has to see before it can run the
+        job; that which wrote the job if it is not given.
+    """
+    return {'database': db.database_name, 'service': '/'.join(path),
+            'job': job.id, 'attempt': job.attempts + 1,
+            'tid': (tid or job._p_serial).hex()}
+
+
+@zope.interface.implementer(IProcessor)
+class CeleryProcessor(Member):
+    """Sends the addresses of jobs to Celery.  It has no thread.
+
+    See IProcessor.
+    """
+
+    thread = None
+    threads = ()
+
+    def __init__(self, db, servicePath, waitTime=1.0):
+        check_wait_time(waitTime)
+        super().__init__(db, servicePath, HEARTBEAT, MISSED_HEARTBEATS)
+        self._stopped = False
+        self._unsent = Complaint(log.error)
+
+    @property
+    def running(self):
+        """See IProcessor."""
+        return not self._stopped
+
+    def __call__(self):
+        """There is nothing to do."""
+
+    def processNext(self, jobid=None):
+        """It runs no job."""
+        return False
+
+    def start(self):
+        """Find out whether there is a broker to send to; nothing runs."""
+        outcome = attempt(broker.sender)
+        if outcome.failed:
+            log.error('%s: nothing can be sent: %s', self.thread_name,
+                      broker.hide(outcome.error))
+
+    def stop(self):
+        """Take no more jobs."""
+        self._stopped = True
+
+    def join(self, deadline):
+        """There is nothing to wait for."""
+
+    def close(self, timeout=GRACE):
+        """Commit nothing any more; wait for what is being committed."""
+        self.gate.close(timeout)
+
+    @functools.cached_property
+    def queue(self):
+        """The name of the queue of the service."""
+        with root_folder(self.db) as root:
+            for declaration in declarations():
+                service = declaration.find(root)
+                if (service is not None
+                        and service_path(service) == self.servicePath):
+                    return queue_name(declaration.name)
+        return self.servicePath[-1]
+
+    def added(self, jobs):
+        """Send what can be run now; what cannot is sent when it is due."""
+        now = time.time()
+        # One by one: they may be many, and the broker down.
+        self.send(
+            address(self.db, self.servicePath, job) for job in jobs
+            if job.stored_status == QUEUED
+            and (job.due is None or job.due <= now))
+
+    def send(self, addresses):
+        """Send an iterable of addresses.  Return how many were sent.
+
+        The rest is left to the sweep of a worker.
+        """
+        outcome = attempt(self._send, addresses)
+        if outcome.failed:
+            self._unsent.say('%s: cannot send: %s', self.thread_name,
+                             broker.hide(outcome.error))
+        else:
+            self._unsent.end()
+        return outcome.value or 0
+
+    def _send(self, addresses):
+        return broker.sender().send(self.queue, addresses)
+
+
+@zope.interface.implementer(IProcessorFactory)
+class CeleryFactory:
+    """See IProcessorFactory."""
+
+    runsJobs = False
+
+    def __call__(self, db, servicePath, waitTime=1.0, maxThreads=1):
+        """See IProcessorFactory."""
+        return CeleryProcessor(db, servicePath, waitTime)
+
+    def check(self, maxThreads):
+        """See IProcessorFactory."""
+        if not broker.is_installed():
+            raise ValueError(
+                'Celery is not installed; pip install "gocept.async[celery]".')
+        if maxThreads != 1:
+            raise ValueError(
+                f'threads="{maxThreads}" means nothing to the processor '
+                f'"celery"; leave it out, and start the Celery worker with '
+                f'--concurrency.')
+
+
+celery_factory = CeleryFactory()

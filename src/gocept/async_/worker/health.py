@@ -1,0 +1,166 @@
+"""Show from outside how a worker does: a file's age, an HTTP answer."""
+
+import asyncio
+import contextlib
+import http
+import json
+import os
+import socket
+import threading
+
+from gocept.async_.worker.ownfile import check_own
+from gocept.async_.worker.ownfile import open_own
+from lovely.remotetask.foreign.outcome import attempt
+
+
+# Seconds that a client may take, from its connection to the last byte.
+PATIENCE = 5.0
+
+# Bytes that a request may have.
+LONGEST = 8192
+
+# How many clients are listened to.  One more, and that which came first goes:
+# those who are slow keep nobody out.
+CLIENTS = 50
+
+
+class HeartbeatFile:
+    """A file that is touched while all is well.
+
+    path -- str.
+    """
+
+    def __init__(self, path):
+        self._path = path
+
+    def check(self):
+        """Raise ownfile.NotOurs if something else has the path."""
+        check_own(self._path)
+
+    def beat(self):
+        """Set the time of the last change to now; OSError if that fails."""
+        descriptor = open_own(self._path, os.O_RDONLY)
+        try:
+            os.utime(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+class Server:
+    """Answers HTTP requests, all in one thread.
+
+    status -- called in that thread, returns a dict with `ready` and `live`.
+
+    Raise OSError if the address cannot be used.
+    """
+
+    def __init__(self, host, port, status):
+        self._status = status
+        self._tasks = {}
+        family = socket.AF_INET6 if ':' in host else socket.AF_INET
+        self._socket = socket.create_server(
+            (host, port), family=family, backlog=CLIENTS)
+        self.server_port = self._socket.getsockname()[1]
+        self._loop = asyncio.new_event_loop()
+        # It would log each client that goes away, and each second without a
+        # descriptor.
+        self._loop.set_exception_handler(lambda loop, context: None)
+        self._loop.run_until_complete(asyncio.start_server(
+            self._serve, sock=self._socket, limit=LONGEST))
+        self._thread = threading.Thread(
+            target=self._loop.run_forever, name='health', daemon=True)
+        self._thread.start()
+
+    async def _serve(self, reader, writer):
+        task = asyncio.current_task()
+        self._tasks[task] = writer
+        if len(self._tasks) > CLIENTS:
+            next(iter(self._tasks)).cancel()
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await self._answer(reader, writer)
+        except OSError:
+            # TimeoutError is one, too.
+            pass
+        finally:
+            del self._tasks[task]
+            writer.transport.abort()
+
+    async def _answer(self, reader, writer):
+        try:
+            request = await reader.readuntil(b'\r\n\r\n')
+        except asyncio.IncompleteReadError:
+            return
+        except asyncio.LimitOverrunError:
+            request = b''
+        writer.write(answer(request, self._status))
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+
+    def shutdown(self):
+        """Answer nobody any more."""
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(PATIENCE)
+
+    def server_close(self):
+        """Give up the address, after `shutdown`."""
+        for writer in self._tasks.values():
+            writer.transport.abort()
+        self._loop.run_until_complete(asyncio.sleep(0))
+        self._loop.close()
+        self._socket.close()
+
+
+def answer(request, status):
+    """Return the bytes that answer an HTTP request.
+
+    request -- bytes, the head of it.
+    status -- see Server.
+    """
+    method, path = _parse(request)
+    if method not in ('GET', 'HEAD'):
+        code, content = 400, {'error': 'send GET /ready or GET /live'}
+    elif path not in ('/', '/ready', '/live'):
+        code, content = 404, {'error': 'choose /ready or /live'}
+    else:
+        outcome = attempt(_judge, path.strip('/') or 'ready', status)
+        code, content = (503, {'error': outcome.error}) \
+            if outcome.failed else outcome.value
+    body = json.dumps(content, indent=1).encode() + b'\n'
+    head = (
+        f'HTTP/1.1 {code} {http.HTTPStatus(code).phrase}\r\n'
+        f'Server: async-worker\r\n'
+        f'Content-Type: application/json\r\n'
+        f'Content-Length: {len(body)}\r\n'
+        f'Cache-Control: no-store\r\n'
+        f'Connection: close\r\n\r\n').encode()
+    return head if method == 'HEAD' else head + body
+
+
+def _parse(request):
+    """Return method and path, without a query; or two empty texts."""
+    line = request.split(b'\r\n', 1)[0].decode('latin-1')
+    with contextlib.suppress(ValueError):
+        method, target, _ = line.split(' ')
+        return method, target.partition('?')[0]
+    return '', ''
+
+
+def _judge(question, status):
+    found = status()
+    return 200 if found[question] else 503, found
+
+
+def parse_address(text):
+    """Return host and port of ``PORT`` or ``HOST:PORT``; or ValueError."""
+    host, _, port = text.rpartition(':')
+    number = int(port)
+    if not 0 <= number < 2 ** 16:
+        raise ValueError(f'There is no port {number}.')
+    return host.strip('[]') or '127.0.0.1', number
+
+
+def serve(host, port, status):
+    """Answer HTTP requests in a thread.  Return the Server; see there."""
+    return Server(host, port, status)

@@ -1,0 +1,70 @@
+"""What the main process says: lines on standard error."""
+
+import contextlib
+import logging
+import os
+import queue
+import threading
+
+from lovely.remotetask.foreign.outcome import attempt
+
+
+# Lines that wait to be written; what is more is lost.
+MOST = 1000
+
+# Seconds that the last lines have to be written in.
+PATIENCE = 2.0
+
+STANDARD_ERROR = 2
+
+
+class StandardError(logging.Handler):
+    """Writes records to standard error, in a thread.
+
+    So nobody waits for who reads it and has stopped to; and a full disk, or a
+    pipe without an end, only loses lines.
+    """
+
+    def __init__(self, descriptor=STANDARD_ERROR):
+        super().__init__()
+        self._descriptor = descriptor
+        self._lines = queue.Queue(MOST)
+        self._thread = threading.Thread(
+            target=self._loop, name='messages', daemon=True)
+        self._thread.start()
+
+    def emit(self, record):
+        """See logging.Handler."""
+        # A line that cannot be made, or for which there is no room, is lost.
+        attempt(self._put, record)
+
+    def _put(self, record):
+        self._lines.put_nowait(self.format(record))
+
+    def _loop(self):
+        while (line := self._lines.get()) is not None:
+            with contextlib.suppress(OSError):
+                self._write(f'{line}\n'.encode(errors='backslashreplace'))
+
+    def _write(self, data):
+        while data:
+            data = data[os.write(self._descriptor, data):]
+
+    def close(self):
+        """See logging.Handler: called at the end of the process."""
+        with contextlib.suppress(queue.Full):
+            self._lines.put_nowait(None)
+            self._thread.join(PATIENCE)
+        super().close()
+
+
+def open_standard_files():
+    """Open what is closed of standard input, output and error.
+
+    A file that is opened later would have its number, and what is written
+    there, also by the processes that are started from here, would get into
+    that.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= STANDARD_ERROR:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)

@@ -1,0 +1,152 @@
+"""Whose failure an exception is: that of a job, or of what it stands on.
+
+A storage that is away, a full disk, a process without descriptors or threads:
+the job waits for that to end, and it does not count against it.  The class
+of an exception does not tell: a job may ask a database server of its own.  So
+what decides is who has raised it, and whether the process can still do what
+it failed to do.
+"""
+
+import errno
+import os
+import threading
+
+from ZODB.FileStorage import FileStorage
+from ZODB.POSException import ConflictError
+from ZODB.POSException import POSKeyError
+from ZODB.POSException import ReadOnlyError
+from ZODB.POSException import StorageError
+from ZODB.POSException import StorageSystemError
+
+from lovely.remotetask.foreign.outcome import attempt
+
+
+# Attributes by which a storage refers to the ones that it stands on.
+INNER = ('storage', 'base', 'changes', '_storage', '_mvcc_storage',
+         '_normal_storage', '_server', '_storage_wrapper')
+
+NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
+
+
+def is_interrupted(exception, db):
+    """Return whether the databases or the process have failed.
+
+    db -- any of the databases of the application; all of them count.
+    """
+    return (is_closed(db) or _comes_from_storage(exception, db)
+            or _lacks_descriptors(exception)
+            or _lacks_threads(exception))
+
+
+def is_closed(db):
+    """Return whether a ZODB.DB was closed, or its storage has given up.
+
+    FileStorage closes itself where it cannot tell what the disk has taken.
+    """
+    # There is no flag.  First thing, `close` replaces itself on the DB.
+    return 'close' in vars(db) or any(
+        isinstance(storage, FileStorage) and storage._file.closed
+        for storage in parts(db.storage))
+
+
+def parts(storage):
+    """Iterate over a storage and those that it is made of."""
+    yield storage
+    for name in ('base', 'changes'):
+        part = getattr(storage, name, None)
+        if part is not None:
+            yield from parts(part)
+
+
+def _comes_from_storage(exception, db):
+    """Return whether one of our storages does not work.
+
+    One that works, and says that it has no such object or that there is a
+    conflict, has not failed.
+    """
+    storages = _storages(db)
+    if not _may_be_outage(type(exception), storages):
+        return False
+    ids = {id(storage) for storage in storages}
+    packages = {type(storage).__module__.partition('.')[0]
+                for storage in storages} & {'ZEO', 'relstorage'}
+    return any(_is_of(frame, ids, packages)
+               for frame in _frames(exception))
+
+
+def _may_be_outage(class_, storages):
+    if issubclass(class_, (ConflictError, POSKeyError)):
+        return False
+    known = (OSError, ReadOnlyError, StorageSystemError)
+    return issubclass(class_, known) or (
+        issubclass(class_, StorageError)
+        and class_.__module__.startswith('ZEO.')) or any(
+        issubclass(class_, _driver_exceptions(storage))
+        for storage in storages)
+
+
+def _driver_exceptions(storage):
+    """Return the classes by which RelStorage's driver tells of outages."""
+    driver = getattr(getattr(storage, '_adapter', None), 'driver', None)
+    return (*getattr(driver, 'disconnected_exceptions', ()),
+            *getattr(driver, 'close_exceptions', ()))
+
+
+def _storages(db):
+    """Return the storages of all databases, and those below them."""
+    found = {}
+    waiting = [each.storage for each in db.databases.values()]
+    waiting += [each._mvcc_storage for each in db.databases.values()]
+    for each in db.databases.values():
+        waiting += [connection._storage for connection in list(each.pool.all)]
+    while waiting:
+        storage = waiting.pop()
+        if storage is not None and id(storage) not in found:
+            found[id(storage)] = storage
+            waiting += [vars(storage).get(name) for name in INNER
+                        if hasattr(storage, '__dict__')]
+    return list(found.values())
+
+
+def _frames(exception):
+    entry = exception.__traceback__
+    while entry is not None:
+        yield entry.tb_frame
+        entry = entry.tb_next
+
+
+def _is_of(frame, ids, packages):
+    """Return whether a frame belongs to one of our storages.
+
+    ids -- of the storages.
+    packages -- those whose storages consist of many objects.
+    """
+    module = frame.f_globals.get('__name__')
+    return (id(frame.f_locals.get('self')) in ids
+            or isinstance(module, str)
+            and module.partition('.')[0] in packages)
+
+
+def _lacks_descriptors(exception):
+    """Return whether this process cannot open anything any more."""
+    if not issubclass(type(exception), OSError):
+        return False
+    number = attempt(OSError.errno.__get__, exception).value
+    return number in NO_DESCRIPTORS and attempt(_open_something).failed
+
+
+def _open_something():
+    os.close(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+
+
+def _lacks_threads(exception):
+    """Return whether this process cannot start any thread any more."""
+    # What Thread.start raises; there is no class for it.
+    return (type(exception) is RuntimeError
+            and attempt(_start_something).failed)
+
+
+def _start_something():
+    thread = threading.Thread(target=int, daemon=True)
+    thread.start()
+    thread.join()

@@ -1,0 +1,157 @@
+"""How a call went that may fail in any way."""
+
+import contextvars
+import threading
+from typing import Any
+from typing import NamedTuple
+
+import transaction
+import zope.interface
+
+from lovely.remotetask import interfaces
+from lovely.remotetask.foreign.description import Description
+from lovely.remotetask.foreign.description import class_names
+from lovely.remotetask.foreign.description import describe
+from lovely.remotetask.task import TaskError
+
+
+# What an exception is given when it is raised; and those that a group holds.
+# The class of one may have anything else under these names.
+_TRACEBACK, _CAUSE, _CONTEXT, _IS_SUPPRESSED = (
+    vars(BaseException)[name] for name in (
+        '__traceback__', '__cause__', '__context__', '__suppress_context__'))
+_MEMBERS = vars(BaseExceptionGroup)['exceptions']
+
+# Whether the main thread runs jobs, and whoever wants to end it does not use
+# the keyboard: a KeyboardInterrupt is raised by a job, and ends that alone.
+in_runner = contextvars.ContextVar('in_runner', default=False)
+
+
+@zope.interface.implementer(interfaces.IFailure)
+class Outcome(NamedTuple):
+    """How a call went: either its value, or what the exception was.
+
+    All texts are plain, see Description.
+    """
+
+    value: Any = None
+    exception: BaseException | None = None
+    error: str | None = None
+    errorClass: str | None = None
+    traceback: str | None = None
+    retryable: bool = False
+    # See IFailure.
+    interrupted: bool = False
+    # See Description.
+    place: str = ''
+    frames: str = ''
+
+    @property
+    def failed(self):
+        return self.exception is not None
+
+    @property
+    def errorClasses(self):
+        """See IFailure."""
+        return _ask(
+            class_names, frozenset({self.errorClass}), type(self.exception))
+
+    @property
+    def holds(self):
+        """See IFailure."""
+        return self.is_a(interfaces.CannotRun)
+
+    def is_a(self, class_):
+        """Return whether the exception is of a class.
+
+        The exception itself is not asked: isinstance would.
+        """
+        return issubclass(type(self.exception), class_)
+
+
+def attempt(call, *args, describe=None):
+    """Call something that may fail in any way.  Return an Outcome.
+
+    describe -- called with the exception, returns the Outcome of a failure;
+        by default one that tells all of it.
+
+    The one place that catches everything.  SystemExit too: a function that
+    calls ``sys.exit()`` ends itself, not the thread that runs it.
+    """
+    try:
+        return Outcome(call(*args))
+    except BaseException as exception:
+        if (issubclass(type(exception), KeyboardInterrupt)
+                and _may_be_interrupted()):
+            raise
+        return (_failure if describe is None else describe)(exception)
+
+
+def _may_be_interrupted():
+    """Return whether a keyboard may interrupt this thread."""
+    # In any other one somebody else has raised the exception.
+    return (threading.get_ident() == threading.main_thread().ident
+            and not in_runner.get())
+
+
+def let_go(exception):
+    """Cut what an exception has kept of the calls that it was raised in.
+
+    One that a module raises again and again would keep the frames of each
+    run, and all that was in them: objects, jobs, connections.
+    """
+    # By their ids: a class may have made others equal, or refuse a hash.
+    seen, left = {}, [exception]
+    while left:
+        found = left.pop()
+        if found is None or id(found) in seen:
+            continue
+        seen[id(found)] = found
+        left += [_CAUSE.__get__(found), _CONTEXT.__get__(found)]
+        if issubclass(type(found), BaseExceptionGroup):
+            left += _MEMBERS.__get__(found)
+        for slot in _TRACEBACK, _CAUSE, _CONTEXT:
+            slot.__set__(found, None)
+        # To set a cause does that, too.
+        _IS_SUPPRESSED.__set__(found, False)
+
+
+def failure_of(exception):
+    """Return the Outcome of a call that has raised an exception."""
+    return _failure(exception)
+
+
+def undescribed(exception):
+    """Return an Outcome that asks the exception nothing at all."""
+    return _outcome(exception, Description(), False)
+
+
+def lost_run(reason):
+    """Return the failure of a run of which nobody has stored the end.
+
+    reason -- str, a sentence.
+    """
+    return _failure(TaskError(reason))
+
+
+def _failure(exception):
+    # Ask first: abort drops the data managers that know the answer.
+    retryable = _ask(_is_retryable, False, exception)
+    found = _ask(describe, Description(), exception, _ask)
+    return _outcome(exception, found, retryable)
+
+
+def _outcome(exception, found, retryable):
+    return Outcome(
+        None, exception, found.error, found.errorClass, found.traceback,
+        retryable, place=found.place, frames=found.frames)
+
+
+def _is_retryable(exception):
+    return bool(transaction.get().isRetryableError(exception))
+
+
+def _ask(call, default, *args):
+    """Return what a function returns; the default if that fails."""
+    outcome = attempt(call, *args, describe=undescribed)
+    return default if outcome.failed else outcome.value

@@ -1,0 +1,155 @@
+"""What can be told of a stored object whose state cannot be loaded.
+
+After a deploy, a class may not take what it has stored.  Then its object
+cannot be loaded, nor any that holds it.  Here a record is read with stand-ins
+in place of all objects, and no code of their classes is called.
+"""
+
+import io
+import itertools
+
+import zodbpickle.pickle
+from ZODB import broken
+
+from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.foreign.value import is_of_database
+
+
+# What is used to make objects; no class of an application is meant by it.
+_TOOLS = ('builtins', '__builtin__', 'copyreg', 'copy_reg')
+
+
+def state(stored):
+    """Return the state of a persistent object; None if it cannot be read.
+
+    stored -- need not be loaded, and is not.
+
+    What is not a number, a text or a container is a stand-in, see
+    `class_names`; a persistent object is one without a class.
+    """
+    read = attempt(lambda: _load(_data(stored), _stand_in))
+    if read.failed and is_of_database(read):
+        raise read.exception
+    return read.value
+
+
+def unloadable(stored):
+    """Return the names of the classes because of which a state is not loaded.
+
+    A list of str, ``module.name``.  Calls code of the classes.
+    """
+    found = attempt(_data, stored)
+    if found.failed:
+        # There is nothing that could be loaded.
+        return []
+    names = set()
+    attempt(_load, found.value,
+            lambda *name: names.add(name) or _stand_in(*name))
+    names = sorted(name for name in names if name[0] not in _TOOLS)
+    # Others may fail only because of those that are gone.
+    to_blame = [name for name in names if _is_gone(*name)]
+    if not to_blame and attempt(
+            _load, found.value, broken.find_global).failed:
+        to_blame = [name for name in names if not attempt(
+            _load, found.value, _without(*name)).failed]
+    return ['.'.join(name) for name in to_blame]
+
+
+def _is_gone(module, name):
+    found = attempt(broken.find_global, module, name)
+    return found.failed or (isinstance(found.value, type)
+                            and issubclass(found.value, broken.Broken))
+
+
+def class_names(value):
+    """Return the names of the classes that have stand-ins in a value.
+
+    A set of str, ``module.name``.
+    """
+    names, seen, todo = set(), set(), [value]
+    while todo:
+        value = todo.pop()
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        if isinstance(value, dict):
+            todo += itertools.chain(value.keys(), value.values())
+        elif isinstance(value, list | tuple | set | frozenset):
+            todo += value
+        elif isinstance(value, _StandIn):
+            names.add(type(value).stands_for)
+            todo += value.parts
+        elif isinstance(value, type) and issubclass(value, _StandIn):
+            names.add(value.stands_for)
+    return {f'{module}.{name}' for module, name in names
+            if module not in _TOOLS}
+
+
+def _data(stored):
+    """Return the record of a persistent object, as its connection sees it."""
+    data, _ = stored._p_jar._storage.load(stored._p_oid)
+    return data
+
+
+def _load(data, find_class):
+    """Return the state in a record.  Raise anything."""
+    unpickler = _Unpickler(data, find_class)
+    # First comes the class of the object itself.
+    unpickler.load()
+    return unpickler.load()
+
+
+def _without(module, name):
+    """Return a function that finds all classes but one."""
+    def find(*found):
+        if found == (module, name):
+            return _stand_in(*found)
+        return broken.find_global(*found)
+    return find
+
+
+def _stand_in(module, name):
+    return type('StandIn', (_StandIn,), {'stands_for': (module, name)})
+
+
+class _StandIn:
+    """Takes whatever a pickle does with an object, and keeps it."""
+
+    def __new__(cls, *parts, **named):
+        made = super().__new__(cls)
+        made.parts = [*parts, named]
+        return made
+
+    def __init__(self, *parts, **named):
+        """Do not pass on what __new__ has got."""
+
+    def __setstate__(self, state):
+        self.parts.append(state)
+
+    def append(self, item):
+        self.parts.append(item)
+
+    add = append
+
+    def extend(self, items):
+        self.parts.extend(items)
+
+    def __setitem__(self, key, item):
+        self.parts += [key, item]
+
+
+class _Unpickler(zodbpickle.pickle.Unpickler):
+
+    def __init__(self, data, find_class):
+        super().__init__(io.BytesIO(data))
+        self._find = find_class
+
+    def find_class(self, module, name):
+        return self._find(module, name)
+
+    def persistent_load(self, reference):
+        return _Reference()
+
+
+class _Reference:
+    """Stands for a persistent object, which has a record of its own."""

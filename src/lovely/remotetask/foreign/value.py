@@ -1,0 +1,213 @@
+"""Values as the database gives them back, or the reason why it does not.
+
+To pickle a value and to read it back runs code of any class, which may do and
+raise anything; so all of that is done by `attempt`.
+"""
+
+import itertools
+
+import persistent
+import persistent.wref
+import zodbpickle.pickle
+from transaction.interfaces import TransientError
+from ZODB import POSException
+from ZODB.broken import Broken
+from zope.security.proxy import removeSecurityProxy
+
+from lovely.remotetask.foreign.copier import ATOM_IDS
+from lovely.remotetask.foreign.copier import OPCODES
+from lovely.remotetask.foreign.copier import PLAIN_IDS
+from lovely.remotetask.foreign.copier import Copier
+from lovely.remotetask.foreign.copier import Refused
+from lovely.remotetask.foreign.copier import TooLarge
+from lovely.remotetask.foreign.outcome import attempt
+
+
+# Found here by all who copy values.
+__all__ = ['TooLarge', 'broken', 'class_name', 'copy', 'function_name',
+           'is_of_database', 'is_small', 'reason']
+
+
+# How much of a foreign message is shown, in characters.
+_MESSAGE_SIZE = 500
+
+# Early versions of ZODB raise what the class has raised.
+_STATE_ERRORS = (POSException.POSKeyError, getattr(
+    POSException, 'StateLoadError', POSException.POSKeyError))
+
+
+def copy(value, connection, limit=None, what='the value', found=None):
+    """Return a value as it is going to be read back from the database.
+
+    value -- anything.  Persistent objects are not copied: they are stored by
+        reference.
+    connection -- of the object that will hold the value; None for one that
+        is not stored.
+    limit -- int, how many bytes the value may take; None for any number.
+        New persistent objects count, but those that are located in stored
+        ones: these are stored there.
+    what -- str, what messages call the value.
+    found -- called with each persistent object that is referred to, once all
+        of them are checked.
+
+    Raise TypeError if the value cannot be stored or read back, and TooLarge,
+    a ValueError.  What a database raises (a conflict, a lost connection) is
+    raised as it is: it says nothing of the value.
+    """
+    if is_small(value, limit):
+        return value
+    copied = attempt(Copier(connection, limit).copy, value, found)
+    if copied.failed:
+        _complain(copied, value, what, limit)
+    return copied.value
+
+
+def is_small(value, limit=None):
+    """Return whether a value is its own copy, and surely within a limit.
+
+    Cheap: runs no code of a class, and makes no pickle.
+    """
+    class_ = type(value)
+    if id(class_) not in ATOM_IDS:
+        return False
+    if limit is None:
+        return True
+    if class_ is int:
+        return value.bit_length() < 8 * limit - OPCODES
+    if class_ is str or class_ is bytes:
+        # UTF-8 has four bytes for a character at most.
+        return 4 * len(value) < limit - OPCODES
+    return limit > OPCODES
+
+
+def class_name(class_):
+    """Return module and name of a class (str), whatever it says of them."""
+    # Joined and not formatted: that would call what a subclass of str has.
+    named = attempt(lambda: '.'.join((class_.__module__,
+                                      class_.__qualname__)))
+    return type.__repr__(class_) if named.failed else named.value
+
+
+def broken(value):
+    """Return the names of the classes whose objects in a value are broken.
+
+    A sorted list of str: classes that were there when the value was stored,
+    and that the code of today does not have.
+
+    Looks into plain objects, not into persistent ones.
+    """
+    finder = _BrokenFinder()
+    # What cannot be pickled any more has shown so far what is broken in it.
+    looked = attempt(finder.dump, value)
+    if looked.failed and is_of_database(looked):
+        raise looked.exception
+    return sorted(finder.names)
+
+
+def is_of_database(failure):
+    """Return whether a database has failed, and not what is stored in it.
+
+    failure -- an Outcome.
+    """
+    class_ = type(failure.exception)
+    return failure.retryable or issubclass(class_, TransientError) or (
+        issubclass(class_, POSException.POSError)
+        and not issubclass(class_, _STATE_ERRORS))
+
+
+def reason(failure):
+    """Return what to say of a failure to load or store something (str).
+
+    failure -- an Outcome.
+    """
+    exception = failure.exception
+    if type(exception) is Refused:
+        return failure.error[:_MESSAGE_SIZE]
+    if (issubclass(type(exception), _STATE_ERRORS)
+            and exception.__cause__ is not None):
+        # The database says that it has failed, and nothing else.
+        failure = attempt(_raise, exception.__cause__)
+    return f'{failure.errorClass}: {failure.error}'[:_MESSAGE_SIZE]
+
+
+def function_name(input):
+    """Return the name of the function of a stored call (str).
+
+    input -- that of any job.
+
+    None if it is no stored call, or does not say a name.
+    """
+    found = attempt(getattr, input, 'function_name', None)
+    if found.failed and is_of_database(found):
+        raise found.exception
+    return found.value if type(found.value) is str else None
+
+
+def _complain(copied, value, what, limit):
+    """Raise the error of a failed copy."""
+    if is_of_database(copied):
+        raise copied.exception
+    subject = f'{what} ({_short_name(type(removeSecurityProxy(value)))})'
+    if type(copied.exception) is TooLarge:
+        raise TooLarge(
+            f'{subject} takes at least {copied.error} bytes, and {limit} are '
+            f'allowed (max_size of the service); hand over an object that '
+            f'the application stores, or the key under which it is found.')
+    raise TypeError(
+        f'{subject} cannot be stored: {reason(copied)}.') from copied.exception
+
+
+def _raise(exception):
+    raise exception
+
+
+def _short_name(class_):
+    # Not by the attribute: a metaclass may have one of its own.  Joined, as
+    # in `class_name`.
+    return ''.join(('', type.__dict__['__name__'].__get__(class_)))
+
+
+class _Nowhere:
+    """A file that forgets what is written to it."""
+
+    def write(self, data):
+        return len(data)
+
+
+class _BrokenFinder(zodbpickle.pickle.Pickler):
+    """Goes through a value, and notes the classes that are gone."""
+
+    def __init__(self):
+        super().__init__(_Nowhere(), 3)
+        self.names = set()
+        self._numbers = itertools.count()
+
+    def persistent_id(self, value):
+        class_ = type(value)
+        if id(class_) in PLAIN_IDS:
+            return None
+        if issubclass(class_, persistent.wref.WeakRef):
+            self._note_target(value)
+        elif issubclass(class_, type):
+            # A class that is gone, given as a value.
+            return self._note(value)
+        elif not issubclass(class_, persistent.Persistent):
+            return self._note(class_)
+        self._note(class_)
+        return next(self._numbers)
+
+    def _note_target(self, reference):
+        target = attempt(reference)
+        if not target.failed:
+            self._note(type(target.value))
+        elif is_of_database(target):
+            raise target.exception
+
+    def _note(self, class_):
+        """Note a class; return an id for it if it is gone, else None."""
+        if not issubclass(class_, Broken):
+            return None
+        self.names.add(class_name(class_))
+        return next(self._numbers)
+
+

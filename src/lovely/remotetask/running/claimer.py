@@ -1,0 +1,122 @@
+"""How a processor settles claims and makes others."""
+
+from typing import NamedTuple
+
+from lovely.remotetask.foreign.outcome import attempt
+
+
+# So many claims that cannot be settled are set aside in one step.
+UNSETTLED_AT_ONCE = 10
+
+
+class _Turn(NamedTuple):
+    """What a claimer learns from its service.
+
+    claims -- new ones.
+    more -- whether there may be more to claim at once.
+    next_due -- when the next job of the schedule is due, or None.
+    commit_every -- how many short jobs to run in one transaction.
+    """
+
+    claims: list
+    more: bool
+    next_due: float | None
+    commit_every: int
+
+
+def _turn(service, worker_id, known, run, late, room, threads, clock):
+    """Do the bookkeeping of one step.  Return a _Turn."""
+    now, scheduled = clock.now(), clock.is_good
+    # Of those not known here the commit went through, though an error came
+    # back.
+    unknown = set(service.held(worker_id)) - known
+    if run or late or unknown:
+        service.settle(worker_id, [*run, *late, *unknown], run, now)
+    commit_every = service.commit_every()
+    claims = service.claim(
+        worker_id, room, now, threads * commit_every, scheduled
+    ) if room else []
+    next_due = service.next_due()
+    if next_due is not None and (next_due <= now or not scheduled):
+        # Nothing to wait for: it cannot be claimed for another reason.
+        next_due = None
+    return _Turn(claims, bool(room) and service.is_behind(), next_due,
+                 commit_every)
+
+
+class Claimer:
+    """Does the bookkeeping of claims; one thread at a time.
+
+    processor -- a SimpleProcessor.
+    duties -- its Duties.
+    team -- its Team, who runs what is claimed.
+    next_due -- when the next job of the schedule is due, or None.
+    """
+
+    def __init__(self, processor, duties, team):
+        self._processor = processor
+        self._membership = processor.membership
+        self._duties = duties
+        self._team = team
+        self._claims = team.claims
+        self.next_due = None
+
+    def take(self):
+        """Settle claims and make others.  Return whether there may be more."""
+        run, late = self._claims.to_settle()
+        outcome = attempt(self._turn, run, late)
+        if outcome.failed and (run or late) and not outcome.retryable:
+            # One of them may be to blame for that.
+            self._settle_apart(run, late)
+            run, late = [], []
+            outcome = attempt(self._turn, run, late)
+        if outcome.failed:
+            raise outcome.exception
+        turn = outcome.value
+        self._claims.note_settled(run, late)
+        self.next_due = turn.next_due
+        self._team.commit_every = turn.commit_every
+        if turn.claims:
+            # Once for all of them, and before a transaction begins that runs
+            # one.  If this fails, they are not known here, and handed back.
+            self._membership.catch_up()
+        self._claims.add(turn.claims)
+        return turn.more and self._claims.waiting <= self._team.low_water()
+
+    def _turn(self, run, late):
+        return self._membership.bookkeep(
+            _turn, self._membership.worker_id, self._processor.known_ids(),
+            run, late, self._room(run, late), self._processor.maxThreads,
+            self._membership.clock)
+
+    def _room(self, run, late):
+        """Return how many claims to make, once those are settled."""
+        outstanding = (len(self._claims.ids) - len(self._claims.unsettled)
+                       - len(run) - len(late))
+        return max(0, self._team.batch() - outstanding)
+
+    def _settle_apart(self, run, late):
+        """Settle claims one by one; set those aside that cannot be."""
+        failures = 0
+        for jobid, begun in [*((jobid, True) for jobid in run),
+                             *((jobid, False) for jobid in late)]:
+            outcome = attempt(self._settle, jobid, begun)
+            if outcome.failed and failures == UNSETTLED_AT_ONCE:
+                # They are not to blame.
+                return
+            if outcome.failed:
+                failures += 1
+                self._claims.set_aside(jobid, begun)
+                self._duties.report(outcome, 'settle')
+            elif begun:
+                self._claims.note_settled([jobid], [])
+            else:
+                self._claims.note_settled([], [jobid])
+
+    def _settle(self, jobid, begun):
+        self._membership.settle([jobid], [jobid] if begun else [])
+
+    def settle_unsettled(self, jobid, begun):
+        """Settle a claim for which that had failed."""
+        self._settle(jobid, begun)
+        self._claims.note_unsettled(jobid)

@@ -1,0 +1,159 @@
+"""Run several short jobs in one transaction."""
+
+import transaction
+from ZODB.Connection import Connection
+
+from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.foreign.outcome import let_go
+from lovely.remotetask.interfaces import CannotRollBack
+from lovely.remotetask.running import runlog
+from lovely.remotetask.running import surroundings
+from lovely.remotetask.running.execution import ENDED
+from lovely.remotetask.running.execution import Attempt
+from lovely.remotetask.running.execution import in_this_process
+from lovely.remotetask.running.execution import job_context
+from lovely.remotetask.running.execution import run_claimed
+from lovely.remotetask.running.execution import run_job
+from lovely.remotetask.running.refusal import CommitRefusal
+from lovely.remotetask.running.session import Session
+
+
+class RunAlone(Exception):
+    """The jobs of a group must be run one by one."""
+
+
+class Group:
+    """Claimed jobs that are run together.
+
+    A job that fails is rolled back alone and handled alone.  If the
+    transaction cannot be committed, all are run again one by one.
+
+    claims -- IClaims; those beyond a job whose hooks or data managers work
+        at the commit are left to another group: it is committed in the
+        context of that job.
+    """
+
+    def __init__(self, db, path, claims, commit):
+        self.db = db
+        self.path = path
+        self.commit = commit
+        self.attempts = [
+            Attempt(db, path, claim, commit) for claim in claims]
+        # Attempts with the names of their functions, and with failures.
+        self.completed = []
+        self.failed = []
+        self._service = self._session = None
+
+    def __call__(self):
+        """Run the jobs.  Return what became of each claim that was run."""
+        outcome = attempt(surroundings.in_context, self._run_in_session)
+        if not outcome.failed:
+            outcome = outcome.value
+        if outcome.failed:
+            return self._run_alone(outcome)
+        for each, function in self.completed:
+            runlog.completed(self.path, each.run, function)
+        ends = {each.run.claim: ENDED for each, _ in self.completed}
+        for each, failure in self.failed:
+            each.begun = True
+            ends[each.run.claim] = each.store_failure(each.judged(failure))
+        return ends
+
+    def _run_alone(self, failure):
+        runlog.one_by_one(self.path, len(self.attempts), failure)
+        for each in failure, *(failed for _, failed in self.failed):
+            let_go(each.exception)
+        return {each.run.claim: run_claimed(
+            self.db, self.path, each.run.claim, self.commit)
+            for each in self.attempts}
+
+    def _run_in_session(self):
+        self._session = session = Session(self.db)
+        outcome = None
+        try:
+            self._service = session.begin(self.path)
+            outcome = attempt(in_this_process, self._run_and_commit)
+            return outcome
+        finally:
+            session.close(clean=outcome is None or outcome.failed)
+
+    def _run_and_commit(self):
+        session = self._session
+        self._refusal = CommitRefusal(session.manager)
+        txn = transaction.get()
+        # Each with its name would be more than is stored of the jobs.
+        txn.note(f'{self._service.__name__}: {len(self.attempts)} jobs')
+        left = _left_in(txn)
+        for each in self.attempts:
+            self._is_over = False
+            savepoint = transaction.savepoint(optimistic=True)
+            outcome = attempt(surroundings.in_context, self._run, each, left)
+            session.resume()
+            if self._is_over:
+                return
+            self._check(txn, outcome)
+            if outcome.failed:
+                self._roll_back(txn, savepoint, left)
+                self.failed.append((each, outcome))
+        self._commit()
+
+    def _check(self, txn, outcome):
+        if transaction.get() is not txn or txn.isDoomed() or outcome.retryable:
+            # A function has aborted what others did, or a conflict has made
+            # this snapshot worthless.
+            raise RunAlone('The transaction of the others was ended.')
+
+    def _roll_back(self, txn, savepoint, left):
+        if attempt(savepoint.rollback).failed or _left_in(txn) != left:
+            # It would go on at the commit of the others.
+            raise CannotRollBack('A job has left something in its group.')
+
+    def _run(self, each, left):
+        """Run a job; commit the group if something works at its commit."""
+        def commit():
+            self._session.resume()
+            if transaction.get() is txn and _left_in(txn) != left:
+                self._commit()
+        txn = transaction.get()
+        with job_context(
+                self._service, lambda: runlog.name(self.path, each.run)):
+            self.completed.append(
+                (each, run_job(
+                    self._service, each.run, _sign_nothing, commit)))
+
+    def _commit(self):
+        self._session.check()
+        self._refusal.lift()
+        self.commit()
+        self._is_over = True
+
+
+def _sign_nothing(service, run, function):
+    """The transaction belongs to several jobs."""
+
+
+def _left_in(txn):
+    """Return what works when a transaction is committed: its ids.
+
+    Without what belongs to the databases and to this package.
+    """
+    hooks = [*txn.getBeforeCommitHooks(), *txn.getAfterCommitHooks()]
+    return [id(hook) for hook, _, _ in hooks if not _is_ours(hook)] + [
+        id(resource) for resource in txn._resources
+        if not isinstance(resource, Connection)]
+
+
+def _is_ours(hook):
+    module = getattr(hook, '__module__', None)
+    return isinstance(module, str) and module.startswith('lovely.remotetask.')
+
+
+def run_group(db, path, claims, commit):
+    """Run several short jobs in one transaction, where that goes well.
+
+    Return a mapping: what became of each claim, see run_claimed.
+    """
+    ends = {}
+    while left := [claim for claim in claims if claim not in ends]:
+        ends.update(Group(db, path, left, commit)())
+    return ends

@@ -1,0 +1,197 @@
+"""One of those that look after the jobs of a service.
+
+What it does besides running jobs, and what it says when it cannot.
+"""
+
+import time
+
+from lovely.remotetask.foreign.journal import journal
+from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.running import quirks
+from lovely.remotetask.running.duties import Duties
+from lovely.remotetask.running.duty import Duty
+from lovely.remotetask.running.membership import REPLACED
+from lovely.remotetask.running.membership import Membership
+
+
+# Whatever a processor says is said by one logger.
+log = journal('lovely.remotetask.processor')
+
+# Seconds between two looks at what is kept long enough, and how many jobs
+# are removed in one transaction.
+PRUNE_INTERVAL = 60.0
+PRUNE_AT_ONCE = 100
+# Seconds until it does something else in between.
+PRUNE_FOR = 1.0
+
+
+def _of_membership(name):
+    """Return an attribute that is the membership's."""
+    return property(
+        lambda member: getattr(member.membership, name),
+        lambda member, value: setattr(member.membership, name, value))
+
+
+class Member:
+    """Does the bookkeeping that is due, and takes over from the dead.
+
+    db -- the ZODB.DB that holds the root folder.
+    path -- list of str, from the root folder to the service.
+    heartbeat -- seconds between two signs of life.
+    missed -- how many of these may be missed.
+    duties -- a dict: each Duty by its name.
+    """
+
+    db = _of_membership('db')
+    servicePath = _of_membership('path')
+    gate = _of_membership('gate')
+    worker_id = _of_membership('worker_id')
+    # Where the service itself is stored: another database, perhaps.
+    service_db = _of_membership('service_db')
+    service_oid = _of_membership('service_oid')
+
+    def __init__(self, db, path, heartbeat, missed):
+        self.heartbeat = heartbeat
+        self.membership = Membership(
+            db, path, lambda: self.thread_name, heartbeat, missed)
+        self.membership.become_another()
+        self._duties = Duties(self, _duties(heartbeat))
+        self._beaten = float('-inf')
+
+    @property
+    def thread_name(self):
+        return '.'.join(['remotetasks', *self.servicePath])
+
+    @property
+    def trouble(self):
+        """See IProcessor."""
+        return self._duties.trouble
+
+    def stop(self):
+        """Take no more jobs."""
+        raise NotImplementedError
+
+    def release(self):
+        """Queue the jobs of workers again that are gone."""
+        released = self.membership.release()
+        for jobid in released:
+            log.warning('%s/%s: whoever ran it is gone',
+                        '/'.join(self.servicePath), jobid)
+        return released
+
+    def prune(self, now=None):
+        """Remove some jobs that were kept long enough.  Return how many."""
+        return self.membership.prune(PRUNE_AT_ONCE, now)
+
+    def _bookkeep(self, call, *args):
+        return self.membership.bookkeep(call, *args)
+
+    def _is_alive(self, worker):
+        return self.membership.is_alive(worker.id)
+
+    def _beats(self, now):
+        """Return whether to tell that this one lives."""
+        if now - self._beaten < self.heartbeat:
+            return False
+        self._beaten = now
+        return True
+
+    def _forget_claims(self):
+        """Forget what was claimed: the service is another one."""
+
+    # Duties
+
+    def _look_after_others(self, now):
+        """Do what is to be done now and then, each by itself.
+
+        now -- seconds of the monotonic clock.
+        """
+        clock = self.membership.clock
+        self._do('clock', now, self.membership.look_at_clock)
+        if self._beats(now) or clock.wants_comparison():
+            self._do('sign', now, self._sign, now)
+        self._do('release', now, self.release)
+        if clock.was_set_back():
+            self._duties['correct'].due = now
+        if not self._may_schedule(now):
+            return
+        self._do('correct', now, self.membership.correct_schedule)
+        if self._do('prune', now, self._prune_for_a_while):
+            # What else this thread does comes in between.
+            self._duties['prune'].due = now
+
+    def _sign(self, now):
+        # If it fails, again soon.
+        self._beaten = float('-inf')
+        self.membership.sign()
+        self._beaten = now
+
+    def _knows_time(self):
+        """Return whether the clock is good enough to say when jobs are due.
+        """
+        self.membership.look_at_clock()
+        return self.membership.clock.is_good
+
+    def _may_schedule(self, now):
+        """Return whether the clock is good enough; say if it is far off."""
+        clock = self.membership.clock
+        if clock.is_far:
+            how = 'ahead of' if clock.ahead > 0 else 'behind'
+            self._duties.note_ill('schedule', (
+                f'the clock of this machine is {abs(clock.ahead):.0f} s {how} '
+                f'that of the database; correct it'), now)
+        elif clock.is_good:
+            self._duties.note_well('schedule', now)
+        return clock.is_good
+
+    def _prune_for_a_while(self):
+        """Return whether there may be more to remove."""
+        end = time.monotonic() + PRUNE_FOR
+        while self.prune() == PRUNE_AT_ONCE:
+            if time.monotonic() >= end:
+                return True
+        return False
+
+    def _do(self, name, now, call, *args):
+        return self._duties.do(name, now, call, *args)
+
+    def _report(self, outcome, name='take', now=None):
+        self._duties.report(outcome, name, now)
+
+    # See Duties
+
+    def find_again(self):
+        """Look for a service that is not where it was.  Return success."""
+        found = attempt(self.membership.find_again).value
+        if found == REPLACED:
+            self._forget_claims()
+        return found is not None
+
+    def is_closed(self):
+        """Return whether one of its databases was closed."""
+        return quirks.is_closed(self.db) or quirks.is_closed(self.service_db)
+
+    def stop_as_closed(self):
+        """Stop, since a database was closed."""
+        if self.running:
+            log.info('%s: the database was closed', self.thread_name)
+        self.stop()
+
+
+def _duties(heartbeat):
+    """Return all duties: what it cannot do while one fails."""
+    return {
+        'find': Duty('find its service'),
+        # It costs nothing to look.
+        'write': Duty('run any job', most=1.0),
+        'threads': Duty('start the threads that run jobs'),
+        'run': Duty('run jobs'),
+        'take': Duty('take jobs'),
+        'settle': Duty('settle jobs that were run'),
+        'clock': Duty('look at the clock'),
+        'sign': Duty('tell others that it lives'),
+        'release': Duty('take over from workers that are gone', heartbeat),
+        'schedule': Duty('run jobs at their times, nor remove old ones'),
+        'correct': Duty('correct the times of cron jobs', PRUNE_INTERVAL),
+        'prune': Duty('remove jobs that were kept long enough',
+                      PRUNE_INTERVAL)}

@@ -1,0 +1,230 @@
+"""The processors that run in this process, one for each service."""
+
+import atexit
+import os
+import threading
+import time
+import weakref
+
+from lovely.remotetask import interfaces
+from lovely.remotetask import machine
+from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.part import parents
+from lovely.remotetask.part import path
+from lovely.remotetask.running import quirks
+from lovely.remotetask.running import settings
+
+
+# Seconds that running jobs have to finish when the process ends.
+GRACE = 30.0
+
+# By their own ids.
+_processors = {}
+# Also those that were stopped, and replaced, but run a job still.
+_started = weakref.WeakSet()
+_processors_lock = threading.Lock()
+_direct_worker_id = None
+
+
+def _forked():
+    # The threads are gone, whatever they held at that moment.
+    global _processors_lock, _direct_worker_id, _started
+    _processors_lock = threading.Lock()
+    _processors.clear()
+    _started = weakref.WeakSet()
+    _direct_worker_id = None
+
+
+os.register_at_fork(after_in_child=_forked)
+
+
+def identity():
+    """Return ``host:pid:thread`` of the caller."""
+    return machine.identity(threading.current_thread().name)
+
+
+def direct_worker_id():
+    """Return the id for claims that this process makes without a processor.
+    """
+    global _direct_worker_id
+    if _direct_worker_id is None:
+        _direct_worker_id = machine.new_worker_id('direct')
+    return _direct_worker_id
+
+
+def start(service):
+    """Start the processor of a service; see ITaskService."""
+    db = _database(service)
+    if is_running(service):
+        return
+    found = interfaces.IProcessorSettings(service, service)
+    made = settings.make(
+        service.__name__, found.processorFactory, db, service_path(service),
+        found.processorArguments)
+    made.service_db, made.service_oid = service._p_jar.db(), service._p_oid
+    if quirks.has_changes(service._p_jar) and hasattr(made, 'begin_after'):
+        # It would claim what was run, say, and is not committed; and whoever
+        # commits would meet it, and have to try again.
+        made.begin_after(service._p_jar.transaction_manager.get())
+    start_processor(made)
+
+
+def start_processor(processor):
+    """Start a processor and stop it when this process ends.
+
+    Nothing happens if its service has one that runs.
+    """
+    with _processors_lock:
+        same = [each for each in _processors.values()
+                if _is_for_same(each, processor)]
+        if any(each.running for each in same):
+            return
+        if not _processors:
+            # Again after the first: registering twice does no harm.
+            atexit.register(stop_all)
+        for each in same:
+            del _processors[id(each)]
+        _processors[id(processor)] = processor
+        _started.add(processor)
+    outcome = attempt(processor.start)
+    if outcome.failed:
+        with _processors_lock:
+            _processors.pop(id(processor), None)
+            _started.discard(processor)
+        raise outcome.exception
+
+
+def stop(service):
+    """Stop the processor of a service; see ITaskService."""
+    processor = _find(service)
+    if processor is not None:
+        processor.stop()
+
+
+def is_running(service):
+    """Return whether a processor of a service runs in this process."""
+    processor = _find(service)
+    return processor is not None and processor.running
+
+
+def stop_all(grace=GRACE):
+    """Stop all processors and wait until their jobs have finished.
+
+    grace -- seconds to wait.  A job that takes longer is cut off, but never
+        in the middle of a commit; it is queued again by the next processor.
+    """
+    with _processors_lock:
+        processors = list(_started)
+        _started.clear()
+        _processors.clear()
+    deadline = time.monotonic() + grace
+    for processor in processors:
+        processor.stop()
+    for processor in processors:
+        processor.join(deadline)
+    for processor in processors:
+        processor.close()
+
+
+def wake_after_commit(service, job):
+    """Tell the service's processor of a job once that is committed.
+
+    job -- that was added, or waits again.
+    """
+    # What is not stored yet has no processor.
+    if service._p_jar is not None:
+        key = service._p_jar.db(), service._p_oid
+        # Not that of the thread: it may be another one, or never end.
+        txn = service._p_jar.transaction_manager.get()
+        _to_wake(txn).setdefault(key, []).append(job)
+
+
+def _to_wake(txn):
+    """Return the jobs by the database and oid of their service."""
+    try:
+        return txn.data(_processors)
+    except KeyError:
+        services = {}
+        txn.set_data(_processors, services)
+        txn.addAfterCommitHook(_wake, (services,))
+        return services
+
+
+def _wake(committed, services):
+    if not committed:
+        return
+    # It may have been started or stopped in the meantime.
+    for processor in list(_processors.values()):
+        key = processor.service_db, processor.service_oid
+        # A savepoint may have been rolled back: others were never stored.
+        jobs = [job for job in services.get(key, ())
+                if job._p_jar is not None]
+        # One that has not found its service yet is woken in any case.
+        if jobs or processor.service_oid is None:
+            processor.added(jobs)
+
+
+def service_path(service):
+    """Return the names from the root folder to the service.
+
+    Raise ValueError for one that is within itself.
+    """
+    return path(service)
+
+
+def root_database(service):
+    """Return the ZODB.DB with the root folder of a service.
+
+    The service may be stored in another one, to which the root folder's
+    refers; this is the one to open to find it by its path.
+
+    Return None if the service is not stored yet.
+    """
+    *_, root = parents(service)
+    return None if root._p_jar is None else root._p_jar.db()
+
+
+def _database(service):
+    if service._p_jar is None:
+        raise ValueError(
+            f'Task service {service.__name__!r} is not stored in a database; '
+            f'add it to a container and commit before it is started.')
+    return root_database(service)
+
+
+def _find(service):
+    """Return the processor of a service, None if there is none."""
+    place = _place(service)
+    where = id(root_database(service)), service_path(service)
+    for processor in list(_processors.values()):
+        if _place_of(processor) is None:
+            # It has not met its service yet.
+            found = (id(processor.db), processor.servicePath) == where
+        else:
+            found = _place_of(processor) == place
+        if found:
+            return processor
+    return None
+
+
+def _is_for_same(one, other):
+    """Return whether two processors have one service."""
+    places = _place_of(one), _place_of(other)
+    if None not in places:
+        return places[0] == places[1]
+    return one.db is other.db and one.servicePath == other.servicePath
+
+
+def _place(service):
+    """Return where a service is stored, whatever it is called.
+
+    None if it is not.
+    """
+    if service._p_jar is None:
+        return None
+    return service._p_jar.db(), service._p_oid
+
+
+def _place_of(processor):
+    oid = getattr(processor, 'service_oid', None)
+    return None if oid is None else (processor.service_db, oid)

@@ -1,0 +1,211 @@
+"""What is around a run, and may be changed by it: of its thread and process.
+
+Each run begins as the first one did.  What belongs to the thread is replaced
+for the length of a run: site, interaction, context variables, transaction
+manager (see `session`).  What belongs to the process is compared afterwards,
+and set back.
+"""
+
+import contextlib
+import contextvars
+import decimal
+import functools
+import gc
+import locale
+import logging
+import os
+import socket
+import sys
+import threading
+import time
+from typing import NamedTuple
+
+import zope.component.hooks
+import zope.security.management
+
+from lovely.remotetask.foreign.journal import journal
+from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.foreign.outcome import undescribed
+
+
+log = journal(__name__)
+
+
+def in_context(call, *args):
+    """Call something with context variables of its own."""
+    return contextvars.copy_context().run(_in_own_context, call, *args)
+
+
+def _in_own_context(call, *args):
+    # The one of the thread is an object that would be shared by the copies.
+    decimal.setcontext(decimal.DefaultContext)
+    return call(*args)
+
+
+@contextlib.contextmanager
+def interaction(*participations):
+    """Replace the current interaction for a while, and all that goes with it.
+    """
+    # Not by endInteraction and restoreInteraction: these cannot be nested,
+    # and the second one would bring back that of another run.
+    state = vars(zope.security.management.thread_local)
+    previous = dict(state)
+    state.clear()
+    try:
+        zope.security.management.newInteraction(*participations)
+        yield
+    finally:
+        state.clear()
+        state.update(previous)
+
+
+@contextlib.contextmanager
+def site(found):
+    """Make a site the current one for a while."""
+    info = zope.component.hooks.siteinfo
+    previous = info.site, info.sm
+    try:
+        zope.component.hooks.setSite(found)
+        yield
+    finally:
+        _set_site_back(*previous)
+
+
+def _set_site_back(site, manager):
+    # Not by setSite: that asks the site, which may be unreadable by now.
+    info = zope.component.hooks.siteinfo
+    info.site, info.sm = site, manager
+    # Kept there for the thread when the first adapter is looked for: it is
+    # that of the site that was left, whose connection may be closed.
+    vars(info).pop('adapter_hook', None)
+
+
+class _State(NamedTuple):
+    """What belongs to the process, and a run might change."""
+
+    locale: str
+    time_zone: tuple
+    current_folder: str
+    umask: int
+    socket_timeout: float | None
+    recursion_limit: int
+    garbage_collection: bool
+    logging_disabled: int
+
+
+def _look():
+    return _State(
+        locale.setlocale(locale.LC_ALL),
+        (os.environb.get(b'TZ'), time.tzname, time.timezone), os.getcwd(),
+        _umask(), socket.getdefaulttimeout(), sys.getrecursionlimit(),
+        gc.isenabled(), logging.root.manager.disable)
+
+
+def _umask():
+    # There is no other way to ask; no file that is made meanwhile is open to
+    # others.
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def _set_time_zone(found):
+    if found[0] is None:
+        os.environb.pop(b'TZ', None)
+    else:
+        os.environb[b'TZ'] = found[0]
+    time.tzset()
+
+
+_SETTERS = _State(
+    functools.partial(locale.setlocale, locale.LC_ALL), _set_time_zone,
+    os.chdir, os.umask, socket.setdefaulttimeout, sys.setrecursionlimit,
+    lambda enabled: gc.enable() if enabled else gc.disable(), logging.disable)
+
+
+class _Process:
+    """The state of the process among all the runs that are under way."""
+
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._runs = 0
+        self._before = None
+
+    def begin(self):
+        """Note how things are, unless other runs are under way."""
+        with self._lock:
+            if not self._runs:
+                # Where the current folder is gone, say, nothing is known.
+                self._before = attempt(_look, describe=undescribed).value
+            self._runs += 1
+
+    def end(self):
+        """Set back what was changed.  Return the names of these parts."""
+        with self._lock:
+            self._runs -= 1
+            now = attempt(_look, describe=undescribed).value
+            if now == self._before or self._before is None:
+                return []
+            return [name for name in _State._fields
+                    if self._has_set_back(name, now)]
+
+    def _has_set_back(self, name, now):
+        before = getattr(self._before, name)
+        if before == getattr(now, name, None):
+            return False
+        attempt(getattr(_SETTERS, name), before)
+        return True
+
+
+_process = _Process()
+
+
+def _forked():
+    global _process
+    _process = _Process()
+
+
+os.register_at_fork(after_in_child=_forked)
+
+
+class Surroundings:
+    """A context manager: be where a job is run.
+
+    site -- the ISite that is current meanwhile, or None.
+    participation -- whose interaction there is.
+    name -- called without arguments; str, what is run, for the log.
+
+    Several runs at a time have one state of the process among them: a change
+    lasts until the first of them ends.
+    """
+
+    # A class, and not a generator: that is entered for each job.
+
+    def __init__(self, site, participation, name):
+        self._site = site
+        self._participation = participation
+        self._name = name
+
+    def __enter__(self):
+        info = zope.component.hooks.siteinfo
+        state = vars(zope.security.management.thread_local)
+        self._outer = info.site, info.sm, dict(state)
+        _process.begin()
+        state.clear()
+        zope.security.management.newInteraction(self._participation)
+        entered = attempt(zope.component.hooks.setSite, self._site)
+        if entered.failed:
+            self.__exit__()
+            raise entered.exception
+
+    def __exit__(self, *exc_info):
+        site, manager, outer = self._outer
+        _set_site_back(site, manager)
+        state = vars(zope.security.management.thread_local)
+        state.clear()
+        state.update(outer)
+        changed = _process.end()
+        if changed:
+            log.warning(
+                '%s has changed of the process: %s; set back', self._name(),
+                ', '.join(changed).replace('_', ' '))

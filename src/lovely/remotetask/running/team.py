@@ -1,0 +1,231 @@
+"""The threads of a processor that run jobs."""
+
+import time
+
+from lovely.remotetask.foreign.journal import journal
+from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.running.claims import Claims
+from lovely.remotetask.running.claims import listed
+from lovely.remotetask.running.execution import ENDED
+from lovely.remotetask.running.execution import INTERRUPTED
+from lovely.remotetask.running.execution import NOT_BEGUN
+from lovely.remotetask.running.execution import UNSTORED
+from lovely.remotetask.running.runner import Runner
+from lovely.remotetask.running.tempo import LONG
+from lovely.remotetask.running.tempo import Tempo
+
+
+# Whatever a processor says is said by one logger.
+log = journal('lovely.remotetask.processor')
+
+
+class Team:
+    """Runs the claims of a processor.
+
+    processor -- a SimpleProcessor.
+    duties -- its Duties.
+    run_one -- called with a claim to run that alone.
+    runners -- list of Runner.
+    commit_every -- how many short jobs to run in one transaction.
+    """
+
+    def __init__(self, processor, duties, run_one):
+        self._processor = processor
+        self._membership = processor.membership
+        self._duties = duties
+        self._run_one = run_one
+        self.runners = []
+        self.claims = Claims()
+        self.tempo = Tempo()
+        self.commit_every = 1
+        # Ids of the jobs that threads had when they died.
+        self._buried = set()
+        # When it was looked whether claims were lost on the way.
+        self._searched = float('-inf')
+
+    @property
+    def thread_name(self):
+        return self._processor.thread_name
+
+    # What its processor calls
+
+    def look_after(self, now):
+        """Start those that are missing; replace those that have died."""
+        for runner in list(self.runners):
+            if not runner.thread.is_alive():
+                self._bury(runner)
+        if not any(runner.claims for runner in self.runners):
+            # Nobody waits for something to get well.
+            self._duties.note_well('run', now)
+        if now - self._searched >= self._processor.heartbeat:
+            self._searched = now
+            self._look_for_missed()
+        # What the dead had begun is counted before others begin anything.
+        self._buried &= self.claims.ids.difference(self.claims.unsettled)
+        while (len(self.runners) + len(self._buried)
+               < self._processor.maxThreads
+               and self._duties['threads'].is_due(now)):
+            outcome = attempt(self._add_runner)
+            if outcome.failed:
+                self._duties.report(outcome, 'threads', now)
+            else:
+                self._duties.note_well('threads', now)
+
+    def _add_runner(self):
+        taken = {runner.number for runner in self.runners}
+        number = min(set(range(1, self._processor.maxThreads + 1)) - taken)
+        self.runners.append(Runner(self, number))
+
+    def _bury(self, runner):
+        self.runners.remove(runner)
+        self.claims.note_run(runner.claims)
+        self._buried.update(claim.job for claim in runner.claims)
+        log.error('%s: a thread that runs jobs has died, and is replaced; '
+                  'these count as failed: %s', self.thread_name,
+                  listed(claim.job for claim in runner.claims))
+
+    def _look_for_missed(self):
+        missed = self.claims.missed(
+            [claim.job for runner in self.runners for claim in runner.claims])
+        if missed:
+            self.claims.note_missed(missed)
+            log.error('%s: no thread has these jobs any more; they count as '
+                      'failed: %s', self.thread_name, listed(missed))
+
+    @property
+    def waits_for_settling(self):
+        """Whether a thread is replaced as soon as its claims are settled."""
+        return bool(self._buried)
+
+    def free_and_busy(self):
+        """Return how many threads have, and have not, time to begin."""
+        late = time.monotonic() - LONG
+        busy = sum(runner.is_busy_since(late) for runner in self.runners)
+        return len(self.runners) - busy, busy
+
+    def batch(self):
+        """Return how many claims to hold; none while nobody runs them."""
+        return self.tempo.batch(*self.free_and_busy()) if self.runners else 0
+
+    def low_water(self):
+        """Return how many claims are so few that others are fetched."""
+        return self.tempo.low_water(*self.free_and_busy())
+
+    def give_up_waiting(self):
+        """Take claims back if nobody has time for them soon."""
+        if not self.free_and_busy()[0]:
+            self.claims.give_up_waiting()
+
+    def end(self):
+        """Let the threads end, each after its job."""
+        self.claims.end(len(self.runners))
+
+    def join(self, beat):
+        """Wait until all have ended.
+
+        beat -- called now and then meanwhile.
+        """
+        for runner in self.runners:
+            while runner.thread.is_alive():
+                runner.thread.join(self._processor.heartbeat / 4)
+                beat()
+            self.claims.note_run(runner.claims)
+
+    # What runners call
+
+    def take_claims(self, taken):
+        """Wait for claims to be run in one transaction.
+
+        taken -- list; they are added to it.
+
+        Return whether there were any: there are none at the end.
+        """
+        claim = self.claims.take()
+        # Those not begun when the processor is stopped are handed back.
+        if claim is None or self._processor.is_stopping:
+            return False
+        taken.append(claim)
+        # Those that were run before may be to blame for that.
+        while (claim.attempt == 1 and len(taken) < self.commit_every
+               and self.tempo.fits(len(taken)) and self.claims.waiting):
+            claim = self.claims.take_another()
+            if claim is None:
+                break
+            taken.append(claim)
+        return True
+
+    def run(self, claims):
+        """Run claimed jobs; never raise.
+
+        Return a mapping: what became of each claim, see
+        execution.run_claimed.
+        """
+        if len(claims) == 1:
+            outcome = attempt(self._run_one, claims[0])
+            ends = {claims[0]: outcome.value or ENDED}
+        else:
+            outcome = attempt(self._membership.run_group, claims)
+            ends = outcome.value
+        if outcome.failed:
+            # They count as begun, for all that is known.
+            self._duties.report(outcome, 'run')
+            return dict.fromkeys(claims, UNSTORED)
+        self._note_ends(ends)
+        return {claim: ends.get(claim, UNSTORED) for claim in claims}
+
+    def _note_ends(self, ends):
+        if not {NOT_BEGUN, INTERRUPTED}.intersection(ends.values()):
+            self._duties.note_well('run', time.monotonic())
+            return
+        # What is in the way is in the way of this, too.
+        outcome = attempt(self._membership.check)
+        if outcome.failed:
+            self._duties.report(outcome, 'run')
+        else:
+            self._duties.note_ill(
+                'run', 'a job could not be begun, or how it ended could not '
+                'be stored; the log tells more at the level DEBUG',
+                time.monotonic())
+
+    def renew(self, claim):
+        """Have a run counted that was cut off, and claim the job again.
+
+        Return an Outcome: another claim, or None.
+        """
+        outcome = attempt(self._membership.renew, claim)
+        if outcome.failed:
+            self._duties.report(outcome, 'run')
+        return outcome
+
+    def settle_run(self, claim):
+        """Settle the claim of a job whose end could not be stored.
+
+        Return an Outcome.
+        """
+        outcome = attempt(
+            self._membership.settle, [claim.job], [claim.job])
+        if outcome.failed:
+            self._duties.report(outcome, 'run')
+        return outcome
+
+    def pause(self, seconds):
+        """Wait before something is tried again.  Return whether to go on."""
+        return not self._processor.wait_for_stop(seconds)
+
+    def has_run(self, claims):
+        """Note that jobs have been run."""
+        self.claims.note_run(claims)
+        if self._processor.notify is not None:
+            attempt(self._processor.notify, len(claims))
+        # Besides this one, who will take what is there.
+        idle = sum(runner.began is None for runner in list(self.runners))
+        if self.claims.waiting <= self.low_water() + idle:
+            self.wake()
+
+    def wake(self):
+        """There may be something to do for who claims."""
+        self._processor.wake()
+
+    def learn(self, duration):
+        """Take the seconds that a job took into account."""
+        self.tempo.learn(duration)

@@ -1,0 +1,155 @@
+"""Jobs that were put aside, because their records cannot be read.
+
+Storage only.  They are counted as held, and removed or requeued by their ids
+alone.
+"""
+
+from lovely.remotetask.foreign.unreadable import reason_of
+from lovely.remotetask.interfaces import HELD
+from lovely.remotetask.storage import books
+from lovely.remotetask.storage import crew
+from lovely.remotetask.storage import lane
+from lovely.remotetask.storage import lookup
+from lovely.remotetask.storage import removal
+
+
+# The reason of a job that is removed, but of which something is there still.
+REMOVED = None
+
+
+def put(store, jobid, counted, failure, now):
+    """Put a job aside that is on the books no longer.
+
+    counted -- the status under which it is counted, None for a job that is
+        not counted yet.
+    failure -- the Outcome of `read`.
+    """
+    if jobid not in store.aside:
+        store.ledger.count(_last_status(store, jobid, counted), HELD)
+        store.aside[jobid] = store.now(now), reason_of(failure)
+
+
+def _last_status(store, jobid, counted):
+    """Return the status that a job has by what callers have noted last.
+
+    counted -- that without notes.  These are counted when they are passed.
+    """
+    notes = _unseen_notes(store, jobid)
+    earlier = {place for _, entry in notes for place in entry.note.previous}
+    for place, entry in notes:
+        if place not in earlier:
+            return entry.new
+    return counted
+
+
+def held(store):
+    """Return the ids of the jobs that are aside, not those to be removed."""
+    return [jobid for jobid, (_, reason) in store.aside.items()
+            if reason is not REMOVED]
+
+
+def remove(store, jobid):
+    """Remove a job whose record cannot be read."""
+    if jobid in store.aside:
+        counted = HELD
+    else:
+        counted = _last_status(store, jobid, _take_out(store, jobid))
+    removal.drop(store, jobid, counted)
+    if _is_left(store, jobid):
+        store.aside[jobid] = store.now(), REMOVED
+
+
+def _is_left(store, jobid):
+    """Return whether there is something by which a job might be found.
+
+    It might be readable some day.
+    """
+    return lookup.is_leaving(store, jobid) or bool(
+        _unseen_notes(store, jobid))
+
+
+def forget_removed(store):
+    """Forget that jobs were removed, where nothing of them is left."""
+    for jobid, (_, reason) in list(store.aside.items()):
+        if reason is REMOVED and not _is_left(store, jobid):
+            del store.aside[jobid]
+
+
+def _unseen_notes(store, jobid):
+    """Return the ids and Entries of notes that processors have not passed."""
+    return [pair for strand, key in lookup.strands(store)
+            for pair in store.read(
+                _notes_of, store, strand, key, jobid).value or ()]
+
+
+def _notes_of(store, strand, key, jobid):
+    begin = lookup.sequence_at_cursor(store, key)
+    return [(lane.place(entry.sequence, key), entry)
+            for entry in strand.notes(strand.end, begin)
+            if entry.note.job == jobid]
+
+
+def restore(store, jobid):
+    """Put a job back that can be read again; return whether it can."""
+    found = store.read(lookup.raw, store, jobid)
+    if found.failed or found.value is None:
+        return False
+    if store.aside.pop(jobid, None) is not None:
+        store.ledger.count(HELD, found.value.stored_status)
+        books.book(store, found.value)
+    return True
+
+
+def prune(store, before, limit):
+    """Remove up to `limit` jobs that were put aside before a time.
+
+    Return how many there were.
+    """
+    old = [jobid for jobid in held(store)
+           if store.aside[jobid][0] < before][:limit]
+    for jobid in old:
+        remove(store, jobid)
+    return len(old)
+
+
+def unreadable(store):
+    """Return what cannot be read; see ITaskService."""
+    found = held(store)
+    for name, tree in (('lane', store.lanes), ('cursor', store.cursors)):
+        found += [f'{name} {key}' for key in store.read(list, tree).value or ()
+                  if store.read(_look_at, tree[key]).failed]
+    found += [f'worker {worker_id}'
+              for worker_id in crew.unreadable_workers(store)]
+    for name, tree in (('schedule', store.schedule),
+                       *store.ledger.jobs.items()):
+        if store.read(_ends, tree).failed:
+            found.append(f'tree {name}')
+    return found
+
+
+def _look_at(record):
+    record._p_activate()
+    for strand in getattr(record, 'strands', {}).values():
+        strand.tail._p_activate()
+
+
+def _ends(tree):
+    return tree and (tree.minKey(), tree.maxKey())
+
+
+def _take_out(store, jobid):
+    """Take a job off the books, wherever they have it.
+
+    Return the status under which it is counted, None if nobody has it.
+    """
+    entry = store.read(lookup.entry_of, store, jobid).value
+    unseen = not lookup.is_legacy(store, jobid) and (
+        lookup.is_unseen(store, jobid))
+    # Counted or not, an entry that is unseen is counted when it is passed.
+    counted = entry.new if unseen and entry is not None else None
+    counted = books.take_out_anywhere(store, jobid) or counted
+    for claim in crew.claims_on(store, jobid):
+        crew.worker(store, claim.worker).remove(jobid)
+        # It may have left its place in the schedule behind.
+        counted = claim.counted
+    return counted

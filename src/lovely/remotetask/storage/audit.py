@@ -1,0 +1,211 @@
+"""What processors look after now and then: undone, copied, lost jobs.
+
+Storage only.
+"""
+
+import random
+
+from lovely.remotetask.foreign.journal import journal
+from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.interfaces import DELAYED
+from lovely.remotetask.interfaces import QUEUED
+from lovely.remotetask.interfaces import WAITING
+from lovely.remotetask.job import CronJob
+from lovely.remotetask.part import path
+from lovely.remotetask.storage import aside
+from lovely.remotetask.storage import books
+from lovely.remotetask.storage import crew
+from lovely.remotetask.storage import lane
+from lovely.remotetask.storage import lookup
+from lovely.remotetask.storage import passing
+from lovely.remotetask.storage import removal
+from lovely.remotetask.storage import settlement
+from lovely.remotetask.storage.ledger import LISTED
+from lovely.remotetask.storage.ledger import first
+from lovely.remotetask.storage.lookup import checked
+from lovely.remotetask.storage.removal import belongs
+
+
+log = journal(__name__)
+
+# How many jobs of each status are looked at, of the newest and of the others.
+NEWEST = 50
+OTHERS = 50
+
+# How many strands are looked at for jobs that nobody has, and how many of the
+# entries that were passed last; and how many entries in a search.
+STRANDS = 4
+FOUND = 32
+SEARCHED = 500
+
+
+def look(store, now):
+    """Look at some jobs at rest, whether they are what the ledger says.
+
+    Somebody may have undone the transaction that had ended them.
+    """
+    for status in LISTED:
+        found = store.read(_some, store.ledger, status)
+        for key, job in dict(found.value or ()).items():
+            failure = store.read(_check, store, status, key, job, now)
+            if failure.failed:
+                store.ledger.take_out(status, key)
+                aside.put(store, key[1], status, failure, now)
+
+
+def _some(ledger, status):
+    """Return some keys and jobs of a status."""
+    jobs = ledger.jobs[status]
+    found = first(ledger.newest(status), NEWEST)
+    if len(found) == NEWEST:
+        # Anywhere before: over time, each one is looked at.  Many may have
+        # ended at the same moment.
+        oldest, newest = jobs.minKey(), found[-1][0]
+        time = random.uniform(oldest[0], newest[0])
+        jobid = random.randint(*sorted((oldest[1], newest[1])))
+        found += first(ledger.newest(status, (time, jobid)), OTHERS)
+    return found
+
+
+def _check(store, status, key, job, now):
+    checked(job, key[1])
+    if not belongs(job, status, key) and not lookup.is_pending(store, job):
+        store.ledger.take_out(status, key)
+        _correct(store, job, status, now)
+
+
+def _correct(store, job, status, now):
+    """See to a job that the ledger had under a status that it has not."""
+    if not (job.removed or books.is_booked(store, job)
+            or crew.has_claim(store, job)):
+        passing.undone(store, job, status, now)
+        return
+    # It was changed once more after the transaction was undone, and counted
+    # from what it was then.
+    before = QUEUED
+    if isinstance(job, CronJob):
+        before = job.waiting_status if 'delay' in vars(job) else DELAYED
+    store.ledger.count(status, before)
+
+
+def look_for_lost(store, now):
+    """Look at some entries, whether somebody has their jobs.
+
+    Those that were passed last, and some others.  While there is a search,
+    what nobody has was not undone.
+    """
+    if store.searched is not None:
+        search(store, now)
+        return
+    strands = lookup.strands(store)
+    for strand, key in random.sample(strands, min(STRANDS, len(strands))):
+        end = lookup.sequence_at_cursor(store, key)
+        _search(store, key, max(store.start, end - FOUND), end, now,
+                _undone)
+        numbers = store.read(lambda: list(_some_segments(strand)))  # noqa: B023
+        for number in numbers.value or ():
+            begin = number * lane.SEGMENT_SIZE
+            _search(store, key, begin,
+                    min(end, begin + lane.SEGMENT_SIZE), now, _undone)
+
+
+def _some_segments(strand):
+    oldest, newest = strand.segments.minKey(), strand.segments.maxKey()
+    return strand.segments.keys(
+        random.randint(oldest, newest), newest, False, True)[:1]
+
+
+def search(store, now):
+    """Look for jobs that nobody has, some entries at a time.
+
+    Forgets that, once all were looked at.
+    """
+    key, sequence = store.searched
+    for strand_key, begin, end in _ranges(store, key, sequence):
+        upto = min(end, begin + SEARCHED)
+        _search(store, strand_key, begin, upto, now, books.book)
+        if upto < end:
+            store.searched = strand_key, upto
+            return
+    for jobid in store.legacy or ():
+        store.read(_find_place, store, jobid, now, books.book)
+    store.searched = None
+
+
+def _ranges(store, key, sequence):
+    """Iterate over keys of strands, and what is to be searched of each."""
+    keys = sorted(key for _, key in lookup.strands(store))
+    for found in keys:
+        if found >= key:
+            begin = sequence if found == key else store.start
+            yield found, begin, lookup.sequence_at_cursor(store, found)
+
+
+def _search(store, key, begin, end, now, book):
+    for sequence in range(begin, end):
+        store.read(_find_place, store, lane.place(sequence, key), now, book)
+
+
+def _undone(store, job, now):
+    # Takes long, and is rare.
+    counted = books.take_out_anywhere(store, job.id)
+    passing.undone(store, job, counted or job.stored_status, now)
+
+
+def _find_place(store, jobid, now, book):
+    """Put a job into the books that nobody has, as its status says.
+
+    book -- called with the store, the job and the time.
+    """
+    job = None if jobid in store.aside else lookup.raw(store, jobid)
+    if (job is None or job.removed or lookup.is_pending(store, job)
+            or crew.has_claim(store, job)):
+        return
+    if not lookup.is_leaving(store, jobid):
+        if not (store.ledger.is_swept(job) or books.is_booked(store, job)):
+            book(store, job, now)
+    elif job.stored_status in WAITING and removal.put_back(
+            store, jobid, job):
+        # Only what callers have removed leaves while it waits; somebody has
+        # undone that.
+        passing.undone(store, job, None, now)
+
+
+def correct_schedule(store, now):
+    """Let no recurring job wait longer than its pattern says.
+
+    Somebody had a wrong clock for a moment, perhaps.
+    """
+    for jobid, found in list(store.crons.items()):
+        store.read(_correct_time, store, jobid, found[0], now)
+
+
+def _correct_time(store, jobid, job, now):
+    checked(job, jobid)
+    if (not job.recurring or not books.is_booked(store, job)
+            or job.stored_status not in WAITING):
+        return
+    found = store.read(job.corrected_due, now)
+    if found.failed:
+        books.hold(store, job, books.NO_TIME.format(found.error), now)
+    elif found.value is not None:
+        books.set_time(store, job, found.value)
+
+
+def adopt(store):
+    """Take the jobs of a store that was copied; return whether it was.
+
+    The copies of those that wait are held, when they are met: their records
+    were written with that of the store.
+    """
+    if store.oid in (None, store._p_oid):
+        return False
+    log.warning('%s: a copy of another service; jobs that wait in both are '
+                'held here', '/'.join(
+                    attempt(path, store.service).value or ['?']))
+    store.copied_at = store._p_serial
+    store.oid = store._p_oid
+    for worker_id in list(store.workers):
+        for claim in crew.drop_worker(store, worker_id):
+            settlement.settle(store, claim)
+    return True

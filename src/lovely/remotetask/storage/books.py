@@ -1,0 +1,147 @@
+"""The processors' books: where each job is kept, and how it is counted.
+
+Storage only.  Callers write none of this: they leave a note in a lane, and
+processors keep the books when they pass it.  docs/engine.rst tells why.
+"""
+
+from lovely.remotetask.interfaces import CRONJOB
+from lovely.remotetask.interfaces import DELAYED
+from lovely.remotetask.interfaces import HELD
+from lovely.remotetask.interfaces import QUEUED
+from lovely.remotetask.job import CronJob
+from lovely.remotetask.storage import crew
+from lovely.remotetask.storage.ledger import LISTED
+from lovely.remotetask.storage.ledger import key_of
+
+
+# The time of these is that of the schedule, not of the job.
+TIMED = (CRONJOB, DELAYED)
+
+NO_TIME = 'It cannot be told when to run the job: {}'
+
+
+def due_time(job):
+    """Return when a job is due, in POSIX seconds; 0.0: at once."""
+    return 0.0 if job.due is None else job.due
+
+
+def has_no_time_yet(job):
+    """Whether the time of a cron job is still to be counted."""
+    return job.stored_status in TIMED and job.due is None
+
+
+def time_of(store, job, own):
+    """Return when a cron job is due, in POSIX seconds; None: no time yet.
+
+    own -- what the job says.
+    """
+    if job.stored_status in TIMED:
+        found = store.crons.get(job.id)
+        # The fence tells whether the job was changed since.
+        if found is not None and found[2] == job.fence:
+            return found[1]
+    return own
+
+
+def place_of(job):
+    """Return where the books have a job: a status and a time."""
+    status = job.stored_status
+    return status, key_of(job)[0] if status in LISTED else due_time(job)
+
+
+def is_booked(store, job):
+    """Return whether a job is listed, or waits, where it belongs."""
+    if job.stored_status in LISTED:
+        return store.ledger.has(job)
+    return (due_time(job), job.id) in store.schedule
+
+
+def book(store, job, now=None, timed=True):
+    """Put a job where its status belongs; it may be there.
+
+    timed -- whether the clock is good enough to tell when a job is due.
+    """
+    if job.stored_status in LISTED:
+        if isinstance(job, CronJob):
+            forget_time(store, job.id)
+        if not store.ledger.has(job):
+            store.ledger.add(job)
+    elif job.stored_status in TIMED:
+        _schedule(store, job, now, timed)
+    elif not is_booked(store, job):
+        store.schedule[due_time(job), job.id] = job
+
+
+def _schedule(store, job, now, timed):
+    due = job.due
+    if due is None and timed:
+        found = store.read(job.timeOfNextCall, now)
+        if found.failed:
+            hold(store, job, NO_TIME.format(found.error), now)
+            return
+        due = found.value
+    set_time(store, job, due)
+
+
+def set_time(store, job, due):
+    """Let a cron job be due at a time (POSIX seconds, None: no time yet)."""
+    forget_time(store, job.id)
+    store.crons[job.id] = job, due, job.fence, job.stored_status
+    store.schedule[due or 0.0, job.id] = job
+
+
+def forget_time(store, jobid):
+    """Take a cron job out of the schedule."""
+    found = store.crons.pop(jobid, None)
+    if found is not None:
+        store.schedule.pop((found[1] or 0.0, jobid), None)
+
+
+def take_out(store, jobid, status, time):
+    """Take a job off the books where they may have it."""
+    if status in LISTED:
+        store.ledger.take_out(status, (time, jobid))
+        return
+    if status in TIMED:
+        forget_time(store, jobid)
+    store.schedule.pop((time, jobid), None)
+
+
+def take_out_anywhere(store, jobid):
+    """Take a job off the books, wherever they have it.
+
+    Return the status under which they had it, None if they had not.  Takes
+    long: it looks through all trees.
+    """
+    for status, tree in ((None, store.schedule), *store.ledger.jobs.items()):
+        for key in store.read(list, tree).value or ():
+            if key[1] == jobid:
+                status = status or counted_in_schedule(store, jobid)
+                take_out(store, jobid, status, key[0])
+                return status
+    return None
+
+
+def hold(store, job, reason, now):
+    """Let a job that waits be held."""
+    old = job.stored_status
+    job.hold(reason, store.now(now))
+    store.ledger.count(old, HELD)
+    book(store, job, now)
+
+
+def counted_in_schedule(store, jobid):
+    """Return the status under which a job in the schedule is counted."""
+    found = store.crons.get(jobid)
+    return QUEUED if found is None else found[3]
+
+
+def settle_place(store, job, counted, now, timed=True):
+    """Put a job into the books, unless they have it.
+
+    counted -- the status under which it is counted.
+    """
+    if is_booked(store, job) or crew.has_claim(store, job):
+        return
+    store.ledger.count(counted, job.stored_status)
+    book(store, job, now, timed)

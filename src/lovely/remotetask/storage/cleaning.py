@@ -1,0 +1,55 @@
+"""Removing all jobs of a status at once.  Storage only.
+
+Few are removed one by one.  The tree in which many are listed is put aside as
+a whole: its jobs are gone at once, and processors drop them some at a time.
+"""
+
+from lovely.remotetask.storage import aside
+from lovely.remotetask.storage import counting
+from lovely.remotetask.storage import listing
+from lovely.remotetask.storage import removal
+from lovely.remotetask.storage.ledger import first
+from lovely.remotetask.storage.lookup import checked
+
+
+# How many listed jobs are removed one by one.
+FEW = 100
+
+
+def clean(store, status):
+    """Remove all jobs at rest with a status."""
+    for job in listing.unlisted(store, status):
+        store.remove(job)
+    jobs = store.ledger.jobs[status]
+    listed = first(jobs.items(), FEW + 1)
+    if len(listed) > FEW:
+        store.ledger.sweep(status, counting.counts(store)[status])
+        return
+    for key, job in listed:
+        found = store.read(checked, job, key[1])
+        if found.failed:
+            aside.remove(store, key[1])
+        elif removal.belongs(job, status, key):
+            store.remove(job)
+
+
+def drop_some(store, limit):
+    """Drop up to `limit` jobs that were put aside.  Return how many."""
+    for swept in store.ledger.swept:
+        found = store.read(first, swept.jobs.items(), limit)
+        for key, job in found.value or ():
+            _drop(store, swept, key, job)
+        if not found.value:
+            # Or they cannot be read: then nobody will ever drop them.
+            store.ledger.drop_swept(swept)
+        else:
+            return len(found.value)
+    return 0
+
+
+def _drop(store, swept, key, job):
+    del swept.jobs[key]
+    found = store.read(checked, job, key[1])
+    if found.failed or removal.belongs(job, swept.status, key):
+        swept.number.change(-1)
+        removal.drop(store, key[1], swept.status)

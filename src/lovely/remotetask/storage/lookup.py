@@ -1,0 +1,269 @@
+"""Finding strands, entries and jobs.  Storage only; nothing is changed.
+
+Every record is read by itself: one that cannot be read hides no others.
+"""
+
+import datetime
+
+from lovely.remotetask.foreign.unreadable import UnreadableJob
+from lovely.remotetask.foreign.unreadable import UnreadableRecord
+from lovely.remotetask.foreign.unreadable import opened
+from lovely.remotetask.foreign.unreadable import reason_of
+from lovely.remotetask.interfaces import WAITING
+from lovely.remotetask.storage import lane
+
+
+# What the attributes of a job are, if it has them.
+_NUMBER = (int, float, type(None))
+_TIME = (*_NUMBER, datetime.datetime)
+TYPES = (('fence', (int, type(None))), ('priority', (int, type(None))),
+         ('due', _NUMBER), ('created', _TIME), ('completed', _TIME),
+         ('_history', (tuple, type(None))))
+
+
+def strands(store):
+    """Return all strands that can be read, with their keys.
+
+    Without the cursor of one, nobody knows what of it has been claimed.
+    """
+    found = store.read(_strands_at_cursors, store)
+    if not found.failed:
+        return found.value
+    each = [store.read(_strands, store, [number]) for number in store.lanes]
+    return [(strand, key) for found in each if not found.failed
+            for strand, key in found.value
+            if not store.read(sequence_at_cursor, store, key).failed]
+
+
+def _strands_at_cursors(store):
+    found = _strands(store, store.lanes)
+    for _, key in found:
+        sequence_at_cursor(store, key)
+    return found
+
+
+def _strands(store, numbers):
+    # The first development versions took members of an IntEnum for keys; if
+    # their class is gone, they are no numbers.
+    return [(strand, lane.make_id(0, number, priority))
+            for number in numbers
+            for priority, strand in store.lanes[number].strands.items()
+            if isinstance(priority, int)]
+
+
+# How far processors have come
+
+def sequence_at_cursor(store, key):
+    """Return the sequence up to which the strand of a key was looked at."""
+    cursor = store.cursors.get(key)
+    return _start(store, key) if cursor is None else cursor.sequence
+
+
+def _start(store, key):
+    _, number, _ = lane.split_id(key)
+    found = store.lanes.get(number)
+    return (store.retired.get(number, store.start) if found is None
+            else found.start)
+
+
+def cursor_of(store, key):
+    """Return the Cursor of the strand of a key; make it if need be."""
+    if key not in store.cursors:
+        store.cursors[key] = lane.Cursor(_start(store, key))
+    return store.cursors[key]
+
+
+def totals_at_cursor(store, strand, key):
+    """Return jobs by status, as the entries before a cursor add up to."""
+    cursor = store.cursors.get(key)
+    if cursor is None:
+        return {}
+    if cursor.totals is not None:
+        return dict(cursor.totals)
+    return strand.segment(cursor.sequence).totals(cursor.sequence)
+
+
+def is_unseen(store, place):
+    """Return whether processors have not come to an entry.
+
+    place -- its id.
+    """
+    sequence, _, _ = lane.split_id(place)
+    return sequence >= sequence_at_cursor(store, lane.strand_key(place))
+
+
+def is_pending(store, job):
+    """Return whether processors have not heard of the job's last change."""
+    if job.note is not None:
+        return is_unseen(store, job.note)
+    return not is_legacy(store, job.id) and is_unseen(store, job.id)
+
+
+def is_behind(store):
+    """Return whether there are entries that processors have not seen."""
+    return any(_is_behind(store, strand, key)
+               for strand, key in strands(store))
+
+
+def _is_behind(store, strand, key):
+    end = store.read(getattr, strand, 'end').value
+    return end is not None and end > sequence_at_cursor(store, key)
+
+
+# Entries and jobs
+
+def is_legacy(store, jobid):
+    """Return whether a job was stored before there was this store."""
+    return store.legacy is not None and jobid in store.legacy
+
+
+def segment_of(store, jobid):
+    """Return the Segment of an id, or None, and the sequence."""
+    sequence, number, priority = lane.split_id(jobid)
+    found = store.lanes.get(number)
+    strand = None if found is None else found.strands.get(priority)
+    if strand is None or sequence < store.start:
+        return None, sequence
+    return strand.segment(sequence), sequence
+
+
+def entry_of(store, place):
+    """Return the Entry of an id, None if there is none."""
+    segment, sequence = segment_of(store, place)
+    if segment is None or not segment.start <= sequence < segment.end:
+        return None
+    return segment.entry(sequence)
+
+
+def raw(store, jobid):
+    """Return the job of an id, also one that is removed; None without one.
+
+    Raise whatever is raised by a record that cannot be read.
+    """
+    if is_legacy(store, jobid):
+        return checked(store.legacy[jobid], jobid)
+    entry = entry_of(store, jobid) if jobid >= 0 else None
+    # Other entries lead to a job that has another id.
+    if entry is None or entry.job is None or entry.old is not None:
+        return None
+    return checked(entry.job, jobid)
+
+
+def checked(job, jobid):
+    """Load a job.  Return it if that is one to be worked with.
+
+    Raise whatever is raised by a record that cannot be read.
+    """
+    state = vars(opened(job))
+    if state.get('id') != jobid:
+        raise UnreadableRecord(f'the record is not that of job {jobid}')
+    # This raises for what is none, too.
+    lane.letter_of(state.get('status'))
+    for name, types in TYPES:
+        if not isinstance(state.get(name), types):
+            raise UnreadableRecord(f'its {name} is none')
+    return job
+
+
+def find(store, jobid):
+    """Return the job of an id, or None.
+
+    An UnreadableJob stands for one that cannot be read.
+    """
+    if store.aside and jobid in store.aside:
+        return stand_in(store, jobid)
+    found = store.read(raw, store, jobid)
+    if found.failed:
+        return unreadable_job(store, jobid, found)
+    job = found.value
+    return None if job is None or is_gone(store, job) else job
+
+
+def is_gone(store, job):
+    """Return whether a job is removed, though its record is there."""
+    if job.removed:
+        return True
+    # Of others processors remove only what is at rest.
+    return job.stored_status not in WAITING and (
+        store.ledger.is_swept(job) or is_leaving(store, job.id))
+
+
+def is_leaving(store, jobid):
+    """Return whether a job leaves its segment once that is full."""
+    if is_legacy(store, jobid):
+        return False
+    sequence, _, _ = lane.split_id(jobid)
+    removed = store.read(_removed_at_cursor, store, lane.strand_key(jobid))
+    # What cannot be read hides no job.
+    return sequence in (removed.value or ())
+
+
+def _removed_at_cursor(store, key):
+    cursor = store.cursors.get(key)
+    return () if cursor is None else cursor.removed
+
+
+def stand_in(store, jobid):
+    """Return the UnreadableJob for a job that was put aside.
+
+    None for one that is to be removed.
+    """
+    since, reason = store.aside[jobid]
+    if reason is None:
+        return None
+    return UnreadableJob(jobid, store.service, reason, since)
+
+
+def unreadable_job(store, jobid, failure):
+    """Return the UnreadableJob for a job that nobody has put aside yet.
+
+    failure -- the Outcome of `read`.
+    """
+    segment = store.read(lambda: segment_of(store, jobid)[0]).value
+    since = store.read(getattr, segment, '_p_mtime', None).value
+    return UnreadableJob(
+        jobid, store.service, reason_of(failure), since or 0.0)
+
+
+def all_jobs(store):
+    """Iterate over all jobs, lane by lane."""
+    for jobid in _ids(store):
+        job = find(store, jobid)
+        if job is not None:
+            yield job
+
+
+def without_entry(store):
+    """Return the ids of jobs that are aside, and were never added.
+
+    The transaction that had added them was undone.
+    """
+    return [jobid for jobid in store.aside if not is_legacy(store, jobid)
+            and store.read(_has_no_entry, store, jobid).value]
+
+
+def _has_no_entry(store, jobid):
+    entry = entry_of(store, jobid)
+    return entry is None or entry.job is None
+
+
+def _ids(store):
+    yield from store.legacy or ()
+    yield from without_entry(store)
+    for strand, key in strands(store):
+        numbers = store.read(lambda: list(strand.segments))  # noqa: B023
+        for number in numbers.value or ():
+            for sequence in _sequences(store, strand, number):
+                yield lane.place(sequence, key)
+
+
+def _sequences(store, strand, number):
+    """Return the sequences of the jobs of a segment."""
+    found = store.read(lambda: [
+        entry.sequence for entry in strand.segments[number].entries()
+        if entry.old is None and entry.job is not None])
+    if found.failed:
+        # Nobody knows which of them were jobs.
+        start = number * lane.SEGMENT_SIZE
+        return range(start, start + lane.SEGMENT_SIZE)
+    return found.value

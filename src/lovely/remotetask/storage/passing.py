@@ -1,0 +1,173 @@
+"""What processors do with an entry that is nothing to claim.
+
+Storage only.  An entry is counted by whoever passes it; here it is found out
+where its job belongs.
+"""
+
+from lovely.remotetask.interfaces import WAITING
+from lovely.remotetask.storage import aside
+from lovely.remotetask.storage import books
+from lovely.remotetask.storage import crew
+from lovely.remotetask.storage import lane
+from lovely.remotetask.storage import lookup
+from lovely.remotetask.storage import removal
+from lovely.remotetask.storage.lookup import checked
+
+
+COPIED = ('The job was copied together with its service; the service that it '
+          'was added to runs it. Requeue it to run it here, too.')
+UNDONE = ('The transaction in which the job was run or changed last was '
+          'undone. Requeue it to run it once more.')
+
+
+def entry(store, place, found, now, timed):
+    """Keep the books for an Entry that is not taken.
+
+    place -- the id of the entry.
+    timed -- whether the clock is good enough to tell when a job is due.
+    """
+    if found.job is None:
+        return
+    if found.old is None:
+        _pass_new(store, place, found, now, timed)
+    else:
+        _pass_note(store, place, found, now, timed)
+
+
+def _pass_new(store, jobid, found, now, timed):
+    if jobid in store.aside:
+        return
+    job = checked(found.job, jobid)
+    if (job.removed or job.note is not None
+            or lookup.is_leaving(store, jobid)):
+        # The last note tells what to do; or it was removed already.
+        return
+    if store.is_copied(job):
+        store.ledger.count(found.new, job.stored_status)
+        hold_copied(store, job, now)
+    else:
+        books.settle_place(store, job, found.new, now, timed)
+
+
+def hold_copied(store, job, now):
+    """Let the copy of a job be held that waits."""
+    if job.stored_status in WAITING:
+        books.hold(store, job, COPIED, now)
+    else:
+        books.book(store, job, now)
+
+
+def _pass_note(store, place, found, now, timed):
+    jobid = found.job.id if found.note is None else found.note.job
+    if jobid in store.aside:
+        return
+    job = checked(found.job, jobid)
+    if job.note is not None and job.note != place:
+        # A later one knows more.
+        return
+    if not _has_place(store, jobid, found):
+        # Removed by a processor at the same moment: nothing is to be counted.
+        store.ledger.count(found.new, found.old)
+        return
+    if found.note is not None:
+        _clear(store, found.note)
+    if job.removed:
+        removal.drop(store, jobid, None)
+    else:
+        books.settle_place(store, job, found.new, now, timed)
+
+
+def _has_place(store, jobid, found):
+    """Return whether a job is in its segment, or was put back there."""
+    if removal.has_place(store, jobid):
+        return True
+    if found.new is None or not removal.put_back(store, jobid, found.job):
+        return False
+    store.ledger.count(None, found.old)
+    return True
+
+
+def _clear(store, note):
+    """Take a job off the books, wherever they may have it.
+
+    Whoever puts it there at this moment, as it was before, is met at the
+    commit.
+    """
+    crew.guard(store, note.job)
+    own = () if lookup.is_legacy(store, note.job) else (note.job,)
+    for place in (*note.previous, *own):
+        if lookup.is_unseen(store, place):
+            cursor = lookup.cursor_of(store, lane.strand_key(place))
+            cursor._p_changed = True
+    for letter, time in note.places:
+        books.take_out(store, note.job, lane.status_of(letter), time)
+
+
+def unreadable(store, place, found, failure, now):
+    """Put the job of an Entry aside that cannot be read."""
+    if found.old is None:
+        aside.put(store, place, found.new, failure, now)
+        return
+    if found.note is None:
+        return
+    jobid = found.note.job
+    if jobid in store.aside:
+        return
+    if not removal.has_place(store, jobid):
+        store.ledger.count(found.new, found.old)
+        return
+    _clear(store, found.note)
+    if found.new is None:
+        removal.drop(store, jobid, None)
+    else:
+        aside.put(store, jobid, found.new, failure, now)
+
+
+def lost(store, place, failure, now):
+    """Put a job aside of which nobody knows whether it was there."""
+    aside.put(store, place, None, failure, now)
+
+
+def is_next_in_schedule(store, key, job):
+    """Return whether what is under a key of the schedule may be run then."""
+    return (not job.removed and job.stored_status in WAITING
+            and books.due_time(job) == key[0]
+            and not books.has_no_time_yet(job) and not store.is_copied(job)
+            and crew.claim_of(store, job) is None)
+
+
+def leave_schedule(store, key, failure, now):
+    """Take out of the schedule what does not belong there.
+
+    failure -- why the job cannot be read, None if it can.
+    """
+    jobid = key[1]
+    counted = books.counted_in_schedule(store, jobid)
+    job = store.schedule.pop(key)
+    if failure is not None:
+        store.crons.pop(jobid, None)
+        aside.put(store, jobid, counted, failure, now)
+    elif job.removed or crew.has_claim(store, job):
+        return
+    elif store.is_copied(job):
+        store.ledger.count(counted, job.stored_status)
+        hold_copied(store, job, now)
+    elif books.has_no_time_yet(job) and key[0] == 0:
+        books.book(store, job, now)
+    elif not books.is_booked(store, job):
+        undone(store, job, counted, now)
+
+
+def undone(store, job, counted, now):
+    """See to a job that nobody has, as a transaction was undone.
+
+    counted -- the status under which it is counted.
+    """
+    store.ledger.count(counted, job.stored_status)
+    if job.recurring and job.stored_status in WAITING:
+        # One of its runs was undone, not those to come.
+        books.set_time(store, job, job.timeOfNextCall(now))
+    elif job.stored_status in WAITING:
+        books.hold(store, job, UNDONE, now)
+    else:
+        books.book(store, job, now)

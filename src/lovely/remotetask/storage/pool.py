@@ -1,0 +1,208 @@
+"""Which lane the current transaction adds to.
+
+A process leases lanes and keeps them in a pool.  A transaction has a lane to
+itself until it ends.  See docs/engine.rst.
+"""
+
+import collections
+import os
+import random
+import time
+import weakref
+
+import transaction
+from transaction.interfaces import TransientError
+from ZODB.POSException import ReadConflictError
+from ZODB.utils import z64
+
+from lovely.remotetask import machine
+from lovely.remotetask.storage.current import current
+from lovely.remotetask.storage.lease import FIRST_LEASE
+from lovely.remotetask.storage.lease import LEASE
+
+
+# The part of a lease, without an addition, in which a process uses its lane.
+# The rest is what a transaction may take.
+USED = 0.5
+
+# How often a lease is tried, which meets those of other processes, and how
+# many seconds are waited at most, before the second time and at all.
+ATTEMPTS = 30
+WAIT = 0.01
+LONGEST_WAIT = 0.3
+
+_pools = weakref.WeakKeyDictionary()
+_process = machine.new_worker_id('adder')
+_began = time.monotonic()
+
+
+class Entry:
+    """A leased lane: where it is, and as it was last committed.
+
+    length -- of the lease, in seconds.
+    """
+
+    def __init__(self, oid, serials, length):
+        self.oid = oid
+        self.serials = serials
+        self.length = length
+        self.used = time.monotonic()
+
+    @property
+    def expired(self):
+        return time.monotonic() - self.used > USED * self.length
+
+    def open(self, store):
+        """Return the lane, None if this snapshot shows it in another state.
+        """
+        try:
+            found = store.read(self._open, store._p_jar)
+        except ReadConflictError:
+            return None
+        return found.value
+
+    def _open(self, connection):
+        lane = connection.get(self.oid)
+        return lane if lane.serials() == self.serials else None
+
+
+def _forked():
+    # Two processes must not add to one lane.
+    global _process, _began
+    _pools.clear()
+    _process = machine.new_worker_id('adder')
+    _began = time.monotonic()
+
+
+os.register_at_fork(after_in_child=_forked)
+
+
+def lane_of_transaction(store):
+    """Return the lane that the store's current transaction may add to.
+
+    Raise NoTransaction if there is none.
+    """
+    txn = current(store)
+    if txn is None or store._p_serial == z64:
+        # Not committed yet, so nobody else can see it.
+        return store.lanes[0]
+    held = _held(txn)
+    key = id(store._p_jar), store._p_oid
+    if key not in held:
+        held[key] = _take(store)
+    return held[key].lane
+
+
+class _Held:
+    """A lane held by a transaction."""
+
+    def __init__(self, pool, entry, lane):
+        self.pool = pool
+        self.entry = entry
+        self.lane = lane
+
+    def give_back(self, committed):
+        if self.entry is None:
+            return
+        if committed:
+            # Loads what was invalidated, from after this commit.
+            self.entry.serials = self.lane.serials()
+            self.entry.used = time.monotonic()
+        self.pool.append(self.entry)
+
+
+def _held(txn):
+    try:
+        return txn.data(_pools)
+    except KeyError:
+        held = {}
+        txn.set_data(_pools, held)
+        txn.addAfterCommitHook(_after_commit, (held,))
+        txn.addAfterAbortHook(_give_back, (held, False))
+        # One that is never ended.
+        weakref.finalize(txn, _give_back, held, False)
+        return held
+
+
+def _after_commit(committed, held):
+    _give_back(held, committed)
+
+
+def _give_back(held, committed):
+    # A deque and a dict: their single operations need no lock.
+    while held:
+        _, lane = held.popitem()
+        lane.give_back(committed)
+
+
+def _pool(store):
+    pools = _pools.setdefault(store._p_jar.db(), {})
+    return pools.setdefault(store._p_oid, collections.deque())
+
+
+def _take(store):
+    pool = _pool(store)
+    for _ in range(len(pool)):
+        try:
+            entry = pool.popleft()
+        except IndexError:
+            break
+        if entry.expired:
+            continue
+        lane = entry.open(store)
+        if lane is not None:
+            return _Held(pool, entry, lane)
+        pool.append(entry)
+    return _lease(store, pool)
+
+
+def _lease(store, pool):
+    found = None
+    for entry in lease_lanes(store):
+        lane = None if found else entry.open(store)
+        if lane is None:
+            pool.append(entry)
+        else:
+            found = _Held(pool, entry, lane)
+    if found is None:
+        # This snapshot shows no lane that is free.  One of somebody else's:
+        # at worst a conflict.
+        number = random.choice(list(store.lanes))
+        found = _Held(pool, None, store.lanes[number])
+    return found
+
+
+def lease_lanes(store):
+    """Lease lanes for this process, in a transaction of its own.
+
+    Return Entries: those lanes first that `store` sees in their last state.
+    """
+    young = time.monotonic() - _began < FIRST_LEASE
+    length = FIRST_LEASE if young else LEASE
+    for number in range(ATTEMPTS):
+        # Not in the thread's transaction, which belongs to the caller.
+        manager = transaction.TransactionManager()
+        connection = store._p_jar.db().open(manager)
+        try:
+            lanes = connection.get(store._p_oid).lease(
+                _process, time.time(), _visible(store), length)
+            manager.get().note('lanes leased to a process that adds jobs')
+            manager.commit()
+            return [Entry(lane._p_oid, lane.serials(), length)
+                    for lane in lanes]
+        except TransientError:
+            if number == ATTEMPTS - 1:
+                raise
+            time.sleep(random.uniform(0, min(LONGEST_WAIT, WAIT * 2**number)))
+        finally:
+            manager.abort()
+            connection.close()
+    return None
+
+
+def _visible(store):
+    """Return a function: whether the store sees the last state of a lane."""
+    def visible(lane):
+        ours = store.lanes.get(lane.number)
+        return ours is not None and ours.serials() == lane.serials()
+    return visible

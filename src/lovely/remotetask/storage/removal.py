@@ -1,0 +1,145 @@
+"""Removing jobs for good, as processors do.  Storage only.
+
+Nothing of what is removed need be readable.
+"""
+
+from lovely.remotetask.storage import crew
+from lovely.remotetask.storage import lane
+from lovely.remotetask.storage import lookup
+from lovely.remotetask.storage.ledger import key_of
+from lovely.remotetask.storage.lookup import checked
+
+
+def prune(store, status, before, limit):
+    """Remove jobs that came to rest before a time, up to a limit.
+
+    Return how many there were.
+    """
+    pruned = 0
+    oldest = store.read(store.ledger.oldest, status, before, limit)
+    for key, job in oldest.value or ():
+        found = store.read(checked, job, key[1])
+        if found.failed or belongs(job, status, key):
+            store.ledger.take_out(status, key)
+            drop(store, key[1], status)
+            pruned += 1
+    return pruned
+
+
+def belongs(job, status, key):
+    """Return whether a job belongs under a key of the ledger."""
+    return (not job.removed and job.stored_status == status
+            and key_of(job) == key)
+
+
+def drop(store, jobid, counted):
+    """Remove a job that is on the books no longer.
+
+    counted -- the status under which it is counted.
+    """
+    store.ledger.count(counted, None)
+    _drop_claims(store, jobid)
+    store.aside.pop(jobid, None)
+    if lookup.is_legacy(store, jobid):
+        del store.legacy[jobid]
+    elif has_place(store, jobid):
+        _leave_segment(store, jobid)
+
+
+def _drop_claims(store, jobid):
+    for found in crew.workers(store):
+        claim = found.remove(jobid)
+        if claim is not None:
+            count_end(store, store.read(lookup.raw, store, jobid).value, claim)
+
+
+def count_end(store, job, claim):
+    """Count what has become of a job that was claimed.
+
+    job -- None if nobody knows.
+    """
+    store.ledger.count(claim.counted, status_under(job, claim))
+
+
+def status_under(job, claim):
+    """Return the status in which a claim has left a job.
+
+    Whoever has changed it since has left a note.
+    """
+    if job is None:
+        return claim.counted
+    if job.fence == claim.fence:
+        # Nothing has happened, unless somebody has undone something.
+        return job.stored_status
+    return job.end_under(claim) or claim.counted
+
+
+def has_place(store, jobid):
+    """Return whether a job is where it was added, and is to stay there."""
+    if lookup.is_legacy(store, jobid):
+        return True
+    found = store.read(lookup.entry_of, store, jobid)
+    if found.failed:
+        return True
+    return (found.value is not None and found.value.job is not None
+            and not lookup.is_leaving(store, jobid))
+
+
+def _leave_segment(store, jobid):
+    found = store.read(_remove_if_full, store, jobid)
+    if not found.value:
+        # Its adder writes this segment, or nobody can; remove it when that
+        # is over.
+        sequence, _, _ = lane.split_id(jobid)
+        _cursor(store, jobid).removed += (sequence,)
+
+
+def _remove_if_full(store, jobid):
+    segment, sequence = lookup.segment_of(store, jobid)
+    if segment.full:
+        segment.remove(sequence)
+    return segment.full
+
+
+def put_back(store, jobid, job):
+    """Put a job back where it was added; return whether that is possible."""
+    found = store.read(lookup.segment_of, store, jobid)
+    if found.failed or found.value[0] is None:
+        return False
+    segment, sequence = found.value
+    if lookup.is_leaving(store, jobid):
+        cursor = _cursor(store, jobid)
+        cursor.removed = tuple(
+            other for other in cursor.removed if other != sequence)
+    else:
+        segment.put_back(sequence, job)
+    return True
+
+
+def _cursor(store, jobid):
+    return lookup.cursor_of(store, lane.strand_key(jobid))
+
+
+def leave_segments(store, strand, key, notes=(), closed=False):
+    """Remove from full segments what was to wait for that.
+
+    notes -- sequences of notes that were passed.
+    closed -- whether nobody adds to the strand: from all segments.
+    """
+    cursor = lookup.cursor_of(store, key)
+    leaving = (*cursor.removed, *notes)
+    if leaving:
+        left = [sequence for sequence in leaving
+                if store.read(_remove, strand, sequence, closed).value]
+        cursor.removed = tuple(
+            sequence for sequence in leaving if sequence not in left)
+        for sequence in left:
+            store.aside.pop(lane.place(sequence, key), None)
+
+
+def _remove(strand, sequence, closed):
+    segment = strand.segment(sequence)
+    goes = segment is None or segment.full or closed
+    if goes and segment is not None:
+        segment.remove(sequence)
+    return goes

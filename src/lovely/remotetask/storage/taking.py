@@ -1,0 +1,159 @@
+"""Taking jobs out of the queue, and claiming them.  Storage only."""
+
+import heapq
+
+from lovely.remotetask.interfaces import WAITING
+from lovely.remotetask.storage import audit
+from lovely.remotetask.storage import crew
+from lovely.remotetask.storage import lookup
+from lovely.remotetask.storage import removal
+from lovely.remotetask.storage.books import due_time
+from lovely.remotetask.storage.books import has_no_time_yet
+from lovely.remotetask.storage.source import PASS_AT_ONCE
+from lovely.remotetask.storage.source import ScheduleSource
+from lovely.remotetask.storage.source import StrandSource
+
+
+def claim(store, worker_id, now, limit, at_once=None, scheduled=True):
+    """Claim up to `limit` jobs for a worker.  Return the Claims.
+
+    at_once -- see Worker.
+    scheduled -- see `take`.
+    """
+    jobs = take(store, now, limit, PASS_AT_ONCE,
+                _has_lost(store, worker_id), scheduled)
+    found = _claim(store, worker_id, jobs, now)
+    if found and at_once is not None:
+        crew.worker(store, worker_id).at_once = at_once
+    return found
+
+
+def _has_lost(store, worker_id):
+    """Return a function: whether a worker has claimed a lost job."""
+    def has_lost():
+        worker = crew.worker(store, worker_id)
+        jobs = () if worker is None else [
+            lookup.find(store, jobid) for jobid in worker.claims]
+        return any(job is not None and job.was_lost for job in jobs)
+    return has_lost
+
+
+def claim_job(store, worker_id, jobid, now):
+    """Claim one job for a worker, whatever waits before it.
+
+    Return a list with the Claim; empty if the job cannot be taken now.
+    """
+    job = lookup.find(store, jobid)
+    if (job is None or job.status not in WAITING or store.is_copied(job)
+            or due_time(job) > now or has_no_time_yet(job)):
+        return []
+    # It is passed, or stale, where it lies in the queue; somebody may be
+    # claiming it there.
+    job.outdate_claims()
+    return _claim(store, worker_id, [job], now)
+
+
+def _claim(store, worker_id, jobs, now):
+    mine = crew.worker(store, worker_id)
+    for job in jobs:
+        old = None if mine is None else mine.remove(job.id)
+        if old is not None:
+            # It has ended, and would be overwritten before it is counted.
+            removal.count_end(store, job, old)
+    return crew.claim(store, worker_id, jobs, now)
+
+
+def take(store, now, limit, pass_at_once=float('inf'), has_lost=None,
+         scheduled=True):
+    """Take up to `limit` jobs out of the queue.  Return them.
+
+    Highest priority first, then those that were committed, or became due,
+    first.
+
+    pass_at_once -- of the entries that are nothing to take, look at so many
+        in each strand.
+    has_lost -- called without arguments: whether no job is to be taken that
+        was run when its process died.  Otherwise one is: it may be to blame,
+        and others must not die with it again and again.
+    scheduled -- False for one whose clock is not to be trusted: it takes
+        nothing that waits for a time, and makes nothing due.
+    """
+    audit.adopt(store)
+    strands = _strands(store, now, pass_at_once, scheduled)
+    taken = {}
+
+    def no_lost():
+        return has_lost() or any(job.was_lost for job in taken.values())
+    more = True
+    while more:
+        schedule = ScheduleSource(
+            store, now, limit - len(taken), pass_at_once,
+            has_lost and no_lost)
+        sources = [*strands, schedule] if scheduled else strands
+        more = _take(store, sources, limit, taken)
+    for source in strands:
+        source.save()
+    return list(taken.values())
+
+
+def _take(store, sources, limit, taken):
+    """Take jobs from sources, until one has put something into the schedule.
+
+    taken -- a mapping of id to job, to be filled.
+
+    Return whether to look once more.
+    """
+    heap = [source for source in sources
+            if store.read(source.find_next).value]
+    heapq.heapify(heap)
+    skipped = _skipped(sources)
+    while heap and len(taken) < limit:
+        job = heap[0].take()
+        taken.setdefault(job.id, job)
+        if store.read(heap[0].find_next).value:
+            heapq.heapreplace(heap, heap[0])
+        else:
+            heapq.heappop(heap)
+        if _skipped(sources) != skipped:
+            # What was passed may be due, and more urgent.
+            return len(taken) < limit
+    return False
+
+
+def _skipped(sources):
+    return sum(source.skipped for source in sources)
+
+
+def _strands(store, now, pass_at_once, scheduled=True):
+    """Return the sources of all strands that can be read."""
+    found = [store.read(StrandSource, store, strand, key, now, pass_at_once,
+                        scheduled)
+             for strand, key in lookup.strands(store)]
+    return [each.value for each in found if not each.failed]
+
+
+def has_jobs(store, now):
+    """Return whether `take` would find a job.
+
+    Passes what is nothing to take, like `take`.
+    """
+    audit.adopt(store)
+    strands = _strands(store, now, float('inf'))
+    found = [store.read(source.find_next).value for source in strands]
+    schedule = ScheduleSource(store, now, 1, float('inf'), None)
+    found.append(store.read(schedule.find_next).value)
+    for source in strands:
+        source.save()
+    return any(found)
+
+
+def oldest_waiting(store, now):
+    """Return since when the job waits that waits longest, or None.
+
+    Of those that could be claimed now.  Looks at the heads only, changes
+    nothing.
+    """
+    sources = [*_strands(store, now, PASS_AT_ONCE),
+               ScheduleSource(store, now, 1, PASS_AT_ONCE, None)]
+    heads = [store.read(source.peek).value for source in sources]
+    return min((since for since in heads if since is not None), default=None)
