@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import contextlib
+import threading
 import time
 import unittest.mock
 
@@ -58,6 +59,23 @@ class AttendantTest(CeleryCase):
         self.assertEqual(['a'], self.effects)
         self.assertEqual(COMPLETED, self.job(jobid).status)
         self.assertEqual(1, self.service.counts()[COMPLETED])
+
+    def test_round_with_whatever_is_raised(self):
+        """What a record raises keeps nothing else from being done."""
+        for class_ in KeyboardInterrupt, SystemExit, GeneratorExit:
+            with self.subTest(class_.__name__), \
+                    unittest.mock.patch.object(
+                        self.attendant.membership, 'look_at_clock',
+                        side_effect=class_('from a record')), \
+                    unittest.mock.patch.object(
+                        self.attendant, 'sweep') as sweep:
+                self.attendant._duties['find'].due = 0
+                self.attendant._duties['clock'].due = 0
+                thread = threading.Thread(target=self.attendant.tend)
+                thread.start()
+                thread.join()
+                sweep.assert_called_once_with()
+                self.assertIn('from a record', self.attendant.trouble)
 
     def test_waits_for_the_transaction(self):
         """A message that comes before the commit is not lost."""
