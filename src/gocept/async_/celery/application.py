@@ -10,21 +10,14 @@ import logging
 import os
 import signal
 import threading
-import time
 
 import celery
 import click
 import kombu
-import transaction
-import zope.app.appsetup
-import zope.app.appsetup.product
-import zope.event
-import zope.processlifetime
 from celery import signals
 from celery.exceptions import Reject
 from celery.exceptions import WorkerShutdown
 from celery.loaders.app import AppLoader
-from transaction.interfaces import TransientError
 from zope.configuration.exceptions import ConfigurationError
 
 from gocept.async_ import zopeconf
@@ -34,7 +27,6 @@ from gocept.async_.celery import settings
 from gocept.async_.celery import transport
 from gocept.async_.celery import worker
 from gocept.async_.celery.entrance import entrance
-from gocept.async_.recurring import Pauses
 from lovely.remotetask.foreign.outcome import attempt
 from lovely.remotetask.foreign.outcome import in_runner
 from lovely.remotetask.running import registry
@@ -43,12 +35,6 @@ from lovely.remotetask.running import registry
 log = logging.getLogger(__name__)
 
 VARIABLE = 'GOCEPT_ASYNC_ZOPE_CONF'
-
-# How often the database is opened where others prepare the same, and the
-# seconds between two times.
-OPENINGS = 10
-FIRST_PAUSE = 0.1
-LONGEST_PAUSE = 2.0
 
 # What ends the process of a pool that gets it.
 TERMINATING = signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP
@@ -59,8 +45,10 @@ class NotConfigured(click.ClickException):
 
 
 @functools.cache
-def options():
-    """Load the application, without its databases.  Return its options.
+def configuration():
+    """Load the application, without its databases.
+
+    Return its IConfiguration.
 
     The processes of a prefork pool inherit that; a database must not be
     inherited.
@@ -74,16 +62,13 @@ def options():
         found = zopeconf.read(path)
     except ValueError as error:
         raise NotConfigured(f'{VARIABLE}: {error}') from error
-    if zopeconf.uses_file_storage(found):
+    if found.uses_file_storage:
         raise NotConfigured(
             f'the database of {path} is a FileStorage, which only one '
             f'process can use; serve it by ZEO or use RelStorage, see '
             f'docs/deployment.rst.')
-    zope.app.appsetup.product.setProductConfigurations(found.product_config)
     try:
-        zope.app.appsetup.config(
-            found.site_definition,
-            features=('devmode',) if found.devmode else ())
+        found.configure()
     except ConfigurationError as error:
         raise NotConfigured(
             f'the ZCML of {path} cannot be executed; correct it: '
@@ -95,7 +80,7 @@ class Loader(AppLoader):
     """Reads Celery's settings from the application."""
 
     def read_configuration(self, env=None):
-        options()
+        configuration()
         try:
             found = settings.settings(settings.broker())
         except (LookupError, ValueError) as error:
@@ -142,36 +127,12 @@ def attendance():
 
 
 def _open():
-    """Open the database, and let the application be prepared.
-
-    Others that start at the same time prepare it, too: on an empty database
-    all make the root folder, and zope.app.appsetup has no second try.
-    """
-    pauses = Pauses(FIRST_PAUSE, LONGEST_PAUSE)
-    for _ in range(OPENINGS):
-        outcome = attempt(_open_once)
-        if not outcome.retryable:
-            break
-        time.sleep(pauses.next())
-    if outcome.failed:
-        raise outcome.exception
-    return outcome.value
-
-
-def _open_once():
-    databases = options().databases
-    db = zope.app.appsetup.appsetup.multi_database(databases)[0][0]
     try:
-        zope.event.notify(zope.processlifetime.DatabaseOpened(db))
+        return configuration().open()
     except ConfigurationError as error:
         raise NotConfigured(
             f'the databases of {os.environ[VARIABLE]} do not fit the ZCML; '
             f'correct it: {error}') from error
-    except TransientError:
-        transaction.abort()
-        db.close()
-        raise
-    return db
 
 
 def _forked():

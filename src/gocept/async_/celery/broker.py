@@ -14,6 +14,7 @@ from gocept.async_.celery.settings import is_installed
 from gocept.async_.celery.settings import sender_settings
 from gocept.async_.celery.settings import settings
 from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.retry import Pauses
 
 
 # What is said of the broker is asked for here, too.
@@ -41,6 +42,7 @@ class Breaker:
     def __init__(self, clock=time.monotonic):
         self._clock = clock
         self._lock = threading.Lock()
+        self._pauses = Pauses(FIRST_PROBE, LAST_PROBE)
         self._wait = None
         self._again = None
 
@@ -59,8 +61,7 @@ class Breaker:
         """Note a failure.  Return whether it is the first one."""
         with self._lock:
             first = self._wait is None
-            self._wait = (FIRST_PROBE if first
-                          else min(LAST_PROBE, 2 * self._wait))
+            self._wait = self._pauses.next()
             self._again = self._clock() + self._wait
             return first
 
@@ -69,6 +70,7 @@ class Breaker:
         with self._lock:
             first = self._wait is not None
             self._wait = None
+            self._pauses.reset()
             return first
 
 

@@ -7,19 +7,12 @@ This is the only path by which processors run jobs, and the test helper too.
 import contextlib
 import functools
 import os
-import random
 import sys
-import time
 
 import transaction
 import zope.component
-import zope.interface
-import zope.publisher.base
-import zope.security.management
 from persistent import Persistent
 from ZODB.broken import Broken
-from zope.component.interfaces import ISite
-from zope.security.interfaces import IPrincipal
 
 from lovely.remotetask import interfaces
 from lovely.remotetask import moment
@@ -32,24 +25,31 @@ from lovely.remotetask.foreign.outcome import failure_of
 from lovely.remotetask.foreign.outcome import undescribed
 from lovely.remotetask.job import Run
 from lovely.remotetask.job import direct_run
+from lovely.remotetask.retry import Pauses
+from lovely.remotetask.retry import again
 from lovely.remotetask.running import runlog
 from lovely.remotetask.running import surroundings
 from lovely.remotetask.running.gate import ProcessorStopped
 from lovely.remotetask.running.refusal import CommitRefusal
 from lovely.remotetask.running.refusal import is_committed
+from lovely.remotetask.running.server import server
 from lovely.remotetask.running.session import Session
 from lovely.remotetask.running.session import opened_service
+from lovely.remotetask.running.surroundings import ProcessorRequest
 from lovely.remotetask.running.surroundings import Surroundings
 from lovely.remotetask.running.surroundings import interaction
 
 
 # Published here, wherever it lives.
-__all__ = ['interaction', 'opened_service']
+__all__ = ['ProcessorRequest', 'interaction', 'opened_service']
 
 # How often bookkeeping is tried, which meets the conflicts of processors.
 BOOKKEEPING_ATTEMPTS = 20
 # Seconds after which it is not: then it is a server that does not answer.
 BOOKKEEPING_PATIENCE = 5.0
+# Seconds in between, at first and at most, and how much shorter they may be:
+# bookkeeping is short, and those whom it meets are done soon.
+BOOKKEEPING_PAUSES = 0.001, 0.1, 1.0
 
 # Bytes that a result may take whatever the limit of a service is.
 SMALL = 100
@@ -65,34 +65,12 @@ NOT_BEGUN = 'not begun'
 INTERRUPTED = 'interrupted'
 
 
-@zope.interface.implementer(IPrincipal)
-class Nobody:
-    """The principal of a job that was added without one; may do nothing."""
-
-    id = None
-    title = description = ''
-    groups = ()
-
-
-class ProcessorRequest(zope.publisher.base.BaseRequest):
-    """The participation of a running job; by it jobs know that they are."""
-
-    def __init__(self, principal=None):
-        super().__init__(None, {})
-        self.setPrincipal(Nobody() if principal is None else principal)
-
-
 def is_running():
     """Return whether the caller is part of a running job.
 
     A hook that is called after the commit of a job is not.
     """
-    if is_committed.get():
-        return False
-    current = zope.security.management.queryInteraction()
-    return current is not None and any(
-        isinstance(participation, ProcessorRequest)
-        for participation in current.participations)
+    return not is_committed.get() and server().is_in_job()
 
 
 # One job
@@ -271,23 +249,14 @@ def _sign(service, run, function):
     txn = transaction.get()
     txn.note(_storable(
         f'{service.__name__}: job {run.claim.job} {function}'))
-    principal = _current_principal_id()
-    if principal is not None:
-        txn.user = _storable(f' {principal}')
+    user = server().user_id()
+    if user is not None:
+        txn.user = _storable(f' {user}')
 
 
 def _storable(text):
     # Storages refuse long ones, and what is not UTF-8.
     return escaped(plain(text, 1000))
-
-
-def _current_principal_id():
-    current = zope.security.management.queryInteraction()
-    for participation in getattr(current, 'participations', ()):
-        found = attempt(lambda: str(participation.principal.id))  # noqa: B023
-        if not found.failed and participation.principal.id is not None:
-            return found.value
-    return None
 
 
 def run_in_current_transaction(service, job, claim, now):
@@ -323,17 +292,11 @@ def in_transaction(db, path, commit, call, *args):
 
     For bookkeeping: a transient error is tried again, others are raised.
     """
-    end = time.monotonic() + BOOKKEEPING_PATIENCE
-    for number in range(BOOKKEEPING_ATTEMPTS):
+    def once():
         with opened_service(db, path) as service:
-            outcome = attempt(_call_and_commit, commit, call, service, *args)
-        if not outcome.failed:
-            return outcome.value
-        if not outcome.retryable or time.monotonic() > end:
-            break
-        # Whoever was quicker needs a moment too.
-        time.sleep(random.uniform(0, min(0.1, 0.001 * 2 ** number)))
-    raise outcome.exception
+            return attempt(_call_and_commit, commit, call, service, *args)
+    return again(once, BOOKKEEPING_ATTEMPTS, Pauses(*BOOKKEEPING_PAUSES),
+                 BOOKKEEPING_PATIENCE)
 
 
 def _call_and_commit(commit, call, service, *args):
@@ -347,14 +310,7 @@ def job_context(service, name):
 
     name -- see Surroundings.
     """
-    return Surroundings(_site_of(service), ProcessorRequest(), name)
-
-
-def _site_of(service):
-    location = service
-    while location is not None and not ISite.providedBy(location):
-        location = getattr(location, '__parent__', None)
-    return location
+    return Surroundings(server().around_job(service), name)
 
 
 class Attempt:

@@ -8,13 +8,13 @@ import logging
 import time
 from itertools import filterfalse
 
-import transaction
 from persistent.timestamp import TimeStamp
 
 from lovely.remotetask import interfaces
 from lovely.remotetask import machine
 from lovely.remotetask import moment
 from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.retry import private_connection
 from lovely.remotetask.running import execution
 from lovely.remotetask.running import group
 from lovely.remotetask.running import lag
@@ -157,16 +157,11 @@ class Membership:
         return attempt(_look_up, self.db, path).value == self._place()
 
     def _path_of_service(self):
-        manager = transaction.TransactionManager(explicit=True)
-        connection = self.db.open(manager)
-        manager.begin()
-        try:
+        with private_connection(self.db) as connection:
+            connection.transaction_manager.begin()
             # From the content to the jobs, see docs/engine.rst.
             jobs = connection.get_connection(self.service_db.database_name)
             return registry.service_path(jobs.get(self.service_oid))
-        finally:
-            manager.abort()
-            connection.close()
 
     # Others
 

@@ -6,13 +6,12 @@ import threading
 import time
 import weakref
 
-from zope.security.proxy import removeSecurityProxy
-
 from lovely.remotetask import interfaces
 from lovely.remotetask import machine
 from lovely.remotetask.foreign.outcome import attempt
 from lovely.remotetask.running import quirks
 from lovely.remotetask.running import settings
+from lovely.remotetask.running.server import server
 
 
 # Seconds that running jobs have to finish when the process ends.
@@ -166,8 +165,7 @@ def _wake(committed, services):
 
 def service_path(service):
     """Return the names from the root folder to the service."""
-    names = [location.__name__ for location in _lineage(service)]
-    return [name for name in reversed(names) if name]
+    return server().path(service)
 
 
 def root_database(service):
@@ -178,16 +176,7 @@ def root_database(service):
 
     Return None if the service is not stored yet.
     """
-    *_, root = _lineage(service)
-    return None if root._p_jar is None else root._p_jar.db()
-
-
-def _lineage(service):
-    """Iterate from the service up to the root folder."""
-    location = removeSecurityProxy(service)
-    while location is not None:
-        yield location
-        location = removeSecurityProxy(location.__parent__)
+    return server().root_database(service)
 
 
 def _database(service):

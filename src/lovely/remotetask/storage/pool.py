@@ -10,12 +10,11 @@ import random
 import time
 import weakref
 
-import transaction
-from transaction.interfaces import TransientError
 from ZODB.POSException import ReadConflictError
 from ZODB.utils import z64
 
 from lovely.remotetask import machine
+from lovely.remotetask.retry import in_private_transaction
 from lovely.remotetask.storage.current import current
 from lovely.remotetask.storage.lease import FIRST_LEASE
 from lovely.remotetask.storage.lease import LEASE
@@ -25,11 +24,8 @@ from lovely.remotetask.storage.lease import LEASE
 # The rest is what a transaction may take.
 USED = 0.5
 
-# How often a lease is tried, which meets those of other processes, and how
-# many seconds are waited at most, before the second time and at all.
+# How often a lease is tried, which meets those of other processes.
 ATTEMPTS = 30
-WAIT = 0.01
-LONGEST_WAIT = 0.3
 
 _pools = weakref.WeakKeyDictionary()
 _process = machine.new_worker_id('adder')
@@ -179,25 +175,18 @@ def lease_lanes(store):
     """
     young = time.monotonic() - _began < FIRST_LEASE
     length = FIRST_LEASE if young else LEASE
-    for number in range(ATTEMPTS):
-        # Not in the thread's transaction, which belongs to the caller.
-        manager = transaction.TransactionManager()
-        connection = store._p_jar.db().open(manager)
-        try:
-            lanes = connection.get(store._p_oid).lease(
-                _process, time.time(), _visible(store), length)
-            manager.get().note('lanes leased to a process that adds jobs')
-            manager.commit()
-            return [Entry(lane._p_oid, lane.serials(), length)
-                    for lane in lanes]
-        except TransientError:
-            if number == ATTEMPTS - 1:
-                raise
-            time.sleep(random.uniform(0, min(LONGEST_WAIT, WAIT * 2**number)))
-        finally:
-            manager.abort()
-            connection.close()
-    return None
+
+    def lease(connection):
+        connection.transaction_manager.get().note(
+            'lanes leased to a process that adds jobs')
+        return connection.get(store._p_oid).lease(
+            _process, time.time(), _visible(store), length)
+
+    def entries(lanes):
+        return [Entry(lane._p_oid, lane.serials(), length) for lane in lanes]
+    # Not in the thread's transaction, which belongs to the caller.
+    return in_private_transaction(
+        store._p_jar.db(), lease, ATTEMPTS, entries)
 
 
 def _visible(store):
