@@ -27,8 +27,10 @@ from gocept.async_.celery import settings
 from gocept.async_.celery import transport
 from gocept.async_.celery import worker
 from gocept.async_.celery.entrance import entrance
+from lovely.remotetask import forking
 from lovely.remotetask.foreign.outcome import attempt
 from lovely.remotetask.foreign.outcome import in_runner
+from lovely.remotetask.forking import of_process
 from lovely.remotetask.running import registry
 
 
@@ -102,10 +104,12 @@ def _queues():
 app = celery.Celery('gocept.async', loader=Loader, amqp=transport.AMQP,
                     control=consumer.Control)
 
-_lock = threading.Lock()
-_attendance = None
-# Whether this is a process of a prefork pool.
-_in_pool = False
+
+@of_process
+def _begin():
+    global _attendance, _lock
+    _attendance = None
+    _lock = threading.Lock()
 
 
 def attendance():
@@ -133,16 +137,6 @@ def _open():
         raise NotConfigured(
             f'the databases of {os.environ[VARIABLE]} do not fit the ZCML; '
             f'correct it: {error}') from error
-
-
-def _forked():
-    global _attendance, _lock, _in_pool
-    _attendance = None
-    _lock = threading.Lock()
-    _in_pool = True
-
-
-os.register_at_fork(after_in_child=_forked)
 
 
 # In the process of a prefork or solo pool.
@@ -231,7 +225,7 @@ def _killed_by_signals():
     Billiard's handlers raise SystemExit in the middle of a function, which is
     how it ends in error; a job whose process was killed is run again.
     """
-    numbers = TERMINATING if _in_pool else ()
+    numbers = TERMINATING if forking.is_child() else ()
     handlers = [(number, signal.signal(number, signal.SIG_DFL))
                 for number in numbers]
     try:

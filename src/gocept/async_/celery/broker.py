@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import threading
 import time
 
@@ -14,6 +13,7 @@ from gocept.async_.celery.settings import is_installed
 from gocept.async_.celery.settings import sender_settings
 from gocept.async_.celery.settings import settings
 from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.forking import of_process
 from lovely.remotetask.retry import Pauses
 
 
@@ -78,7 +78,6 @@ class _Connection(threading.local):
     """Each thread has its own: none waits for what another one does."""
 
     producer = None
-    pid = None
 
 
 class Sender:
@@ -157,8 +156,7 @@ class Sender:
 
     def _producer(self):
         mine = self._mine
-        if mine.producer is None or mine.pid != os.getpid():
-            mine.pid = os.getpid()
+        if mine.producer is None:
             mine.producer = self._app.amqp.Producer(
                 self._app.connection_for_write(), auto_declare=False)
         return mine.producer
@@ -186,11 +184,15 @@ class Sender:
     def close(self):
         """Close the connection of this thread."""
         producer, self._mine.producer = self._mine.producer, None
-        if producer is not None and self._mine.pid == os.getpid():
+        if producer is not None:
             attempt(producer.connection.release)
 
 
-_senders = {}
+@of_process
+def _begin():
+    # A connection that two processes write to is good for neither.
+    global _senders
+    _senders = {}
 
 
 def sender():

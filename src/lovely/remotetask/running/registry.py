@@ -1,7 +1,6 @@
 """The processors that run in this process, one for each service."""
 
 import atexit
-import os
 import threading
 import time
 import weakref
@@ -9,6 +8,7 @@ import weakref
 from lovely.remotetask import interfaces
 from lovely.remotetask import machine
 from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.forking import of_process
 from lovely.remotetask.running import quirks
 from lovely.remotetask.running import settings
 from lovely.remotetask.running.server import server
@@ -17,24 +17,16 @@ from lovely.remotetask.running.server import server
 # Seconds that running jobs have to finish when the process ends.
 GRACE = 30.0
 
-# By their own ids.
-_processors = {}
-# Also those that were stopped, and replaced, but run a job still.
-_started = weakref.WeakSet()
-_processors_lock = threading.Lock()
-_direct_worker_id = None
 
-
-def _forked():
-    # The threads are gone, whatever they held at that moment.
-    global _processors_lock, _direct_worker_id, _started
-    _processors_lock = threading.Lock()
-    _processors.clear()
+@of_process
+def _begin():
+    global _processors, _started, _processors_lock, _direct_worker_id
+    # By their own ids.
+    _processors = {}
+    # Also those that were stopped, and replaced, but run a job still.
     _started = weakref.WeakSet()
+    _processors_lock = threading.Lock()
     _direct_worker_id = None
-
-
-os.register_at_fork(after_in_child=_forked)
 
 
 def identity():

@@ -28,6 +28,7 @@ from zope.security.interfaces import IPrincipal
 
 from lovely.remotetask.foreign.outcome import attempt
 from lovely.remotetask.foreign.outcome import undescribed
+from lovely.remotetask.forking import of_process
 
 
 log = logging.getLogger(__name__)
@@ -176,15 +177,10 @@ class _Process:
         return True
 
 
-_process = _Process()
-
-
-def _forked():
+@of_process
+def _begin():
     global _process
     _process = _Process()
-
-
-os.register_at_fork(after_in_child=_forked)
 
 
 class JobPlace:

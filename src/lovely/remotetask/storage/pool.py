@@ -5,7 +5,6 @@ itself until it ends.  See docs/engine.rst.
 """
 
 import collections
-import os
 import random
 import time
 import weakref
@@ -14,6 +13,7 @@ from ZODB.POSException import ReadConflictError
 from ZODB.utils import z64
 
 from lovely.remotetask import machine
+from lovely.remotetask.forking import of_process
 from lovely.remotetask.retry import in_private_transaction
 from lovely.remotetask.storage.current import current
 from lovely.remotetask.storage.lease import FIRST_LEASE
@@ -27,9 +27,14 @@ USED = 0.5
 # How often a lease is tried, which meets those of other processes.
 ATTEMPTS = 30
 
-_pools = weakref.WeakKeyDictionary()
-_process = machine.new_worker_id('adder')
-_began = time.monotonic()
+
+@of_process
+def _begin():
+    # Two processes must not add to one lane.
+    global _pools, _process, _began
+    _pools = weakref.WeakKeyDictionary()
+    _process = machine.new_worker_id('adder')
+    _began = time.monotonic()
 
 
 class Entry:
@@ -60,17 +65,6 @@ class Entry:
     def _open(self, connection):
         lane = connection.get(self.oid)
         return lane if lane.serials() == self.serials else None
-
-
-def _forked():
-    # Two processes must not add to one lane.
-    global _process, _began
-    _pools.clear()
-    _process = machine.new_worker_id('adder')
-    _began = time.monotonic()
-
-
-os.register_at_fork(after_in_child=_forked)
 
 
 def lane_of_transaction(store):

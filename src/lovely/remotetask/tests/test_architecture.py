@@ -17,7 +17,7 @@ LEVELS = (
     'task',
     'foreign.description', 'foreign.outcome', 'foreign.copier',
     'foreign.value', 'foreign.record', 'foreign.blame', 'foreign.unreadable',
-    'retry', 'policy', 'job', 'machine',
+    'retry', 'policy', 'job', 'machine', 'forking',
     'storage.current', 'storage.lane', 'storage.lease', 'storage.pool',
     'storage.ledger', 'storage.worker', 'storage.lookup', 'storage.crew',
     'storage.books', 'storage.removal', 'storage.aside', 'storage.settlement',
@@ -269,6 +269,31 @@ class RetryTest(unittest.TestCase):
                 for node in ast.walk(handler.type)}
             with self.subTest(path.name):
                 self.assertFalse(caught & {'TransientError', 'ConflictError'})
+
+
+class ForkingTest(unittest.TestCase):
+    """What belongs to a process begins anew in its children."""
+
+    # The database that was opened is that of who has opened it, and so are
+    # its connections; a child that opens one remembers that.
+    INHERITED = {'startup.py'}
+
+    def test_one_handler(self):
+        for path in sources(SOURCE):
+            with self.subTest(path.name):
+                self.assertEqual(
+                    path.name == 'forking.py', 'register_at_fork' in {
+                        node.attr for node in nodes(path, ast.Attribute)})
+
+    def test_who_has_state_says_how_it_begins(self):
+        """Each module that sets a global of its own."""
+        for path in sources(SOURCE):
+            if path.name in self.INHERITED | {'forking.py'}:
+                continue
+            if nodes(path, ast.Global):
+                with self.subTest(path.name):
+                    self.assertIn('lovely.remotetask.forking.of_process',
+                                  imports(path))
 
 
 class StyleTest(unittest.TestCase):
