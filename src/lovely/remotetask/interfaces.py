@@ -958,6 +958,106 @@ class IServerStarted(zope.interface.Interface):
         'The ZODB.DB with the root folder; None if it is not known.')
 
 
+class IJobEvent(zope.interface.Interface):
+    """Something has become of a job; sent by `zope.event`.
+
+    Plain values alone: nothing of a transaction that is over.  Events of
+    runs are sent in the process and the thread that has run the job, after
+    that is committed; the others, in the thread that has committed it.
+
+    A subscriber has no part in the job.  It is called in a transaction of its
+    own, without a site, as nobody; what it has not committed is aborted, and
+    if it fails, the log says so.  A slow one delays the next job of its
+    thread.  Register it globally, as ``<subscriber>`` does: no site is asked.
+    """
+
+    path = zope.interface.Attribute(
+        'Tuple of str: the names from the root folder to the service.')
+
+    job = zope.interface.Attribute('The id of the job (int).')
+
+    function = zope.interface.Attribute(
+        'What it runs, for people: the dotted name of its function, or the '
+        'name of its task. None where that was not looked up.')
+
+
+class IJobAdded(IJobEvent):
+    """A job was added, and that is committed."""
+
+
+class IJobCancelled(IJobEvent):
+    """A job that was waiting was cancelled, and that is committed."""
+
+
+class IJobBegan(IJobEvent):
+    """The function of a job is about to be called.
+
+    That it is `processing` is committed.  The transaction of the job is put
+    aside meanwhile.
+    """
+
+    attempt = zope.interface.Attribute('Counts the runs of the job, from 1.')
+
+    processor = zope.interface.Attribute('``host:pid:thread``.')
+
+
+class IJobRun(IJobBegan):
+    """A run has ended, and that is committed."""
+
+    duration = zope.interface.Attribute('Seconds (float).')
+
+    status = zope.interface.Attribute(
+        'That of the job now: a cron job waits for its next time.')
+
+    failure = zope.interface.Attribute('IFailureTexts; None without one.')
+
+    committed = zope.interface.Attribute(
+        'Whether the effects of the function are stored. With a failure: what '
+        'failed did so after the commit, a hook say.')
+
+
+class IJobEnded(IJobRun):
+    """A run has ended, and is not tried again.
+
+    A job has completed, or is in error or held; of a cron job, that is the
+    end until its next time.
+    """
+
+
+class IJobRetried(IJobRun):
+    """A run has failed, and the job waits to be tried again."""
+
+
+class IJobLost(IJobEvent):
+    """Nobody has stored how a run ended.
+
+    Whoever ran the job is gone: sent in the process that has noticed, and
+    has committed that the run counts.  Or the end could not be stored: sent
+    in the process that ran the job.  It waits to be run again; or is in
+    error, if this was its last attempt.
+    """
+
+    status = zope.interface.Attribute('That of the job now.')
+
+
+class IFailureTexts(zope.interface.Interface):
+    """What is said of a failure: plain texts, see IFailure."""
+
+    error = zope.interface.Attribute('The message of the exception.')
+
+    errorClass = zope.interface.Attribute('Its class, dotted.')
+
+    traceback = zope.interface.Attribute('Its full traceback text.')
+
+    frames = zope.interface.Attribute('Its traceback without any message.')
+
+    place = zope.interface.Attribute("Where: ``file:line, function``, or ''.")
+
+    is_private = zope.interface.Attribute(
+        'Whether the service wants no messages to be shown (log_messages): '
+        'show only class, frames and place then.')
+
+
 class IStartRemoteTasksEvent(zope.interface.Interface):
     """The services that the product configuration names are to be started."""
 

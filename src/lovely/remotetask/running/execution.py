@@ -27,8 +27,10 @@ from lovely.remotetask.job import Run
 from lovely.remotetask.job import direct_run
 from lovely.remotetask.retry import Pauses
 from lovely.remotetask.retry import again
+from lovely.remotetask.running import events
 from lovely.remotetask.running import runlog
 from lovely.remotetask.running import surroundings
+from lovely.remotetask.running.events import name_of
 from lovely.remotetask.running.gate import ProcessorStopped
 from lovely.remotetask.running.refusal import CommitRefusal
 from lovely.remotetask.running.refusal import is_committed
@@ -211,13 +213,6 @@ def result_of(service, call):
         result, service._p_jar, service.max_size(), 'the result')
 
 
-def name_function(job):
-    """Return what a job runs, for people: its function, or its task."""
-    # An input that cannot be loaded has no name.
-    found = attempt(lambda: job.input.function_name).value
-    return plain(found if isinstance(found, str) else job.task, 500)
-
-
 def run_job(service, run, begin, commit):
     """Run a job in the current transaction, complete and commit it.
 
@@ -225,13 +220,13 @@ def run_job(service, run, begin, commit):
         that is called, in the job's context.
     commit -- called without arguments, in the job's context.
 
-    Return the name of its function, for people.
+    Return the runlog.End of it.
     """
     job = service.claimed(run.claim)
     work = Work(service, job)
     with work.context() as call:
         # The input is loaded by now, and need not be looked into apart.
-        function = name_function(job)
+        function = name_of(job)
         begin(service, run, function)
         txn = transaction.get()
         output = result_of(service, call)
@@ -240,8 +235,9 @@ def run_job(service, run, begin, commit):
             # something to its own job.
             job = service.claimed(run.claim)
         service.complete(job, run, output)
+        status = job.stored_status
         commit()
-    return function
+    return runlog.End(status, function)
 
 
 def _sign(service, run, function):
@@ -339,12 +335,12 @@ class Attempt:
         if not outcome.failed:
             outcome = outcome.value
         if not outcome.failed:
-            runlog.completed(self.path, self.run, outcome.value)
+            self.tell_of_end(outcome.value)
             return ENDED
         return self.store_failure(self.judged(outcome))
 
     def _run_in_session(self):
-        """Return an Outcome: the name of the function, or the failure."""
+        """Return an Outcome: the End, or the failure."""
         session = Session(self.db)
         outcome = None
         try:
@@ -368,9 +364,17 @@ class Attempt:
             refusal.lift()
             self.commit()
         try:
-            return run_job(service, self.run, _sign, commit)
+            return run_job(service, self.run, self._begin, commit)
         finally:
             session.resume()
+
+    def _begin(self, service, run, function):
+        _sign(service, run, function)
+        self.tell_of_begin(function)
+
+    def begin_in_group(self, service, run, function):
+        """As `run_job` calls it; the transaction belongs to several jobs."""
+        self.tell_of_begin(function)
 
     def _name(self):
         return runlog.name(self.path, self.run)
@@ -406,12 +410,34 @@ class Attempt:
             self.db, self.path, self.commit, _fail, self.run, failure)
 
     def _tell(self, failure, end):
-        if end.completed:
-            runlog.committed(self.path, self.run, end, failure)
-        elif end.status is None:
+        if end.status is None:
             runlog.left_alone(self.path, self.run, failure)
         else:
-            runlog.failed(self.path, self.run, end, failure)
+            self.tell_of_end(end, failure)
+
+    # Events
+
+    def tell_of_begin(self, function):
+        """Say that the function is about to be called."""
+        if events.is_wanted(events.JobBegan):
+            events.send(events.JobBegan(*self._described(function)))
+
+    def tell_of_end(self, end, failure=None):
+        """Say how the run has ended.
+
+        end -- runlog.End.
+        failure -- Outcome; None without one.
+        """
+        kind = events.JobRetried if end.retried else events.JobEnded
+        texts = failure and events.texts_of(failure, not end.messages)
+        events.send(kind(
+            *self._described(end.function), moment.now() - self.run.started,
+            end.status, texts, failure is None or end.completed))
+
+    def _described(self, function):
+        claim = self.run.claim
+        return (tuple(self.path), claim.job, function, claim.attempt,
+                claim.processor)
 
 
 def run_claimed(db, path, claim, commit):
@@ -434,8 +460,10 @@ def _fail(service, run, failure):
     except interfaces.ClaimLost:
         return _look_at_end(service, run)
     service.fail(job, run, failure)
-    return runlog.End(
-        job.stored_status, name_function(job), service.logs_messages())
+    # What a cron job does at its next time is no other attempt.
+    retried = job.stored_status in interfaces.WAITING and bool(job.attempts)
+    return runlog.End(job.stored_status, name_of(job),
+                      service.logs_messages(), retried=retried)
 
 
 def _look_at_end(service, run):
@@ -444,5 +472,5 @@ def _look_at_end(service, run):
     if job is None or not job.was_run_by(run.claim):
         return runlog.End(None, None)
     # What failed did so when the database had committed already.
-    return runlog.End(job.stored_status, name_function(job),
+    return runlog.End(job.stored_status, name_of(job),
                       service.logs_messages(), True)

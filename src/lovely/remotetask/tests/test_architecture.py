@@ -26,11 +26,12 @@ LEVELS = (
     'storage.listing', 'storage.cleaning', 'storage.upgrade',
     'running.server', 'running.surroundings', 'running.principal',
     'running.application', 'running.session', 'running.refusal',
-    'running.gate', 'running.runlog', 'running.execution', 'running.group',
-    'running.reserve', 'running.alive', 'running.quirks', 'running.settings',
-    'running.registry', 'running.lag', 'running.clock', 'running.watch',
-    'running.tempo', 'running.duty', 'running.duties', 'running.claims',
-    'running.membership', 'running.member', 'running.runner', 'running.team',
+    'running.gate', 'running.duty', 'running.events', 'running.runlog',
+    'running.execution', 'running.group', 'running.reserve', 'running.alive',
+    'running.quirks', 'running.settings', 'running.registry', 'running.lag',
+    'running.clock', 'running.watch', 'running.tempo', 'running.duties',
+    'running.claims', 'running.membership', 'running.member',
+    'running.runner', 'running.team',
     'running.claimer',
     'xmlrpc', 'startup', 'processor', 'service', 'bulk', 'testing')
 
