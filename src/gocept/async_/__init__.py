@@ -9,8 +9,9 @@
 """
 
 from gocept.async_ import task
+from gocept.async_.declaration import service
 from gocept.async_.decorator import function
 from gocept.async_.decorator import is_async
 
 
-__all__ = ['function', 'is_async', 'task']
+__all__ = ['function', 'is_async', 'service', 'task']

@@ -3,10 +3,66 @@
 import functools
 
 from lovely.remotetask.foreign import value
+from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.running.server import server
+from lovely.remotetask.task import TaskError
 
 
 # That of a service that does not say it, in bytes.
 MAX_SIZE = 10_000_000
+
+
+class Reference:
+    """What is stored of an argument that is not stored itself.
+
+    opaque -- see IApplicationServer.reference.
+    """
+
+    def __init__(self, opaque):
+        self.opaque = opaque
+
+
+def refer(args, kwargs):
+    """Return the arguments, with References where the server needs them.
+
+    The arguments themselves; not what is in a list, say.
+    """
+    return (tuple(map(_referred_to, args)),
+            {name: _referred_to(each) for name, each in kwargs.items()})
+
+
+def _referred_to(argument):
+    if value.is_small(argument):
+        return argument
+    opaque = server().reference(argument)
+    return argument if opaque is None else Reference(opaque)
+
+
+def has_references(args, kwargs):
+    """Return whether there are References among stored arguments."""
+    return any(type(each) is Reference for each in (*args, *kwargs.values()))
+
+
+def resolve(args, kwargs, service):
+    """Return stored arguments, with the objects of References.
+
+    Raise TaskError if one of these is gone.
+    """
+    return ([_resolved(each, service) for each in args],
+            {name: _resolved(each, service) for name, each in kwargs.items()})
+
+
+def _resolved(argument, service):
+    if type(argument) is not Reference:
+        return argument
+    found = attempt(server().referred, argument.opaque, service)
+    if found.failed and value.is_of_database(found):
+        raise found.exception
+    if found.failed:
+        raise TaskError(
+            f'An object that the call was made with cannot be found any '
+            f'more: {value.reason(found)}.') from found.exception
+    return found.value
 
 
 def copy_arguments(connection, args, kwargs, max_size=MAX_SIZE, found=None):

@@ -2,8 +2,6 @@
 
 import zope.component
 import zope.interface
-from zope.component.interfaces import ISite
-from zope.container.interfaces import IReadContainer
 
 from gocept.async_.interfaces import IServiceDeclaration
 from lovely.remotetask.foreign import value
@@ -11,8 +9,10 @@ from lovely.remotetask.foreign.outcome import attempt
 from lovely.remotetask.interfaces import IProcessorFactory
 from lovely.remotetask.interfaces import IProcessorSettings
 from lovely.remotetask.interfaces import ITaskService
+from lovely.remotetask.part import home
 from lovely.remotetask.part import parents
 from lovely.remotetask.policy import Policy
+from lovely.remotetask.running.server import server
 
 
 @zope.interface.implementer(IServiceDeclaration, IProcessorSettings)
@@ -39,23 +39,15 @@ class ServiceDeclaration:
         """See IServiceDeclaration."""
         site = root
         for name in filter(None, self.site.split('/')):
-            if not IReadContainer.providedBy(site) or name not in site:
+            if server().names(site) is None:
                 return None
-            site = site[name]
-        return site if ISite.providedBy(site) else None
+            site = server().find(site, [name])
+        return site if server().is_site(site) else None
 
     def find(self, root):
         """See IServiceDeclaration."""
         site = self.find_site(root)
-        return None if site is None else registered(site, self.name)
-
-
-def registered(site, name):
-    """Return the service that a site itself has registered, or None.
-
-    Others may be seen from there.
-    """
-    return site.getSiteManager().utilities.registered((), ITaskService, name)
+        return None if site is None else server().service_of(site, self.name)
 
 
 def declarations():
@@ -63,6 +55,35 @@ def declarations():
     found = zope.component.getGlobalSiteManager().getUtilitiesFor(
         IServiceDeclaration)
     return [declaration for _, declaration in sorted(found)]
+
+
+def service(name='', context=None):
+    """Return the ITaskService of a name.
+
+    As the current site sees it; for those who have none, as scripts, the one
+    that is declared.
+
+    context -- any object of the content, to say in which connection to look
+        for it.
+
+    Raise LookupError if there is none.
+    """
+    found = server().visible_service(name)
+    if found is None and context is not None:
+        found = _declared_service(name, home(context))
+    if found is None:
+        raise LookupError(
+            f'There is no task service {name!r}; declare it in ZCML, '
+            f'<async:service name="..." />, and set the site that holds it, '
+            f'or hand over an object of the content as `context`.')
+    return found
+
+
+def _declared_service(name, connection):
+    root = None if connection is None else server().root(connection)
+    found = [declaration.find(root) for declaration in declarations()
+             if declaration.name == name and root is not None]
+    return found[0] if found else None
 
 
 @zope.component.adapter(ITaskService)

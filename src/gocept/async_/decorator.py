@@ -4,17 +4,16 @@ import functools
 import inspect
 import types
 
-import zope.component
-
 from gocept.async_ import task
 from gocept.async_.argument import MAX_SIZE
 from gocept.async_.argument import copy_arguments
+from gocept.async_.argument import refer
 from gocept.async_.database import place
 from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.interfaces import DEFAULT_PRIORITY
 from lovely.remotetask.interfaces import IJobExecution
-from lovely.remotetask.interfaces import ITaskService
 from lovely.remotetask.running.execution import is_running
+from lovely.remotetask.running.server import server
 
 
 log = journal(__name__)
@@ -59,7 +58,7 @@ def _decorate(service_name, undecorated):
     def decorated(*args, **kwargs):
         if is_async():
             return undecorated(*args, **kwargs)
-        if zope.component.queryUtility(ITaskService, service_name) is None:
+        if server().visible_service(service_name) is None:
             log.warning(
                 '%s is called synchronously: there is no task service %r',
                 task.dotted_name(undecorated), service_name)
@@ -74,7 +73,7 @@ def _decorate(service_name, undecorated):
             _check_findable(decorated)
             found = []
             args, kwargs = copy_arguments(
-                service._p_jar, args, kwargs, _max_size(service),
+                service._p_jar, *refer(args, kwargs), _max_size(service),
                 found.append)
             call = task.TaskDescription(decorated, args, kwargs)
             jobid = service.add(
@@ -93,7 +92,7 @@ def _decorate(service_name, undecorated):
 
 
 def _find_service(name):
-    service = zope.component.queryUtility(ITaskService, name)
+    service = server().visible_service(name)
     if service is None:
         raise LookupError(
             f'There is no task service {name!r}; declare it in ZCML: '

@@ -1,13 +1,12 @@
 """Find services whose site is not where it is declared: it was renamed, say.
 """
 
-import zope.container.interfaces
-from zope.component.interfaces import ISite
+import itertools
 
-from gocept.async_.declaration import registered
 from lovely.remotetask.foreign import value
 from lovely.remotetask.foreign.outcome import attempt
 from lovely.remotetask.interfaces import WAITING
+from lovely.remotetask.running.server import server
 
 
 # How many objects are looked at, from the root folder downwards: the content
@@ -22,7 +21,7 @@ def elsewhere(root, declaration):
     they cannot be counted).  What lies deep, or behind very much content, is
     not found.
     """
-    services = [(path, _asked(registered, site, declaration.name))
+    services = [(path, _asked(server().service_of, site, declaration.name))
                 for path, site in _sites(root)]
     return [(path, _asked(_count, service)) for path, service in services
             if service is not None]
@@ -39,19 +38,19 @@ def _sites(root):
     looked_at = 0
     while todo:
         path, location = todo.pop(0)
-        if ISite.providedBy(location):
+        if server().is_site(location):
             yield path or '/', location
-        if zope.container.interfaces.IReadContainer.providedBy(location):
-            for name, each in _first_items(location, LOOKED_AT - looked_at):
-                looked_at += 1
-                todo.append((f'{path}/{name}', each))
+        for name, each in _first_items(location, LOOKED_AT - looked_at):
+            looked_at += 1
+            todo.append((f'{path}/{name}', each))
 
 
-def _first_items(container, limit):
+def _first_items(location, limit):
     """Return pairs of name and object, up to a number of them."""
-    names = _asked(lambda: [name for name, _ in zip(
-        iter(container), range(limit), strict=False)]) or ()
-    found = [(name, _asked(container.__getitem__, name)) for name in names]
+    names = _asked(lambda: list(itertools.islice(
+        server().names(location) or (), limit))) or ()
+    found = [(name, _asked(server().find, location, [name]))
+             for name in names]
     return [(name, each) for name, each in found if each is not None]
 
 

@@ -4,22 +4,20 @@ It was stored by other code, maybe: functions are renamed and move, classes go
 or get other attributes.  A call that does not fit is not made, and says why.
 """
 
-import contextlib
 import functools
 import inspect
 
 import persistent
-import zope.location.interfaces
 from ZODB.broken import Broken
 
 from gocept.async_ import lookup
+from gocept.async_.argument import resolve
 from lovely.remotetask.foreign import blame
 from lovely.remotetask.foreign import record
 from lovely.remotetask.foreign import value
 from lovely.remotetask.foreign.outcome import attempt
 from lovely.remotetask.interfaces import CannotRun
-from lovely.remotetask.part import DEPTH
-from lovely.remotetask.running import surroundings
+from lovely.remotetask.running.server import server
 from lovely.remotetask.task import TaskError
 
 
@@ -27,15 +25,17 @@ from lovely.remotetask.task import TaskError
 LOADED_FIRST = 100
 
 # What a TaskDescription has itself; any other attribute is an annotation.
-ATTRIBUTES = ('_f', 'args', 'kwargs', 'principal', 'principals', 'site')
+ATTRIBUTES = ('_f', 'args', 'kwargs', 'principal', 'principals', 'refers',
+              'site')
 
 ADVICE = 'install the code that the call was stored with, and requeue the job'
 
 
-def find_call(description):
+def find_call(description, service):
     """Return the call that is described, to be called without arguments.
 
     description -- a TaskDescription.
+    service -- the ITaskService that has its job.
 
     Raise CannotRun if the installed code cannot make it.
     """
@@ -55,38 +55,28 @@ def find_call(description):
             f'{name!r} does not take the stored arguments any more: '
             f'{error}.') from error
     _check_arguments(signature, description)
+    if description.refers:
+        args, kwargs = resolve(args, kwargs, service)
     return functools.partial(function, *args, **kwargs)
 
 
-def site(description):
-    """Return a context manager for the site of a call.
+def find_site(description, service):
+    """Return the site of a call, see IApplicationServer; it is there.
 
     Raise TaskError if it was removed, CannotRun if it cannot be loaded.
     """
     found = description.site
     if found is None:
-        return contextlib.nullcontext()
+        return None
     _check_whole('The site of the call', found)
-    reached = attempt(_is_reachable, found)
+    reached = attempt(server().is_reachable, found, service)
     if reached.failed:
         _raise_unfit(reached, description, lambda: 'The site of the call')
     if not reached.value:
         raise TaskError(
             'The site in which the function was called is gone; it is not '
             'run in another one.')
-    return surroundings.site(found)
-
-
-def _is_reachable(location):
-    """Return whether a site still hangs below a root.  Raise anything."""
-    location.getSiteManager()
-    for _ in range(DEPTH):
-        if zope.location.interfaces.IRoot.providedBy(location):
-            return True
-        location = location.__parent__
-        if location is None:
-            return False
-    return False
+    return found
 
 
 def _raise_unfit(failure, description, what):

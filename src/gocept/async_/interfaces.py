@@ -71,7 +71,7 @@ class ITaskDescription(zope.interface.Interface):
         'or None.')
 
     principals = zope.interface.Attribute(
-        'All of them, see `gocept.async_.principal`; None if there is only '
+        'All of them, see IApplicationServer; None if there is only '
         'one, who is known by that id, or nobody.')
 
     site = zope.interface.Attribute(

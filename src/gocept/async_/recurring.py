@@ -3,28 +3,7 @@
 import time
 
 from lovely.remotetask.foreign.outcome import attempt
-
-
-class Pauses:
-    """Pauses that grow: each is twice as long as the one before.
-
-    first, longest -- seconds.
-    """
-
-    def __init__(self, first: float, longest: float) -> None:
-        self._first = first
-        self._longest = longest
-        self.reset()
-
-    def reset(self) -> None:
-        """Begin with the first one again."""
-        self._next = self._first
-
-    def next(self) -> float:
-        """Return how many seconds to wait now."""
-        found = self._next
-        self._next = min(self._longest, 2 * found)
-        return found
+from lovely.remotetask.retry import Pauses
 
 
 class Complaint:

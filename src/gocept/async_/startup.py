@@ -1,22 +1,18 @@
 """Create the declared services, bring them up to date, and start them."""
 
-import contextlib
 import logging
 
-import transaction
-import transaction.interfaces
 import zope.event
 import zope.lifecycleevent
 from ZODB.POSException import ReadOnlyError
-from zope.app.publication.zopepublication import ZopePublication
-from zope.site.site import SiteManagementFolder
 
 from gocept.async_ import database
 from gocept.async_.declaration import declarations
 from gocept.async_.elsewhere import elsewhere
 from lovely.remotetask import TaskService
 from lovely.remotetask.foreign.journal import journal
-from lovely.remotetask.interfaces import ITaskService
+from lovely.remotetask.retry import in_private_transaction
+from lovely.remotetask.running.server import server
 from lovely.remotetask.startup import openedDatabase
 from lovely.remotetask.startup import root_folder
 from lovely.remotetask.startup import tried
@@ -37,7 +33,7 @@ def createServices(event):
     Those that earlier code has stored are brought up to date.  Where the
     database is read-only, neither is done, and the log says so.
 
-    event -- an IDatabaseOpenedWithRoot.
+    event -- an IDatabasesOpened.
 
     Raise ConfigurationError, before anything is created, if one cannot be
     stored in the database that is declared.
@@ -54,7 +50,7 @@ def startProcessors(event):
     And those that run no jobs here: without them, nobody would be told.
     None where the database is read-only.
 
-    event -- that a web application was created.
+    event -- an IServerStarted.
     """
     db = openedDatabase()
     if db is None:
@@ -79,22 +75,13 @@ def _start_processor(db, root, declaration):
 
 
 def _ensure(db, declaration):
-    # Not in the transaction of this thread: the one who opens the database
-    # may be in the middle of something.
-    manager = transaction.TransactionManager(explicit=True)
-    connection = db.open(manager)
     try:
-        for attempt in manager.attempts(ATTEMPTS):
-            with attempt:
-                said = _ensure_now(connection, declaration)
+        said = in_private_transaction(
+            db, lambda connection: _ensure_now(connection, declaration),
+            ATTEMPTS)
     except ReadOnlyError:
         # A storage need not know it before.
         said = [_cannot_be_written(declaration)]
-    finally:
-        # Left behind only by the last attempt, if its commit failed.
-        with contextlib.suppress(transaction.interfaces.NoTransaction):
-            manager.abort()
-        connection.close()
     # Not before it is committed.
     for level, *message in said:
         log.log(level, *message)
@@ -102,7 +89,7 @@ def _ensure(db, declaration):
 
 def _ensure_now(connection, declaration):
     """Return what is to be logged: lists of level, message and arguments."""
-    root = connection.root()[ZopePublication.root_name]
+    root = server().root(connection)
     service = database.find(root, declaration)
     is_read_only = database.is_read_only(connection.db(), declaration)
     if service is None:
@@ -169,15 +156,14 @@ def _create(root, site, declaration):
             'nobody is started who runs them. If the site was renamed, '
             'correct the attribute "site", and restart.',
             declaration.name, declaration.site, _where(with_jobs)))
-    manager = site.getSiteManager()
-    folder = _folder(manager)
+    folder = server().folder(site)
     name = database.free_name(folder, declaration.name or 'TaskService')
     service = TaskService()
     zope.event.notify(zope.lifecycleevent.ObjectCreatedEvent(service))
     database.store(service, name, folder, declaration.database)
     folder[name] = service
     # Not the proxy that a folder may give out for what it contains.
-    manager.registerUtility(service, ITaskService, name=declaration.name)
+    server().register(site, service, declaration.name)
     return [*said, (
         logging.INFO, 'async:service "%s": created in %s',
         declaration.name, declaration.site)]
@@ -189,9 +175,3 @@ def _where(found):
         f'the site {path} has a service of that name, where '
         f'{"an unknown number of" if waiting is None else waiting} jobs wait'
         for path, waiting in found)
-
-
-def _folder(manager):
-    if 'default' not in manager:
-        manager['default'] = SiteManagementFolder()
-    return manager['default']

@@ -5,13 +5,11 @@ import functools
 import inspect
 
 import persistent
-import zope.component.hooks
 import zope.interface
-from zope.security.proxy import removeSecurityProxy
 
 from gocept.async_ import fit
 from gocept.async_ import interfaces
-from gocept.async_ import principal
+from gocept.async_.argument import has_references
 from gocept.async_.database import place
 from gocept.async_.lookup import RenamedFunction
 from gocept.async_.lookup import current_name
@@ -23,7 +21,7 @@ from lovely.remotetask.foreign import record
 from lovely.remotetask.interfaces import IInputCheck
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.interfaces import ITaskContext
-from lovely.remotetask.running.execution import interaction
+from lovely.remotetask.running.server import server
 
 
 # Found here by all who do not look for names.
@@ -46,29 +44,31 @@ class TaskDescription(persistent.Persistent):
 
     site = None
     principal = None
-    # See `gocept.async_.principal`.  None: there is only the id, or none.
+    # Opaque, see IApplicationServer.  None: there is only the id, or none.
     principals = None
+    # Whether there are References among the arguments.
+    refers = False
 
     def __init__(self, f, args, kwargs):
         self.f = f
         self.args = args
         self.kwargs = kwargs
-        self._set_principals(principal.current())
-        self.site = removeSecurityProxy(zope.component.hooks.getSite())
+        if has_references(args, kwargs):
+            self.refers = True
+        self._set_principals(server().principals())
+        self.site = server().site()
 
     def _set_principals(self, found):
-        self.principal = principal.first_id(found)
+        self.principal = server().principal_id(found)
         # The usual ones need not be stored.
-        if found not in ((), ((principal.LISTED, self.principal),)):
+        if found and found != server().principals_of(self.principal):
             self.principals = found
 
     def callers(self):
-        """Return the principals of the call, see `principal.requests`."""
+        """Return the principals of the call, see IApplicationServer."""
         if self.principals is not None:
             return self.principals
-        if self.principal is None:
-            return ()
-        return (principal.LISTED, self.principal),
+        return server().principals_of(self.principal)
 
     @property
     def f(self):
@@ -90,7 +90,7 @@ class TaskDescription(persistent.Persistent):
     @staticmethod
     def get_principal():
         """Return the id of the current principal, or None."""
-        return principal.first_id(principal.current())
+        return server().principal_id(server().principals())
 
 
 @zope.interface.implementer(ITask, IInputCheck, ITaskContext)
@@ -117,9 +117,9 @@ class AsyncFunction:
     def context(self, service, jobid, input):
         """See ITaskContext."""
         self.checkInput(input)
-        call = fit.find_call(input)
-        with fit.site(input), interaction(
-                *principal.requests(input.callers())):
+        call = fit.find_call(input, service)
+        site = fit.find_site(input, service)
+        with server().acting(input.callers(), site, service):
             yield functools.partial(_call_and_place, call, service)
 
 

@@ -1,32 +1,33 @@
 """For the tests of applications: a layer, and helpers to run jobs in it."""
 
+import importlib
 import time
 
 import transaction
 import zope.authentication.interfaces
 import zope.component
-import zope.interface
 import zope.security.management
 import zope.security.testing
-from zope.app.wsgi.testlayer import BrowserLayer
 
-import gocept.async_
 from gocept.async_.declaration import declarations
 from lovely.remotetask import moment
 from lovely.remotetask.interfaces import WAITING
-from lovely.remotetask.interfaces import ITaskService
 from lovely.remotetask.processor import SimpleProcessor
 from lovely.remotetask.running.execution import in_transaction
 from lovely.remotetask.running.execution import opened_service
 from lovely.remotetask.running.registry import root_database
 from lovely.remotetask.running.registry import service_path
+from lovely.remotetask.running.server import server
 from lovely.remotetask.startup import openedDatabase
 from lovely.remotetask.startup import root_folder
 
 
-FUNCTIONAL_LAYER = BrowserLayer(
-    gocept.async_, 'ftesting.zcml', name='FUNCTIONAL_LAYER',
-    allowTearDown=True)
+def __getattr__(name):
+    # On another application server the Toolkit is not installed.
+    if name != 'FUNCTIONAL_LAYER':
+        raise AttributeError(
+            f'module {__name__!r} has no attribute {name!r}')
+    return importlib.import_module('gocept.async_.testlayer').FUNCTIONAL_LAYER
 
 
 def process(name='events', raise_errors=True, after=0):
@@ -92,7 +93,7 @@ def _next_time(db, path, now, end):
 def _locate(name):
     """Return the database with the root folder of a service, and its path.
     """
-    service = zope.component.queryUtility(ITaskService, name=name)
+    service = server().visible_service(name)
     if service is not None:
         return root_database(service), service_path(service)
     # A test that uses a browser has no site of its own.

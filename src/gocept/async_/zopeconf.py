@@ -5,20 +5,21 @@ import re
 from pathlib import Path
 
 import ZConfig
-import zope.app.appsetup
+
+from lovely.remotetask.running.server import server
 
 
 def read(path):
-    """Return the options of a zope.conf; ValueError tells what is wrong."""
-    schema = ZConfig.loadSchema(str(
-        Path(zope.app.appsetup.__file__).parent / 'schema' / 'schema.xml'))
+    """Return the IConfiguration of a zope.conf.
+
+    ValueError tells what is wrong.
+    """
     try:
-        options, _ = ZConfig.loadConfig(schema, path)
+        return server().read(path)
     except (ZConfig.ConfigurationError, OSError) as error:
         raise ValueError(
             f'{path} cannot be read; correct it: '
             f'{_without_secrets(str(error), path)}') from None
-    return options
 
 
 def _without_secrets(text, path):
@@ -35,9 +36,3 @@ def _without_secrets(text, path):
               if '://' in line or 'celery' in line]
     return re.sub("'([^']*)'", lambda found: "'**'" if any(
         found[1] in line for line in secret) else found[0], text)
-
-
-def uses_file_storage(options):
-    """Return whether only one process at a time can open the databases."""
-    return any(type(database.config.storage).__name__ == 'FileStorage'
-               for database in options.databases)

@@ -1,8 +1,6 @@
 """Do something with many jobs, in small transactions."""
 
-import transaction
-from transaction.interfaces import TransientError
-
+from lovely.remotetask.retry import in_private_transaction
 from lovely.remotetask.running.registry import root_database
 from lovely.remotetask.storage.listing import Selection
 
@@ -31,38 +29,25 @@ def apply(service, action, progress=None, **selection):
             f'There is no action {action!r}; choose one of '
             f'{", ".join(ACTIONS)}.')
     Selection(**selection).check()
-    manager = transaction.TransactionManager()
     # Not that of the service, if it is another one: its connections must not
     # lead from there to the content, once they are to serve one that does.
-    connection = root_database(service).open(manager)
-    jobs = connection.get_connection(service._p_jar.db().database_name)
+    db = root_database(service)
+    name, oid = service._p_jar.db().database_name, service._p_oid
     done, after, more = 0, None, True
-    try:
-        while more:
-            number, after = _batch(
-                manager, jobs, service._p_oid, action, selection, after)
-            done += number
-            more = after is not None
-            if progress is not None:
-                progress(done)
-    finally:
-        manager.abort()
-        connection.close()
+    while more:
+        def batch(connection, after=after):
+            found = connection.get_connection(name).get(oid)
+            return _batch(found, action, selection, after)
+        number, after = in_private_transaction(db, batch, ATTEMPTS)
+        done += number
+        more = after is not None
+        if progress is not None:
+            progress(done)
     return done
 
 
-def _batch(manager, connection, oid, action, selection, after):
-    for number in range(ATTEMPTS):
-        try:
-            manager.begin()
-            service = connection.get(oid)
-            page = service.find(**selection, after=after, limit=BATCH)
-            done = sum(bool(getattr(service, action)(job.id))
-                       for job in page.jobs)
-            manager.commit()
-            return done, page.after
-        except TransientError:
-            manager.abort()
-            if number == ATTEMPTS - 1:
-                raise
-    return None
+def _batch(service, action, selection, after):
+    """Return how many jobs it was done to, and `after` of the next page."""
+    page = service.find(**selection, after=after, limit=BATCH)
+    done = sum(bool(getattr(service, action)(job.id)) for job in page.jobs)
+    return done, page.after

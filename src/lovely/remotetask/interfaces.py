@@ -766,6 +766,298 @@ class IProcessorFactory(zope.interface.Interface):
         """Raise ValueError if this kind of processor cannot have so many."""
 
 
+class IApplicationServer(zope.interface.Interface):
+    """What is known here of the application server; a utility.
+
+    Where the content is, who calls, and how a process is started: all that
+    the package must know to run on the Zope Toolkit, or on something else.
+
+    *Opaque* values come from it and are given back to it; they are stored in
+    between, so they are picklable or persistent.  Nobody else looks into
+    them.
+    """
+
+    # The content
+
+    def root(connection):
+        """Return the root folder, with what a run needs around it.
+
+        connection -- an open connection of the database that holds it.
+
+        None if there is none.
+        """
+
+    def find(root, path):
+        """Return the object at a path below a root folder, None if none is.
+
+        path -- names, as `path` returns them.
+        """
+
+    def path(location):
+        """Return the path of an object: a list of names, from the root."""
+
+    def root_database(location):
+        """Return the ZODB.DB with the root folder above an object.
+
+        The object may be stored in another one, to which the root folder's
+        refers.  None if the root is not stored yet.
+        """
+
+    def names(location):
+        """Return an iterable of the names of what lies in an object.
+
+        None if nothing can lie in it.
+        """
+
+    def is_site(location):
+        """Return whether services can be registered in an object."""
+
+    # Services
+
+    def visible_service(name):
+        """Return the ITaskService of a name, as the caller sees it, or None.
+        """
+
+    def service_of(site, name):
+        """Return the ITaskService that a site itself has registered, or None.
+
+        Others may be seen from there.
+        """
+
+    def folder(site):
+        """Return where the services of a site are stored.
+
+        A container: names to objects.  It is made if there is none.
+        """
+
+    def register(site, service, name):
+        """Register a service, which is stored, in a site."""
+
+    # Who calls, and where
+
+    def principals():
+        """Return those who make the current call: opaque, a hashable value.
+
+        A value that is false stands for nobody.  Raise TypeError if one of
+        them cannot be stored.
+        """
+
+    def principal_id(principals):
+        """Return the id of the first of some principals, for people, or None.
+
+        str.  Together with `principals_of` also what is stored of the usual
+        caller: somebody who is known by an id.
+        """
+
+    def principals_of(id):
+        """Return what `principals` returns for one who is known by an id.
+
+        id -- str or None.
+        """
+
+    def user_id():
+        """Return the id of the current principal, for people, or None.
+
+        Never raise.
+        """
+
+    def site():
+        """Return the current site: opaque, None if there is none."""
+
+    def is_reachable(site, service):
+        """Return whether a site is still there.  Raise anything.
+
+        site -- what `site` has returned, when something was called.
+        service -- that which has stored it; of the current connection.
+        """
+
+    def acting(principals, site, service):
+        """Return a context manager: be somewhere, as somebody.
+
+        principals, site, service -- see above.
+
+        Raise TaskError if one of the principals no longer exists, CannotRun
+        if the installed code does not know what is stored of them.
+        """
+
+    def around_job(service):
+        """Return a context manager: run a job of a service.
+
+        As nobody, who may do nothing; where utilities are found that the
+        service sees.  What was before is there again afterwards.
+        """
+
+    def is_in_job():
+        """Return whether the caller is within `around_job` or `acting`."""
+
+    # Arguments
+
+    def reference(value):
+        """Return what to store of an argument that is not stored itself.
+
+        Opaque; None for what is stored as it is.
+
+        value -- any object that is no plain value nor container.
+        """
+
+    def referred(reference, service):
+        """Return the object of a reference.  Raise anything."""
+
+    # Processes
+
+    def settings(product):
+        """Return what the configuration says of a product: str to str."""
+
+    def read(path):
+        """Return the IConfiguration of a file; nothing is opened yet.
+
+        Raise ZConfig.ConfigurationError or OSError if it cannot be read.
+        """
+
+
+class IConfiguration(zope.interface.Interface):
+    """What the file says by which an application server is started."""
+
+    uses_file_storage = zope.interface.Attribute(
+        'Whether only one process at a time can open the databases.')
+
+    def configure():
+        """Make the settings known, and execute the ZCML; once."""
+
+    def open():
+        """Open the databases, configured before.  Return the first one.
+
+        It holds the root folder, which is made if there is none.  An
+        IDatabasesOpened is sent.
+        """
+
+    def start():
+        """Do both for a process that is made for it; with its logging.
+
+        Return the ZODB.DB with the root folder.
+        """
+
+
+class IDatabasesOpened(zope.interface.Interface):
+    """A process has opened its databases; there is a root folder.
+
+    The implementation of IApplicationServer sends it in each process, also
+    where jobs alone are run.
+    """
+
+    database = zope.interface.Attribute('The ZODB.DB with the root folder.')
+
+
+class IServerStarted(zope.interface.Interface):
+    """An application server is about to answer requests.
+
+    Sent by the implementation of IApplicationServer, after IDatabasesOpened.
+    """
+
+    database = zope.interface.Attribute(
+        'The ZODB.DB with the root folder; None if it is not known.')
+
+
+class IJobEvent(zope.interface.Interface):
+    """Something has become of a job; sent by `zope.event`.
+
+    Plain values alone: nothing of a transaction that is over.  Events of
+    runs are sent in the process and the thread that has run the job, after
+    that is committed; the others, in the thread that has committed it.
+
+    A subscriber has no part in the job.  It is called in a transaction of its
+    own, without a site, as nobody; what it has not committed is aborted, and
+    if it fails, the log says so.  A slow one delays the next job of its
+    thread.  Register it globally, as ``<subscriber>`` does: no site is asked.
+    """
+
+    path = zope.interface.Attribute(
+        'Tuple of str: the names from the root folder to the service.')
+
+    job = zope.interface.Attribute('The id of the job (int).')
+
+    function = zope.interface.Attribute(
+        'What it runs, for people: the dotted name of its function, or the '
+        'name of its task. None where that was not looked up.')
+
+
+class IJobAdded(IJobEvent):
+    """A job was added, and that is committed."""
+
+
+class IJobCancelled(IJobEvent):
+    """A job that was waiting was cancelled, and that is committed."""
+
+
+class IJobBegan(IJobEvent):
+    """The function of a job is about to be called.
+
+    That it is `processing` is committed.  The transaction of the job is put
+    aside meanwhile.
+    """
+
+    attempt = zope.interface.Attribute('Counts the runs of the job, from 1.')
+
+    processor = zope.interface.Attribute('``host:pid:thread``.')
+
+
+class IJobRun(IJobBegan):
+    """A run has ended, and that is committed."""
+
+    duration = zope.interface.Attribute('Seconds (float).')
+
+    status = zope.interface.Attribute(
+        'That of the job now: a cron job waits for its next time.')
+
+    failure = zope.interface.Attribute('IFailureTexts; None without one.')
+
+    committed = zope.interface.Attribute(
+        'Whether the effects of the function are stored. With a failure: what '
+        'failed did so after the commit, a hook say.')
+
+
+class IJobEnded(IJobRun):
+    """A run has ended, and is not tried again.
+
+    A job has completed, or is in error or held; of a cron job, that is the
+    end until its next time.
+    """
+
+
+class IJobRetried(IJobRun):
+    """A run has failed, and the job waits to be tried again."""
+
+
+class IJobLost(IJobEvent):
+    """Nobody has stored how a run ended.
+
+    Whoever ran the job is gone: sent in the process that has noticed, and
+    has committed that the run counts.  Or the end could not be stored: sent
+    in the process that ran the job.  It waits to be run again; or is in
+    error, if this was its last attempt.
+    """
+
+    status = zope.interface.Attribute('That of the job now.')
+
+
+class IFailureTexts(zope.interface.Interface):
+    """What is said of a failure: plain texts, see IFailure."""
+
+    error = zope.interface.Attribute('The message of the exception.')
+
+    errorClass = zope.interface.Attribute('Its class, dotted.')
+
+    traceback = zope.interface.Attribute('Its full traceback text.')
+
+    frames = zope.interface.Attribute('Its traceback without any message.')
+
+    place = zope.interface.Attribute("Where: ``file:line, function``, or ''.")
+
+    is_private = zope.interface.Attribute(
+        'Whether the service wants no messages to be shown (log_messages): '
+        'show only class, frames and place then.')
+
+
 class IStartRemoteTasksEvent(zope.interface.Interface):
     """The services that the product configuration names are to be started."""
 

@@ -4,7 +4,6 @@ import builtins
 import functools
 import logging
 import math
-import random
 from typing import NamedTuple
 
 from lovely.remotetask.interfaces import CANCELLED
@@ -16,6 +15,7 @@ from lovely.remotetask.number import check_seconds
 from lovely.remotetask.number import check_whole
 from lovely.remotetask.number import exact
 from lovely.remotetask.number import shown
+from lovely.remotetask.retry import doubled
 
 
 log = logging.getLogger(__name__)
@@ -24,10 +24,6 @@ log = logging.getLogger(__name__)
 DAY = 24 * 3600.0
 
 MAX_WAIT = 3600.0
-
-# A wait is doubled so often at most: it is longer than MAX_WAIT by then, and
-# a power of two that is much greater is no float any more.
-MAX_DOUBLED = 100
 
 # Transient errors: how many, and the wait after the first, in seconds.
 TRANSIENTS = 10
@@ -110,9 +106,8 @@ class Policy(Settings):
 
         Because what it stands on has failed: there is no last time.
         """
-        wait = min(INTERRUPTION_LIMIT,
-                   INTERRUPTION_WAIT * 2 ** min(job.interruptions, 20))
-        return now + random.uniform(wait / 2, wait)
+        return now + doubled(INTERRUPTION_WAIT, INTERRUPTION_LIMIT,
+                             job.interruptions, 0.5)
 
     def due_after_loss(self, job, now):
         """Return when to run a job again whose end could not be stored."""
@@ -254,11 +249,8 @@ CHECKS = {
 def _due(now, wait, number, maximum):
     """Return the time of the next attempt, None after the last one.
 
-    Exponential backoff with full jitter: anything up to a limit that doubles
-    (Marc Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog,
-    2015).
+    Full jitter: anything up to a limit that doubles.
     """
     if number >= maximum:
         return None
-    limit = min(MAX_WAIT, wait * 2 ** min(number, MAX_DOUBLED))
-    return now + random.uniform(0, limit)
+    return now + doubled(wait, MAX_WAIT, number, 1.0)

@@ -66,10 +66,6 @@ class SimpleProcessor(Member):
 
     maxThreads = 1
 
-    # Called with the number of jobs whenever some were run; by a worker that
-    # counts them.
-    notify = None
-
     def __init__(self, db, servicePath, waitTime=1.0):
         settings.check_wait_time(waitTime)
         super().__init__(db, servicePath, HEARTBEAT, MISSED_HEARTBEATS)

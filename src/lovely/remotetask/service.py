@@ -36,6 +36,7 @@ from lovely.remotetask.number import check_priority
 from lovely.remotetask.number import check_time
 from lovely.remotetask.policy import Policy
 from lovely.remotetask.policy import sound
+from lovely.remotetask.running import events
 from lovely.remotetask.running import execution
 from lovely.remotetask.running import registry
 from lovely.remotetask.startup import bootStrapSubscriber
@@ -200,6 +201,7 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
 
     def _add(self, make, status, priority):
         job = self.store.add(make, status, priority)
+        events.send_after_commit(events.JobAdded, self, job)
         if status != STARTLATER:
             registry.wake_after_commit(self, job)
         return job.id
@@ -250,6 +252,7 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
                 or job.status not in (*WAITING, STARTLATER, HELD)):
             return False
         self.store.change(job, job.cancel, moment.now())
+        events.send_after_commit(events.JobCancelled, self, job)
         return True
 
     def remove(self, jobid):

@@ -10,19 +10,17 @@ In zope.conf::
 import contextlib
 import weakref
 
-import transaction
 import zope.component
 # Without it no event reaches the subscribers that ZCML declares.
 import zope.component.event  # noqa: F401
-from zope.app.appsetup.product import getProductConfiguration
-from zope.app.publication.zopepublication import ZopePublication
-from zope.component.interfaces import ISite
 
 from lovely.remotetask import interfaces
 from lovely.remotetask.foreign import value
 from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.retry import private_connection
 from lovely.remotetask.running import reserve
+from lovely.remotetask.running.server import server
 
 
 log = journal(__name__)
@@ -33,14 +31,13 @@ _opened = None
 
 
 def rememberDatabase(event):
-    """Keep the database of an IDatabaseOpenedWithRoot event."""
+    """Keep the database of an IDatabasesOpened event."""
     global _opened
     _opened = weakref.ref(event.database)
 
 
 def forgetReservedIds(event):
-    """Make the storages of an IDatabaseOpenedWithRoot event safe to restart.
-    """
+    """Make the storages of an IDatabasesOpened event safe to restart."""
     for db in event.database.databases.values():
         reserve.forget_on_reconnect(db.storage)
 
@@ -52,16 +49,15 @@ def openedDatabase():
 
 def getAutostartServiceNames():
     """Return the ``site@service`` names of the product configuration."""
-    config = getProductConfiguration('lovely.remotetask') or {}
-    names = config.get('autostart', '').split(',')
+    names = server().settings('lovely.remotetask').get(
+        'autostart', '').split(',')
     return [name.strip() for name in names if name.strip()]
 
 
 def bootStrapSubscriber(event):
     """Start the services named in the product configuration.
 
-    event -- of a web application that was created, or any other with the
-        attribute `database`.
+    event -- an IServerStarted, or any other with the attribute `database`.
     """
     names = getAutostartServiceNames()
     db = getattr(event, 'database', None) or openedDatabase()
@@ -91,15 +87,13 @@ def tried(what, call, *args):
 @contextlib.contextmanager
 def root_folder(db):
     """Open the root folder for reading, outside the thread's transaction."""
-    manager = transaction.TransactionManager(explicit=True)
-    connection = db.open(manager)
-    try:
+    with private_connection(db) as connection:
         # A storage that is polled may fail here.
-        manager.begin()
-        yield connection.root()[ZopePublication.root_name]
-    finally:
-        manager.abort()
-        connection.close()
+        connection.transaction_manager.begin()
+        root = server().root(connection)
+        if root is None:
+            raise LookupError('The database has no root folder.')
+        yield root
 
 
 def _start_services(root, directive):
@@ -133,11 +127,11 @@ def _sites(root, name):
         return [root]
     if name == '*':
         # Each by itself: one may be unreadable.
-        found = [tried(f'autostart: {key}', root.get, key)
-                 for key in list(root)]
-        return [root, *filter(ISite.providedBy, found)]
-    site = root.get(name)
-    if site is None or not ISite.providedBy(site):
+        found = [tried(f'autostart: {key}', server().find, root, [key])
+                 for key in list(server().names(root))]
+        return [root, *filter(server().is_site, found)]
+    site = server().find(root, [name])
+    if site is None or not server().is_site(site):
         log.error('site %s not found', name)
         return []
     return [site]

@@ -10,21 +10,14 @@ import logging
 import os
 import signal
 import threading
-import time
 
 import celery
 import click
 import kombu
-import transaction
-import zope.app.appsetup
-import zope.app.appsetup.product
-import zope.event
-import zope.processlifetime
 from celery import signals
 from celery.exceptions import Reject
 from celery.exceptions import WorkerShutdown
 from celery.loaders.app import AppLoader
-from transaction.interfaces import TransientError
 from zope.configuration.exceptions import ConfigurationError
 
 from gocept.async_ import zopeconf
@@ -34,22 +27,17 @@ from gocept.async_.celery import settings
 from gocept.async_.celery import transport
 from gocept.async_.celery import worker
 from gocept.async_.celery.entrance import entrance
-from gocept.async_.recurring import Pauses
+from lovely.remotetask import forking
 from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.foreign.outcome import attempt
 from lovely.remotetask.foreign.outcome import in_runner
+from lovely.remotetask.forking import of_process
 from lovely.remotetask.running import registry
 
 
 log = journal(__name__)
 
 VARIABLE = 'GOCEPT_ASYNC_ZOPE_CONF'
-
-# How often the database is opened where others prepare the same, and the
-# seconds between two times.
-OPENINGS = 10
-FIRST_PAUSE = 0.1
-LONGEST_PAUSE = 2.0
 
 # What ends the process of a pool that gets it.
 TERMINATING = signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP
@@ -60,8 +48,10 @@ class NotConfigured(click.ClickException):
 
 
 @functools.cache
-def options():
-    """Load the application, without its databases.  Return its options.
+def configuration():
+    """Load the application, without its databases.
+
+    Return its IConfiguration.
 
     The processes of a prefork pool inherit that; a database must not be
     inherited.
@@ -75,16 +65,13 @@ def options():
         found = zopeconf.read(path)
     except ValueError as error:
         raise NotConfigured(f'{VARIABLE}: {error}') from error
-    if zopeconf.uses_file_storage(found):
+    if found.uses_file_storage:
         raise NotConfigured(
             f'the database of {path} is a FileStorage, which only one '
             f'process can use; serve it by ZEO or use RelStorage, see '
             f'docs/deployment.rst.')
-    zope.app.appsetup.product.setProductConfigurations(found.product_config)
     try:
-        zope.app.appsetup.config(
-            found.site_definition,
-            features=('devmode',) if found.devmode else ())
+        found.configure()
     except ConfigurationError as error:
         raise NotConfigured(
             f'the ZCML of {path} cannot be executed; correct it: '
@@ -96,7 +83,7 @@ class Loader(AppLoader):
     """Reads Celery's settings from the application."""
 
     def read_configuration(self, env=None):
-        options()
+        configuration()
         try:
             found = settings.settings(settings.broker())
         except (LookupError, ValueError) as error:
@@ -118,10 +105,12 @@ def _queues():
 app = celery.Celery('gocept.async', loader=Loader, amqp=transport.AMQP,
                     control=consumer.Control)
 
-_lock = threading.Lock()
-_attendance = None
-# Whether this is a process of a prefork pool.
-_in_pool = False
+
+@of_process
+def _begin():
+    global _attendance, _lock
+    _attendance = None
+    _lock = threading.Lock()
 
 
 def attendance():
@@ -143,46 +132,12 @@ def attendance():
 
 
 def _open():
-    """Open the database, and let the application be prepared.
-
-    Others that start at the same time prepare it, too: on an empty database
-    all make the root folder, and zope.app.appsetup has no second try.
-    """
-    pauses = Pauses(FIRST_PAUSE, LONGEST_PAUSE)
-    for _ in range(OPENINGS):
-        outcome = attempt(_open_once)
-        if not outcome.retryable:
-            break
-        time.sleep(pauses.next())
-    if outcome.failed:
-        raise outcome.exception
-    return outcome.value
-
-
-def _open_once():
-    databases = options().databases
-    db = zope.app.appsetup.appsetup.multi_database(databases)[0][0]
     try:
-        zope.event.notify(zope.processlifetime.DatabaseOpened(db))
+        return configuration().open()
     except ConfigurationError as error:
         raise NotConfigured(
             f'the databases of {os.environ[VARIABLE]} do not fit the ZCML; '
             f'correct it: {error}') from error
-    except TransientError:
-        transaction.abort()
-        db.close()
-        raise
-    return db
-
-
-def _forked():
-    global _attendance, _lock, _in_pool
-    _attendance = None
-    _lock = threading.Lock()
-    _in_pool = True
-
-
-os.register_at_fork(after_in_child=_forked)
 
 
 # In the process of a prefork or solo pool.
@@ -271,7 +226,7 @@ def _killed_by_signals():
     Billiard's handlers raise SystemExit in the middle of a function, which is
     how it ends in error; a job whose process was killed is run again.
     """
-    numbers = TERMINATING if _in_pool else ()
+    numbers = TERMINATING if forking.is_child() else ()
     handlers = [(number, signal.signal(number, signal.SIG_DFL))
                 for number in numbers]
     try:

@@ -1,7 +1,6 @@
 """Sending addresses of jobs to the broker."""
 
 import json
-import os
 import threading
 import time
 
@@ -14,6 +13,8 @@ from gocept.async_.celery.settings import sender_settings
 from gocept.async_.celery.settings import settings
 from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.forking import of_process
+from lovely.remotetask.retry import Pauses
 
 
 # What is said of the broker is asked for here, too.
@@ -41,6 +42,7 @@ class Breaker:
     def __init__(self, clock=time.monotonic):
         self._clock = clock
         self._lock = threading.Lock()
+        self._pauses = Pauses(FIRST_PROBE, LAST_PROBE)
         self._wait = None
         self._again = None
 
@@ -59,8 +61,7 @@ class Breaker:
         """Note a failure.  Return whether it is the first one."""
         with self._lock:
             first = self._wait is None
-            self._wait = (FIRST_PROBE if first
-                          else min(LAST_PROBE, 2 * self._wait))
+            self._wait = self._pauses.next()
             self._again = self._clock() + self._wait
             return first
 
@@ -69,6 +70,7 @@ class Breaker:
         with self._lock:
             first = self._wait is not None
             self._wait = None
+            self._pauses.reset()
             return first
 
 
@@ -76,7 +78,6 @@ class _Connection(threading.local):
     """Each thread has its own: none waits for what another one does."""
 
     producer = None
-    pid = None
 
 
 class Sender:
@@ -155,8 +156,7 @@ class Sender:
 
     def _producer(self):
         mine = self._mine
-        if mine.producer is None or mine.pid != os.getpid():
-            mine.pid = os.getpid()
+        if mine.producer is None:
             mine.producer = self._app.amqp.Producer(
                 self._app.connection_for_write(), auto_declare=False)
         return mine.producer
@@ -184,11 +184,15 @@ class Sender:
     def close(self):
         """Close the connection of this thread."""
         producer, self._mine.producer = self._mine.producer, None
-        if producer is not None and self._mine.pid == os.getpid():
+        if producer is not None:
             attempt(producer.connection.release)
 
 
-_senders = {}
+@of_process
+def _begin():
+    # A connection that two processes write to is good for neither.
+    global _senders
+    _senders = {}
 
 
 def sender():

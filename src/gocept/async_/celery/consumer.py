@@ -12,8 +12,8 @@ from celery.worker import state
 
 from gocept.async_.celery import message as celerymessage
 from gocept.async_.celery.entrance import entrance
-from gocept.async_.recurring import Pauses
 from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.retry import Pauses
 
 
 # Seconds between two connections to a broker that do not last, at first and

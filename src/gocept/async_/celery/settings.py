@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import zope.component
 import zope.interface
-from zope.app.appsetup.product import getProductConfiguration
 
 from gocept.async_.celery.secret import Screen
 from gocept.async_.celery.secret import check_url
@@ -17,6 +16,7 @@ from gocept.async_.celery.secret import secrets_of_options
 from gocept.async_.celery.secret import secrets_of_url
 from gocept.async_.interfaces import IBroker
 from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.running.server import server
 
 
 # The task that runs the job of an address; see gocept.async_.celery.
@@ -107,7 +107,7 @@ def broker():
     declared = zope.component.queryUtility(IBroker)
     if declared is None:
         declared = Broker(None, {}, PUBLISH_TIMEOUT, RESEND_AFTER)
-    said = getProductConfiguration(PRODUCT) or {}
+    said = server().settings(PRODUCT)
     found = declared._replace(**{
         name: _converted(convert, key, said[key]) for key, name, convert in (
             ('celery-broker', 'url', str),

@@ -13,13 +13,13 @@ from gocept.async_.celery.attendant import Attendant
 from gocept.async_.celery.attendant import Interrupted
 from gocept.async_.declaration import declarations
 from gocept.async_.recurring import Complaint
-from gocept.async_.recurring import Pauses
 from gocept.async_.recurring import Trial
 from lovely.remotetask.foreign import blame
 from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.foreign.outcome import attempt
 from lovely.remotetask.interfaces import IProcessorFactory
 from lovely.remotetask.interfaces import NoSuchService
+from lovely.remotetask.retry import Pauses
 from lovely.remotetask.running import quirks
 from lovely.remotetask.running import registry
 from lovely.remotetask.running.alive import sign_of_life

@@ -16,8 +16,8 @@ from gocept.async_.celery.consumer import Consumer
 from gocept.async_.celery.consumer import Disturbed
 from gocept.async_.celery.consumer import Mailbox
 from gocept.async_.celery.entrance import Entrance
-from gocept.async_.recurring import Pauses
 from gocept.async_.tests import celerygarbage
+from lovely.remotetask.retry import Pauses
 
 
 class NodeTest(unittest.TestCase):

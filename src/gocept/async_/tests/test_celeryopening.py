@@ -4,11 +4,16 @@ import unittest
 import unittest.mock
 
 import ZODB
+import zope.app.appsetup.appsetup
+import zope.event
 import zope.processlifetime
 from ZODB.POSException import ConflictError
 
 from gocept.async_.celery import application
+from lovely.remotetask import retry
 from lovely.remotetask.running import quirks
+from lovely.remotetask.running.application import OPENINGS
+from lovely.remotetask.running.application import Configuration
 
 
 class OpeningTest(unittest.TestCase):
@@ -17,11 +22,12 @@ class OpeningTest(unittest.TestCase):
         self.opened = []
         self.failures = []
         for owner, name, value in (
-                (application, 'options', unittest.mock.Mock()),
-                (application.time, 'sleep', lambda seconds: None),
-                (application.zope.app.appsetup.appsetup, 'multi_database',
+                (application, 'configuration', lambda: Configuration(
+                    'zope.conf', unittest.mock.Mock())),
+                (retry.time, 'sleep', lambda seconds: None),
+                (zope.app.appsetup.appsetup, 'multi_database',
                  self.multi_database),
-                (application.zope.event, 'notify', self.notify)):
+                (zope.event, 'notify', self.notify)):
             self.enterContext(unittest.mock.patch.object(owner, name, value))
 
     def multi_database(self, databases):
@@ -60,4 +66,4 @@ class OpeningTest(unittest.TestCase):
         self.failures = [ConflictError()] * 100
         with self.assertRaises(ConflictError):
             application._open()
-        self.assertEqual(application.OPENINGS, len(self.opened))
+        self.assertEqual(OPENINGS, len(self.opened))

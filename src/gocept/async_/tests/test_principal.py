@@ -16,13 +16,13 @@ from zope.securitypolicy.interfaces import IPrincipalPermissionManager
 from zope.securitypolicy.interfaces import IRolePermissionManager
 
 from gocept.async_ import function
-from gocept.async_ import principal
 from gocept.async_.testing import login
 from gocept.async_.testing import logout
 from gocept.async_.testing import process
 from gocept.async_.tests import sample
 from gocept.async_.tests.functional import FunctionalTestCase
 from gocept.async_.tests.test_task import add_site
+from lovely.remotetask.running import principal
 from lovely.remotetask.running.execution import ProcessorRequest
 
 

@@ -4,9 +4,9 @@ import logging
 import unittest
 
 from gocept.async_.recurring import Complaint
-from gocept.async_.recurring import Pauses
 from gocept.async_.recurring import Trial
 from gocept.async_.tests.clock import Clock
+from lovely.remotetask.retry import Pauses
 
 
 class PausesTest(unittest.TestCase):

@@ -1,7 +1,6 @@
 """The application of a worker process: its database, and what is to run."""
 
 import zc.lockfile
-import zope.app.wsgi
 from zope.configuration.exceptions import ConfigurationError
 
 from gocept.async_ import zopeconf
@@ -18,16 +17,16 @@ def open_database(path, processes):
     Raise Refused where trying again would not help.
     """
     try:
-        options = zopeconf.read(path)
+        configuration = zopeconf.read(path)
     except ValueError as error:
         raise Refused(str(error)) from error
-    if processes > 1 and zopeconf.uses_file_storage(options):
+    if processes > 1 and configuration.uses_file_storage:
         raise Refused(
             f'the database of {path} is a FileStorage, which only one '
             f'process can use; serve it by ZEO or use RelStorage, see '
             f'docs/deployment.rst, or leave out --processes.')
     try:
-        return zope.app.wsgi.config(path)
+        return configuration.start()
     except zc.lockfile.LockError as error:
         raise Refused(
             f'the database of {path} is a FileStorage, and another process '

@@ -13,7 +13,6 @@ import sys
 import time
 
 from gocept.async_.recurring import Complaint
-from gocept.async_.recurring import Pauses
 from gocept.async_.recurring import Trial
 from gocept.async_.worker import health
 from gocept.async_.worker import messages
@@ -23,6 +22,7 @@ from gocept.async_.worker.pool import Pool
 from gocept.async_.worker.systemd import Notifier
 from gocept.async_.worker.wakeup import Wakeup
 from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.retry import Pauses
 
 
 # Seconds between two looks at the processes; signals and reports end a wait.

@@ -4,10 +4,10 @@ import os
 import threading
 import time
 
-from gocept.async_.recurring import Pauses
 from gocept.async_.worker.report import STARTING
 from gocept.async_.worker.report import shorten
 from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.retry import Pauses
 
 
 # Seconds between two looks; and the most, while they show nothing good.

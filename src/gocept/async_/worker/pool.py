@@ -2,14 +2,16 @@
 
 import contextlib
 import logging
+import math
 import selectors
 import time
 
 from gocept.async_.recurring import Complaint
-from gocept.async_.recurring import Pauses
 from gocept.async_.worker.child import Child
 from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.retry import Pauses
+from lovely.remotetask.retry import doubled
 
 
 log = journal(__name__)
@@ -77,7 +79,8 @@ class Place:
             return
         patience = self._pool.options['patience']
         why = self.child.hopeless(
-            now, patience, patience * IDLENESS * 2 ** self._given_up)
+            now, patience, doubled(
+                patience * IDLENESS, math.inf, self._given_up))
         if why is not None:
             self._given_up = min(self._given_up + 1, DOUBLINGS)
             self.child.give_up(why)

@@ -28,6 +28,9 @@ from lovely.remotetask import processor
 from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.foreign.outcome import attempt
 from lovely.remotetask.running.alive import sign_of_life
+from lovely.remotetask.running.events import JobEnded
+from lovely.remotetask.running.events import JobRetried
+from lovely.remotetask.running.events import Observer
 from lovely.remotetask.startup import root_folder
 
 
@@ -62,6 +65,7 @@ class WorkerProcess:
         self._stopping = None
         self._news = threading.Event()
         self._seen = {}
+        self._counter = Observer(self._count, JobEnded, JobRetried)
         self.observation = Observation(
             self._look, self._troubles, self._news.set)
 
@@ -75,6 +79,7 @@ class WorkerProcess:
         # Not earlier: until here the process may be ended at any moment.
         self.wakeup.catch(signal.SIGTERM)
         self._running = True
+        self._counter.subscribe()
         self.observation.start()
         while (reason := self._reason_to_stop()) is None:
             self.wakeup.wait(BEAT)
@@ -117,7 +122,6 @@ class WorkerProcess:
             if declaration.name in self.processors or self._stopping:
                 return
             made = self._make_processor(declaration, path)
-            made.notify = self._count
             # One whose threads cannot be started makes room for another one.
             stack.callback(made.stop)
             processor.start_processor(made)
@@ -132,9 +136,9 @@ class WorkerProcess:
 
     # In the threads that run jobs
 
-    def _count(self, number):
+    def _count(self, event):
         with self._lock:
-            self.jobs += number
+            self.jobs += 1
         if self._has_enough_jobs():
             for each in list(self.processors.values()):
                 each.stop()

@@ -5,9 +5,9 @@ once, and then after times that grow: a database that is away for an hour
 need not fill it.
 """
 
-import random
 import time
 
+from lovely.remotetask import retry
 from lovely.remotetask.foreign.description import escaped
 from lovely.remotetask.foreign.description import plain
 
@@ -27,25 +27,15 @@ KINDS = 5
 REASON_SIZE = 300
 
 
-class Pauses:
-    """Seconds to wait after each of some failures that follow each other.
+class Pauses(retry.Pauses):
+    """Those of a duty; not all that fail wait equally long.
 
     most -- the longest one.
     """
 
     def __init__(self, most=None):
-        self._most = LONGEST_PAUSE if most is None else most
-        self.reset()
-
-    def reset(self):
-        """Begin with the shortest one again."""
-        self._longest = min(FIRST_PAUSE, self._most)
-
-    def next(self):
-        """Return how long to wait; not all that fail wait equally long."""
-        longest = self._longest
-        self._longest = min(self._most, 2 * longest)
-        return random.uniform(longest / 2, longest)
+        super().__init__(
+            FIRST_PAUSE, LONGEST_PAUSE if most is None else most, 0.5)
 
 
 class Duty:
@@ -69,7 +59,8 @@ class Duty:
         self._patience = 0.0
         # When the log may be told again, and how long it is not.
         self._quiet_until = float('-inf')
-        self._silence = FIRST_SILENCE
+        self._silences = retry.Pauses(FIRST_SILENCE, LONGEST_SILENCE)
+        self._silence = self._silences.next()
         self._kinds = set()
         self._told = False
 
@@ -110,10 +101,11 @@ class Duty:
         if now >= self._quiet_until:
             if now - self._quiet_until > self._silence:
                 # It went well for long enough since.
-                self._silence = FIRST_SILENCE
+                self._silences.reset()
+                self._silence = self._silences.next()
             self._kinds = set()
             self._quiet_until = now + self._silence
-            self._silence = min(LONGEST_SILENCE, 2 * self._silence)
+            self._silence = self._silences.next()
         elif kind in self._kinds or len(self._kinds) == KINDS:
             return False
         self._kinds.add(kind)

@@ -7,19 +7,12 @@ This is the only path by which processors run jobs, and the test helper too.
 import contextlib
 import functools
 import os
-import random
 import sys
-import time
 
 import transaction
 import zope.component
-import zope.interface
-import zope.publisher.base
-import zope.security.management
 from persistent import Persistent
 from ZODB.broken import Broken
-from zope.component.interfaces import ISite
-from zope.security.interfaces import IPrincipal
 
 from lovely.remotetask import interfaces
 from lovely.remotetask import moment
@@ -33,25 +26,33 @@ from lovely.remotetask.foreign.outcome import let_go
 from lovely.remotetask.foreign.outcome import undescribed
 from lovely.remotetask.job import Run
 from lovely.remotetask.job import direct_run
-from lovely.remotetask.part import parents
+from lovely.remotetask.retry import Pauses
+from lovely.remotetask.retry import again
+from lovely.remotetask.running import events
 from lovely.remotetask.running import runlog
 from lovely.remotetask.running import surroundings
+from lovely.remotetask.running.events import name_of
 from lovely.remotetask.running.gate import ProcessorStopped
 from lovely.remotetask.running.refusal import CommitRefusal
 from lovely.remotetask.running.refusal import is_committed
+from lovely.remotetask.running.server import server
 from lovely.remotetask.running.session import Session
 from lovely.remotetask.running.session import opened_service
+from lovely.remotetask.running.surroundings import ProcessorRequest
 from lovely.remotetask.running.surroundings import Surroundings
 from lovely.remotetask.running.surroundings import interaction
 
 
 # Published here, wherever it lives.
-__all__ = ['interaction', 'opened_service']
+__all__ = ['ProcessorRequest', 'interaction', 'opened_service']
 
 # How often bookkeeping is tried, which meets the conflicts of processors.
 BOOKKEEPING_ATTEMPTS = 20
 # Seconds after which it is not: then it is a server that does not answer.
 BOOKKEEPING_PATIENCE = 5.0
+# Seconds in between, at first and at most, and how much shorter they may be:
+# bookkeeping is short, and those whom it meets are done soon.
+BOOKKEEPING_PAUSES = 0.001, 0.1, 1.0
 
 # Bytes that a result may take whatever the limit of a service is.
 SMALL = 100
@@ -67,34 +68,12 @@ NOT_BEGUN = 'not begun'
 INTERRUPTED = 'interrupted'
 
 
-@zope.interface.implementer(IPrincipal)
-class Nobody:
-    """The principal of a job that was added without one; may do nothing."""
-
-    id = None
-    title = description = ''
-    groups = ()
-
-
-class ProcessorRequest(zope.publisher.base.BaseRequest):
-    """The participation of a running job; by it jobs know that they are."""
-
-    def __init__(self, principal=None):
-        super().__init__(None, {})
-        self.setPrincipal(Nobody() if principal is None else principal)
-
-
 def is_running():
     """Return whether the caller is part of a running job.
 
     A hook that is called after the commit of a job is not.
     """
-    if is_committed.get():
-        return False
-    current = zope.security.management.queryInteraction()
-    return current is not None and any(
-        isinstance(participation, ProcessorRequest)
-        for participation in current.participations)
+    return not is_committed.get() and server().is_in_job()
 
 
 # One job
@@ -235,13 +214,6 @@ def result_of(service, call):
         result, service._p_jar, service.max_size(), 'the result')
 
 
-def name_function(job):
-    """Return what a job runs, for people: its function, or its task."""
-    # An input that cannot be loaded has no name.
-    found = attempt(lambda: job.input.function_name).value
-    return plain(found if isinstance(found, str) else job.task, 500)
-
-
 def run_job(service, run, begin, commit):
     """Run a job in the current transaction, complete and commit it.
 
@@ -249,13 +221,13 @@ def run_job(service, run, begin, commit):
         that is called, in the job's context.
     commit -- called without arguments, in the job's context.
 
-    Return the name of its function, for people.
+    Return the runlog.End of it.
     """
     job = service.claimed(run.claim)
     work = Work(service, job)
     with work.context() as call:
         # The input is loaded by now, and need not be looked into apart.
-        function = name_function(job)
+        function = name_of(job)
         begin(service, run, function)
         txn = transaction.get()
         output = result_of(service, call)
@@ -264,8 +236,9 @@ def run_job(service, run, begin, commit):
             # something to its own job.
             job = service.claimed(run.claim)
         service.complete(job, run, output)
+        status = job.stored_status
         commit()
-    return function
+    return runlog.End(status, function)
 
 
 def _sign(service, run, function):
@@ -273,23 +246,14 @@ def _sign(service, run, function):
     txn = transaction.get()
     txn.note(_storable(
         f'{service.__name__}: job {run.claim.job} {function}'))
-    principal = _current_principal_id()
-    if principal is not None:
-        txn.user = _storable(f' {principal}')
+    user = server().user_id()
+    if user is not None:
+        txn.user = _storable(f' {user}')
 
 
 def _storable(text):
     # Storages refuse long ones, and what is not UTF-8.
     return escaped(plain(text, 1000))
-
-
-def _current_principal_id():
-    current = zope.security.management.queryInteraction()
-    for participation in getattr(current, 'participations', ()):
-        found = attempt(lambda: str(participation.principal.id))  # noqa: B023
-        if not found.failed and participation.principal.id is not None:
-            return found.value
-    return None
 
 
 def run_in_current_transaction(service, job, claim, now):
@@ -326,17 +290,11 @@ def in_transaction(db, path, commit, call, *args):
 
     For bookkeeping: a transient error is tried again, others are raised.
     """
-    end = time.monotonic() + BOOKKEEPING_PATIENCE
-    for number in range(BOOKKEEPING_ATTEMPTS):
+    def once():
         with opened_service(db, path) as service:
-            outcome = attempt(_call_and_commit, commit, call, service, *args)
-        if not outcome.failed:
-            return outcome.value
-        if not outcome.retryable or time.monotonic() > end:
-            break
-        # Whoever was quicker needs a moment too.
-        time.sleep(random.uniform(0, min(0.1, 0.001 * 2 ** number)))
-    raise outcome.exception
+            return attempt(_call_and_commit, commit, call, service, *args)
+    return again(once, BOOKKEEPING_ATTEMPTS, Pauses(*BOOKKEEPING_PAUSES),
+                 BOOKKEEPING_PATIENCE)
 
 
 def _call_and_commit(commit, call, service, *args):
@@ -350,11 +308,7 @@ def job_context(service, name):
 
     name -- see Surroundings.
     """
-    return Surroundings(_site_of(service), ProcessorRequest(), name)
-
-
-def _site_of(service):
-    return next(filter(ISite.providedBy, parents(service)), None)
+    return Surroundings(server().around_job(service), name)
 
 
 class Attempt:
@@ -383,12 +337,12 @@ class Attempt:
         if not outcome.failed:
             outcome = outcome.value
         if not outcome.failed:
-            runlog.completed(self.path, self.run, outcome.value)
+            self.tell_of_end(outcome.value)
             return ENDED
         return self.store_failure(self.judged(outcome))
 
     def _run_in_session(self):
-        """Return an Outcome: the name of the function, or the failure."""
+        """Return an Outcome: the End, or the failure."""
         session = Session(self.db)
         outcome = None
         try:
@@ -412,9 +366,17 @@ class Attempt:
             refusal.lift()
             self.commit()
         try:
-            return run_job(service, self.run, _sign, commit)
+            return run_job(service, self.run, self._begin, commit)
         finally:
             session.resume()
+
+    def _begin(self, service, run, function):
+        _sign(service, run, function)
+        self.tell_of_begin(function)
+
+    def begin_in_group(self, service, run, function):
+        """As `run_job` calls it; the transaction belongs to several jobs."""
+        self.tell_of_begin(function)
 
     def _name(self):
         return runlog.name(self.path, self.run)
@@ -459,12 +421,34 @@ class Attempt:
             self.db, self.path, self.commit, _fail, self.run, failure)
 
     def _tell(self, failure, end):
-        if end.completed:
-            runlog.committed(self.path, self.run, end, failure)
-        elif end.status is None:
+        if end.status is None:
             runlog.left_alone(self.path, self.run, failure)
         else:
-            runlog.failed(self.path, self.run, end, failure)
+            self.tell_of_end(end, failure)
+
+    # Events
+
+    def tell_of_begin(self, function):
+        """Say that the function is about to be called."""
+        if events.is_wanted(events.JobBegan):
+            events.send(events.JobBegan(*self._described(function)))
+
+    def tell_of_end(self, end, failure=None):
+        """Say how the run has ended.
+
+        end -- runlog.End.
+        failure -- Outcome; None without one.
+        """
+        kind = events.JobRetried if end.retried else events.JobEnded
+        texts = failure and events.texts_of(failure, not end.messages)
+        events.send(kind(
+            *self._described(end.function), moment.now() - self.run.started,
+            end.status, texts, failure is None or end.completed))
+
+    def _described(self, function):
+        claim = self.run.claim
+        return (tuple(self.path), claim.job, function, claim.attempt,
+                claim.processor)
 
 
 def run_claimed(db, path, claim, commit):
@@ -487,8 +471,10 @@ def _fail(service, run, failure):
     except interfaces.ClaimLost:
         return _look_at_end(service, run)
     service.fail(job, run, failure)
-    return runlog.End(
-        job.stored_status, name_function(job), service.logs_messages())
+    # What a cron job does at its next time is no other attempt.
+    retried = job.stored_status in interfaces.WAITING and bool(job.attempts)
+    return runlog.End(job.stored_status, name_of(job),
+                      service.logs_messages(), retried=retried)
 
 
 def _look_at_end(service, run):
@@ -497,5 +483,5 @@ def _look_at_end(service, run):
     if job is None or not job.was_run_by(run.claim):
         return runlog.End(None, None)
     # What failed did so when the database had committed already.
-    return runlog.End(job.stored_status, name_function(job),
+    return runlog.End(job.stored_status, name_of(job),
                       service.logs_messages(), True)

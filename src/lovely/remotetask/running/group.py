@@ -39,7 +39,7 @@ class Group:
         self.commit = commit
         self.attempts = [
             Attempt(db, path, claim, commit) for claim in claims]
-        # Attempts with the names of their functions, and with failures.
+        # Attempts with their Ends, and with failures.
         self.completed = []
         self.failed = []
         self._service = self._session = None
@@ -51,8 +51,8 @@ class Group:
             outcome = outcome.value
         if outcome.failed:
             return self._run_alone(outcome)
-        for each, function in self.completed:
-            runlog.completed(self.path, each.run, function)
+        for each, end in self.completed:
+            each.tell_of_end(end)
         ends = {each.run.claim: ENDED for each, _ in self.completed}
         for each, failure in self.failed:
             each.begun = True
@@ -119,17 +119,13 @@ class Group:
                 self._service, lambda: runlog.name(self.path, each.run)):
             self.completed.append(
                 (each, run_job(
-                    self._service, each.run, _sign_nothing, commit)))
+                    self._service, each.run, each.begin_in_group, commit)))
 
     def _commit(self):
         self._session.check()
         self._refusal.lift()
         self.commit()
         self._is_over = True
-
-
-def _sign_nothing(service, run, function):
-    """The transaction belongs to several jobs."""
 
 
 def _left_in(txn):

@@ -7,7 +7,6 @@ of its own, tells that it lives, and takes over from those that do not.
 import time
 from itertools import filterfalse
 
-import transaction
 from persistent.timestamp import TimeStamp
 
 from lovely.remotetask import interfaces
@@ -15,6 +14,8 @@ from lovely.remotetask import machine
 from lovely.remotetask import moment
 from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.retry import private_connection
+from lovely.remotetask.running import events
 from lovely.remotetask.running import execution
 from lovely.remotetask.running import group
 from lovely.remotetask.running import lag
@@ -106,6 +107,11 @@ class Membership:
         self.bookkeep(
             _settle, self.worker_id, jobids, begun, self.clock.now())
 
+    def settle_lost(self, claim):
+        """Settle the claim of a run whose end could not be stored."""
+        self._tell_of_lost(self.bookkeep(
+            _settle_lost, self.worker_id, claim, self.clock.now()))
+
     def renew(self, claim):
         """Have a run counted that was cut off.
 
@@ -157,17 +163,11 @@ class Membership:
         return attempt(_look_up, self.db, path).value == self._place()
 
     def _path_of_service(self):
-        manager = transaction.TransactionManager(explicit=True)
-        connection = self.db.open(manager)
-        try:
-            # A storage that is polled may fail here.
-            manager.begin()
+        with private_connection(self.db) as connection:
+            connection.transaction_manager.begin()
             # From the content to the jobs, see docs/engine.rst.
             jobs = connection.get_connection(self.service_db.database_name)
             return registry.service_path(jobs.get(self.service_oid))
-        finally:
-            manager.abort()
-            connection.close()
 
     # Others
 
@@ -194,7 +194,7 @@ class Membership:
             outcome = attempt(
                 self.bookkeep, _release, worker_id,
                 self.watch.sign_of(worker_id), self.clock.now())
-            released += outcome.value or ()
+            released += self._tell_of_lost(outcome.value or ())
             failures += [outcome.exception] if outcome.failed else ()
             if time.monotonic() >= end:
                 break
@@ -202,6 +202,13 @@ class Membership:
             # Otherwise there is something to tell; these come again.
             raise failures[0]
         return released
+
+    def _tell_of_lost(self, lost):
+        """Tell of jobs whose processors are gone.  Return their ids."""
+        for jobid, status, function in lost:
+            events.send(events.JobLost(
+                tuple(self.path), jobid, function, status))
+        return [jobid for jobid, _, _ in lost]
 
     def prune(self, limit, now=None):
         """Remove jobs that were kept long enough; see IJobExecution."""
@@ -277,6 +284,13 @@ def _settle(service, worker_id, jobids, begun, now):
     service.settle(worker_id, jobids, begun, now)
 
 
+def _settle_lost(service, worker_id, claim, now):
+    """Return what to tell of: nothing, if the end was stored after all."""
+    found = attempt(service.claimed, claim)
+    service.settle(worker_id, [claim.job], [claim.job], now)
+    return [] if found.failed else [_described(service, claim.job)]
+
+
 def _renew(service, claim, now):
     return service.renew(claim, now)
 
@@ -302,7 +316,15 @@ def _release(service, worker_id, sign, now):
     if service.signs_of_life().get(worker_id) != sign:
         # It has come back in this moment, or another one was quicker.
         return []
-    return service.release_worker(worker_id, now)
+    return [_described(service, jobid)
+            for jobid in service.release_worker(worker_id, now)]
+
+
+def _described(service, jobid):
+    """Return id, status and function of a job, for others to be told."""
+    job = attempt(service.jobs.get, jobid).value
+    found = attempt(lambda: (jobid, job.status, events.name_of(job)))
+    return found.value or (jobid, None, None)
 
 
 def _nothing(service):

@@ -1,7 +1,6 @@
 """The processors that run in this process, one for each service."""
 
 import atexit
-import os
 import threading
 import time
 import weakref
@@ -9,33 +8,25 @@ import weakref
 from lovely.remotetask import interfaces
 from lovely.remotetask import machine
 from lovely.remotetask.foreign.outcome import attempt
-from lovely.remotetask.part import parents
-from lovely.remotetask.part import path
+from lovely.remotetask.forking import of_process
 from lovely.remotetask.running import quirks
 from lovely.remotetask.running import settings
+from lovely.remotetask.running.server import server
 
 
 # Seconds that running jobs have to finish when the process ends.
 GRACE = 30.0
 
-# By their own ids.
-_processors = {}
-# Also those that were stopped, and replaced, but run a job still.
-_started = weakref.WeakSet()
-_processors_lock = threading.Lock()
-_direct_worker_id = None
 
-
-def _forked():
-    # The threads are gone, whatever they held at that moment.
-    global _processors_lock, _direct_worker_id, _started
-    _processors_lock = threading.Lock()
-    _processors.clear()
+@of_process
+def _begin():
+    global _processors, _started, _processors_lock, _direct_worker_id
+    # By their own ids.
+    _processors = {}
+    # Also those that were stopped, and replaced, but run a job still.
     _started = weakref.WeakSet()
+    _processors_lock = threading.Lock()
     _direct_worker_id = None
-
-
-os.register_at_fork(after_in_child=_forked)
 
 
 def identity():
@@ -169,7 +160,7 @@ def service_path(service):
 
     Raise ValueError for one that is within itself.
     """
-    return path(service)
+    return server().path(service)
 
 
 def root_database(service):
@@ -180,8 +171,7 @@ def root_database(service):
 
     Return None if the service is not stored yet.
     """
-    *_, root = parents(service)
-    return None if root._p_jar is None else root._p_jar.db()
+    return server().root_database(service)
 
 
 def _database(service):

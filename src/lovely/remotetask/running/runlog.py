@@ -10,9 +10,9 @@ import logging
 from typing import NamedTuple
 
 from lovely.remotetask import interfaces
-from lovely.remotetask import moment
 from lovely.remotetask.foreign.description import escaped
 from lovely.remotetask.foreign.journal import journal
+from lovely.remotetask.running import events
 
 
 # Everything about runs is said by one logger.
@@ -24,14 +24,16 @@ class End(NamedTuple):
 
     status -- None: somebody else has the job.
     function -- the name of the function, or of the task.
-    messages -- whether messages of exceptions may be logged.
+    messages -- whether messages of exceptions may be shown.
     completed -- whether the run is committed although an error came back.
+    retried -- whether the run is tried again.
     """
 
     status: str | None
     function: str | None
     messages: bool = True
     completed: bool = False
+    retried: bool = False
 
 
 def name(path, run):
@@ -39,33 +41,29 @@ def name(path, run):
     return f'{"/".join(path)}/{run.claim.job}'
 
 
-def completed(path, run, function):
-    _log(logging.INFO, path, run, function,
-         'completed in %.3f s (%s, attempt %s)',
-         moment.now() - run.started, function, run.claim.attempt)
-
-
-def failed(path, run, end, failure):
-    """Say that a run failed, and what becomes of the job."""
-    took = moment.now() - run.started, end.function, run.claim.attempt
-    if end.status == interfaces.ERROR:
-        _log(logging.ERROR, path, run, end.function,
-             'failed after %.3f s (%s, attempt %s)\n%s',
-             *took, _traceback(failure, end.messages))
+def write(event):
+    """Say how a run has ended: a JobEnded or a JobRetried."""
+    took = event.duration, event.function, event.attempt
+    if event.failure is None:
+        _write(logging.INFO, event,
+               'completed in %.3f s (%s, attempt %s)', *took)
+    elif event.committed:
+        _write(logging.ERROR, event,
+               '%s, but something failed after its commit, and may be lost: '
+               'a hook or a data manager (%s, attempt %s)\n%s', event.status,
+               *took[1:], _traceback(event.failure))
+    elif event.status == interfaces.ERROR:
+        _write(logging.ERROR, event,
+               'failed after %.3f s (%s, attempt %s)\n%s', *took,
+               _traceback(event.failure))
     else:
-        _log(logging.WARNING, path, run, end.function,
-             '%s after %.3f s (%s, attempt %s), now %s: %s',
-             failure.errorClass, *took, end.status,
-             _reason(failure, end.messages))
+        _write(logging.WARNING, event,
+               '%s after %.3f s (%s, attempt %s), now %s: %s',
+               event.failure.errorClass, *took, event.status,
+               _reason(event.failure))
 
 
-def committed(path, run, end, failure):
-    """Say that an error came back after the commit."""
-    _log(logging.ERROR, path, run, end.function,
-         '%s, but something failed after its commit, and may be lost: a hook '
-         'or a data manager (%s, attempt %s)\n%s',
-         end.status, end.function, run.claim.attempt,
-         _traceback(failure, end.messages))
+events.Observer(write, events.JobEnded, events.JobRetried).subscribe()
 
 
 def left_alone(path, run, failure):
@@ -95,14 +93,16 @@ def one_by_one(path, number, failure):
                 '/'.join(path), number, failure.errorClass, failure.place)
 
 
-def _reason(failure, messages):
+def _reason(failure):
     where = f'at {escaped(failure.place)}' if failure.place else ''
-    return f'{escaped(failure.error)} {where}' if messages else where
+    return where if failure.is_private \
+        else f'{escaped(failure.error)} {where}'
 
 
-def _traceback(failure, messages):
+def _traceback(failure):
     text = _lines(failure.frames) or escaped(failure.errorClass)
-    return f'{text}: {escaped(failure.error)}' if messages else text
+    return text if failure.is_private \
+        else f'{text}: {escaped(failure.error)}'
 
 
 def _lines(text):
@@ -110,7 +110,19 @@ def _lines(text):
 
 
 def _log(level, path, run, function, text, *args):
+    _say(level, path, run.claim.job, function, run.claim.attempt, text, args)
+
+
+def _write(level, event, text, *args):
+    _say(level, event.path, event.job, event.function, event.attempt, text,
+         args)
+
+
+def _say(level, path, job, function, number, text, args):
+    if not log.isEnabledFor(level):
+        return
     # The arguments may be names that the application has chosen.
-    log.log(level, f'%s: {text}', escaped(name(path, run)), *args, extra={
-        'service': '/'.join(path), 'job': run.claim.job,
-        'function': function, 'attempt': run.claim.attempt})
+    service = '/'.join(path)
+    log.log(level, f'%s: {text}', escaped(f'{service}/{job}'), *args, extra={
+        'service': service, 'job': job, 'function': function,
+        'attempt': number})

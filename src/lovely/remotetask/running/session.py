@@ -9,11 +9,11 @@ import contextlib
 import functools
 
 import transaction
-from zope.app.publication.zopepublication import ZopePublication
-from zope.component.interfaces import ISite
 
 from lovely.remotetask import interfaces
 from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.retry import PrivateManager
+from lovely.remotetask.running.server import server
 from lovely.remotetask.task import TaskError
 
 
@@ -25,10 +25,7 @@ class Session:
     """
 
     def __init__(self, db):
-        # Explicit, so that the storage is asked nothing while the database
-        # has a connection that nobody else holds: if that failed, it would
-        # never be given back.
-        self.manager = _Manager(explicit=True)
+        self.manager = PrivateManager()
         self.connection = db.open(self.manager)
         self._outer = transaction.manager.manager
         transaction.manager.manager = self.manager
@@ -49,9 +46,8 @@ class Session:
         return service
 
     def _find(self, path):
-        found = self.connection.root().get(ZopePublication.root_name)
-        for name in path:
-            found = _step(found, name)
+        content = server()
+        found = content.find(content.root(self.connection), path)
         if not interfaces.IJobExecution.providedBy(found):
             raise interfaces.NoSuchService(
                 f'{"/" + "/".join(path)!r} is no task service: {found!r}.')
@@ -108,17 +104,6 @@ class Session:
                 and not connection._registered_objects)
 
 
-class _Manager(transaction.TransactionManager):
-    """Aborts the transaction there is; there may be none.
-
-    Also ZODB aborts it, when the database is closed by another thread.
-    """
-
-    def abort(self):
-        if self._txn is not None:
-            super().abort()
-
-
 def _close(connection, primary=True):
     """Refuse to close the connection of a running job.
 
@@ -147,14 +132,6 @@ def _release(connections):
         # It would be counted as open as long as somebody refers to it.
         attempt(lambda: each.db().pool.all.discard(each))  # noqa: B023
         each.opened = None
-
-
-def _step(location, name):
-    if location is None:
-        return None
-    if name == '++etc++site' and ISite.providedBy(location):
-        return location.getSiteManager()
-    return location.get(name)
 
 
 @contextlib.contextmanager

@@ -21,11 +21,15 @@ import time
 from typing import NamedTuple
 
 import zope.component.hooks
+import zope.interface
+import zope.publisher.base
 import zope.security.management
+from zope.security.interfaces import IPrincipal
 
 from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.foreign.outcome import attempt
 from lovely.remotetask.foreign.outcome import undescribed
+from lovely.remotetask.forking import of_process
 
 
 log = journal(__name__)
@@ -40,6 +44,23 @@ def _in_own_context(call, *args):
     # The one of the thread is an object that would be shared by the copies.
     decimal.setcontext(decimal.DefaultContext)
     return call(*args)
+
+
+@zope.interface.implementer(IPrincipal)
+class Nobody:
+    """The principal of a job that was added without one; may do nothing."""
+
+    id = None
+    title = description = ''
+    groups = ()
+
+
+class ProcessorRequest(zope.publisher.base.BaseRequest):
+    """The participation of a running job; by it jobs know that they are."""
+
+    def __init__(self, principal=None):
+        super().__init__(None, {})
+        self.setPrincipal(Nobody() if principal is None else principal)
 
 
 @contextlib.contextmanager
@@ -157,40 +178,29 @@ class _Process:
         return True
 
 
-_process = _Process()
-
-
-def _forked():
+@of_process
+def _begin():
     global _process
     _process = _Process()
 
 
-os.register_at_fork(after_in_child=_forked)
-
-
-class Surroundings:
-    """A context manager: be where a job is run.
+class JobPlace:
+    """A context manager: the site and the interaction of a job.
 
     site -- the ISite that is current meanwhile, or None.
     participation -- whose interaction there is.
-    name -- called without arguments; str, what is run, for the log.
-
-    Several runs at a time have one state of the process among them: a change
-    lasts until the first of them ends.
     """
 
     # A class, and not a generator: that is entered for each job.
 
-    def __init__(self, site, participation, name):
+    def __init__(self, site, participation):
         self._site = site
         self._participation = participation
-        self._name = name
 
     def __enter__(self):
         info = zope.component.hooks.siteinfo
         state = vars(zope.security.management.thread_local)
         self._outer = info.site, info.sm, dict(state)
-        _process.begin()
         state.clear()
         zope.security.management.newInteraction(self._participation)
         entered = attempt(zope.component.hooks.setSite, self._site)
@@ -204,6 +214,36 @@ class Surroundings:
         state = vars(zope.security.management.thread_local)
         state.clear()
         state.update(outer)
+
+
+class Surroundings:
+    """A context manager: be where a job is run.
+
+    place -- another one, for what belongs to the thread.
+    name -- called without arguments; str, what is run, for the log.
+
+    Several runs at a time have one state of the process among them: a change
+    lasts until the first of them ends.
+    """
+
+    def __init__(self, place, name):
+        self._place = place
+        self._name = name
+
+    def __enter__(self):
+        _process.begin()
+        entered = attempt(self._place.__enter__)
+        if entered.failed:
+            self._leave_process()
+            raise entered.exception
+
+    def __exit__(self, *exc_info):
+        try:
+            self._place.__exit__(*exc_info)
+        finally:
+            self._leave_process()
+
+    def _leave_process(self):
         changed = _process.end()
         if changed:
             log.warning(

@@ -202,8 +202,7 @@ class Team:
 
         Return an Outcome.
         """
-        outcome = attempt(
-            self._membership.settle, [claim.job], [claim.job])
+        outcome = attempt(self._membership.settle_lost, claim)
         if outcome.failed:
             self._duties.report(outcome, 'run')
         return outcome
@@ -215,8 +214,6 @@ class Team:
     def has_run(self, claims):
         """Note that jobs have been run."""
         self.claims.note_run(claims)
-        if self._processor.notify is not None:
-            attempt(self._processor.notify, len(claims))
         # Besides this one, who will take what is there.
         idle = sum(runner.began is None for runner in list(self.runners))
         if self.claims.waiting <= self.low_water() + idle:

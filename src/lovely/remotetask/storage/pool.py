@@ -5,17 +5,16 @@ itself until it ends.  See docs/engine.rst.
 """
 
 import collections
-import os
 import random
 import time
 import weakref
 
-import transaction
-from transaction.interfaces import TransientError
 from ZODB.POSException import ReadConflictError
 from ZODB.utils import z64
 
 from lovely.remotetask import machine
+from lovely.remotetask.forking import of_process
+from lovely.remotetask.retry import in_private_transaction
 from lovely.remotetask.storage.current import current
 from lovely.remotetask.storage.lease import FIRST_LEASE
 from lovely.remotetask.storage.lease import LEASE
@@ -25,15 +24,17 @@ from lovely.remotetask.storage.lease import LEASE
 # The rest is what a transaction may take.
 USED = 0.5
 
-# How often a lease is tried, which meets those of other processes, and how
-# many seconds are waited at most, before the second time and at all.
+# How often a lease is tried, which meets those of other processes.
 ATTEMPTS = 30
-WAIT = 0.01
-LONGEST_WAIT = 0.3
 
-_pools = weakref.WeakKeyDictionary()
-_process = machine.new_worker_id('adder')
-_began = time.monotonic()
+
+@of_process
+def _begin():
+    # Two processes must not add to one lane.
+    global _pools, _process, _began
+    _pools = weakref.WeakKeyDictionary()
+    _process = machine.new_worker_id('adder')
+    _began = time.monotonic()
 
 
 class Entry:
@@ -64,17 +65,6 @@ class Entry:
     def _open(self, connection):
         lane = connection.get(self.oid)
         return lane if lane.serials() == self.serials else None
-
-
-def _forked():
-    # Two processes must not add to one lane.
-    global _process, _began
-    _pools.clear()
-    _process = machine.new_worker_id('adder')
-    _began = time.monotonic()
-
-
-os.register_at_fork(after_in_child=_forked)
 
 
 def lane_of_transaction(store):
@@ -179,25 +169,18 @@ def lease_lanes(store):
     """
     young = time.monotonic() - _began < FIRST_LEASE
     length = FIRST_LEASE if young else LEASE
-    for number in range(ATTEMPTS):
-        # Not in the thread's transaction, which belongs to the caller.
-        manager = transaction.TransactionManager()
-        connection = store._p_jar.db().open(manager)
-        try:
-            lanes = connection.get(store._p_oid).lease(
-                _process, time.time(), _visible(store), length)
-            manager.get().note('lanes leased to a process that adds jobs')
-            manager.commit()
-            return [Entry(lane._p_oid, lane.serials(), length)
-                    for lane in lanes]
-        except TransientError:
-            if number == ATTEMPTS - 1:
-                raise
-            time.sleep(random.uniform(0, min(LONGEST_WAIT, WAIT * 2**number)))
-        finally:
-            manager.abort()
-            connection.close()
-    return None
+
+    def lease(connection):
+        connection.transaction_manager.get().note(
+            'lanes leased to a process that adds jobs')
+        return connection.get(store._p_oid).lease(
+            _process, time.time(), _visible(store), length)
+
+    def entries(lanes):
+        return [Entry(lane._p_oid, lane.serials(), length) for lane in lanes]
+    # Not in the thread's transaction, which belongs to the caller.
+    return in_private_transaction(
+        store._p_jar.db(), lease, ATTEMPTS, entries)
 
 
 def _visible(store):

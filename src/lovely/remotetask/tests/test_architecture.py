@@ -14,23 +14,25 @@ SOURCE = PACKAGE.parent.parent
 # Each may import only those before it.
 LEVELS = (
     'interfaces', 'part', 'moment', 'number', 'zone', 'wallclock', 'cron',
-    'policy', 'task',
+    'task',
     'foreign.description', 'foreign.outcome', 'foreign.journal',
     'foreign.copier', 'foreign.value', 'foreign.record', 'foreign.blame',
     'foreign.unreadable',
-    'job', 'machine',
+    'retry', 'policy', 'job', 'machine', 'forking',
     'storage.current', 'storage.lane', 'storage.lease', 'storage.pool',
     'storage.ledger', 'storage.worker', 'storage.lookup', 'storage.crew',
     'storage.books', 'storage.removal', 'storage.aside', 'storage.settlement',
     'storage.counting', 'storage.passing', 'storage.source', 'storage.audit',
     'storage.taking', 'storage.tidy', 'storage.store', 'storage.backwards',
     'storage.listing', 'storage.cleaning', 'storage.upgrade',
-    'running.session', 'running.surroundings', 'running.refusal',
-    'running.gate', 'running.runlog', 'running.execution', 'running.group',
-    'running.reserve', 'running.alive', 'running.quirks', 'running.settings',
-    'running.registry', 'running.lag', 'running.clock', 'running.watch',
-    'running.tempo', 'running.duty', 'running.duties', 'running.claims',
-    'running.membership', 'running.member', 'running.runner', 'running.team',
+    'running.server', 'running.surroundings', 'running.principal',
+    'running.application', 'running.session', 'running.refusal',
+    'running.gate', 'running.duty', 'running.events', 'running.runlog',
+    'running.execution', 'running.group', 'running.reserve', 'running.alive',
+    'running.quirks', 'running.settings', 'running.registry', 'running.lag',
+    'running.clock', 'running.watch', 'running.tempo', 'running.duties',
+    'running.claims', 'running.membership', 'running.member',
+    'running.runner', 'running.team',
     'running.claimer',
     'xmlrpc', 'startup', 'processor', 'service', 'bulk', 'testing')
 
@@ -182,6 +184,119 @@ class PackageTest(unittest.TestCase):
         self.assertEqual({'blame.py', 'gate.py', 'outcome.py', 'processor.py',
                           'registry.py', 'runner.py', 'settings.py',
                           'surroundings.py'}, found)
+
+
+class ApplicationServerTest(unittest.TestCase):
+    """One room knows the publication."""
+
+    # The layer of the tests is an application of the Toolkit.
+    KNOW = {'lovely/remotetask/running/application.py',
+            'gocept/async_/testlayer.py'}
+
+    TOOLKIT = ('zope.app.', 'zope.site.', 'zope.traversing.',
+               'zope.principalregistry.')
+
+    def others(self):
+        """Yield all modules but those that know it, with their names."""
+        for path in sources(SOURCE):
+            name = str(path.relative_to(SOURCE))
+            if name not in self.KNOW:
+                yield name, path
+
+    def test_nobody_else_imports_the_toolkit(self):
+        for name, path in self.others():
+            with self.subTest(name):
+                self.assertFalse(
+                    [each for each in imports(path)
+                     if f'{each}.'.startswith(self.TOOLKIT)])
+
+    def test_nobody_else_knows_the_root(self):
+        """Neither by the name of the constant nor by what it is."""
+        for name, path in self.others():
+            texts = {node.value for node in nodes(path, ast.Constant)}
+            names = {node.attr for node in nodes(path, ast.Attribute)}
+            with self.subTest(name):
+                self.assertNotIn('Application', texts)
+                self.assertNotIn('root_name', names)
+
+    def test_nobody_imports_the_room(self):
+        """It is asked for: another one may be in its place."""
+        rooms = {'running.application', 'running.principal'}
+        for name, path in self.others():
+            if name != 'lovely/remotetask/running/principal.py':
+                with self.subTest(name):
+                    self.assertFalse(siblings(path) & rooms)
+
+    def test_one_room_knows_what_a_thread_does_as_whom(self):
+        """Interactions and sites are set there, and nowhere else."""
+        thread = {'zope.security.management', 'zope.component.hooks',
+                  'zope.authentication.interfaces'}
+        found = {name for name, path in self.others()
+                 if thread & imports(path)}
+        # With a stand-in for a principal that is gone.
+        found.discard('gocept/async_/testing.py')
+        self.assertEqual({'lovely/remotetask/running/principal.py',
+                          'lovely/remotetask/running/surroundings.py'}, found)
+
+    def test_common_zcml_knows_nothing_of_it(self):
+        """Only toolkit.zcml and the one that includes it do."""
+        for path in SOURCE.rglob('common.zcml'):
+            text = path.read_text(encoding='utf-8')
+            with self.subTest(str(path.relative_to(SOURCE))):
+                for word in (*self.TOOLKIT, 'zope.processlifetime',
+                             'running.application'):
+                    self.assertNotIn(word, text)
+
+
+class RetryTest(unittest.TestCase):
+    """Whatever is tried again is so in one room."""
+
+    def others(self):
+        return [path for path in sources(SOURCE) if path.name != 'retry.py']
+
+    def test_one_doubling(self):
+        """Nobody else doubles a wait."""
+        for path in self.others():
+            text = path.read_text(encoding='utf-8')
+            with self.subTest(path.name):
+                self.assertEqual(
+                    [], re.findall(r' 2 \*\* ?[a-z(]|\b2 \* self\._', text))
+
+    def test_one_loop(self):
+        """Nobody else catches transient errors to go on."""
+        for path in self.others():
+            caught = {
+                getattr(node, 'id', getattr(node, 'attr', None))
+                for handler in nodes(path, ast.ExceptHandler)
+                if handler.type is not None
+                for node in ast.walk(handler.type)}
+            with self.subTest(path.name):
+                self.assertFalse(caught & {'TransientError', 'ConflictError'})
+
+
+class ForkingTest(unittest.TestCase):
+    """What belongs to a process begins anew in its children."""
+
+    # The database that was opened is that of who has opened it, and so are
+    # its connections; a child that opens one remembers that.
+    INHERITED = {'startup.py'}
+
+    def test_one_handler(self):
+        for path in sources(SOURCE):
+            with self.subTest(path.name):
+                self.assertEqual(
+                    path.name == 'forking.py', 'register_at_fork' in {
+                        node.attr for node in nodes(path, ast.Attribute)})
+
+    def test_who_has_state_says_how_it_begins(self):
+        """Each module that sets a global of its own."""
+        for path in sources(SOURCE):
+            if path.name in self.INHERITED | {'forking.py'}:
+                continue
+            if nodes(path, ast.Global):
+                with self.subTest(path.name):
+                    self.assertIn('lovely.remotetask.forking.of_process',
+                                  imports(path))
 
 
 class StyleTest(unittest.TestCase):

@@ -36,6 +36,7 @@ from lovely.remotetask.running import surroundings
 from lovely.remotetask.running.execution import ENDED
 from lovely.remotetask.running.execution import ProcessorRequest
 from lovely.remotetask.running.execution import is_running
+from lovely.remotetask.running.surroundings import JobPlace
 from lovely.remotetask.running.surroundings import Surroundings
 from lovely.remotetask.task import TaskError
 from lovely.remotetask.tests.fixture import DatabaseCase
@@ -558,7 +559,8 @@ class LeftBehindTest(RunCase):
         site = self.root['other']
         for around in (
                 surroundings.site(site),
-                Surroundings(site, ProcessorRequest(), lambda: 'a job')):
+                Surroundings(JobPlace(site, ProcessorRequest()),
+                             lambda: 'a job')):
             with around:
                 self.assertNotEqual(hook, info.adapter_hook)
             self.assertEqual(hook, info.adapter_hook)

@@ -40,7 +40,7 @@ class PoolCase(DatabaseCase):
 
     def another_process(self):
         """Act as a process that has no lanes yet."""
-        pool._forked()
+        pool._begin()
 
     def later(self, seconds):
         """Let time go by, for the rest of the test."""

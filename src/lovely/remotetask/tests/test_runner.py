@@ -7,6 +7,7 @@ import time
 import unittest.mock
 
 import transaction
+import zope.event
 
 from lovely.remotetask import processor
 from lovely.remotetask.foreign import outcome
@@ -327,7 +328,8 @@ class DeadTest(RunnerCase):
         """Who counts jobs may fail; that is no matter of the jobs."""
         jobs = [self.add('test.task', number) for number in range(5)]
         made = SimpleProcessor(self.db, ['tasks'])
-        made.notify = self.die
+        zope.event.subscribers.append(self.die)
+        self.addCleanup(zope.event.subscribers.remove, self.die)
         registry.start_processor(made)
         for jobid in jobs:
             self.until(lambda jobid=jobid: self.has_status(jobid, COMPLETED))

@@ -15,7 +15,7 @@ from zope.security.proxy import removeSecurityProxy
 from lovely.remotetask.foreign import value
 from lovely.remotetask.foreign.outcome import attempt
 from lovely.remotetask.interfaces import CannotRun
-from lovely.remotetask.running.execution import ProcessorRequest
+from lovely.remotetask.running.surroundings import ProcessorRequest
 from lovely.remotetask.task import TaskError
 
 
@@ -35,13 +35,28 @@ def current():
 
     Raise TypeError if a principal has no id that can be stored.
     """
-    interaction = zope.security.management.queryInteraction()
-    if interaction is None:
-        return ()
     # In a dict, so that each is there once, where it came first.
     return tuple(dict.fromkeys(
         _described(getattr(participation, 'principal', None))
-        for participation in interaction.participations))
+        for participation in participations()))
+
+
+def participations():
+    """Return those of the current interaction; none without one."""
+    interaction = zope.security.management.queryInteraction()
+    return getattr(interaction, 'participations', ())
+
+
+def current_id():
+    """Return the id of the current principal as a text, for people, or None.
+
+    The first one that has one.  Never raise.
+    """
+    for participation in participations():
+        found = attempt(lambda: str(participation.principal.id))  # noqa: B023
+        if not found.failed and participation.principal.id is not None:
+            return found.value
+    return None
 
 
 def first_id(principals):

@@ -1,0 +1,234 @@
+"""What others are told of jobs; see IJobEvent.
+
+A subscriber may do anything: be slow, raise, leave a transaction open.  None
+of that is to harm the job, nor the one who runs it.
+"""
+
+import time
+from typing import NamedTuple
+
+import transaction
+import zope.component
+import zope.event
+import zope.interface
+from zope.component.event import dispatch
+
+from lovely.remotetask import interfaces
+from lovely.remotetask.foreign.description import plain
+from lovely.remotetask.foreign.journal import journal
+from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.running import surroundings
+from lovely.remotetask.running.duty import Duty
+from lovely.remotetask.running.duty import reason_of
+from lovely.remotetask.running.server import server
+
+
+log = journal(__name__)
+
+
+@zope.interface.implementer(interfaces.IFailureTexts)
+class FailureTexts(NamedTuple):
+    """See IFailureTexts."""
+
+    error: str
+    errorClass: str
+    traceback: str
+    frames: str
+    place: str
+    is_private: bool
+
+
+@zope.interface.implementer(interfaces.IJobAdded)
+class JobAdded(NamedTuple):
+    """See IJobAdded."""
+
+    path: tuple
+    job: int
+    function: str | None
+
+
+@zope.interface.implementer(interfaces.IJobCancelled)
+class JobCancelled(NamedTuple):
+    """See IJobCancelled."""
+
+    path: tuple
+    job: int
+    function: str | None
+
+
+@zope.interface.implementer(interfaces.IJobBegan)
+class JobBegan(NamedTuple):
+    """See IJobBegan."""
+
+    path: tuple
+    job: int
+    function: str | None
+    attempt: int
+    processor: str
+
+
+@zope.interface.implementer(interfaces.IJobEnded)
+class JobEnded(NamedTuple):
+    """See IJobEnded."""
+
+    path: tuple
+    job: int
+    function: str | None
+    attempt: int
+    processor: str
+    duration: float
+    status: str
+    failure: FailureTexts | None = None
+    committed: bool = True
+
+
+@zope.interface.implementer(interfaces.IJobRetried)
+class JobRetried(NamedTuple):
+    """See IJobRetried."""
+
+    path: tuple
+    job: int
+    function: str | None
+    attempt: int
+    processor: str
+    duration: float
+    status: str
+    failure: FailureTexts
+    committed: bool = False
+
+
+@zope.interface.implementer(interfaces.IJobLost)
+class JobLost(NamedTuple):
+    """See IJobLost."""
+
+    path: tuple
+    job: int
+    function: str | None
+    status: str | None
+
+
+# Telling
+
+class Observer:
+    """A subscriber of this package itself: it is trusted, and told first.
+
+    call -- called with each event of some kinds.
+    kinds -- a tuple of classes of here.
+    """
+
+    def __init__(self, call, *kinds):
+        self._call = call
+        self.kinds = kinds
+
+    def __call__(self, event):
+        if type(event) in self.kinds:
+            self._call(event)
+
+    def subscribe(self):
+        zope.event.subscribers.append(self)
+
+    def unsubscribe(self):
+        zope.event.subscribers.remove(self)
+
+
+def is_wanted(kind):
+    """Return whether anybody would be told of events of a class.
+
+    Cheap: most of the time nobody is.
+    """
+    return any(kind in each.kinds if type(each) is Observer
+               else each is not dispatch or _has_handlers(kind)
+               for each in zope.event.subscribers)
+
+
+_registry = zope.component.getGlobalSiteManager()
+
+
+def _has_handlers(kind):
+    return bool(_registry.adapters.subscriptions(
+        (zope.interface.implementedBy(kind),), None))
+
+
+def send(event):
+    """Tell all who want to know; never raise.
+
+    Not by `notify`: who comes first there could keep it from the others.
+    """
+    others = []
+    for each in list(zope.event.subscribers):
+        if type(each) is Observer:
+            attempt(each, event)
+        elif each is not dispatch or _has_handlers(type(event)):
+            others.append(each)
+    if others:
+        attempt(surroundings.in_context, _tell, others, event)
+
+
+# It may fail each time, for each job.
+_telling = Duty('tell subscribers of jobs')
+
+
+def _tell(subscribers, event):
+    """Call subscribers away from whatever the thread is in."""
+    outer = transaction.manager.manager
+    manager = transaction.TransactionManager()
+    try:
+        with surroundings.site(None), surroundings.interaction():
+            for each in subscribers:
+                transaction.manager.manager = manager
+                outcome = attempt(each, event)
+                attempt(manager.abort)
+                if outcome.failed:
+                    _complain(event, outcome)
+    finally:
+        transaction.manager.manager = outer
+
+
+def _complain(event, outcome):
+    if _telling.has_failed(time.monotonic(), '', outcome.place):
+        log.error('a subscriber of %s has failed, and is called again for '
+                  'the next one: %s at %s', type(event).__name__,
+                  reason_of(outcome), outcome.place)
+
+
+# Making
+
+def texts_of(failure, is_private):
+    """Return the FailureTexts of an Outcome."""
+    return FailureTexts(
+        failure.error, failure.errorClass, failure.traceback, failure.frames,
+        failure.place, is_private)
+
+
+def name_of(job):
+    """Return what a job runs, for people: its function, or its task."""
+    # An input that cannot be loaded has no name.
+    found = attempt(lambda: job.input.function_name).value
+    return plain(found if isinstance(found, str) else job.task, 500)
+
+
+def send_after_commit(kind, service, job):
+    """Tell of a change of a job once that is committed.
+
+    kind -- JobAdded or JobCancelled.
+    """
+    if service._p_jar is None or not is_wanted(kind):
+        return
+    # Not that of the thread: it may be another one, or never end.
+    txn = service._p_jar.transaction_manager.get()
+    event = kind(tuple(server().path(service)), job.id, name_of(job))
+    try:
+        pending = txn.data(_telling)
+    except KeyError:
+        pending = []
+        txn.set_data(_telling, pending)
+        txn.addAfterCommitHook(_send_pending, (pending,))
+    pending.append((job, job.stored_status, event))
+
+
+def _send_pending(committed, pending):
+    for job, status, event in pending if committed else ():
+        # A savepoint may have been rolled back.
+        now = attempt(lambda job=job: job._p_jar and job.stored_status).value
+        if now == status:
+            send(event)
