@@ -575,11 +575,18 @@ class ITaskService(zope.location.interfaces.IContained):
 
 
 class IJobExecution(zope.interface.Interface):
-    """What a processor asks of a service; a service provides it.
+    """What a processor asks of a service: ``IJobExecution(service)``.
 
-    Every method works in the current transaction and commits nothing.
-    Times are POSIX seconds, by default the current one.
+    An adapter that is not stored, good for the transaction in which it was
+    made.  Every method works in that transaction and commits nothing.  Times
+    are POSIX seconds, by default the current one.
     """
+
+    service = zope.schema.Object(
+        title='Service',
+        description='The service itself.',
+        schema=ITaskService,
+        readonly=True)
 
     def claim(worker_id, limit, now=None, at_once=None, scheduled=True):
         """Claim up to `limit` jobs.
@@ -603,6 +610,21 @@ class IJobExecution(zope.interface.Interface):
 
         Return a list with one IClaim; an empty one if there is no such job,
         or it cannot be run now: it runs, has ended, or is not due.
+        """
+
+    def take(now=None):
+        """Take the next job out of the queue, for who runs it at once.
+
+        No claim is made: until the transaction is over, nobody else sees it
+        taken.  Call `put_back` before that.
+
+        Return the IJob, or None.
+        """
+
+    def put_back(job, counted, now=None):
+        """Keep a job where its status belongs that was taken; see `take`.
+
+        counted -- the status that it had when it was taken.
         """
 
     def claimed(claim):
@@ -636,12 +658,6 @@ class IJobExecution(zope.interface.Interface):
 
     def logs_messages():
         """Return whether the log may show messages of exceptions."""
-
-    def worker_ids(is_alive):
-        """Return a list of str: the workers that are noted, and live.
-
-        is_alive -- called with a record of a worker; see `release`.
-        """
 
     def held(worker_id):
         """Return the ids of the jobs a worker has claimed."""
@@ -704,6 +720,12 @@ class IJobExecution(zope.interface.Interface):
         """Remove up to `limit` jobs that were kept long enough.
 
         Return how many there were.
+        """
+
+    def look_after(now=None):
+        """See to jobs that were undone, copied or lost, and to lanes.
+
+        `prune` does it when there is little else to do.
         """
 
     def correct_schedule(now=None):

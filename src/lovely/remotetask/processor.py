@@ -393,16 +393,16 @@ def _let(committed, event):
     event.set()
 
 
-# Bookkeeping: what is called with the service
+# Bookkeeping: what is called with the IJobExecution of the service
 
-def _has_jobs(service):
-    return service.hasJobsWaiting()
+def _has_jobs(engine):
+    return engine.service.hasJobsWaiting()
 
 
-def _claim(service, worker_id, limit, now, went_back):
+def _claim(engine, worker_id, limit, now, went_back):
     if went_back:
-        service.correct_schedule(now)
-    return service.claim(worker_id, limit, now)
+        engine.correct_schedule(now)
+    return engine.claim(worker_id, limit, now)
 
 
 @zope.interface.implementer(interfaces.IProcessorFactory)

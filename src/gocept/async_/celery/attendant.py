@@ -22,6 +22,7 @@ from lovely.remotetask.running import lag
 from lovely.remotetask.running import registry
 from lovely.remotetask.running.duty import Duty
 from lovely.remotetask.running.gate import ProcessorStopped
+from lovely.remotetask.running.session import opened_engine
 
 
 # How many jobs are looked at in one sweep.
@@ -223,23 +224,23 @@ class Attendant(CeleryProcessor):
 
     def _find_waiting(self, now):
         """Return who sweeps, or None, and what could be claimed now."""
-        with execution.opened_service(self.db, self.servicePath) as service:
-            leader = min(self._known(service), default=None)
+        with opened_engine(self.db, self.servicePath) as engine:
+            leader = min(self._known(engine), default=None)
             if leader not in (None, self.worker_id):
                 return leader, []
             # Never committed: this is how to see what is next.
-            claims = service.claim(
+            claims = engine.claim(
                 self.worker_id, SWEEP_AT_ONCE, now,
                 scheduled=self._knows_time())
-            described = [attempt(self._describe, service, claim.job)
+            described = [attempt(self._describe, engine.service, claim.job)
                          for claim in claims]
             # One that cannot be read does not keep the others.
             return leader, [outcome.value for outcome in described
                             if not outcome.failed]
 
-    def _known(self, service):
+    def _known(self, engine):
         # After host and pid.
-        return [worker_id for worker_id in service.signs_of_life()
+        return [worker_id for worker_id in engine.signs_of_life()
                 if f':{KIND}' in worker_id
                 and self.membership.is_alive(worker_id)]
 
@@ -277,10 +278,10 @@ class Attendant(CeleryProcessor):
                 self.membership.clock.now())
 
 
-def _look(service, now):
-    if not service.paused:
-        service.hasJobsWaiting(now)
+def _look(engine, now):
+    if not engine.service.paused:
+        engine.service.hasJobsWaiting(now)
 
 
-def _enter(service, worker_id):
-    service.enter(worker_id)
+def _enter(engine, worker_id):
+    engine.enter(worker_id)

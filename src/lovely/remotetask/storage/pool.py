@@ -16,6 +16,7 @@ from ZODB.POSException import ReadConflictError
 from ZODB.utils import z64
 
 from lovely.remotetask import machine
+from lovely.remotetask.storage import lease
 from lovely.remotetask.storage.current import current
 from lovely.remotetask.storage.lease import FIRST_LEASE
 from lovely.remotetask.storage.lease import LEASE
@@ -184,8 +185,9 @@ def lease_lanes(store):
         manager = transaction.TransactionManager()
         connection = store._p_jar.db().open(manager)
         try:
-            lanes = connection.get(store._p_oid).lease(
-                _process, time.time(), _visible(store), length)
+            lanes = lease.take(
+                connection.get(store._p_oid), _process, time.time(),
+                _visible(store), length)
             manager.get().note('lanes leased to a process that adds jobs')
             manager.commit()
             return [Entry(lane._p_oid, lane.serials(), length)

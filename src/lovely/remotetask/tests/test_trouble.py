@@ -12,17 +12,18 @@ from ZODB.MappingStorage import MappingStorage
 from ZODB.POSException import ConflictError
 from ZODB.POSException import ReadOnlyError
 
-from lovely.remotetask import TaskService
 from lovely.remotetask import processor
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import IProcessor
+from lovely.remotetask.jobexecution import LOST_PROCESS
+from lovely.remotetask.jobexecution import JobExecution
 from lovely.remotetask.policy import Policy
 from lovely.remotetask.processor import SimpleProcessor
 from lovely.remotetask.running import quirks
 from lovely.remotetask.running.membership import Membership
-from lovely.remotetask.service import LOST_PROCESS
 from lovely.remotetask.tests.fixture import PATIENCE
+from lovely.remotetask.tests.fixture import engine
 from lovely.remotetask.tests.fixture import logged
 from lovely.remotetask.tests.test_clock import DAY
 from lovely.remotetask.tests.test_membership import StepCase
@@ -49,7 +50,7 @@ class DutyTest(StepCase):
 
     def failing(self, name):
         return unittest.mock.patch.object(
-            TaskService, name, side_effect=OSError('it broke'))
+            JobExecution, name, side_effect=OSError('it broke'))
 
     def check(self, but=None):
         """See that all was done but for one thing."""
@@ -119,13 +120,13 @@ class SettleTest(StepCase):
         for claim in claims:
             made.team.run([claim])
         made.team.has_run(claims)
-        settle, broken = TaskService.settle, ids[2]
+        settle, broken = JobExecution.settle, ids[2]
 
         def fail(service, worker_id, jobids, *args):
             if broken in jobids:
                 raise KeyError('unreadable')
             settle(service, worker_id, jobids, *args)
-        with unittest.mock.patch.object(TaskService, 'settle', fail):
+        with unittest.mock.patch.object(JobExecution, 'settle', fail):
             jobid = self.add('test.task', 9)
             self.step(made)
             self.assertIn(jobid, made.claims.ids)
@@ -152,7 +153,7 @@ class SayTest(StepCase):
             # Anew: the traceback of an exception grows when it is raised.
             raise type(error)(*error.args)
         lines, number = [], 0
-        with unittest.mock.patch.object(TaskService, 'next_due', fail), \
+        with unittest.mock.patch.object(JobExecution, 'next_due', fail), \
                 unittest.mock.patch('time.sleep'):
             end = self.now + seconds
             while self.now < end:
@@ -330,7 +331,7 @@ class FinishTest(ThreadCase):
         end = time.monotonic() + PATIENCE
         while len(seen) < 4 and time.monotonic() < end:
             transaction.begin()
-            seen.update(self.service.signs_of_life().values())
+            seen.update(engine(self.service).signs_of_life().values())
             time.sleep(0.02)
         self.assertGreaterEqual(len(seen), 4)
         self.assertEqual(PROCESSING, self.job(jobid).status)
