@@ -8,9 +8,10 @@ import transaction
 import counting
 import tasks
 from children import Child
+from loop import Loop
 from raw import commit
 from raw import compare
-from raw import per_second
+from raw import cost
 from stage import in_site
 from stage import opened
 from stage import policy
@@ -25,28 +26,34 @@ def rates(stage, options):
     """Return rows: how fast jobs are added and run."""
     yield _row('raw commits', compare(
         stage, options.rounds, options.jobs,
-        lambda: per_second(options.jobs, commit, stage, options.jobs)))
+        lambda: cost(options.jobs, commit, stage, options.jobs)))
     yield from _adding(stage, options)
     yield from _draining(stage, options)
 
 
-def _row(name, rate, aim=''):
-    return Row(name, rate.rate, 'a second', rate.ratio, aim)
+def _row(name, rate, aim='', cpu_aim=''):
+    return Row(name, rate.rate, 'a second', rate.ratio, aim, rate.loop,
+               rate.cpu * 1e6, rate.cpu_loop, cpu_aim)
 
 
 def _adding(stage, options):
-    for name, add, size, aim in (
-            ('add, 1 job a commit', _add_plain, 1, '0.8'),
-            ('add, 10 jobs a commit', _add_plain, 10, ''),
-            ('add, decorated function', _add_decorated, 1, '')):
+    def add_to_loop():
+        found = Loop(stage)
+        found.clear()
+        return cost(options.jobs, found.add, options.jobs)
+    for name, add, size, aim, cpu_aim in (
+            ('add, 1 job a commit', _add_plain, 1, '0.8', ''),
+            ('add, 10 jobs a commit', _add_plain, 10, '', ''),
+            ('add, decorated function', _add_decorated, 1, '', '1.25')):
         def measure(add=add, size=size):
             with in_site(stage):
-                rate = per_second(
+                found = cost(
                     options.jobs, _add, stage, add, options.jobs, size)
             _empty(stage, options.jobs)
-            return rate
+            return found
         yield _row(name, compare(
-            stage, options.rounds, options.jobs, measure), aim)
+            stage, options.rounds, options.jobs, measure, loop=add_to_loop),
+            aim, cpu_aim)
 
 
 def _add_plain(stage, number):
@@ -75,13 +82,15 @@ def _empty(stage, jobs, threads=1):
 def _draining(stage, options):
     yield _drained('run, 1 thread', stage, options, aim='0.8')
     yield _drained('run, 4 threads', stage, options, threads=4)
-    with policy(commit_every=GROUP):
-        # More, for a processor begins carefully.
-        yield _drained(f'run, commit_every {GROUP}', stage, options,
-                       jobs=5 * options.jobs,
-                       aim='5' if stage.storage.shared else '3')
+    for add, name in ((_add_plain, ''), (_add_decorated, ', decorated')):
+        with policy(commit_every=GROUP):
+            # More, for a processor begins carefully.
+            yield _drained(f'run, commit_every {GROUP}{name}', stage, options,
+                           jobs=5 * options.jobs, add=add,
+                           aim='5' if stage.storage.shared else '3',
+                           cpu_aim='0.45')
     yield _drained('run, decorated function', stage, options,
-                   add=_add_decorated)
+                   add=_add_decorated, cpu_aim='1.6')
     if stage.storage.shared:
         with opened(stage.storage) as other:
             yield _drained('run, added elsewhere', stage, options,
@@ -89,7 +98,7 @@ def _draining(stage, options):
 
 
 def _drained(name, stage, options, threads=1, add=_add_plain, adder=None,
-             jobs=None, aim=''):
+             jobs=None, aim='', cpu_aim=''):
     """Return a row: how fast jobs are run.
 
     adder -- the client that adds them, if not the one that runs them: then
@@ -101,11 +110,18 @@ def _drained(name, stage, options, threads=1, add=_add_plain, adder=None,
     def prepare():
         with in_site(adder):
             _add(adder, add, jobs, 100)
+        found = Loop(stage)
+        found.clear()
+        found.add(options.jobs)
 
     def measure():
-        return per_second(jobs, _empty, stage, jobs, threads)
+        return cost(jobs, _empty, stage, jobs, threads)
+
+    def run_loop():
+        return cost(options.jobs, Loop(stage).run, options.jobs)
     return _row(name, compare(
-        stage, options.rounds, options.jobs, measure, prepare), aim)
+        stage, options.rounds, options.jobs, measure, prepare, run_loop),
+        aim, cpu_aim)
 
 
 def latency(stage, options):

@@ -1,5 +1,6 @@
 """Rows of results, as text."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 
@@ -7,7 +8,11 @@ class Row(NamedTuple):
     """One result.
 
     ratio -- to raw commits of the same storage, or None.
-    aim -- what the project wants, as text.
+    aim -- what the project wants of the ratio, as text.
+    loop -- the time, as a multiple of that of the loop, or None.
+    cpu -- microseconds of processor time, or None.
+    cpu_loop -- that, as a multiple of that of the loop, or None.
+    cpu_aim -- what the project wants of that, as text.
     """
 
     name: str
@@ -15,11 +20,27 @@ class Row(NamedTuple):
     unit: str
     ratio: float | None = None
     aim: str = ''
+    loop: float | None = None
+    cpu: float | None = None
+    cpu_loop: float | None = None
+    cpu_aim: str = ''
 
 
-def as_text(row):
-    return (row.name, _number(row.value), row.unit,
-            '' if row.ratio is None else f'{row.ratio:.2f}', row.aim)
+class Column(NamedTuple):
+    """What a column shows of each row.
+
+    always -- whether it is there although no row has anything in it.
+    side -- to which its cells are aligned, as in format strings.
+    """
+
+    title: str
+    text: Callable[[Row], str]
+    side: str = '>'
+    always: bool = True
+
+
+def _ratio(value):
+    return '' if value is None else f'{value:.2f}'
 
 
 def _number(value):
@@ -28,13 +49,33 @@ def _number(value):
     return f'{value:.3g}'
 
 
+COLUMNS = (
+    Column('', lambda row: row.name, '<'),
+    Column('value', lambda row: _number(row.value)),
+    Column('unit', lambda row: row.unit, '<'),
+    Column('x raw', lambda row: _ratio(row.ratio)),
+    Column('aim', lambda row: row.aim, '<'),
+    Column('x loop', lambda row: _ratio(row.loop), always=False),
+    Column('cpu us', lambda row: '' if row.cpu is None else f'{row.cpu:.0f}',
+           always=False),
+    Column('cpu x loop', lambda row: _ratio(row.cpu_loop), always=False),
+    Column('aim', lambda row: row.cpu_aim, '<', always=False))
+
+
 def lines(title, rows):
     """Yield the lines of a table."""
-    cells = [('', 'value', 'unit', 'x raw', 'aim'), *map(as_text, rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     yield title
     yield '-' * len(title)
-    for name, value, unit, ratio, aim in cells:
-        yield (f'{name:<{widths[0]}}  {value:>{widths[1]}}  '
-               f'{unit:<{widths[2]}}  {ratio:>{widths[3]}}  {aim}').rstrip()
+    columns = [cells for column in COLUMNS if (cells := _cells(column, rows))]
+    for line in zip(*columns, strict=True):
+        yield '  '.join(line).rstrip()
     yield ''
+
+
+def _cells(column, rows):
+    """Return the cells of a column, all of one width; none if it is empty."""
+    texts = list(map(column.text, rows))
+    if not (column.always or any(texts)):
+        return []
+    width = max(map(len, (column.title, *texts)))
+    return [f'{text:{column.side}{width}}' for text in (column.title, *texts)]

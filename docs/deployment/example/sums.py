@@ -11,6 +11,8 @@ from zope.app.wsgi import getWSGIApplication
 
 from gocept.async_ import function
 from lovely.remotetask.interfaces import COMPLETED
+from lovely.remotetask.interfaces import PROCESSING
+from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import ITaskService
 from lovely.remotetask.startup import openedDatabase
 
@@ -29,10 +31,12 @@ def main(configuration):
     jobid = add.enqueue(2, 3)
     transaction.commit()
     service = zope.component.getUtility(ITaskService, 'sums')
-    while service.getStatus(jobid) != COMPLETED:
+    while service.getStatus(jobid) in (QUEUED, PROCESSING):
         time.sleep(0.05)
         # To see what others have committed.
         transaction.begin()
+    if service.getStatus(jobid) != COMPLETED:
+        sys.exit(service.getError(jobid))
     result, process = service.getResult(jobid)
     where = 'this' if process == os.getpid() else 'another'
     print(f'2 + 3 = {result}, says {where} process')

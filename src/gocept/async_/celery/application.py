@@ -10,10 +10,12 @@ import logging
 import os
 import signal
 import threading
+import time
 
 import celery
 import click
 import kombu
+import transaction
 import zope.app.appsetup
 import zope.app.appsetup.product
 import zope.event
@@ -22,6 +24,7 @@ from celery import signals
 from celery.exceptions import Reject
 from celery.exceptions import WorkerShutdown
 from celery.loaders.app import AppLoader
+from transaction.interfaces import TransientError
 from zope.configuration.exceptions import ConfigurationError
 
 from gocept.async_ import zopeconf
@@ -31,6 +34,7 @@ from gocept.async_.celery import settings
 from gocept.async_.celery import transport
 from gocept.async_.celery import worker
 from gocept.async_.celery.entrance import entrance
+from gocept.async_.recurring import Pauses
 from lovely.remotetask.foreign.outcome import attempt
 from lovely.remotetask.foreign.outcome import in_runner
 from lovely.remotetask.running import registry
@@ -39,6 +43,12 @@ from lovely.remotetask.running import registry
 log = logging.getLogger(__name__)
 
 VARIABLE = 'GOCEPT_ASYNC_ZOPE_CONF'
+
+# How often the database is opened where others prepare the same, and the
+# seconds between two times.
+OPENINGS = 10
+FIRST_PAUSE = 0.1
+LONGEST_PAUSE = 2.0
 
 # What ends the process of a pool that gets it.
 TERMINATING = signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP
@@ -132,6 +142,23 @@ def attendance():
 
 
 def _open():
+    """Open the database, and let the application be prepared.
+
+    Others that start at the same time prepare it, too: on an empty database
+    all make the root folder, and zope.app.appsetup has no second try.
+    """
+    pauses = Pauses(FIRST_PAUSE, LONGEST_PAUSE)
+    for _ in range(OPENINGS):
+        outcome = attempt(_open_once)
+        if not outcome.retryable:
+            break
+        time.sleep(pauses.next())
+    if outcome.failed:
+        raise outcome.exception
+    return outcome.value
+
+
+def _open_once():
     databases = options().databases
     db = zope.app.appsetup.appsetup.multi_database(databases)[0][0]
     try:
@@ -140,6 +167,10 @@ def _open():
         raise NotConfigured(
             f'the databases of {os.environ[VARIABLE]} do not fit the ZCML; '
             f'correct it: {error}') from error
+    except TransientError:
+        transaction.abort()
+        db.close()
+        raise
     return db
 
 

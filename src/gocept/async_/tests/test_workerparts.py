@@ -53,8 +53,8 @@ class WakeupTest(unittest.TestCase):
         wakeup.catch(signal.SIGUSR1)
         os.kill(os.getpid(), signal.SIGUSR1)
         began = time.monotonic()
-        wakeup.wait(30)
-        self.assertLess(time.monotonic() - began, 10)
+        wakeup.wait(120)
+        self.assertLess(time.monotonic() - began, 60)
         self.assertEqual([signal.SIGUSR1], wakeup.received)
 
     def test_closed(self):

@@ -349,14 +349,15 @@ class ImpossibleTest(unittest.TestCase):
 
     def test_quickly(self):
         """That nothing ever matches is found out at once."""
-        begin = time.monotonic()
+        begin = time.process_time()
         for fields in ({'dayOfMonth': (31,), 'month': (2, 4)},
                        {'dayOfMonth': (30,), 'month': (2,),
                         'dayOfWeek': (0,)}):
             for timezone in (None, 'Europe/Berlin'):
                 with self.assertRaisesRegex(ValueError, 'No day ever'):
                     cron(timezone, **fields)
-        self.assertLess(time.monotonic() - begin, 2)
+        # To look at each minute of a cycle of the calendar takes hours.
+        self.assertLess(time.process_time() - begin, 60)
 
 
 class Hour(enum.IntEnum):

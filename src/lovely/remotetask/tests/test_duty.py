@@ -44,7 +44,8 @@ class DutyTest(unittest.TestCase):
         self.duty = Duty('work')
         self.now = 1000.0
 
-    def fail(self, seconds, reason='it is broken', kind=None, patience=0.0):
+    def fail_for(self, seconds, reason='it is broken', kind=None,
+                 patience=0.0):
         """Fail as often as is tried; return how often the log was told."""
         end, told = self.now + seconds, 0
         self.times = 0
@@ -66,26 +67,26 @@ class DutyTest(unittest.TestCase):
 
     def test_failing(self):
         """What fails for an hour is tried seldom, and told seldom."""
-        told = self.fail(3600)
+        told = self.fail_for(3600)
         self.assertLess(self.times, 300)
         self.assertLess(told, 12)
         self.assertGreater(told, 5)
 
     def test_a_few_seconds(self):
         """In three seconds it is tried a few times, and told once."""
-        self.assertEqual(1, self.fail(3))
+        self.assertEqual(1, self.fail_for(3))
         self.assertTrue(3 <= self.times <= 8, self.times)
 
     def test_seldom(self):
         """What is done seldom is not done more often because it fails."""
         self.duty = Duty('work', 60)
-        self.fail(600)
+        self.fail_for(600)
         self.assertLessEqual(self.times, 10)
 
     def test_trouble(self):
         """It says what cannot be done, and why, while that is so."""
         self.assertIsNone(self.duty.trouble)
-        self.fail(1)
+        self.fail_for(1)
         self.assertEqual('cannot work: it is broken', self.duty.trouble)
         self.assertTrue(self.duty.has_ended(self.now))
         self.assertIsNone(self.duty.trouble)
@@ -93,17 +94,17 @@ class DutyTest(unittest.TestCase):
     def test_well_again(self):
         """That it goes well is told where it was told that it did not."""
         self.assertFalse(self.duty.has_ended(self.now))
-        self.fail(1)
+        self.fail_for(1)
         self.assertTrue(self.duty.has_ended(self.now))
         self.assertFalse(self.duty.has_ended(self.now))
 
     def test_patience(self):
         """Nobody is told of what passes within some seconds."""
         with unittest.mock.patch('time.monotonic', lambda: self.now):
-            self.assertEqual(0, self.fail(9, patience=10))
+            self.assertEqual(0, self.fail_for(9, patience=10))
             self.assertIsNone(self.duty.trouble)
             self.assertFalse(self.duty.has_ended(self.now))
-            self.assertGreater(self.fail(60, patience=10), 0)
+            self.assertGreater(self.fail_for(60, patience=10), 0)
             self.assertIsNotNone(self.duty.trouble)
 
     def test_off_and_on(self):
@@ -127,10 +128,10 @@ class DutyTest(unittest.TestCase):
         # With the longest pauses it is tried after 12.7 seconds.
         self.enterContext(unittest.mock.patch.object(
             random, 'uniform', lambda low, high: high))
-        self.fail(3600)
+        self.fail_for(3600)
         self.duty.has_ended(self.now)
         self.now += 7200
-        self.assertEqual(2, self.fail(20))
+        self.assertEqual(2, self.fail_for(20))
 
 
 class ReasonTest(unittest.TestCase):
