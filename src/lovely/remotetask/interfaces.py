@@ -734,12 +734,41 @@ class IJobExecution(zope.interface.Interface):
 
 
 class IProcessor(zope.interface.Interface):
-    """Takes the jobs of one service and runs them, in threads of its own."""
+    """Takes the jobs of one service, and runs them or has them run.
+
+    All that the package calls is here; docs/extending.rst shows one that is
+    written by it.  What it asks of its service is `IJobExecution`.
+
+    Its life: a factory makes it; who starts it says where the service is
+    stored; then `start`, and `added` again and again; at the end `stop`,
+    `join` and `close`, each called once at least, also if `start` has
+    failed.  Any thread may call them, and read the attributes.
+    """
+
+    db = zope.interface.Attribute(
+        'The ZODB.DB that holds the root folder: that of the factory.')
+
+    servicePath = zope.schema.List(
+        title='Service path',
+        description='The names from the root folder to the service; that of '
+                    'the factory, until the service is found elsewhere.',
+        value_type=zope.schema.TextLine())
+
+    service_db = zope.interface.Attribute(
+        'The ZODB.DB in which the service itself is stored. It means nothing '
+        'while there is no service_oid; whoever starts the processor sets '
+        'both, if it knows them.')
+
+    service_oid = zope.schema.Bytes(
+        title='Service oid',
+        description='The object id of the service; None while it is not '
+                    'known: then the processor is told of all jobs.',
+        required=False)
 
     running = zope.schema.Bool(
         title='Running',
         description='Whether the processor goes on taking jobs: its thread '
-                    'lives, or is about to begin.',
+                    'lives, or is about to begin. False once it is stopped.',
         readonly=True)
 
     trouble = zope.schema.TextLine(
@@ -752,6 +781,25 @@ class IProcessor(zope.interface.Interface):
     def __call__():
         """Take and run jobs until the processor is stopped."""
 
+    def processNext(jobid=None):
+        """Claim and run one job, or run the given one, already claimed.
+
+        Return whether there was a job.
+        """
+
+    def begin_after(txn):
+        """Take no job before a transaction has ended; called before `start`.
+
+        txn -- a transaction of the one who starts it; it has changed what
+            the processor would change, too.
+        """
+
+    def start():
+        """Begin, in threads or processes of its own; do not wait for them.
+
+        Raise what keeps it from that.  Then another one may be started.
+        """
+
     def added(jobs):
         """Note that jobs were added or wait again, and are committed.
 
@@ -761,27 +809,44 @@ class IProcessor(zope.interface.Interface):
         not fail, nor take long.
         """
 
-    def processNext(jobid=None):
-        """Claim and run one job, or run the given one, already claimed.
+    def stop():
+        """Take no more jobs; what is being run goes on.  Do not wait."""
 
-        Return whether there was a job.
+    def join(deadline):
+        """Wait until nothing runs.
+
+        deadline -- seconds of the monotonic clock; do not wait any longer.
+        """
+
+    def close(timeout=30.0):
+        """Commit nothing any more, and hand back what is claimed.
+
+        timeout -- seconds to wait for commits that have begun.
+
+        Called after `stop`, when the process ends.  A job that is run then
+        is queued again by others, and must not be completed here.
         """
 
 
 class IProcessorFactory(zope.interface.Interface):
     """Makes processors; a utility whose name ``async:service`` refers to."""
 
-    runsJobs = zope.interface.Attribute(
-        'Bool, whether its processors run jobs in their own process; '
-        'those that do not tell somebody else of them.')
+    runsJobs = zope.schema.Bool(
+        title='Runs jobs',
+        description='Whether its processors run jobs in their own process. '
+                    'Those that do not tell somebody else of them: a web '
+                    'application starts them in any case, and async-worker '
+                    'refuses to run their services.')
 
     def __call__(db, servicePath, waitTime=1.0, maxThreads=1):
-        """Return an IProcessor.
+        """Return an IProcessor; nothing runs yet.
 
         db -- the ZODB.DB that holds the root folder.
         servicePath -- list of str, from the root folder to the service.
         waitTime -- seconds an idle processor waits at most.
         maxThreads -- int, how many jobs may run at a time.
+
+        Raise ValueError if an argument makes no sense.
         """
 
     def check(maxThreads):

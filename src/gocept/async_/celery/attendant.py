@@ -51,7 +51,7 @@ class Attendant(CeleryProcessor):
         self._patience = Patience()
         self._leading = False
         self._sent = Sent()
-        self._duties |= {'end': Duty('settle jobs that were run'),
+        self.duties |= {'end': Duty('settle jobs that were run'),
                          'sweep': Duty('send jobs that wait')}
 
     @property
@@ -106,7 +106,7 @@ class Attendant(CeleryProcessor):
 
     def _try_to_claim(self, jobid):
         with self._record:
-            claims = self._bookkeep(
+            claims = self.membership.bookkeep(
                 runs.claim_job, self.worker_id, jobid, self._runs,
                 self.membership.clock.now())
             # What there was of an earlier run is settled.
@@ -142,14 +142,14 @@ class Attendant(CeleryProcessor):
         now = time.monotonic() if now is None else now
         if self.is_closed():
             return
-        self._do('end', now, self.settle)
-        self._look_after_others(now)
-        self._do('sweep', now, self.sweep)
+        self.duties.do('end', now, self.settle)
+        self.look_after_others(now)
+        self.duties.do('sweep', now, self.sweep)
 
-    def _beats(self, now):
+    def beats(self, now):
         # Nobody waits for the others.
         return (bool(self._runs.running or self._leading)
-                and super()._beats(now))
+                and super().beats(now))
 
     def settle(self):
         """Settle claims of jobs that do not run any more."""
@@ -157,8 +157,8 @@ class Attendant(CeleryProcessor):
             if not self._runs.ended:
                 return
             outcome = attempt(
-                self._bookkeep, runs.settle, self.worker_id, self._runs,
-                self.membership.clock.now())
+                self.membership.bookkeep, runs.settle, self.worker_id,
+                self._runs, self.membership.clock.now())
             if not outcome.failed:
                 self._runs.settled()
             elif outcome.retryable or outcome.is_a(ProcessorStopped):
@@ -170,10 +170,10 @@ class Attendant(CeleryProcessor):
     def _settle_apart(self):
         """Settle claims one by one; raise what is wrong with the last one."""
         failure = None
-        for jobid in self._bookkeep(
+        for jobid in self.membership.bookkeep(
                 runs.held, self.worker_id, self._runs):
             outcome = attempt(
-                self._bookkeep, runs.drop, self.worker_id, [jobid],
+                self.membership.bookkeep, runs.drop, self.worker_id, [jobid],
                 self._runs, self.membership.clock.now())
             if outcome.failed:
                 failure = outcome.exception
@@ -208,13 +208,13 @@ class Attendant(CeleryProcessor):
         Return how many were sent.
         """
         now = self.membership.clock.now() if now is None else now
-        if self._knows_time():
+        if self.knows_time():
             # Passes what others have run, and finds what waits for a time.
-            self._bookkeep(_look, now)
+            self.membership.bookkeep(_look, now)
         leader, waiting = self._find_waiting(now)
         self._leading = leader == self.worker_id
         if waiting and leader is None:
-            self._bookkeep(_enter, self.worker_id)
+            self.membership.bookkeep(_enter, self.worker_id)
         if not waiting or not self._leading:
             return 0
         found = self._to_send(waiting, now)
@@ -231,7 +231,7 @@ class Attendant(CeleryProcessor):
             # Never committed: this is how to see what is next.
             claims = engine.claim(
                 self.worker_id, SWEEP_AT_ONCE, now,
-                scheduled=self._knows_time())
+                scheduled=self.knows_time())
             described = [attempt(self._describe, engine.service, claim.job)
                          for claim in claims]
             # One that cannot be read does not keep the others.
@@ -267,7 +267,7 @@ class Attendant(CeleryProcessor):
         super().close(timeout)
         outcome = attempt(self._leave)
         if outcome.failed:
-            self._report(outcome, 'end')
+            self.duties.report(outcome, 'end')
 
     def _leave(self):
         with self._record:

@@ -170,7 +170,7 @@ class AttendantTest(CeleryCase):
         second = sum(each.sweep(self.later(61)) for each in crowd)
         self.assertEqual((0, 1), (first, second))
         leader, = [each for each in crowd if each._leading]
-        self.assertTrue(leader._beats(processor.HEARTBEAT * 9e9))
+        self.assertTrue(leader.beats(processor.HEARTBEAT * 9e9))
 
     def test_sweep_leaves_no_trace(self):
         """It claims nothing."""
@@ -427,7 +427,7 @@ class CountedTest(CeleryCase):
             self.deliver(100)
             self.assertEqual(1, len(self.calls))
         self.assertIs(settle, JobExecution.settle)
-        self.attendant._duties['end'].due = 0
+        self.attendant.duties['end'].due = 0
         self.deliver(100)
         self.assertEqual(3, len(self.calls))
         self.check()

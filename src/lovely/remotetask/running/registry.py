@@ -1,6 +1,7 @@
 """The processors that run in this process, one for each service."""
 
 import atexit
+import logging
 import os
 import threading
 import time
@@ -14,6 +15,8 @@ from lovely.remotetask.foreign.outcome import attempt
 from lovely.remotetask.running import quirks
 from lovely.remotetask.running import settings
 
+
+log = logging.getLogger(__name__)
 
 # Seconds that running jobs have to finish when the process ends.
 GRACE = 30.0
@@ -62,7 +65,7 @@ def start(service):
         service.__name__, found.processorFactory, db, service_path(service),
         found.processorArguments)
     made.service_db, made.service_oid = service._p_jar.db(), service._p_oid
-    if quirks.has_changes(service._p_jar) and hasattr(made, 'begin_after'):
+    if quirks.has_changes(service._p_jar):
         # It would claim what was run, say, and is not committed; and whoever
         # commits would meet it, and have to try again.
         made.begin_after(service._p_jar.transaction_manager.get())
@@ -118,12 +121,17 @@ def stop_all(grace=GRACE):
         _started.clear()
         _processors.clear()
     deadline = time.monotonic() + grace
-    for processor in processors:
-        processor.stop()
-    for processor in processors:
-        processor.join(deadline)
-    for processor in processors:
-        processor.close()
+    for name, *args in ('stop',), ('join', deadline), ('close',):
+        for processor in processors:
+            _call(processor, name, *args)
+
+
+def _call(processor, name, *args):
+    """Call a method of a processor; others go on, whatever that raises."""
+    outcome = attempt(lambda: getattr(processor, name)(*args))
+    if outcome.failed:
+        log.error('%s: %s failed\n%s', '/'.join(processor.servicePath), name,
+                  outcome.traceback)
 
 
 def wake_after_commit(service, job):
@@ -161,7 +169,7 @@ def _wake(committed, services):
                 if job._p_jar is not None]
         # One that has not found its service yet is woken in any case.
         if jobs or processor.service_oid is None:
-            processor.added(jobs)
+            _call(processor, 'added', jobs)
 
 
 def service_path(service):
@@ -232,5 +240,5 @@ def _place(service):
 
 
 def _place_of(processor):
-    oid = getattr(processor, 'service_oid', None)
+    oid = processor.service_oid
     return None if oid is None else (processor.service_db, oid)

@@ -161,7 +161,7 @@ class SayTest(StepCase):
                 self.add('test.task')
                 lines += self.step(self.made, 0.0)
                 number += 1
-                self.now = max(self.made._duties['take'].due, self.now)
+                self.now = max(self.made.duties['take'].due, self.now)
         return lines, number
 
     def test_an_hour(self):
@@ -314,7 +314,7 @@ class AwayTest(ThreadCase):
                 Membership, 'bookkeep', side_effect=OSError('away')), \
                 logged('lovely.remotetask'):
             processor.start_processor(made)
-            while made._duties['take'].due < time.monotonic():
+            while made.duties['take'].due < time.monotonic():
                 time.sleep(0.01)
             begin = time.monotonic()
             self.stop()
