@@ -20,6 +20,9 @@ from lovely.remotetask.running.execution import in_transaction
 # Seconds between two signs of life.
 HEARTBEAT = 15.0
 
+# Seconds after which is tried again what has failed.
+PAUSE = 1.0
+
 
 @zope.interface.implementer(interfaces.IProcessor)
 class PoolProcessor:
@@ -70,7 +73,7 @@ class PoolProcessor:
             outcome = attempt(self.processNext)
             self.trouble = outcome.error if outcome.failed else None
             if not outcome.value:
-                self._wake.wait(self._wait_time)
+                self._wake.wait(PAUSE if outcome.failed else self._wait_time)
                 self._wake.clear()
         self._pool.shutdown()
         attempt(self._leave, self._gate.commit)
@@ -137,8 +140,15 @@ def _run(module, name, args, kwargs):
 
 def _claim(engine, worker_id, limit):
     """Return pairs: an IClaim, and the Outcome of looking at its call."""
+    _count_left(engine, worker_id)
     return [(claim, attempt(_call_of, engine.claimed(claim)))
             for claim in engine.claim(worker_id, limit)]
+
+
+def _count_left(engine, worker_id):
+    """Settle claims on jobs that were begun, and whose end is not stored."""
+    left = engine.held(worker_id)
+    engine.settle(worker_id, left, begun=left)
 
 
 def _call_of(job):
@@ -165,6 +175,7 @@ def _end(engine, worker_id, run, outcome):
 
 
 def _leave(engine, worker_id):
+    _count_left(engine, worker_id)
     engine.stop_worker(worker_id)
 
 

@@ -26,9 +26,11 @@ from gocept.async_.tests.workerstage import ZeoServer
 from gocept.async_.tests.workerstage import until
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import ERROR
+from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import IProcessor
 from lovely.remotetask.interfaces import IProcessorFactory
+from lovely.remotetask.jobexecution import JobExecution
 from lovely.remotetask.running import registry
 
 
@@ -92,6 +94,33 @@ class ApplicationTest(FunctionalTestCase):
             self.add(workerjobs.end_process)).errorClass)
         self.assertEqual(
             4, self.ended(self.add(workerjobs.compute, 2)).output[1])
+
+    def test_end_that_cannot_be_stored(self):
+        """The run counts, and the service goes on."""
+        declare(self, 'events', processor='pool', wait_time='0.2')
+        with unittest.mock.patch.object(
+                JobExecution, 'complete', side_effect=OSError('full')):
+            self.service.startProcessing()
+            jobid = self.add(workerjobs.compute, 2)
+            until(lambda: registry._find(self.service).trouble, 'trouble')
+        job = self.ended(jobid)
+        self.assertEqual((2, 4), (job.attempts, job.output[1]))
+
+    def test_cut_off(self):
+        """What runs when the process ends counts, and is handed back."""
+        self.service.startProcessing()
+        jobid = self.add(workerjobs.sleep, 5)
+        until(lambda: self.status(jobid) == PROCESSING, 'its begin')
+        registry.stop_all(0)
+        self.assertEqual(
+            (QUEUED, 1), (self.status(jobid), self.job_of(jobid).attempts))
+
+    def job_of(self, jobid):
+        transaction.begin()
+        return self.service.jobs[jobid]
+
+    def status(self, jobid):
+        return self.job_of(jobid).status
 
     def test_started_by_a_transaction(self):
         """It begins when that has ended."""

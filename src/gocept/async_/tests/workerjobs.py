@@ -76,6 +76,12 @@ def compute(number):
 
 
 @function('events')
+def sleep(seconds):
+    """Take a while."""
+    time.sleep(seconds)
+
+
+@function('events')
 def end_process():
     """End the process in which this runs."""
     os._exit(3)
