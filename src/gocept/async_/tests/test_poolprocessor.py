@@ -111,7 +111,9 @@ class ApplicationTest(FunctionalTestCase):
         self.service.startProcessing()
         jobid = self.add(workerjobs.sleep, 5)
         until(lambda: self.status(jobid) == PROCESSING, 'its begin')
+        made = registry._find(self.service)
         registry.stop_all(0)
+        self.addCleanup(made.join, time.monotonic() + 60)
         self.assertEqual(
             (QUEUED, 1), (self.status(jobid), self.job_of(jobid).attempts))
 
