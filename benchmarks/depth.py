@@ -170,9 +170,9 @@ def _bookkeep(stage, call, *args):
         stage.db, PATH, transaction.commit, call, *args)
 
 
-def _claim(service):
-    return service.claim(WORKER, BATCH)
+def _claim(engine):
+    return engine.claim(WORKER, BATCH)
 
 
-def _settle(service, jobids):
-    service.settle(WORKER, jobids)
+def _settle(engine, jobids):
+    engine.settle(WORKER, jobids)

@@ -74,8 +74,8 @@ def _process(db, path, name, raise_errors, after):
         now = _next_time(db, path, now, max(end, now))
 
 
-def _look_after(service):
-    service.store.look_after(time.time())
+def _look_after(engine):
+    engine.look_after()
 
 
 def _next_time(db, path, now, end):

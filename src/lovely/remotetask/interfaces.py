@@ -575,11 +575,18 @@ class ITaskService(zope.location.interfaces.IContained):
 
 
 class IJobExecution(zope.interface.Interface):
-    """What a processor asks of a service; a service provides it.
+    """What a processor asks of a service: ``IJobExecution(service)``.
 
-    Every method works in the current transaction and commits nothing.
-    Times are POSIX seconds, by default the current one.
+    An adapter that is not stored, good for the transaction in which it was
+    made.  Every method works in that transaction and commits nothing.  Times
+    are POSIX seconds, by default the current one.
     """
+
+    service = zope.schema.Object(
+        title='Service',
+        description='The service itself.',
+        schema=ITaskService,
+        readonly=True)
 
     def claim(worker_id, limit, now=None, at_once=None, scheduled=True):
         """Claim up to `limit` jobs.
@@ -603,6 +610,21 @@ class IJobExecution(zope.interface.Interface):
 
         Return a list with one IClaim; an empty one if there is no such job,
         or it cannot be run now: it runs, has ended, or is not due.
+        """
+
+    def take(now=None):
+        """Take the next job out of the queue, for who runs it at once.
+
+        No claim is made: until the transaction is over, nobody else sees it
+        taken.  Call `put_back` before that.
+
+        Return the IJob, or None.
+        """
+
+    def put_back(job, counted, now=None):
+        """Keep a job where its status belongs that was taken; see `take`.
+
+        counted -- the status that it had when it was taken.
         """
 
     def claimed(claim):
@@ -636,12 +658,6 @@ class IJobExecution(zope.interface.Interface):
 
     def logs_messages():
         """Return whether the log may show messages of exceptions."""
-
-    def worker_ids(is_alive):
-        """Return a list of str: the workers that are noted, and live.
-
-        is_alive -- called with a record of a worker; see `release`.
-        """
 
     def held(worker_id):
         """Return the ids of the jobs a worker has claimed."""
@@ -706,18 +722,53 @@ class IJobExecution(zope.interface.Interface):
         Return how many there were.
         """
 
+    def look_after(now=None):
+        """See to jobs that were undone, copied or lost, and to lanes.
+
+        `prune` does it when there is little else to do.
+        """
+
     def correct_schedule(now=None):
         """Give cron jobs another time that were scheduled by a wrong clock.
         """
 
 
 class IProcessor(zope.interface.Interface):
-    """Takes the jobs of one service and runs them, in threads of its own."""
+    """Takes the jobs of one service, and runs them or has them run.
+
+    All that the package calls is here; docs/extending.rst shows one that is
+    written by it.  What it asks of its service is `IJobExecution`.
+
+    Its life: a factory makes it; who starts it says where the service is
+    stored; then `start`, and `added` again and again; at the end `stop`,
+    `join` and `close`, each called once at least, also if `start` has
+    failed.  Any thread may call them, and read the attributes.
+    """
+
+    db = zope.interface.Attribute(
+        'The ZODB.DB that holds the root folder: that of the factory.')
+
+    servicePath = zope.schema.List(
+        title='Service path',
+        description='The names from the root folder to the service; that of '
+                    'the factory, until the service is found elsewhere.',
+        value_type=zope.schema.TextLine())
+
+    service_db = zope.interface.Attribute(
+        'The ZODB.DB in which the service itself is stored. It means nothing '
+        'while there is no service_oid; whoever starts the processor sets '
+        'both, if it knows them.')
+
+    service_oid = zope.schema.Bytes(
+        title='Service oid',
+        description='The object id of the service; None while it is not '
+                    'known: then the processor is told of all jobs.',
+        required=False)
 
     running = zope.schema.Bool(
         title='Running',
         description='Whether the processor goes on taking jobs: its thread '
-                    'lives, or is about to begin.',
+                    'lives, or is about to begin. False once it is stopped.',
         readonly=True)
 
     trouble = zope.schema.TextLine(
@@ -730,6 +781,25 @@ class IProcessor(zope.interface.Interface):
     def __call__():
         """Take and run jobs until the processor is stopped."""
 
+    def processNext(jobid=None):
+        """Claim and run one job, or run the given one, already claimed.
+
+        Return whether there was a job.
+        """
+
+    def begin_after(txn):
+        """Take no job before a transaction has ended; called before `start`.
+
+        txn -- a transaction of the one who starts it; it has changed what
+            the processor would change, too.
+        """
+
+    def start():
+        """Begin, in threads or processes of its own; do not wait for them.
+
+        Raise what keeps it from that.  Then another one may be started.
+        """
+
     def added(jobs):
         """Note that jobs were added or wait again, and are committed.
 
@@ -739,27 +809,44 @@ class IProcessor(zope.interface.Interface):
         not fail, nor take long.
         """
 
-    def processNext(jobid=None):
-        """Claim and run one job, or run the given one, already claimed.
+    def stop():
+        """Take no more jobs; what is being run goes on.  Do not wait."""
 
-        Return whether there was a job.
+    def join(deadline):
+        """Wait until nothing runs.
+
+        deadline -- seconds of the monotonic clock; do not wait any longer.
+        """
+
+    def close(timeout=30.0):
+        """Commit nothing any more, and hand back what is claimed.
+
+        timeout -- seconds to wait for commits that have begun.
+
+        Called after `stop`, when the process ends.  A job that is run then
+        is queued again by others, and must not be completed here.
         """
 
 
 class IProcessorFactory(zope.interface.Interface):
     """Makes processors; a utility whose name ``async:service`` refers to."""
 
-    runsJobs = zope.interface.Attribute(
-        'Bool, whether its processors run jobs in their own process; '
-        'those that do not tell somebody else of them.')
+    runsJobs = zope.schema.Bool(
+        title='Runs jobs',
+        description='Whether its processors run jobs in their own process. '
+                    'Those that do not tell somebody else of them: a web '
+                    'application starts them in any case, and async-worker '
+                    'refuses to run their services.')
 
     def __call__(db, servicePath, waitTime=1.0, maxThreads=1):
-        """Return an IProcessor.
+        """Return an IProcessor; nothing runs yet.
 
         db -- the ZODB.DB that holds the root folder.
         servicePath -- list of str, from the root folder to the service.
         waitTime -- seconds an idle processor waits at most.
         maxThreads -- int, how many jobs may run at a time.
+
+        Raise ValueError if an argument makes no sense.
         """
 
     def check(maxThreads):

@@ -4,6 +4,8 @@ import contextlib
 import contextvars
 import time
 
+from lovely.remotetask.number import check_time
+
 
 # The time that a test has set, None for that of the clock.
 _set = contextvars.ContextVar('_set', default=None)
@@ -16,6 +18,14 @@ def now():
     """Return the time, in POSIX seconds."""
     found = _set.get()
     return time.time() - _ahead.get() if found is None else found
+
+
+def given(seconds):
+    """Return a time that a caller gave, checked; the time now for None.
+
+    Raise ValueError or TypeError for what is no time.
+    """
+    return now() if seconds is None else check_time(seconds)
 
 
 @contextlib.contextmanager

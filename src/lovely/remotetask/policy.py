@@ -6,6 +6,7 @@ import logging
 import math
 from typing import NamedTuple
 
+from lovely.remotetask import interfaces
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import ERROR
@@ -119,6 +120,12 @@ class Policy(Settings):
         return {COMPLETED: self.retention, CANCELLED: self.retention,
                 ERROR: self.error_retention, HELD: self.error_retention,
                 }[status]
+
+
+def policy_of(service):
+    """Return the Policy of an ITaskService; see `sound`."""
+    return sound(interfaces.IProcessorSettings(service, service).policy,
+                 service.__name__)
 
 
 def sound(policy, service):

@@ -73,9 +73,9 @@ class SimpleProcessor(Member):
         self.thread = None
         # By the name of the method: it may be replaced.
         self.team = Team(
-            self, self._duties, lambda claim: self._execute(claim))
+            self, self.duties, lambda claim: self._execute(claim))
         self.claims = self.team.claims
-        self.claimer = Claimer(self, self._duties, self.team)
+        self.claimer = Claimer(self, self.duties, self.team)
         self._stepwise = {}
         # The greatest time for which a job was claimed step by step.
         self._latest = float('-inf')
@@ -93,7 +93,7 @@ class SimpleProcessor(Member):
 
     def hasJobsWaiting(self):
         """Return whether a job could be claimed now."""
-        return self._bookkeep(_has_jobs)
+        return self.membership.bookkeep(_has_jobs)
 
     def claimNextJob(self, now=None):
         """Claim a job and commit that.  Return its id, or None."""
@@ -101,7 +101,8 @@ class SimpleProcessor(Member):
         # A clock that was wrong for a moment has scheduled the next times of
         # cron jobs.
         went_back = now < self._latest - FAR
-        claims = self._bookkeep(_claim, self.worker_id, 1, now, went_back)
+        claims = self.membership.bookkeep(
+            _claim, self.worker_id, 1, now, went_back)
         self._latest = now
         if claims:
             # Before a transaction begins that runs the job.
@@ -178,7 +179,7 @@ class SimpleProcessor(Member):
             outcome = attempt(self.step)
             self._stepping_since = None
             if outcome.failed:
-                self._report(outcome, 'take')
+                self.duties.report(outcome, 'take')
             if not outcome.value:
                 self._wait()
         self._finish()
@@ -195,18 +196,18 @@ class SimpleProcessor(Member):
         self.team.look_after(now)
         if not self._can_write(now):
             return False
-        self._look_after_others(now)
+        self.look_after_others(now)
         self.team.give_up_waiting()
         for jobid, begun in list(self.claims.unsettled.items()):
-            self._do('settle', now, self.claimer.settle_unsettled, jobid,
+            self.duties.do('settle', now, self.claimer.settle_unsettled, jobid,
                      begun)
-        more = self._do('take', now, self.claimer.take)
+        more = self.duties.do('take', now, self.claimer.take)
         return bool(more or (self.team.waits_for_settling
-                             and not self._duties['take'].is_failing))
+                             and not self.duties['take'].is_failing))
 
     def _can_write(self, now):
         """Return whether jobs can be claimed at all; say if not."""
-        if not self._duties['write'].is_due(now):
+        if not self.duties['write'].is_due(now):
             return False
         if self.is_closed():
             self.stop_as_closed()
@@ -214,26 +215,26 @@ class SimpleProcessor(Member):
         databases = self.db, self.service_db
         # First: a client that has no server says that it is read-only.
         if any(map(quirks.is_away, databases)):
-            self._duties.note_ill(
+            self.duties.note_ill(
                 'write', 'the server of the database is away', now)
             return False
         if any(map(quirks.is_read_only, databases)):
-            self._duties.note_ill('write', 'the database is read-only', now)
+            self.duties.note_ill('write', 'the database is read-only', now)
             return False
-        self._duties.note_well('write', now)
+        self.duties.note_well('write', now)
         return True
 
-    def _beats(self, now):
-        return bool(self.claims.ids) and super()._beats(now)
+    def beats(self, now):
+        return bool(self.claims.ids) and super().beats(now)
 
-    def _forget_claims(self):
+    def forget_claims(self):
         self.claims.forget()
 
     # Waiting, and the end
 
     def _wait(self):
         """Wait until there may be something to do."""
-        pause = max(self._duties[name].due for name in (
+        pause = max(self.duties[name].due for name in (
             'find', 'write', 'take')) - time.monotonic()
         if pause > 0:
             # Something is wrong; that jobs are added helps nothing.
@@ -271,9 +272,9 @@ class SimpleProcessor(Member):
             waits.append(self.heartbeat)
         if not clock.trusted and clock.ahead is None:
             waits.append(SOON)
-        if self._duties['threads'].is_failing:
+        if self.duties['threads'].is_failing:
             waits.append(max(
-                0.0, self._duties['threads'].due - time.monotonic()))
+                0.0, self.duties['threads'].due - time.monotonic()))
         return min(waits)
 
     def _finish(self):
@@ -284,9 +285,9 @@ class SimpleProcessor(Member):
 
     def _beat(self):
         now = time.monotonic()
-        if self._beats(now):
+        if self.beats(now):
             # Others would take this one for dead.
-            self._do('sign', now, self.membership.sign)
+            self.duties.do('sign', now, self.membership.sign)
 
     def _hand_back(self, commit):
         if quirks.is_away(self.service_db):
@@ -294,7 +295,7 @@ class SimpleProcessor(Member):
             return
         outcome = attempt(self.membership.leave, self.claims.run, commit)
         if outcome.failed:
-            self._report(outcome)
+            self.duties.report(outcome, 'take')
 
     @property
     def runners(self):
@@ -308,10 +309,7 @@ class SimpleProcessor(Member):
                 if runner.thread.is_alive()]
 
     def begin_after(self, txn):
-        """Do nothing before a transaction has ended; before `start`.
-
-        It has changed what this one would change, too.
-        """
+        """See IProcessor."""
         self._may_begin.clear()
         txn.addAfterCommitHook(_let, (self._may_begin,))
         txn.addAfterAbortHook(_let, (True, self._may_begin))
@@ -319,7 +317,7 @@ class SimpleProcessor(Member):
         weakref.finalize(txn, self._may_begin.set)
 
     def start(self):
-        """Run the claimer in a daemon thread.
+        """Run the claimer in a daemon thread; see IProcessor.
 
         Raise RuntimeError if the system gives no thread.
         """
@@ -341,7 +339,7 @@ class SimpleProcessor(Member):
             self.team.end()
 
     def wake(self):
-        """There may be something to do."""
+        """Note that there may be something to do."""
         self._wake.set()
 
     def added(self, jobs):
@@ -349,7 +347,7 @@ class SimpleProcessor(Member):
         self.wake()
 
     def stop(self):
-        """Take no more jobs."""
+        """See IProcessor."""
         self._stopped.set()
         self._may_begin.set()
         if self.thread is not None:
@@ -357,12 +355,12 @@ class SimpleProcessor(Member):
         self.wake()
 
     def join(self, deadline):
-        """Wait until nothing runs; at most until then (monotonic time)."""
+        """See IProcessor."""
         if self.thread not in (None, threading.current_thread()):
             self.thread.join(max(0, deadline - time.monotonic()))
 
     def close(self, timeout=GRACE):
-        """Commit nothing any more; wait for what is being committed."""
+        """See IProcessor."""
         self.gate.close(timeout)
         if self.thread is not None and self.thread.is_alive():
             # Jobs that take too long; they cannot be completed any more.
@@ -386,16 +384,16 @@ def _let(committed, event):
     event.set()
 
 
-# Bookkeeping: what is called with the service
+# Bookkeeping: what is called with the IJobExecution of the service
 
-def _has_jobs(service):
-    return service.hasJobsWaiting()
+def _has_jobs(engine):
+    return engine.service.hasJobsWaiting()
 
 
-def _claim(service, worker_id, limit, now, went_back):
+def _claim(engine, worker_id, limit, now, went_back):
     if went_back:
-        service.correct_schedule(now)
-    return service.claim(worker_id, limit, now)
+        engine.correct_schedule(now)
+    return engine.claim(worker_id, limit, now)
 
 
 @zope.interface.implementer(interfaces.IProcessorFactory)

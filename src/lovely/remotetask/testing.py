@@ -4,6 +4,7 @@ import zope.interface
 
 from lovely.remotetask import interfaces
 from lovely.remotetask.service import TaskService
+from lovely.remotetask.storage import settlement
 from lovely.remotetask.storage.store import JobStore
 
 
@@ -32,14 +33,12 @@ class _CountingStore(JobStore):
         super().__init__()
         self.legacy = {}
 
-    def add(self, make, status, priority):
-        job = make(len(self.legacy) + 1)
+    def add(self, job, place, status):
+        job.id = len(self.legacy) + 1
         job.store = self
         job.change_status(status)
         self.legacy[job.id] = job
-        self.ledger.count(None, status)
-        self.put_back(job, status)
-        return job
+        settlement.put_back(self, job, None)
 
 
 class TaskServiceStub(TaskService):

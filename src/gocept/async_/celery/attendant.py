@@ -22,6 +22,7 @@ from lovely.remotetask.running import lag
 from lovely.remotetask.running import registry
 from lovely.remotetask.running.duty import Duty
 from lovely.remotetask.running.gate import ProcessorStopped
+from lovely.remotetask.running.session import opened_engine
 
 
 # How many jobs are looked at in one sweep.
@@ -50,7 +51,7 @@ class Attendant(CeleryProcessor):
         self._patience = Patience()
         self._leading = False
         self._sent = Sent()
-        self._duties |= {'end': Duty('settle jobs that were run'),
+        self.duties |= {'end': Duty('settle jobs that were run'),
                          'sweep': Duty('send jobs that wait')}
 
     @property
@@ -105,7 +106,7 @@ class Attendant(CeleryProcessor):
 
     def _try_to_claim(self, jobid):
         with self._record:
-            claims = self._bookkeep(
+            claims = self.membership.bookkeep(
                 runs.claim_job, self.worker_id, jobid, self._runs,
                 self.membership.clock.now())
             # What there was of an earlier run is settled.
@@ -141,14 +142,14 @@ class Attendant(CeleryProcessor):
         now = time.monotonic() if now is None else now
         if self.is_closed():
             return
-        self._do('end', now, self.settle)
-        self._look_after_others(now)
-        self._do('sweep', now, self.sweep)
+        self.duties.do('end', now, self.settle)
+        self.look_after_others(now)
+        self.duties.do('sweep', now, self.sweep)
 
-    def _beats(self, now):
+    def beats(self, now):
         # Nobody waits for the others.
         return (bool(self._runs.running or self._leading)
-                and super()._beats(now))
+                and super().beats(now))
 
     def settle(self):
         """Settle claims of jobs that do not run any more."""
@@ -156,8 +157,8 @@ class Attendant(CeleryProcessor):
             if not self._runs.ended:
                 return
             outcome = attempt(
-                self._bookkeep, runs.settle, self.worker_id, self._runs,
-                self.membership.clock.now())
+                self.membership.bookkeep, runs.settle, self.worker_id,
+                self._runs, self.membership.clock.now())
             if not outcome.failed:
                 self._runs.settled()
             elif outcome.retryable or outcome.is_a(ProcessorStopped):
@@ -169,10 +170,10 @@ class Attendant(CeleryProcessor):
     def _settle_apart(self):
         """Settle claims one by one; raise what is wrong with the last one."""
         failure = None
-        for jobid in self._bookkeep(
+        for jobid in self.membership.bookkeep(
                 runs.held, self.worker_id, self._runs):
             outcome = attempt(
-                self._bookkeep, runs.drop, self.worker_id, [jobid],
+                self.membership.bookkeep, runs.drop, self.worker_id, [jobid],
                 self._runs, self.membership.clock.now())
             if outcome.failed:
                 failure = outcome.exception
@@ -207,13 +208,13 @@ class Attendant(CeleryProcessor):
         Return how many were sent.
         """
         now = self.membership.clock.now() if now is None else now
-        if self._knows_time():
+        if self.knows_time():
             # Passes what others have run, and finds what waits for a time.
-            self._bookkeep(_look, now)
+            self.membership.bookkeep(_look, now)
         leader, waiting = self._find_waiting(now)
         self._leading = leader == self.worker_id
         if waiting and leader is None:
-            self._bookkeep(_enter, self.worker_id)
+            self.membership.bookkeep(_enter, self.worker_id)
         if not waiting or not self._leading:
             return 0
         found = self._to_send(waiting, now)
@@ -223,23 +224,23 @@ class Attendant(CeleryProcessor):
 
     def _find_waiting(self, now):
         """Return who sweeps, or None, and what could be claimed now."""
-        with execution.opened_service(self.db, self.servicePath) as service:
-            leader = min(self._known(service), default=None)
+        with opened_engine(self.db, self.servicePath) as engine:
+            leader = min(self._known(engine), default=None)
             if leader not in (None, self.worker_id):
                 return leader, []
             # Never committed: this is how to see what is next.
-            claims = service.claim(
+            claims = engine.claim(
                 self.worker_id, SWEEP_AT_ONCE, now,
-                scheduled=self._knows_time())
-            described = [attempt(self._describe, service, claim.job)
+                scheduled=self.knows_time())
+            described = [attempt(self._describe, engine.service, claim.job)
                          for claim in claims]
             # One that cannot be read does not keep the others.
             return leader, [outcome.value for outcome in described
                             if not outcome.failed]
 
-    def _known(self, service):
+    def _known(self, engine):
         # After host and pid.
-        return [worker_id for worker_id in service.signs_of_life()
+        return [worker_id for worker_id in engine.signs_of_life()
                 if f':{KIND}' in worker_id
                 and self.membership.is_alive(worker_id)]
 
@@ -266,7 +267,7 @@ class Attendant(CeleryProcessor):
         super().close(timeout)
         outcome = attempt(self._leave)
         if outcome.failed:
-            self._report(outcome, 'end')
+            self.duties.report(outcome, 'end')
 
     def _leave(self):
         with self._record:
@@ -277,10 +278,10 @@ class Attendant(CeleryProcessor):
                 self.membership.clock.now())
 
 
-def _look(service, now):
-    if not service.paused:
-        service.hasJobsWaiting(now)
+def _look(engine, now):
+    if not engine.service.paused:
+        engine.service.hasJobsWaiting(now)
 
 
-def _enter(service, worker_id):
-    service.enter(worker_id)
+def _enter(engine, worker_id):
+    engine.enter(worker_id)

@@ -80,15 +80,18 @@ class CeleryProcessor(Member):
             log.error('%s: nothing can be sent: %s', self.thread_name,
                       broker.hide(outcome.error))
 
+    def begin_after(self, txn):
+        """There is nothing that could meet a transaction."""
+
     def stop(self):
-        """Take no more jobs."""
+        """See IProcessor."""
         self._stopped = True
 
     def join(self, deadline):
         """There is nothing to wait for."""
 
     def close(self, timeout=GRACE):
-        """Commit nothing any more; wait for what is being committed."""
+        """See IProcessor."""
         self.gate.close(timeout)
 
     @functools.cached_property

@@ -76,46 +76,47 @@ class Runs:
         self.ended = 0
 
 
-# Bookkeeping: what is called with the service
+# Bookkeeping: what is called with the IJobExecution of the service
 
-def claim_job(service, worker_id, jobid, runs, now):
+def claim_job(engine, worker_id, jobid, runs, now):
     """Claim a job; see IJobExecution.
 
+    engine -- an IJobExecution.
     runs -- Runs of the worker.
     """
     # That of a run before, which is over: it would be forgotten uncounted.
-    if jobid in service.held(worker_id):
-        drop(service, worker_id, [jobid], runs, now)
-    return service.claim_job(worker_id, jobid, now)
+    if jobid in engine.held(worker_id):
+        drop(engine, worker_id, [jobid], runs, now)
+    return engine.claim_job(worker_id, jobid, now)
 
 
-def settle(service, worker_id, runs, now):
+def settle(engine, worker_id, runs, now):
     """Settle claims on jobs that no thread has."""
-    drop(service, worker_id, held(service, worker_id, runs), runs, now)
+    drop(engine, worker_id, held(engine, worker_id, runs), runs, now)
 
 
-def held(service, worker_id, runs):
+def held(engine, worker_id, runs):
     """Return the ids of jobs that are claimed, and that no thread has."""
     # Also those whose claim was committed though an error came back.
-    return [jobid for jobid in service.held(worker_id)
+    return [jobid for jobid in engine.held(worker_id)
             if jobid not in runs.running]
 
 
-def drop(service, worker_id, jobids, runs, now):
+def drop(engine, worker_id, jobids, runs, now):
     """Settle some claims; each run of their jobs is counted."""
     for jobid in jobids:
         if jobid in runs.interrupted:
             # Under another claim, which is handed back.
-            service.renew(runs.interrupted[jobid], now)
+            engine.renew(runs.interrupted[jobid], now)
     if jobids:
-        service.settle(worker_id, jobids, [
+        engine.settle(worker_id, jobids, [
             jobid for jobid in jobids if jobid in runs.begun], now)
 
 
-def leave(service, worker_id, runs, now):
+def leave(engine, worker_id, runs, now):
     """Hand claims back, and be forgotten as a worker."""
-    settle(service, worker_id, runs, now)
+    settle(engine, worker_id, runs, now)
     # What is cut off in the middle counts: whoever sees that this process is
     # gone does that, by the record.
     if not runs.running & runs.begun:
-        service.stop_worker(worker_id)
+        engine.stop_worker(worker_id)

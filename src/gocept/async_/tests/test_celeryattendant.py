@@ -20,9 +20,11 @@ from gocept.async_.tests.test_celerypatience import tid_at
 from lovely.remotetask import processor
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import ERROR
+from lovely.remotetask.jobexecution import JobExecution
 from lovely.remotetask.running import execution
 from lovely.remotetask.running import lag
 from lovely.remotetask.running import registry
+from lovely.remotetask.tests.fixture import engine
 
 
 class AttendantTest(CeleryCase):
@@ -35,7 +37,7 @@ class AttendantTest(CeleryCase):
     def enter(self, attendant):
         """Let an attendant be known, as the first sweep does."""
         with self.elsewhere() as service:
-            service.enter(attendant.worker_id)
+            engine(service).enter(attendant.worker_id)
 
     def run_job(self, jobid, tid=None):
         return self.attendant.run_job(
@@ -178,7 +180,7 @@ class AttendantTest(CeleryCase):
     def test_who_sweeps_is_chosen(self):
         """Of many that have nothing to run, and so are not known yet."""
         with self.elsewhere() as service:
-            service.stop_worker(self.attendant.worker_id)
+            engine(service).stop_worker(self.attendant.worker_id)
         crowd = [self.attendant, *(
             Attendant(self.db, self.attendant.servicePath)
             for _ in range(7))]
@@ -191,14 +193,15 @@ class AttendantTest(CeleryCase):
         second = sum(each.sweep(self.later(61)) for each in crowd)
         self.assertEqual((0, 1), (first, second))
         leader, = [each for each in crowd if each._leading]
-        self.assertTrue(leader._beats(processor.HEARTBEAT * 9e9))
+        self.assertTrue(leader.beats(processor.HEARTBEAT * 9e9))
 
     def test_sweep_leaves_no_trace(self):
         """It claims nothing."""
         jobid = self.add('test.task', 'a')
         self.attendant.sweep(self.later(11))
         self.assertEqual('queued', self.job(jobid).status)
-        self.assertEqual([], self.service.held(self.attendant.worker_id))
+        self.assertEqual(
+            [], engine(self.service).held(self.attendant.worker_id))
         self.assertTrue(self.run_job(jobid))
 
     def test_paused(self):
@@ -212,7 +215,8 @@ class AttendantTest(CeleryCase):
         """A message for a job whose process is gone: it is run at once."""
         jobid = self.add('test.task', 'a')
         machine = self.attendant.worker_id.rpartition(':')[2].split('-')[0]
-        self.service.claim_job(f'host:{2 ** 22 + 1}:x:{machine}-x', jobid)
+        engine(self.service).claim_job(
+            f'host:{2 ** 22 + 1}:x:{machine}-x', jobid)
         transaction.commit()
         with self.assertLogs('lovely.remotetask', 'WARNING'):
             self.assertTrue(self.run_job(jobid))
@@ -231,7 +235,7 @@ class AttendantTest(CeleryCase):
         """The claim is there, and nobody knows: it is made once more."""
         jobid = self.add('test.task', 'a')
         with self.elsewhere() as service:
-            service.claim_job(self.attendant.worker_id, jobid)
+            engine(service).claim_job(self.attendant.worker_id, jobid)
         self.assertTrue(self.run_job(jobid))
         self.assertEqual(1, self.job(jobid).attempts)
 
@@ -239,7 +243,7 @@ class AttendantTest(CeleryCase):
         """It is dropped."""
         jobid = self.add('test.task', 'a')
         with self.elsewhere() as service:
-            service.claim_job(self.attendant.worker_id, jobid)
+            engine(service).claim_job(self.attendant.worker_id, jobid)
         self.run_job(self.add('test.task', 'b'))
         self.attendant.tend()
         self.assertEqual('queued', self.job(jobid).status)
@@ -268,7 +272,7 @@ class AttendantTest(CeleryCase):
 
         def held():
             with self.elsewhere() as service:
-                return service.held(self.attendant.worker_id)
+                return engine(service).held(self.attendant.worker_id)
         self.service_task(task, 'test.other')
         jobid = self.add('test.other', 'a')
         self.assertTrue(self.run_job(jobid))
@@ -305,7 +309,7 @@ class AttendantTest(CeleryCase):
                 self.run_job(self.add('test.task', number))
         transaction.begin()
         self.assertEqual(
-            2, len(self.service.held(self.attendant.worker_id)))
+            2, len(engine(self.service).held(self.attendant.worker_id)))
 
     def test_beats(self):
         """A worker whose job takes long is heard of."""
@@ -315,7 +319,7 @@ class AttendantTest(CeleryCase):
         self.attendant._claim_job(jobid)
         worker_id = self.attendant.worker_id
         transaction.begin()
-        self.service.beat(worker_id, 0)
+        engine(self.service).beat(worker_id, 0)
         transaction.commit()
         self.attendant.tend()
         transaction.begin()
@@ -355,7 +359,7 @@ class AttendantTest(CeleryCase):
     def test_odd_worker(self):
         """The id of a worker that nobody has made like this ends nothing."""
         jobid = self.add('test.task', 'a')
-        self.service.claim_job('odd', jobid)
+        engine(self.service).claim_job('odd', jobid)
         transaction.commit()
         self.assertFalse(self.run_job(jobid))
 
@@ -439,14 +443,14 @@ class CountedTest(CeleryCase):
     def test_claim_cannot_be_settled(self):
         """It is not claimed again before that."""
         self.lose_ends()
-        settle = type(self.service).settle
+        settle = JobExecution.settle
         with unittest.mock.patch.object(
-                type(self.service), 'settle', side_effect=OSError), \
+                JobExecution, 'settle', side_effect=OSError), \
                 self.assertLogs('lovely.remotetask', 'WARNING'):
             self.deliver(100)
             self.assertEqual(1, len(self.calls))
-        self.assertIs(settle, type(self.service).settle)
-        self.attendant._duties['end'].due = 0
+        self.assertIs(settle, JobExecution.settle)
+        self.attendant.duties['end'].due = 0
         self.deliver(100)
         self.assertEqual(3, len(self.calls))
         self.check()
@@ -494,7 +498,7 @@ class CountedTest(CeleryCase):
     def test_one_claim_cannot_be_settled(self):
         """The others are, and nobody waits for that."""
         others = [self.add('test.call', number) for number in range(3)]
-        settle = type(self.service).settle
+        settle = JobExecution.settle
 
         def odd(service, worker_id, jobids, *args):
             if self.jobid in jobids:
@@ -503,7 +507,7 @@ class CountedTest(CeleryCase):
         for jobid in self.jobid, *others:
             self.attendant.run_job(jobid, self.jobs_db.lastTransaction())
         with unittest.mock.patch.object(
-                type(self.service), 'settle', odd), \
+                JobExecution, 'settle', odd), \
                 self.assertLogs('lovely.remotetask', 'ERROR') as logs:
             for number in range(5):
                 self.attendant.tend(number * 100.0)
@@ -511,4 +515,4 @@ class CountedTest(CeleryCase):
                                 for line in logs.output))
         transaction.begin()
         self.assertEqual(
-            [self.jobid], self.service.held(self.attendant.worker_id))
+            [self.jobid], engine(self.service).held(self.attendant.worker_id))

@@ -93,7 +93,7 @@ class ContextTest(FunctionalTestCase):
         db, path = self.root._p_jar.db(), service_path(self.service)
         claims = execution.in_transaction(
             db, path, transaction.commit,
-            lambda service: service.claim('host:1:test:0', 100))
+            lambda engine: engine.claim('host:1:test:0', 100))
         self.run_claims(db, path, claims)
         transaction.begin()
         return [self.service.jobs[claim.job].status for claim in claims]

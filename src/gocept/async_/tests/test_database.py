@@ -46,6 +46,7 @@ from lovely.remotetask.processor import stop_all
 from lovely.remotetask.running.registry import service_path
 from lovely.remotetask.tests import databases
 from lovely.remotetask.tests.fixture import DatabaseCase
+from lovely.remotetask.tests.fixture import engine
 
 
 # Whatever is tested of asynchronous functions holds with two databases.
@@ -97,7 +98,7 @@ class CeleryTest(databases.TwoDatabases, test_celeryprocessor.CeleryCase):
     def test_address_of_a_lost_job(self):
         """It waits for the transaction that has taken the job back."""
         jobid = self.add('test.task')
-        self.service.claim('host:1:gone:token', 1)
+        engine(self.service).claim('host:1:gone:token', 1)
         transaction.commit()
         sent = []
         self.attendant.send = sent.extend

@@ -22,6 +22,7 @@ from gocept.async_.tests import sample
 from gocept.async_.tests.functional import FunctionalTestCase
 from gocept.async_.tests.functional import add_service
 from lovely.remotetask.interfaces import ITaskService
+from lovely.remotetask.jobexecution import JobExecution
 from lovely.remotetask.running.execution import ProcessorRequest
 from lovely.remotetask.running.execution import interaction
 
@@ -248,7 +249,7 @@ class RefusedCallTest(FunctionalTestCase):
         for args in (('a' * 1000,), (['a'] * 1000,), ([b'a' * 400] * 1,
                      {'b': b'b' * 400, 'c': b'c' * 400})):
             with unittest.mock.patch.object(
-                    type(self.service), 'max_size', lambda self: 1000), \
+                    JobExecution, 'max_size', lambda self: 1000), \
                     self.assertRaisesRegex(
                         ValueError, r'argument.* takes at least \d+ bytes, '
                         r'and 1000 are allowed \(max_size.*hand over'):

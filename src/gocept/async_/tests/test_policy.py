@@ -16,10 +16,12 @@ from gocept.async_.tests.configuration import declare
 from gocept.async_.tests.functional import FunctionalTestCase
 from lovely.remotetask.interfaces import IProcessorSettings
 from lovely.remotetask.policy import DAY
+from lovely.remotetask.policy import policy_of
 from lovely.remotetask.processor import SimpleProcessor
 from lovely.remotetask.processor import service_path
 from lovely.remotetask.running import execution
 from lovely.remotetask.running import group
+from lovely.remotetask.tests.fixture import engine
 
 
 NOT_NOW = f'{sample.__name__}.NotNow'
@@ -48,8 +50,8 @@ class RestartTest(FunctionalTestCase):
                 declare(self, 'events', **{name: text})
                 policy = IProcessorSettings(self.service).policy
                 self.assertEqual(value, getattr(policy, name))
-                self.assertEqual(policy, self.service._policy())
-        self.assertEqual(20, self.service.commit_every())
+                self.assertEqual(policy, policy_of(self.service))
+        self.assertEqual(20, engine(self.service).commit_every())
         transaction.commit()
         self.assertEqual(stored, self.root._p_jar.db().lastTransaction())
 
@@ -175,7 +177,7 @@ class RetentionTest(FunctionalTestCase):
     def prune(self, seconds):
         """Remove what is kept long enough, so much later."""
         transaction.begin()
-        number = self.service.prune(
+        number = engine(self.service).prune(
             100, self.job().completed.timestamp() + seconds)
         transaction.commit()
         return number
@@ -239,13 +241,13 @@ class GroupTest(FunctionalTestCase):
         worker = 'host:1:test:0'
         claims = execution.in_transaction(
             db, path, transaction.commit,
-            lambda service: service.claim(worker, 100))
+            lambda engine: engine.claim(worker, 100))
         before = self.storage().lastTransaction()
         group.run_group(db, path, claims, transaction.commit)
         self.written = self.transactions_since(before)
         execution.in_transaction(
             db, path, transaction.commit,
-            lambda service: service.settle(
+            lambda engine: engine.settle(
                 worker, [claim.job for claim in claims]))
         transaction.begin()
         return [self.service.jobs[claim.job] for claim in claims]

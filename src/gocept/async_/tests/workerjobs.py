@@ -65,3 +65,23 @@ def swallow(megabytes, name):
 
 
 kept = []
+
+
+@function('events')
+def compute(number):
+    """Return what another process can find out: no database is used."""
+    if number < 0:
+        raise ValueError('below 0')
+    return os.getpid(), number ** 2
+
+
+@function('events')
+def sleep(seconds):
+    """Take a while."""
+    time.sleep(seconds)
+
+
+@function('events')
+def end_process():
+    """End the process in which this runs."""
+    os._exit(3)

@@ -24,23 +24,23 @@ class _Turn(NamedTuple):
     commit_every: int
 
 
-def _turn(service, worker_id, known, run, late, room, threads, clock):
+def _turn(engine, worker_id, known, run, late, room, threads, clock):
     """Do the bookkeeping of one step.  Return a _Turn."""
     now, scheduled = clock.now(), clock.is_good
     # Of those not known here the commit went through, though an error came
     # back.
-    unknown = set(service.held(worker_id)) - known
+    unknown = set(engine.held(worker_id)) - known
     if run or late or unknown:
-        service.settle(worker_id, [*run, *late, *unknown], run, now)
-    commit_every = service.commit_every()
-    claims = service.claim(
+        engine.settle(worker_id, [*run, *late, *unknown], run, now)
+    commit_every = engine.commit_every()
+    claims = engine.claim(
         worker_id, room, now, threads * commit_every, scheduled
     ) if room else []
-    next_due = service.next_due()
+    next_due = engine.next_due()
     if next_due is not None and (next_due <= now or not scheduled):
         # Nothing to wait for: it cannot be claimed for another reason.
         next_due = None
-    return _Turn(claims, bool(room) and service.is_behind(), next_due,
+    return _Turn(claims, bool(room) and engine.is_behind(), next_due,
                  commit_every)
 
 

@@ -25,7 +25,6 @@ from lovely.remotetask.foreign.outcome import failure_of
 from lovely.remotetask.foreign.outcome import let_go
 from lovely.remotetask.foreign.outcome import undescribed
 from lovely.remotetask.job import Run
-from lovely.remotetask.job import direct_run
 from lovely.remotetask.retry import Pauses
 from lovely.remotetask.retry import again
 from lovely.remotetask.running import events
@@ -37,6 +36,7 @@ from lovely.remotetask.running.refusal import CommitRefusal
 from lovely.remotetask.running.refusal import is_committed
 from lovely.remotetask.running.server import server
 from lovely.remotetask.running.session import Session
+from lovely.remotetask.running.session import opened_engine
 from lovely.remotetask.running.session import opened_service
 from lovely.remotetask.running.surroundings import ProcessorRequest
 from lovely.remotetask.running.surroundings import Surroundings
@@ -200,42 +200,38 @@ def _flush(stream):
     stream.flush()
 
 
-def call_task(service, job):
-    """Call the task of a job in its context.  Return the task's result."""
-    with Work(service, job).context() as call:
-        return result_of(service, call)
-
-
-def result_of(service, call):
+def result_of(engine, call):
     """Return what a call returns, as it is read back from the database."""
     result = in_this_process(call)
     # Most are so small that no service has to be asked for its limit.
     return result if value.is_small(result, SMALL) else value.copy(
-        result, service._p_jar, service.max_size(), 'the result')
+        result, engine.service._p_jar, engine.max_size(), 'the result')
 
 
-def run_job(service, run, begin, commit):
+def run_job(engine, run, begin, commit):
     """Run a job in the current transaction, complete and commit it.
 
+    engine -- an IJobExecution.
     begin -- called with service, run and the name of the function before
         that is called, in the job's context.
     commit -- called without arguments, in the job's context.
 
     Return the runlog.End of it.
     """
-    job = service.claimed(run.claim)
+    service = engine.service
+    job = engine.claimed(run.claim)
     work = Work(service, job)
     with work.context() as call:
         # The input is loaded by now, and need not be looked into apart.
         function = name_of(job)
         begin(service, run, function)
         txn = transaction.get()
-        output = result_of(service, call)
+        output = result_of(engine, call)
         if transaction.get() is not txn or job.fence != run.claim.fence:
             # The function has begun another transaction, or has done
             # something to its own job.
-            job = service.claimed(run.claim)
-        service.complete(job, run, output)
+            job = engine.claimed(run.claim)
+        engine.complete(job, run, output)
         status = job.stored_status
         commit()
     return runlog.End(status, function)
@@ -256,49 +252,28 @@ def _storable(text):
     return escaped(plain(text, 1000))
 
 
-def run_in_current_transaction(service, job, claim, now):
-    """Run a claimed job; if it fails, roll back to where it began."""
-    run = Run(claim, now)
-    manager = transaction.manager if job._p_jar is None \
-        else job._p_jar.transaction_manager
-    savepoint = manager.savepoint(optimistic=True)
-    token = direct_run.set((job.store, claim))
-    try:
-        outcome = attempt(call_task, service, job)
-        rolled_back = outcome.failed and attempt(savepoint.rollback)
-    finally:
-        direct_run.reset(token)
-    if outcome.failed and rolled_back.failed:
-        # A data manager cannot undo what the job has told it.
-        raise interfaces.CannotRollBack(
-            f'Job {job.id} has failed, and its transaction has data managers '
-            f'without savepoints; abort it, and let a processor run the job.'
-        ) from outcome.exception
-    if outcome.failed:
-        service.fail(job, run, outcome, now)
-        let_go(outcome.exception)
-    else:
-        service.complete(job, run, outcome.value, now)
 
 
 # Processors
 
 def in_transaction(db, path, commit, call, *args):
-    """Call ``call(service, *args)`` in a transaction of its own, commit it.
+    """Call ``call(engine, *args)`` in a transaction of its own, commit it.
+
+    The engine is the IJobExecution of the service at a path.
 
     commit -- called to commit the current transaction.
 
     For bookkeeping: a transient error is tried again, others are raised.
     """
     def once():
-        with opened_service(db, path) as service:
-            return attempt(_call_and_commit, commit, call, service, *args)
+        with opened_engine(db, path) as engine:
+            return attempt(_call_and_commit, commit, call, engine, *args)
     return again(once, BOOKKEEPING_ATTEMPTS, Pauses(*BOOKKEEPING_PAUSES),
                  BOOKKEEPING_PATIENCE)
 
 
-def _call_and_commit(commit, call, service, *args):
-    found = call(service, *args)
+def _call_and_commit(commit, call, engine, *args):
+    found = call(engine, *args)
     commit()
     return found
 
@@ -346,18 +321,18 @@ class Attempt:
         session = Session(self.db)
         outcome = None
         try:
-            service = session.begin(self.path)
-            with job_context(service, self._name):
+            engine = session.begin(self.path)
+            with job_context(engine.service, self._name):
                 self.begun = True
                 # Before the session is over: its data managers can tell
                 # whether an error is transient.
                 outcome = attempt(
-                    in_this_process, self._run_and_commit, session, service)
+                    in_this_process, self._run_and_commit, session, engine)
             return outcome
         finally:
             session.close(clean=outcome is None or outcome.failed)
 
-    def _run_and_commit(self, session, service):
+    def _run_and_commit(self, session, engine):
         refusal = CommitRefusal(session.manager)
 
         def commit():
@@ -366,7 +341,7 @@ class Attempt:
             refusal.lift()
             self.commit()
         try:
-            return run_job(service, self.run, self._begin, commit)
+            return run_job(engine, self.run, self._begin, commit)
         finally:
             session.resume()
 
@@ -464,24 +439,24 @@ def run_claimed(db, path, claim, commit):
     return Attempt(db, path, claim, commit)()
 
 
-def _fail(service, run, failure):
+def _fail(engine, run, failure):
     """Store why a run failed.  Return the runlog.End of it."""
     try:
-        job = service.claimed(run.claim)
+        job = engine.claimed(run.claim)
     except interfaces.ClaimLost:
-        return _look_at_end(service, run)
-    service.fail(job, run, failure)
+        return _look_at_end(engine, run)
+    engine.fail(job, run, failure)
     # What a cron job does at its next time is no other attempt.
     retried = job.stored_status in interfaces.WAITING and bool(job.attempts)
     return runlog.End(job.stored_status, name_of(job),
-                      service.logs_messages(), retried=retried)
+                      engine.logs_messages(), retried=retried)
 
 
-def _look_at_end(service, run):
+def _look_at_end(engine, run):
     """Return how a job stands that is not claimed any more."""
-    job = service.jobs.get(run.claim.job)
+    job = engine.service.jobs.get(run.claim.job)
     if job is None or not job.was_run_by(run.claim):
         return runlog.End(None, None)
     # What failed did so when the database had committed already.
     return runlog.End(job.stored_status, name_of(job),
-                      service.logs_messages(), True)
+                      engine.logs_messages(), True)

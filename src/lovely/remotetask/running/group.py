@@ -42,7 +42,7 @@ class Group:
         # Attempts with their Ends, and with failures.
         self.completed = []
         self.failed = []
-        self._service = self._session = None
+        self._engine = self._session = None
 
     def __call__(self):
         """Run the jobs.  Return what became of each claim that was run."""
@@ -71,7 +71,7 @@ class Group:
         self._session = session = Session(self.db)
         outcome = None
         try:
-            self._service = session.begin(self.path)
+            self._engine = session.begin(self.path)
             outcome = attempt(in_this_process, self._run_and_commit)
             return outcome
         finally:
@@ -82,7 +82,8 @@ class Group:
         self._refusal = CommitRefusal(session.manager)
         txn = transaction.get()
         # Each with its name would be more than is stored of the jobs.
-        txn.note(f'{self._service.__name__}: {len(self.attempts)} jobs')
+        txn.note(f'{self._engine.service.__name__}: '
+                 f'{len(self.attempts)} jobs')
         left = _left_in(txn)
         for each in self.attempts:
             self._is_over = False
@@ -116,10 +117,11 @@ class Group:
                 self._commit()
         txn = transaction.get()
         with job_context(
-                self._service, lambda: runlog.name(self.path, each.run)):
+                self._engine.service,
+                lambda: runlog.name(self.path, each.run)):
             self.completed.append(
                 (each, run_job(
-                    self._service, each.run, each.begin_in_group, commit)))
+                    self._engine, each.run, each.begin_in_group, commit)))
 
     def _commit(self):
         self._session.check()

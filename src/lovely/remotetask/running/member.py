@@ -55,7 +55,7 @@ class Member:
         self.membership = Membership(
             db, path, lambda: self.thread_name, heartbeat, missed)
         self.membership.become_another()
-        self._duties = Duties(self, _duties(heartbeat))
+        self.duties = Duties(self, _duties(heartbeat))
         self._beaten = float('-inf')
 
     @property
@@ -65,10 +65,10 @@ class Member:
     @property
     def trouble(self):
         """See IProcessor."""
-        return self._duties.trouble
+        return self.duties.trouble
 
     def stop(self):
-        """Take no more jobs."""
+        """See IProcessor."""
         raise NotImplementedError
 
     def release(self):
@@ -83,42 +83,36 @@ class Member:
         """Remove some jobs that were kept long enough.  Return how many."""
         return self.membership.prune(PRUNE_AT_ONCE, now)
 
-    def _bookkeep(self, call, *args):
-        return self.membership.bookkeep(call, *args)
-
-    def _is_alive(self, worker):
-        return self.membership.is_alive(worker.id)
-
-    def _beats(self, now):
+    def beats(self, now):
         """Return whether to tell that this one lives."""
         if now - self._beaten < self.heartbeat:
             return False
         self._beaten = now
         return True
 
-    def _forget_claims(self):
+    def forget_claims(self):
         """Forget what was claimed: the service is another one."""
 
     # Duties
 
-    def _look_after_others(self, now):
+    def look_after_others(self, now):
         """Do what is to be done now and then, each by itself.
 
         now -- seconds of the monotonic clock.
         """
         clock = self.membership.clock
-        self._do('clock', now, self.membership.look_at_clock)
-        if self._beats(now) or clock.wants_comparison():
-            self._do('sign', now, self._sign, now)
-        self._do('release', now, self.release)
+        self.duties.do('clock', now, self.membership.look_at_clock)
+        if self.beats(now) or clock.wants_comparison():
+            self.duties.do('sign', now, self._sign, now)
+        self.duties.do('release', now, self.release)
         if clock.was_set_back():
-            self._duties['correct'].due = now
+            self.duties['correct'].due = now
         if not self._may_schedule(now):
             return
-        self._do('correct', now, self.membership.correct_schedule)
-        if self._do('prune', now, self._prune_for_a_while):
+        self.duties.do('correct', now, self.membership.correct_schedule)
+        if self.duties.do('prune', now, self._prune_for_a_while):
             # What else this thread does comes in between.
-            self._duties['prune'].due = now
+            self.duties['prune'].due = now
 
     def _sign(self, now):
         # If it fails, again soon.
@@ -126,7 +120,7 @@ class Member:
         self.membership.sign()
         self._beaten = now
 
-    def _knows_time(self):
+    def knows_time(self):
         """Return whether the clock is good enough to say when jobs are due.
         """
         self.membership.look_at_clock()
@@ -137,11 +131,11 @@ class Member:
         clock = self.membership.clock
         if clock.is_far:
             how = 'ahead of' if clock.ahead > 0 else 'behind'
-            self._duties.note_ill('schedule', (
+            self.duties.note_ill('schedule', (
                 f'the clock of this machine is {abs(clock.ahead):.0f} s {how} '
                 f'that of the database; correct it'), now)
         elif clock.is_good:
-            self._duties.note_well('schedule', now)
+            self.duties.note_well('schedule', now)
         return clock.is_good
 
     def _prune_for_a_while(self):
@@ -152,19 +146,13 @@ class Member:
                 return True
         return False
 
-    def _do(self, name, now, call, *args):
-        return self._duties.do(name, now, call, *args)
-
-    def _report(self, outcome, name='take', now=None):
-        self._duties.report(outcome, name, now)
-
     # See Duties
 
     def find_again(self):
         """Look for a service that is not where it was.  Return success."""
         found = attempt(self.membership.find_again).value
         if found == REPLACED:
-            self._forget_claims()
+            self.forget_claims()
         return found is not None
 
     def is_closed(self):

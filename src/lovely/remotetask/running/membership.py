@@ -67,7 +67,10 @@ class Membership:
     # Bookkeeping
 
     def bookkeep(self, call, *args):
-        """Call ``call(service, *args)`` in a transaction, and commit that."""
+        """Call ``call(engine, *args)`` in a transaction, and commit that.
+
+        engine -- the IJobExecution of the service.
+        """
         return self._in_transaction(self.gate.commit, call, *args)
 
     def _in_transaction(self, commit, call, *args):
@@ -250,10 +253,10 @@ class _Signed:
         self.before = None
         self.serial = None
 
-    def sign(self, service):
+    def sign(self, engine):
         clock = self._membership.clock
         self.before = clock.wall()
-        self._written = service.sign(self._membership.worker_id, clock.now())
+        self._written = engine.sign(self._membership.worker_id, clock.now())
 
     def commit(self):
         self._membership.gate.commit()
@@ -262,16 +265,16 @@ class _Signed:
         self.serial = self._written._p_serial
 
 
-def _with_place(service, place, call, *args):
+def _with_place(engine, place, call, *args):
     """Return where a service is, and what a call with it returns.
 
     place -- where it was before, or None.
     """
-    found = service._p_jar.db(), service._p_oid
+    found = engine.service._p_jar.db(), engine.service._p_oid
     if place not in (None, found):
         raise interfaces.NoSuchService(
             'The service is not where it was; another one is.')
-    return found, call(service, *args)
+    return found, call(engine, *args)
 
 
 def _look_up(db, path):
@@ -280,52 +283,52 @@ def _look_up(db, path):
         return service._p_jar.db(), service._p_oid
 
 
-def _settle(service, worker_id, jobids, begun, now):
-    service.settle(worker_id, jobids, begun, now)
+def _settle(engine, worker_id, jobids, begun, now):
+    engine.settle(worker_id, jobids, begun, now)
 
 
-def _settle_lost(service, worker_id, claim, now):
+def _settle_lost(engine, worker_id, claim, now):
     """Return what to tell of: nothing, if the end was stored after all."""
-    found = attempt(service.claimed, claim)
-    service.settle(worker_id, [claim.job], [claim.job], now)
-    return [] if found.failed else [_described(service, claim.job)]
+    found = attempt(engine.claimed, claim)
+    engine.settle(worker_id, [claim.job], [claim.job], now)
+    return [] if found.failed else [_described(engine, claim.job)]
 
 
-def _renew(service, claim, now):
-    return service.renew(claim, now)
+def _renew(engine, claim, now):
+    return engine.renew(claim, now)
 
 
-def _prune(service, limit, now):
-    return service.prune(limit, now)
+def _prune(engine, limit, now):
+    return engine.prune(limit, now)
 
 
-def _correct_schedule(service, now):
-    service.correct_schedule(now)
+def _correct_schedule(engine, now):
+    engine.correct_schedule(now)
 
 
-def _stop_worker(service, worker_id, begun, now):
-    service.settle(worker_id, begun, begun, now)
-    service.stop_worker(worker_id)
+def _stop_worker(engine, worker_id, begun, now):
+    engine.settle(worker_id, begun, begun, now)
+    engine.stop_worker(worker_id)
 
 
-def _signs_of_life(service):
-    return service.signs_of_life()
+def _signs_of_life(engine):
+    return engine.signs_of_life()
 
 
-def _release(service, worker_id, sign, now):
-    if service.signs_of_life().get(worker_id) != sign:
+def _release(engine, worker_id, sign, now):
+    if engine.signs_of_life().get(worker_id) != sign:
         # It has come back in this moment, or another one was quicker.
         return []
-    return [_described(service, jobid)
-            for jobid in service.release_worker(worker_id, now)]
+    return [_described(engine, jobid)
+            for jobid in engine.release_worker(worker_id, now)]
 
 
-def _described(service, jobid):
+def _described(engine, jobid):
     """Return id, status and function of a job, for others to be told."""
-    job = attempt(service.jobs.get, jobid).value
+    job = attempt(engine.service.jobs.get, jobid).value
     found = attempt(lambda: (jobid, job.status, events.name_of(job)))
     return found.value or (jobid, None, None)
 
 
-def _nothing(service):
+def _nothing(engine):
     """Only find the service."""

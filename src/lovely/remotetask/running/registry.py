@@ -7,12 +7,15 @@ import weakref
 
 from lovely.remotetask import interfaces
 from lovely.remotetask import machine
+from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.foreign.outcome import attempt
 from lovely.remotetask.forking import of_process
 from lovely.remotetask.running import quirks
 from lovely.remotetask.running import settings
 from lovely.remotetask.running.server import server
 
+
+log = journal(__name__)
 
 # Seconds that running jobs have to finish when the process ends.
 GRACE = 30.0
@@ -53,7 +56,7 @@ def start(service):
         service.__name__, found.processorFactory, db, service_path(service),
         found.processorArguments)
     made.service_db, made.service_oid = service._p_jar.db(), service._p_oid
-    if quirks.has_changes(service._p_jar) and hasattr(made, 'begin_after'):
+    if quirks.has_changes(service._p_jar):
         # It would claim what was run, say, and is not committed; and whoever
         # commits would meet it, and have to try again.
         made.begin_after(service._p_jar.transaction_manager.get())
@@ -109,12 +112,17 @@ def stop_all(grace=GRACE):
         _started.clear()
         _processors.clear()
     deadline = time.monotonic() + grace
-    for processor in processors:
-        processor.stop()
-    for processor in processors:
-        processor.join(deadline)
-    for processor in processors:
-        processor.close()
+    for name, *args in ('stop',), ('join', deadline), ('close',):
+        for processor in processors:
+            _call(processor, name, *args)
+
+
+def _call(processor, name, *args):
+    """Call a method of a processor; others go on, whatever that raises."""
+    outcome = attempt(lambda: getattr(processor, name)(*args))
+    if outcome.failed:
+        log.error('%s: %s failed\n%s', '/'.join(processor.servicePath), name,
+                  outcome.traceback)
 
 
 def wake_after_commit(service, job):
@@ -152,7 +160,7 @@ def _wake(committed, services):
                 if job._p_jar is not None]
         # One that has not found its service yet is woken in any case.
         if jobs or processor.service_oid is None:
-            processor.added(jobs)
+            _call(processor, 'added', jobs)
 
 
 def service_path(service):
@@ -216,5 +224,5 @@ def _place(service):
 
 
 def _place_of(processor):
-    oid = getattr(processor, 'service_oid', None)
+    oid = processor.service_oid
     return None if oid is None else (processor.service_db, oid)

@@ -33,25 +33,27 @@ class Session:
     def begin(self, path):
         """Begin the transaction: see what was committed last.
 
-        Return the service at a path; NoSuchService if there is none.
+        Return the IJobExecution of the service at a path; NoSuchService if
+        there is none.  It is good for this transaction.
         """
         self.manager.begin()
-        service = self._find(path)
+        engine = self._find(path)
         # As it is in a request.  A function that aborts, and goes on, is in
         # a new transaction that sees what was committed meanwhile.
         self.manager.explicit = False
         for each in self._connections():
             each.explicit_transactions = False
             each.close = functools.partial(_close, each)
-        return service
+        return engine
 
     def _find(self, path):
         content = server()
         found = content.find(content.root(self.connection), path)
-        if not interfaces.IJobExecution.providedBy(found):
+        engine = interfaces.IJobExecution(found, None)
+        if engine is None:
             raise interfaces.NoSuchService(
                 f'{"/" + "/".join(path)!r} is no task service: {found!r}.')
-        return found
+        return engine
 
     def resume(self):
         """Make this the current one again, whatever was made it meanwhile."""
@@ -136,10 +138,18 @@ def _release(connections):
 
 @contextlib.contextmanager
 def opened_service(db, path):
-    """Open the service of that path in a new transaction.
+    """Open the service of that path; see `opened_engine`."""
+    with opened_engine(db, path) as engine:
+        yield engine.service
 
-    It is aborted at the end, unless it was committed.  It is the current one
-    of the thread; the one that was current before is put aside.
+
+@contextlib.contextmanager
+def opened_engine(db, path):
+    """Open the IJobExecution of the service of that path.
+
+    That is in a new transaction.  It is aborted at the end, unless it was
+    committed.  It is the current one of the thread; the one that was current
+    before is put aside.
 
     Raise NoSuchService if there is none.
     """

@@ -43,6 +43,16 @@ def time_of(store, job, own):
     return own
 
 
+def next_due(store):
+    """Return when the first job of the schedule is due, or None."""
+    found = store.read(_first_in_schedule, store.schedule)
+    return None if found.failed else found.value
+
+
+def _first_in_schedule(schedule):
+    return schedule.minKey()[0] if schedule else None
+
+
 def place_of(job):
     """Return where the books have a job: a status and a time."""
     status = job.stored_status

@@ -130,6 +130,15 @@ def drop_worker(store, worker_id):
     return claims
 
 
+def drop_claim(store, worker_id, jobid):
+    """Take a claim off a worker's record.
+
+    Return it; None if somebody took the worker for dead.
+    """
+    found = worker(store, worker_id)
+    return None if found is None else found.remove(jobid)
+
+
 def gone(store, is_alive, now):
     """Return the ids of workers that are gone.
 

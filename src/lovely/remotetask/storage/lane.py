@@ -241,19 +241,21 @@ class Strand(persistent.Persistent):
         """The sequence of the next entry."""
         return self.tail.end
 
-    def append(self, job, change, passed, note=None):
+    def append(self, job, change, note=None):
         """Append an entry.
 
-        passed -- returns the sequence up to which processors have come;
-            called seldom.
         note -- a Note, for a job that stands elsewhere.
         """
         self.tail.append(job, change, note)
         if self.tail.full:
             # Now, not with the next entry: `tail` is never full, so a full
             # segment is never written by an adder again.
-            self._trim(passed() // SEGMENT_SIZE)
             self._follow(self.tail.end, self.tail.totals(self.tail.end))
+
+    @property
+    def has_new_segment(self):
+        """Whether the last entry has filled a segment."""
+        return self.tail.start == self.tail.end
 
     def skip(self, sequence, totals):
         """Give out no place before `sequence` any more.
@@ -303,10 +305,14 @@ class Strand(persistent.Persistent):
             del self.segments[number]
         return bool(empty)
 
-    def _trim(self, end):
-        """Drop some of the empty segments before the number `end`."""
+    def trim_some(self, end):
+        """Drop some of the empty segments before the sequence `end`.
+
+        For one who adds; it goes on where it was the last time.
+        """
         numbers = list(_first(self.segments.keys(
-            min=self._trim_from, max=end, excludemax=True), _TRIM))
+            min=self._trim_from, max=end // SEGMENT_SIZE, excludemax=True),
+            _TRIM))
         for number in numbers:
             if self.segments[number].empty:
                 del self.segments[number]
@@ -332,13 +338,14 @@ class Lane(persistent.Persistent):
         end = self.start if strand is None else strand.end
         return make_id(end, self.number, priority)
 
-    def append(self, job, change, priority, passed, note=None):
-        """Append an entry to the strand of a priority; see Strand."""
+    def append(self, job, change, priority, note=None):
+        """Append an entry to the strand of a priority.  Return the Strand."""
         strand = self.strands.get(priority)
         if strand is None:
             strand = Strand(self.start)
             self.strands = {**self.strands, priority: strand}
-        strand.append(job, change, passed, note)
+        strand.append(job, change, note)
+        return strand
 
     def serials(self):
         """Return what tells this state of the lane from earlier ones."""

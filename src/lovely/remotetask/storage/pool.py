@@ -15,6 +15,7 @@ from ZODB.utils import z64
 from lovely.remotetask import machine
 from lovely.remotetask.forking import of_process
 from lovely.remotetask.retry import in_private_transaction
+from lovely.remotetask.storage import lease
 from lovely.remotetask.storage.current import current
 from lovely.remotetask.storage.lease import FIRST_LEASE
 from lovely.remotetask.storage.lease import LEASE
@@ -170,17 +171,17 @@ def lease_lanes(store):
     young = time.monotonic() - _began < FIRST_LEASE
     length = FIRST_LEASE if young else LEASE
 
-    def lease(connection):
+    def take(connection):
         connection.transaction_manager.get().note(
             'lanes leased to a process that adds jobs')
-        return connection.get(store._p_oid).lease(
-            _process, time.time(), _visible(store), length)
+        return lease.take(connection.get(store._p_oid), _process, time.time(),
+                          _visible(store), length)
 
     def entries(lanes):
         return [Entry(lane._p_oid, lane.serials(), length) for lane in lanes]
     # Not in the thread's transaction, which belongs to the caller.
     return in_private_transaction(
-        store._p_jar.db(), lease, ATTEMPTS, entries)
+        store._p_jar.db(), take, ATTEMPTS, entries)
 
 
 def _visible(store):

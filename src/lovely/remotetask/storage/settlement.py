@@ -32,6 +32,15 @@ def settle(store, claim, now=None):
     return job
 
 
+def put_back(store, job, counted, now=None):
+    """Put a job into the books that was taken out of the queue.
+
+    counted -- the status under which it is counted.
+    """
+    store.ledger.count(counted, job.stored_status)
+    books.book(store, job, now)
+
+
 def drop(store, job):
     """Remove a job at rest that was settled."""
     books.take_out(store, job.id, *books.place_of(job))

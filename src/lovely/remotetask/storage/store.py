@@ -5,6 +5,7 @@ docs/engine.rst tells who writes what.
 """
 
 import collections.abc
+from typing import NamedTuple
 
 import BTrees
 import persistent
@@ -13,8 +14,6 @@ import zope.interface.common.mapping
 
 from lovely.remotetask import moment
 from lovely.remotetask.foreign.unreadable import read
-from lovely.remotetask.storage import aside
-from lovely.remotetask.storage import audit
 from lovely.remotetask.storage import books
 from lovely.remotetask.storage import counting
 from lovely.remotetask.storage import crew
@@ -22,15 +21,18 @@ from lovely.remotetask.storage import lane
 from lovely.remotetask.storage import lease
 from lovely.remotetask.storage import lookup
 from lovely.remotetask.storage import pool
-from lovely.remotetask.storage import removal
-from lovely.remotetask.storage import settlement
-from lovely.remotetask.storage import taking
-from lovely.remotetask.storage import tidy
 from lovely.remotetask.storage.ledger import Ledger
-from lovely.remotetask.storage.source import PASS_AT_ONCE
 
 
-__all__ = ['PASS_AT_ONCE', 'JobStore', 'Jobs']
+class Place(NamedTuple):
+    """Where the next entry of a transaction goes.
+
+    lane -- the Lane.
+    id -- int, that of the entry; a job that is added there has it, too.
+    """
+
+    lane: lane.Lane
+    id: int
 
 
 class JobStore(persistent.Persistent):
@@ -100,23 +102,32 @@ class JobStore(persistent.Persistent):
 
     # What callers do
 
-    def add(self, make, status, priority):
-        """Add the job that ``make(id)`` returns.  Return it."""
-        place = pool.lane_of_transaction(self)
-        job = make(place.next_id(priority))
+    def reserve(self, priority):
+        """Return the Place of what the current transaction adds next.
+
+        Raise NoTransaction if there is none.
+        """
+        found = pool.lane_of_transaction(self)
+        return Place(found, found.next_id(priority))
+
+    def add(self, job, place, status):
+        """Add a job that was made for a place."""
         job.store = self
         job.change_status(status)
-        self._append(place, job, None)
-        return job
+        self._append(job, place, None)
 
     def change(self, job, change, *args):
         """Let a job be changed by ``change(*args)``; processors are told."""
-        place = pool.lane_of_transaction(self)
+        place = self.reserve(job.priority)
         old = job.stored_status
         note = self._note(job)
         change(*args)
-        job.note = place.next_id(job.priority)
-        self._append(place, job, old, note)
+        job.note = place.id
+        self._append(job, place, old, note)
+
+    def remove(self, job):
+        """Remove a job."""
+        self.change(job, job.clear)
 
     def _note(self, job):
         status, when = books.place_of(job)
@@ -129,75 +140,23 @@ class JobStore(persistent.Persistent):
             job.id, tuple(dict.fromkeys((*places, *last.places))),
             (job.note, *last.previous))
 
-    def _append(self, place, job, old, note=None):
+    def _append(self, job, place, old, note=None):
         new = None if job.removed else job.stored_status
-        key = place.key(job.priority)
-        place.append(job, lane.encode_change(old, new), job.priority,
-                     lambda: self._passed(key), note)
+        strand = place.lane.append(
+            job, lane.encode_change(old, new), job.priority, note)
+        if strand.has_new_segment:
+            strand.trim_some(self._passed(lane.strand_key(place.id)))
 
     def _passed(self, key):
         found = self.read(lookup.sequence_at_cursor, self, key)
         # Nothing of a strand leaves it then.
         return self.start if found.failed else found.value
 
-    def remove(self, job):
-        """Remove a job."""
-        self.change(job, job.clear)
+    # What a job asks, which cannot know the rooms of the storage
 
-    def remove_unreadable(self, jobid):
-        """Remove a job whose record cannot be read."""
-        aside.remove(self, jobid)
-
-    def restore(self, jobid):
-        """See aside.restore."""
-        return aside.restore(self, jobid)
-
-    def lease(self, owner, now, is_visible, length=lease.LEASE):
-        """See lease.take."""
-        return lease.take(self, owner, now, is_visible, length)
-
-    # Looking up
-
-    def find(self, jobid):
-        """See lookup.find."""
-        return lookup.find(self, jobid)
-
-    def all_jobs(self):
-        """See lookup.all_jobs."""
-        return lookup.all_jobs(self)
-
-    def __iter__(self):
-        """Iterate over the ids of all jobs."""
-        for job in self.all_jobs():
-            yield job.id
-
-    def strands(self):
-        """See lookup.strands."""
-        return lookup.strands(self)
-
-    def sequence_at_cursor(self, key):
-        """See lookup.sequence_at_cursor."""
-        return lookup.sequence_at_cursor(self, key)
-
-    def is_behind(self):
-        """See lookup.is_behind."""
-        return lookup.is_behind(self)
-
-    def counts(self):
-        """See counting.counts."""
-        return counting.counts(self)
-
-    def unreadable(self):
-        """See aside.unreadable."""
-        return aside.unreadable(self)
-
-    def next_due(self):
-        """Return when the first job of the schedule is due, or None."""
-        found = self.read(self._first_in_schedule)
-        return None if found.failed else found.value
-
-    def _first_in_schedule(self):
-        return self.schedule.minKey()[0] if self.schedule else None
+    def claim_of(self, job):
+        """See crew.claim_of."""
+        return crew.claim_of(self, job)
 
     def time_of(self, job, own):
         """See books.time_of."""
@@ -206,106 +165,6 @@ class JobStore(persistent.Persistent):
     def is_copied(self, job):
         """Return whether a job is a copy of one of another service."""
         return self.copied_at is not None and job._p_serial == self.copied_at
-
-    # Claims
-
-    def claims(self):
-        """See crew.all_claims."""
-        return crew.all_claims(self)
-
-    def claim_of(self, job):
-        """See crew.claim_of."""
-        return crew.claim_of(self, job)
-
-    def worker(self, worker_id):
-        """See crew.worker."""
-        return crew.worker(self, worker_id)
-
-    def readable_workers(self):
-        """See crew.workers."""
-        return crew.workers(self)
-
-    def gone_workers(self, is_alive, now):
-        """See crew.gone."""
-        return crew.gone(self, is_alive, now)
-
-    def enter(self, worker_id, now):
-        """See crew.enter."""
-        crew.enter(self, worker_id, now)
-
-    def beat(self, worker_id, now):
-        """See crew.beat."""
-        crew.beat(self, worker_id, now)
-
-    def drop_worker(self, worker_id):
-        """See crew.drop_worker."""
-        return crew.drop_worker(self, worker_id)
-
-    def claim(self, worker_id, now, limit, at_once=None, scheduled=True):
-        """See taking.claim."""
-        return taking.claim(self, worker_id, now, limit, at_once, scheduled)
-
-    def claim_job(self, worker_id, jobid, now):
-        """See taking.claim_job."""
-        return taking.claim_job(self, worker_id, jobid, now)
-
-    def take(self, now, limit):
-        """See taking.take."""
-        return taking.take(self, now, limit)
-
-    def has_jobs(self, now):
-        """See taking.has_jobs."""
-        return taking.has_jobs(self, now)
-
-    def oldest_waiting(self, now):
-        """See taking.oldest_waiting."""
-        return taking.oldest_waiting(self, now)
-
-    def drop_claim(self, worker_id, jobid):
-        """Take a claim off a worker's record.
-
-        Return it; None if somebody took the worker for dead.
-        """
-        worker = crew.worker(self, worker_id)
-        return None if worker is None else worker.remove(jobid)
-
-    def put_back_claimed(self, claim, now=None):
-        """See settlement.settle."""
-        return settlement.settle(self, claim, now)
-
-    # Books
-
-    def put_back(self, job, counted, now=None):
-        """Put a job into the books that was taken out of the queue.
-
-        counted -- the status under which it is counted.
-        """
-        self.ledger.count(counted, job.stored_status)
-        books.book(self, job, now)
-        return job
-
-    def drop(self, job):
-        """See settlement.drop."""
-        settlement.drop(self, job)
-
-    def prune(self, status, before, limit):
-        """See removal.prune."""
-        return removal.prune(self, status, before, limit)
-
-    def prune_unreadable(self, before, limit):
-        """See aside.prune."""
-        return aside.prune(self, before, limit)
-
-    def look_after(self, now):
-        """Do what is to be done now and then."""
-        audit.look(self, now)
-        audit.look_for_lost(self, now)
-        aside.forget_removed(self)
-        tidy.tidy(self)
-
-    def correct_schedule(self, now):
-        """See audit.correct_schedule."""
-        audit.correct_schedule(self, now)
 
 
 @zope.interface.implementer(zope.interface.common.mapping.IEnumerableMapping)
@@ -321,13 +180,14 @@ class Jobs(collections.abc.Mapping):
         return self._store.service
 
     def __getitem__(self, jobid):
-        job = self._store.find(jobid) if isinstance(jobid, int) else None
+        job = (lookup.find(self._store, jobid) if isinstance(jobid, int)
+               else None)
         if job is None:
             raise KeyError(jobid)
         return job
 
     def __iter__(self):
-        return iter(self._store)
+        return (job.id for job in self.values())
 
     # Iterators, not the views of `Mapping`: untrusted code may use them.
 
@@ -335,10 +195,10 @@ class Jobs(collections.abc.Mapping):
         return iter(self)
 
     def values(self):
-        return self._store.all_jobs()
+        return lookup.all_jobs(self._store)
 
     def items(self):
-        return ((job.id, job) for job in self._store.all_jobs())
+        return ((job.id, job) for job in self.values())
 
     def __len__(self):
-        return sum(self._store.counts().values())
+        return sum(counting.counts(self._store).values())

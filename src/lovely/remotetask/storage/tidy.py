@@ -1,12 +1,15 @@
-"""Lanes that nobody adds to: empty segments go, and so do empty lanes.
+"""What is done now and then; and lanes that nobody adds to.
 
-Storage only.  Who does this leases the lane at the same moment: an adder who
-takes it meets that, in the private transaction in which it does so.
+Storage only.  Empty segments go, and so do empty lanes.  Who does this leases
+the lane at the same moment: an adder who takes it meets that, in the private
+transaction in which it does so.
 """
 
 import random
 import time
 
+from lovely.remotetask.storage import aside
+from lovely.remotetask.storage import audit
 from lovely.remotetask.storage import lane
 from lovely.remotetask.storage import lease
 from lovely.remotetask.storage import lookup
@@ -18,6 +21,14 @@ from lovely.remotetask.storage.ledger import first
 # each of their strands are dropped.
 LANES = 8
 SEGMENTS = 200
+
+
+def look_after(store, now):
+    """Do what is to be done now and then."""
+    audit.look(store, now)
+    audit.look_for_lost(store, now)
+    aside.forget_removed(store)
+    tidy(store)
 
 
 def tidy(store):

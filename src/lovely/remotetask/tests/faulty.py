@@ -47,6 +47,9 @@ from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.policy import Policy
 from lovely.remotetask.running import reserve
 from lovely.remotetask.service import TaskService
+from lovely.remotetask.storage import books
+from lovely.remotetask.storage import lookup
+from lovely.remotetask.storage.crew import all_claims
 
 
 # Seconds a scenario may take before it has failed.
@@ -268,13 +271,13 @@ class Scene:
             store = root['tasks'].store
             for worker in store.workers.values():
                 print(worker.id, worker.claims, file=sys.stderr)
-            for job in store.all_jobs():
+            for job in lookup.all_jobs(store):
                 if job.status in (PROCESSING, *WAITING):
                     print(job, job.status, job.due, job.fence,
-                          job.history[-1:], store.is_scheduled(job),
+                          job.history[-1:], books.is_booked(store, job),
                           file=sys.stderr)
-            for strand, key in store.strands():
-                print('strand', key, store.sequence_at_cursor(key),
+            for strand, key in lookup.strands(store):
+                print('strand', key, lookup.sequence_at_cursor(store, key),
                       strand.end, file=sys.stderr)
 
     def close(self):
@@ -407,7 +410,7 @@ class Scene:
                 counts[job.status] += 1
             found = {**dict.fromkeys(STATUSES, 0), **service.counts()}
             assert counts == found, (counts, found)
-            assert not list(service.store.claims())
+            assert not list(all_claims(service.store))
             return {number: job.history for number, job in jobs.items()}
 
 
@@ -525,7 +528,7 @@ def terminated(say, jobs=100, times=5):
             scene.end(crew[0])
             assert crew[0].returncode == 0, crew[0].returncode
             with opened(scene.db) as root:
-                assert not list(root['tasks'].store.claims())
+                assert not list(all_claims(root['tasks'].store))
             scene.keep(crew, 2)
         scene.wait()
         scene.end(crew[0])

@@ -14,6 +14,7 @@ import zope.site.folder
 from zope.app.publication.zopepublication import ZopePublication
 
 from lovely.remotetask import TaskService
+from lovely.remotetask.interfaces import IJobExecution
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.processor import SimpleProcessor
 from lovely.remotetask.task import SimpleTask
@@ -89,6 +90,11 @@ def fill(db):
     connection.close()
 
 
+def engine(service):
+    """Return what processors ask of a service, for this transaction."""
+    return IJobExecution(service)
+
+
 def effect(service, input):
     """Leave a trace in the database; made a task by `service_task`."""
     service.__parent__.effects.append(input)
@@ -155,7 +161,7 @@ class DatabaseCase(TaskCase):
     def take_away(self):
         """Take all claims away, as if whoever made them were dead."""
         with self.elsewhere() as service:
-            service.release(lambda claim: False)
+            engine(service).release(lambda claim: False)
 
 
 class Opened:

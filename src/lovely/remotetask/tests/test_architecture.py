@@ -13,7 +13,7 @@ SOURCE = PACKAGE.parent.parent
 
 # Each may import only those before it.
 LEVELS = (
-    'interfaces', 'part', 'moment', 'number', 'zone', 'wallclock', 'cron',
+    'interfaces', 'part', 'number', 'moment', 'zone', 'wallclock', 'cron',
     'task',
     'foreign.description', 'foreign.outcome', 'foreign.journal',
     'foreign.copier', 'foreign.value', 'foreign.record', 'foreign.blame',
@@ -25,6 +25,7 @@ LEVELS = (
     'storage.counting', 'storage.passing', 'storage.source', 'storage.audit',
     'storage.taking', 'storage.tidy', 'storage.store', 'storage.backwards',
     'storage.listing', 'storage.cleaning', 'storage.upgrade',
+    'jobexecution',
     'running.server', 'running.surroundings', 'running.principal',
     'running.application', 'running.session', 'running.refusal',
     'running.gate', 'running.duty', 'running.events', 'running.runlog',
@@ -33,7 +34,7 @@ LEVELS = (
     'running.clock', 'running.watch', 'running.tempo', 'running.duties',
     'running.claims', 'running.membership', 'running.member',
     'running.runner', 'running.team',
-    'running.claimer',
+    'running.claimer', 'running.direct',
     'xmlrpc', 'startup', 'processor', 'service', 'bulk', 'testing')
 
 # Parts of the package that nothing else may import.

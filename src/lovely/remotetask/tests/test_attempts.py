@@ -17,6 +17,7 @@ from ZODB.POSException import POSKeyError
 from lovely.remotetask import policy
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import ERROR
+from lovely.remotetask.jobexecution import JobExecution
 from lovely.remotetask.policy import Policy
 from lovely.remotetask.processor import SimpleProcessor
 from lovely.remotetask.running import duty
@@ -27,7 +28,7 @@ from lovely.remotetask.running.duties import Duties
 from lovely.remotetask.running.gate import CommitGate
 from lovely.remotetask.running.runner import Runner
 from lovely.remotetask.running.team import Team
-from lovely.remotetask.service import TaskService
+from lovely.remotetask.storage import crew
 from lovely.remotetask.task import TaskError
 from lovely.remotetask.tests.fixture import PATIENCE
 from lovely.remotetask.tests.fixture import DatabaseCase
@@ -133,7 +134,7 @@ class InvariantCase(DatabaseCase):
             self.assertLessEqual(self.calls.count(number), job.attempts)
             self.assertEqual(int(job.status == COMPLETED),
                              self.effects.count(number))
-        self.assertFalse(list(self.service.store.claims()))
+        self.assertFalse(list(crew.all_claims(self.service.store)))
         counts = self.service.counts()
         self.assertEqual(len(self.service.jobs), sum(counts.values()))
 
@@ -203,7 +204,8 @@ class CommitTest(InvariantCase):
                 self.check()
                 self.assertEqual(
                     [COMPLETED] * self.JOBS,
-                    [self.job(jobid).status for jobid in self.ids])
+                    [self.job(jobid).status for jobid in self.ids],
+                    [self.job(jobid).history for jobid in self.ids])
 
 
 class HookTest(InvariantCase):
@@ -224,13 +226,13 @@ class HookTest(InvariantCase):
         return unittest.mock.patch.object(owner, name, fail)
 
     PLACES = (
-        (TaskService, 'claim'), (TaskService, 'claimed'),
-        (TaskService, 'complete'), (TaskService, 'fail'),
-        (TaskService, 'settle'), (TaskService, 'renew'),
-        (TaskService, 'sign'), (TaskService, 'signs_of_life'),
-        (TaskService, 'prune'), (TaskService, 'correct_schedule'),
-        (TaskService, 'next_due'), (TaskService, 'held'),
-        (TaskService, 'stop_worker'), (TaskService, 'commit_every'),
+        (JobExecution, 'claim'), (JobExecution, 'claimed'),
+        (JobExecution, 'complete'), (JobExecution, 'fail'),
+        (JobExecution, 'settle'), (JobExecution, 'renew'),
+        (JobExecution, 'sign'), (JobExecution, 'signs_of_life'),
+        (JobExecution, 'prune'), (JobExecution, 'correct_schedule'),
+        (JobExecution, 'next_due'), (JobExecution, 'held'),
+        (JobExecution, 'stop_worker'), (JobExecution, 'commit_every'),
         (execution, 'run_claimed'), (execution, 'in_transaction'),
         (group, 'run_group'), (Team, 'run'), (Team, 'has_run'),
         (Team, 'take_claims'), (Team, 'look_after'), (Claimer, 'take'),
@@ -262,7 +264,7 @@ class HookTest(InvariantCase):
     def test_failures_cannot_be_stored(self):
         """Where no failure can be stored, each run counts nevertheless."""
         self.prepare(range(self.JOBS))
-        with self.failing_at(TaskService, 'fail', lambda count: True,
+        with self.failing_at(JobExecution, 'fail', lambda count: True,
                              TypeError), \
                 self.processing():
             self.until_ended()

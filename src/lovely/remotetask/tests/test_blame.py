@@ -30,6 +30,7 @@ from lovely.remotetask.running.execution import NOT_BEGUN
 from lovely.remotetask.running.execution import run_claimed
 from lovely.remotetask.tests.fixture import DatabaseCase
 from lovely.remotetask.tests.fixture import effect
+from lovely.remotetask.tests.fixture import engine
 from lovely.remotetask.tests.fixture import logged
 
 
@@ -80,7 +81,7 @@ class BlameCase(DatabaseCase):
 
     def claim(self):
         jobid = self.add('test.w')
-        claim, = self.service.claim(A, 1)
+        claim, = engine(self.service).claim(A, 1)
         transaction.commit()
         return jobid, claim
 
@@ -293,7 +294,7 @@ class DiskTest(DatabaseCase):
         """The job waits, and is run once there is room again."""
         self.service_task(effect, 'test.effect')
         jobid = self.add('test.effect', 'x' * 100_000)
-        claim, = self.service.claim(A, 1)
+        claim, = engine(self.service).claim(A, 1)
         transaction.commit()
         limits = resource.getrlimit(resource.RLIMIT_FSIZE)
         size = os.path.getsize(self.db.storage.getName())

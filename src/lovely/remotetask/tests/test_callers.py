@@ -15,6 +15,7 @@ from lovely.remotetask.interfaces import CannotRun
 from lovely.remotetask.job import Run
 from lovely.remotetask.policy import DAY
 from lovely.remotetask.tests.fixture import Opened
+from lovely.remotetask.tests.fixture import engine
 from lovely.remotetask.tests.test_store import FAILURE
 from lovely.remotetask.tests.test_store import NOW
 from lovely.remotetask.tests.test_store import A
@@ -36,13 +37,13 @@ class CallersCase(StoreCase):
         """Return the id of a job that has just ended."""
         jobid = self.add('test.task', input)
         claim = self.claimed(jobid)
-        job = self.service.claimed(claim)
+        job = engine(self.service).claimed(claim)
         if input == 'fail':
             job.fail(Run(claim, NOW), FAILURE, NOW)
         else:
-            self.service.complete(job, Run(claim, NOW), None, NOW)
+            engine(self.service).complete(job, Run(claim, NOW), None, NOW)
         if settle:
-            self.service.settle(A, [jobid])
+            engine(self.service).settle(A, [jobid])
         transaction.commit()
         return jobid
 
@@ -61,13 +62,13 @@ class CallersCase(StoreCase):
         """Do all that a processor does, as the last commit shows it."""
         world = self.other
         world.manager.begin()
-        world.service.settle(A, [
-            jobid for jobid in world.service.held(A)
+        engine(world.service).settle(A, [
+            jobid for jobid in engine(world.service).held(A)
             if world.service.jobs[jobid].status != PROCESSING])
-        world.service.claim(B, 5, NOW)
-        world.service.beat(B, NOW)
-        world.service.prune(100, NOW)
-        world.service.correct_schedule(NOW)
+        engine(world.service).claim(B, 5, NOW)
+        engine(world.service).beat(B, NOW)
+        engine(world.service).prune(100, NOW)
+        engine(world.service).correct_schedule(NOW)
         world.commit()
 
     def check(self, **expected):
@@ -106,7 +107,7 @@ class NoConflictTest(CallersCase):
                 self.check_counts()
                 self.bookkeep()
                 self.check_counts()
-                self.service.release(lambda worker: False, NOW)
+                engine(self.service).release(lambda worker: False, NOW)
                 transaction.commit()
                 self.check_counts()
                 self.remove_all()
@@ -150,14 +151,14 @@ class NoConflictTest(CallersCase):
         for number in range(200):
             jobid = self.ended()
             self.assertTrue(self.call('requeue', jobid))
-            self.service.settle(A, [jobid])
-            self.service.claim(B, 1, 0)
+            engine(self.service).settle(A, [jobid])
+            engine(self.service).claim(B, 1, 0)
             transaction.commit()
             self.caller.commit()
-            self.service.release(lambda worker: False, number)
+            engine(self.service).release(lambda worker: False, number)
             transaction.commit()
             self.call('remove', jobid)
-            self.service.claim(B, 0, NOW)
+            engine(self.service).claim(B, 0, NOW)
             transaction.commit()
             self.caller.commit()
         self.claim()
@@ -168,8 +169,8 @@ class NoConflictTest(CallersCase):
         jobid = self.add('test.task')
         self.assertTrue(self.call('cancel', jobid))
         claim = self.claimed(jobid)
-        self.service.complete(
-            self.service.claimed(claim), Run(claim, NOW), None, NOW)
+        engine(self.service).complete(
+            engine(self.service).claimed(claim), Run(claim, NOW), None, NOW)
         transaction.commit()
         with self.assertRaises(TransientError):
             self.caller.commit()
@@ -302,7 +303,7 @@ class PassedTest(CallersCase):
         """A job that is pruned while it is requeued is there again."""
         jobid = self.ended(settle=True)
         self.call('requeue', jobid)
-        self.assertEqual(1, self.service.prune(100, NOW + 40 * DAY))
+        self.assertEqual(1, engine(self.service).prune(100, NOW + 40 * DAY))
         transaction.commit()
         self.caller.commit()
         self.assertEqual([jobid], self.claim())
@@ -314,7 +315,7 @@ class PassedTest(CallersCase):
         """One that is pruned while it is removed is counted once."""
         jobid = self.ended('fine', settle=True)
         self.call('remove', jobid)
-        self.assertEqual(1, self.service.prune(100, NOW + 40 * DAY))
+        self.assertEqual(1, engine(self.service).prune(100, NOW + 40 * DAY))
         transaction.commit()
         self.caller.commit()
         self.claim()
@@ -329,7 +330,7 @@ class PassedTest(CallersCase):
         self.check(processing=1)
         self.finish(B)
         self.check(error=1)
-        self.service.settle(A, [jobid])
+        engine(self.service).settle(A, [jobid])
         transaction.commit()
         self.check(error=1)
         self.service.remove(jobid)
@@ -344,7 +345,7 @@ class PassedTest(CallersCase):
         transaction.commit()
         self.assertEqual([jobid], self.claim())
         self.check(processing=1)
-        self.service.stop_worker(A)
+        engine(self.service).stop_worker(A)
         transaction.commit()
         self.check(queued=1)
 
@@ -358,7 +359,7 @@ class PassedTest(CallersCase):
             transaction.commit()
             self.claim(worker=B)
             self.check()
-            self.service.settle(A, ids)
+            engine(self.service).settle(A, ids)
             transaction.commit()
             self.check()
 
@@ -367,8 +368,8 @@ class PassedTest(CallersCase):
         jobid = self.add('test.task')
         claim = self.claimed(jobid)
         failure = attempt(_cannot_run)
-        self.service.fail(
-            self.service.claimed(claim), Run(claim, NOW), failure, NOW)
+        engine(self.service).fail(
+            engine(self.service).claimed(claim), Run(claim, NOW), failure, NOW)
         transaction.commit()
         self.check(held=1)
         self.assertEqual(HELD, self.service.getStatus(jobid))

@@ -9,7 +9,9 @@ from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.storage import cleaning
+from lovely.remotetask.storage import lookup
 from lovely.remotetask.tests.fixture import Opened
+from lovely.remotetask.tests.fixture import engine
 from lovely.remotetask.tests.test_store import NOW
 from lovely.remotetask.tests.test_store import A
 from lovely.remotetask.tests.test_store import B
@@ -39,7 +41,7 @@ class CleaningCase(StoreCase):
     def drop(self, limit=7):
         """Let a processor drop what is to be dropped; return how often."""
         number = 0
-        while self.service.prune(limit, 0):
+        while engine(self.service).prune(limit, 0):
             number += 1
             transaction.commit()
             self.check_gone()
@@ -84,7 +86,7 @@ class ManyTest(CleaningCase):
         self.assertEqual(6, self.drop())
         self.assertEqual((), self.service.store.ledger.swept)
         self.claim()
-        for strand, _ in self.service.store.strands():
+        for strand, _ in lookup.strands(self.service.store):
             for segment in strand.segments.values():
                 self.assertEqual(not segment.full, bool(any(segment.jobs)))
 
@@ -135,14 +137,14 @@ class ManyTest(CleaningCase):
         cleaner.service.counts()
         jobid, = self.ended(1, settle=False)
         other.manager.begin()
-        other.service.settle(A, [jobid])
+        engine(other.service).settle(A, [jobid])
         # It sees the job as it was before.
         cleaner.service.clean([COMPLETED])
         cleaner.commit()
         with self.assertRaises(transaction.interfaces.TransientError):
             other.commit()
         other.abort()
-        other.service.settle(A, [jobid])
+        engine(other.service).settle(A, [jobid])
         other.commit()
         self.left = {COMPLETED: 1}
         self.check_gone()
@@ -186,7 +188,7 @@ class FewTest(CleaningCase):
         self.left = {}
         self.clean(COMPLETED, CANCELLED)
         self.check_gone()
-        self.service.settle(A, self.service.held(A))
+        engine(self.service).settle(A, engine(self.service).held(A))
         self.claim(worker=B)
         self.check_gone()
 

@@ -10,6 +10,7 @@ from lovely.remotetask.interfaces import ClaimLost
 from lovely.remotetask.job import Run
 from lovely.remotetask.tests.fixture import Opened
 from lovely.remotetask.tests.fixture import effect
+from lovely.remotetask.tests.fixture import engine
 from lovely.remotetask.tests.test_store import NOW
 from lovely.remotetask.tests.test_store import A
 from lovely.remotetask.tests.test_store import B
@@ -26,12 +27,12 @@ class ConflictCase(StoreCase):
 
     def run_job(self, world, claim):
         """Run a claimed job as a processor does; do not commit."""
-        job = world.service.claimed(claim)
+        job = engine(world.service).claimed(claim)
         effect(world.service, job.input)
-        world.service.complete(job, Run(claim, NOW), None, NOW)
+        engine(world.service).complete(job, Run(claim, NOW), None, NOW)
 
     def claimed(self, world, worker=A):
-        claim, = world.service.claim(worker, 1, NOW)
+        claim, = engine(world.service).claim(worker, 1, NOW)
         world.commit()
         return claim
 
@@ -45,23 +46,23 @@ class ClaimConflictTest(ConflictCase):
 
     def test_two_claim_from_one_strand(self):
         """The later one gets a conflict; begun anew it finds nothing."""
-        self.two.service.claim(B, 1, NOW)
+        engine(self.two.service).claim(B, 1, NOW)
         self.claimed(self.one)
         self.refused(self.two)
-        self.assertEqual([], self.two.service.claim(B, 1, NOW))
+        self.assertEqual([], engine(self.two.service).claim(B, 1, NOW))
         self.assertEqual(A, self.job(self.jobid).claim.worker)
 
     def test_two_claim_from_the_schedule(self):
         """So it is with a job of the schedule."""
         self.claim()
-        self.service.stop_worker(A)
+        engine(self.service).stop_worker(A)
         transaction.commit()
         self.two.manager.begin()
-        self.two.service.claim(B, 1, NOW)
+        engine(self.two.service).claim(B, 1, NOW)
         self.one.manager.begin()
         self.claimed(self.one)
         self.refused(self.two)
-        self.assertEqual([], self.two.service.claim(B, 1, NOW))
+        self.assertEqual([], engine(self.two.service).claim(B, 1, NOW))
 
     def test_adders_do_not_meet_claimers(self):
         """Who adds, while others claim and settle, gets no conflict."""
@@ -85,10 +86,10 @@ class ClaimConflictTest(ConflictCase):
         for world, worker in ((self.one, A), (self.two, B)):
             world.manager.begin()
             claim, = [world.service.store.workers[worker].get(jobid)
-                      for jobid in world.service.held(worker)]
-            job = world.service.claimed(claim)
-            world.service.complete(job, Run(claim, NOW), None, NOW)
-            world.service.settle(worker, [job.id])
+                      for jobid in engine(world.service).held(worker)]
+            job = engine(world.service).claimed(claim)
+            engine(world.service).complete(job, Run(claim, NOW), None, NOW)
+            engine(world.service).settle(worker, [job.id])
         self.one.commit()
         try:
             self.two.commit()
@@ -109,7 +110,7 @@ class RunConflictTest(ConflictCase):
         self.one.commit()
         self.refused(self.two)
         with self.assertRaises(ClaimLost):
-            self.two.service.claimed(claim)
+            engine(self.two.service).claimed(claim)
         self.assertEqual(['once'], self.effects)
 
     def test_a_claim_that_is_taken_away_while_its_job_runs(self):
@@ -117,11 +118,11 @@ class RunConflictTest(ConflictCase):
         claim = self.claimed(self.one)
         self.run_job(self.one, claim)
         self.two.manager.begin()
-        self.two.service.release(lambda worker: False, NOW)
+        engine(self.two.service).release(lambda worker: False, NOW)
         self.two.commit()
         self.refused(self.one)
         with self.assertRaises(ClaimLost):
-            self.one.service.claimed(claim)
+            engine(self.one.service).claimed(claim)
         self.assertEqual([], self.effects)
         again = self.claimed(self.two, B)
         self.run_job(self.two, again)
@@ -132,11 +133,11 @@ class RunConflictTest(ConflictCase):
         """Where the job ends first, whoever takes it away tries again."""
         claim = self.claimed(self.one)
         self.two.manager.begin()
-        self.two.service.release(lambda worker: False, NOW)
+        engine(self.two.service).release(lambda worker: False, NOW)
         self.run_job(self.one, claim)
         self.one.commit()
         self.refused(self.two)
-        self.assertEqual([], self.two.service.release(
+        self.assertEqual([], engine(self.two.service).release(
             lambda worker: False, NOW))
         self.two.commit()
         self.assertEqual(COMPLETED, self.job(self.jobid).status)
@@ -146,19 +147,19 @@ class RunConflictTest(ConflictCase):
         """A claim that was taken away, and made again, is another one."""
         stalled = self.claimed(self.one)
         self.two.manager.begin()
-        self.two.service.release(lambda worker: False, NOW)
+        engine(self.two.service).release(lambda worker: False, NOW)
         self.two.commit()
         again = self.claimed(self.two, A)
         self.assertEqual(2, again.attempt)
         transaction.begin()
         with self.assertRaises(ClaimLost):
-            self.service.claimed(stalled)
+            engine(self.service).claimed(stalled)
         self.run_job(self.two, again)
         self.two.commit()
         transaction.begin()
         for claim in (stalled, again):
             with self.assertRaises(ClaimLost):
-                self.service.claimed(claim)
+                engine(self.service).claimed(claim)
         self.assertEqual(['once'], self.effects)
 
 
@@ -172,22 +173,22 @@ class CancelConflictTest(ConflictCase):
         self.two.commit()
         transaction.begin()
         with self.assertRaises(ClaimLost):
-            self.service.claimed(claim)
-        self.service.settle(A, [self.jobid])
+            engine(self.service).claimed(claim)
+        engine(self.service).settle(A, [self.jobid])
         transaction.commit()
         self.assertEqual(CANCELLED, self.job(self.jobid).status)
         self.check_counts()
 
     def test_claimed_after_it_was_cancelled(self):
         """So it is in the other order."""
-        claim, = self.one.service.claim(A, 1, NOW)
+        claim, = engine(self.one.service).claim(A, 1, NOW)
         self.two.service.cancel(self.jobid)
         self.two.commit()
         self.one.commit()
         transaction.begin()
         with self.assertRaises(ClaimLost):
-            self.service.claimed(claim)
-        self.service.stop_worker(A)
+            engine(self.service).claimed(claim)
+        engine(self.service).stop_worker(A)
         transaction.commit()
         self.check_counts()
         self.assertEqual([], self.claim())
@@ -199,7 +200,7 @@ class CancelConflictTest(ConflictCase):
                 jobid = self.add('test.effect')
                 for world in (self.one, self.two):
                     world.manager.begin()
-                self.one.service.claim(A, 10, NOW)
+                engine(self.one.service).claim(A, 10, NOW)
                 self.two.service.remove(jobid)
                 self.two.commit()
                 try:
@@ -207,10 +208,10 @@ class CancelConflictTest(ConflictCase):
                 except TransientError:
                     self.one.abort()
                 transaction.begin()
-                {'settle': lambda: self.service.settle(
-                    A, self.service.held(A)),
-                 'stop_worker': lambda: self.service.stop_worker(A),
-                 'release': lambda: self.service.release(
+                {'settle': lambda: engine(self.service).settle(
+                    A, engine(self.service).held(A)),
+                 'stop_worker': lambda: engine(self.service).stop_worker(A),
+                 'release': lambda: engine(self.service).release(
                      lambda worker: False, NOW)}[end]()
                 transaction.commit()
                 self.check_counts()

@@ -13,6 +13,8 @@ from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import HELD
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import QUEUED
+from lovely.remotetask.storage import crew
+from lovely.remotetask.tests.fixture import engine
 from lovely.remotetask.tests.fixture import logged
 from lovely.remotetask.tests.test_store import NOW
 from lovely.remotetask.tests.test_store import A
@@ -94,7 +96,7 @@ class CopyCase(StoreCase):
 
     def take(self, service, worker=B, limit=10):
         transaction.begin()
-        claims = service.claim(worker, limit, NOW)
+        claims = engine(service).claim(worker, limit, NOW)
         transaction.commit()
         return [claim.job for claim in claims]
 
@@ -154,7 +156,8 @@ class CopyTest(CopyCase):
         """Nor is one claimed by its id."""
         def check(copy):
             self.take(copy, limit=0)
-            self.assertEqual([], copy.claim_job(B, self.ids[0], NOW))
+            self.assertEqual([], engine(copy).claim_job(
+                B, self.ids[0], NOW))
         self.each(check)
 
     def test_claimed(self):
@@ -165,10 +168,10 @@ class CopyTest(CopyCase):
             self.assertEqual([], self.take(copy))
             self.assertEqual([], self.take(copy))
             self.assertEqual([HELD] * 3, self.statuses(copy))
-            copy.release(lambda worker: False, NOW)
+            engine(copy).release(lambda worker: False, NOW)
             transaction.commit()
             self.assertEqual([HELD] * 3, self.statuses(copy))
-            self.assertEqual([], list(copy.store.claims()))
+            self.assertEqual([], list(crew.all_claims(copy.store)))
         self.each(check)
         self.assertEqual([PROCESSING] * 3, self.statuses(self.original))
 

@@ -43,6 +43,7 @@ from lovely.remotetask.tests.fixture import DatabaseCase
 from lovely.remotetask.tests.fixture import Opened
 from lovely.remotetask.tests.fixture import QuietProcessor
 from lovely.remotetask.tests.fixture import effect
+from lovely.remotetask.tests.fixture import engine
 from lovely.remotetask.tests.fixture import logged
 
 
@@ -210,11 +211,11 @@ class WriteTest(Case):
         claims = []
         for opened, worker in ((one, 'h:1:t:a'), (two, 'h:1:t:b')):
             opened.manager.begin()
-            claims += opened.service.claim(worker, 1)
+            claims += engine(opened.service).claim(worker, 1)
             if not claims[1:]:
                 opened.commit()
                 with self.elsewhere() as service:
-                    service.release(lambda worker: False)
+                    engine(service).release(lambda worker: False)
             else:
                 opened.commit()
         for claim in claims:
@@ -267,7 +268,7 @@ class CutTest(Case):
     def test_run(self):
         """The effect is there, the job is run again, and has it again."""
         jobid = self.add('test.task', 'effect')
-        claim, = self.service.claim('host:1:thread:token', 1)
+        claim, = engine(self.service).claim('host:1:thread:token', 1)
         transaction.commit()
         with self.cut():
             execution.run_claimed(

@@ -30,6 +30,7 @@ from lovely.remotetask.running.events import JobLost
 from lovely.remotetask.running.events import JobRetried
 from lovely.remotetask.tests.fixture import DatabaseCase
 from lovely.remotetask.tests.fixture import effect
+from lovely.remotetask.tests.fixture import engine
 from lovely.remotetask.tests.fixture import logged
 
 
@@ -192,7 +193,7 @@ class KindsTest(EventsCase):
         for status in (QUEUED, ERROR):
             del self.events[:]
             transaction.begin()
-            self.service.claim('gone:1:runner:token', 1)
+            engine(self.service).claim('gone:1:runner:token', 1)
             transaction.commit()
             processor = self.processor()
             with unittest.mock.patch.object(

@@ -232,9 +232,9 @@ class RunTest(RunCase):
             asked.append(connection)
             new(connection, *args)
 
-        def touch(service):
-            used.append(service._p_jar)
-            service.paused = False
+        def touch(engine):
+            used.append(engine.service._p_jar)
+            engine.service.paused = False
         new, used = Connection.newTransaction, []
         with unittest.mock.patch.object(
                 Connection, 'newTransaction', new_transaction):

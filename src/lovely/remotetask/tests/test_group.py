@@ -15,6 +15,7 @@ from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.running import group
 from lovely.remotetask.task import TaskError
 from lovely.remotetask.tests.fixture import effect
+from lovely.remotetask.tests.fixture import engine
 from lovely.remotetask.tests.fixture import logged
 from lovely.remotetask.tests.test_store import NOW
 from lovely.remotetask.tests.test_store import A
@@ -41,13 +42,13 @@ class GroupCase(StoreCase):
         ids = [self.service.add('test.work', input) for input in inputs]
         ids += others
         transaction.commit()
-        claims = self.service.claim(A, 100, NOW)
+        claims = engine(self.service).claim(A, 100, NOW)
         transaction.commit()
         self.before = self.jobs_db.lastTransaction()
         with logged('lovely.remotetask') as self.lines:
             group.run_group(self.db, ['tasks'], claims, commit)
         transaction.begin()
-        self.service.settle(A, ids)
+        engine(self.service).settle(A, ids)
         transaction.commit()
         self.check_counts()
         self.ids = ids
@@ -190,7 +191,7 @@ class GroupTest(GroupCase):
         """A job that somebody has cancelled meanwhile is left alone."""
         ids = [self.service.add('test.work', input) for input in (1, 2, 3)]
         transaction.commit()
-        claims = self.service.claim(A, 100, NOW)
+        claims = engine(self.service).claim(A, 100, NOW)
         with self.elsewhere() as other:
             other.cancel(ids[1])
         transaction.commit()

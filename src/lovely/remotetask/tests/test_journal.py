@@ -12,6 +12,7 @@ from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.running import group
+from lovely.remotetask.tests.fixture import engine
 from lovely.remotetask.tests.test_misbehaviour import RunCase
 from lovely.remotetask.tests.test_runner import RunnerCase
 
@@ -111,7 +112,7 @@ class RunTest(RunCase):
         self.enterContext(failing(RecursionError()))
         self.service_task(self.count, 'test.count')
         ids = [self.add('test.count') for _ in range(3)]
-        claims = self.service.claim('host:1', 9, time.time())
+        claims = engine(self.service).claim('host:1', 9, time.time())
         transaction.commit()
         group.run_group(self.db, ['tasks'], claims, transaction.commit)
         self.assertEqual(3, self.calls)

@@ -16,6 +16,7 @@ from lovely.remotetask.policy import DAY
 from lovely.remotetask.policy import Policy
 from lovely.remotetask.tests.fixture import PATIENCE
 from lovely.remotetask.tests.fixture import effect
+from lovely.remotetask.tests.fixture import engine
 from lovely.remotetask.tests.test_processor import LoopingProcessor
 from lovely.remotetask.tests.test_store import NOW
 from lovely.remotetask.tests.test_store import A
@@ -55,11 +56,11 @@ class PruneTest(KeepingCase):
     def test_by_time(self):
         """Completed ones go after a week, failed ones after 30 days."""
         completed, failed = self.ended(), self.ended('fail')
-        self.assertEqual(0, self.service.prune(100, 7 * DAY - 1))
-        self.assertEqual(1, self.service.prune(100, 7 * DAY + 1))
+        self.assertEqual(0, engine(self.service).prune(100, 7 * DAY - 1))
+        self.assertEqual(1, engine(self.service).prune(100, 7 * DAY + 1))
         self.assertNotIn(completed, self.service.jobs)
-        self.assertEqual(0, self.service.prune(100, 30 * DAY - 1))
-        self.assertEqual(1, self.service.prune(100, 30 * DAY + 1))
+        self.assertEqual(0, engine(self.service).prune(100, 30 * DAY - 1))
+        self.assertEqual(1, engine(self.service).prune(100, 30 * DAY + 1))
         self.assertNotIn(failed, self.service.jobs)
         transaction.commit()
         self.check_counts()
@@ -69,15 +70,15 @@ class PruneTest(KeepingCase):
         self.follow(retention=10, error_retention=20)
         self.ended()
         self.ended('fail')
-        self.assertEqual(1, self.service.prune(100, 15))
-        self.assertEqual(1, self.service.prune(100, 25))
+        self.assertEqual(1, engine(self.service).prune(100, 15))
+        self.assertEqual(1, engine(self.service).prune(100, 25))
 
     def test_a_limit(self):
         """No more than the limit are removed at once, oldest first."""
         ids = [self.ended(now=number) for number in range(7)]
-        self.assertEqual(5, self.service.prune(5, 10 * DAY))
+        self.assertEqual(5, engine(self.service).prune(5, 10 * DAY))
         self.assertEqual(ids[5:], sorted(self.service.jobs))
-        self.assertEqual(2, self.service.prune(5, 10 * DAY))
+        self.assertEqual(2, engine(self.service).prune(5, 10 * DAY))
 
     def test_others_stay(self):
         """What has not ended stays, however old."""
@@ -87,7 +88,7 @@ class PruneTest(KeepingCase):
         self.service.addCronJob('test.task', delay=10)
         transaction.commit()
         self.claim(now=0)
-        self.assertEqual(0, self.service.prune(100, NOW))
+        self.assertEqual(0, engine(self.service).prune(100, NOW))
         self.assertEqual(4, len(self.service.jobs))
 
     def test_by_a_processor(self):
@@ -127,9 +128,9 @@ class KeepResultTest(KeepingCase):
                 self.claim()
                 self.finish(settle=False)
                 if end == 'release':
-                    self.service.release(lambda worker: False)
+                    engine(self.service).release(lambda worker: False)
                 else:
-                    self.service.stop_worker(A)
+                    engine(self.service).stop_worker(A)
                 transaction.commit()
                 self.assertNotIn(jobid, self.service.jobs)
                 self.check_counts()
@@ -208,7 +209,7 @@ class PauseTest(KeepingCase):
         jobid = self.add('test.task')
         self.assertEqual([], self.claim())
         self.assertFalse(self.processor().processNext())
-        self.assertFalse(self.service.is_behind())
+        self.assertFalse(engine(self.service).is_behind())
         self.service.paused = False
         transaction.commit()
         self.assertEqual([jobid], self.claim())

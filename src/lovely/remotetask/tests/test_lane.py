@@ -63,8 +63,9 @@ class StrandTest(unittest.TestCase):
     def append(self, count, change=NEW):
         for _ in range(count):
             self.strand.append(
-                Job(self.strand.end, 'test.task', None), change,
-                lambda: self.passed)
+                Job(self.strand.end, 'test.task', None), change)
+            if self.strand.has_new_segment:
+                self.strand.trim_some(self.passed)
 
     def test_a_new_segment(self):
         """The tail is never full: a full segment has a successor at once."""
@@ -163,7 +164,7 @@ class LaneTest(unittest.TestCase):
         for priority in (5, 9, 5):
             jobid = a_lane.next_id(priority)
             job = Job(jobid, 'test.task', None)
-            a_lane.append(job, NEW, priority, lambda: 0)
+            a_lane.append(job, NEW, priority)
             sequence, number, found = lane.split_id(jobid)
             self.assertEqual((3, priority), (number, found))
             self.assertIs(job, a_lane.strands[priority].segment(

@@ -21,6 +21,7 @@ from lovely.remotetask.interfaces import CRONJOB
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import NoSuchService
+from lovely.remotetask.jobexecution import JobExecution
 from lovely.remotetask.policy import Policy
 from lovely.remotetask.running import lag
 from lovely.remotetask.running import quirks
@@ -29,6 +30,7 @@ from lovely.remotetask.tests.fixture import PATIENCE
 from lovely.remotetask.tests.fixture import Calls
 from lovely.remotetask.tests.fixture import DatabaseCase
 from lovely.remotetask.tests.fixture import QuietProcessor
+from lovely.remotetask.tests.fixture import engine
 from lovely.remotetask.tests.fixture import logged
 from lovely.remotetask.tests.test_clock import DAY
 
@@ -65,12 +67,12 @@ class StepCase(DatabaseCase):
     def claim(self, worker=OTHER, now=None):
         """Let another worker claim a job; its clock may be wrong."""
         with self.elsewhere() as service:
-            claim, = service.claim(worker, 1, now)
+            claim, = engine(service).claim(worker, 1, now)
         return claim
 
     def beat(self, worker=OTHER, now=None):
         with self.elsewhere() as service:
-            service.beat(worker, now)
+            engine(service).beat(worker, now)
 
 
 class AliveTest(StepCase):
@@ -128,7 +130,7 @@ class AliveTest(StepCase):
             jobid = self.add('test.task')
             self.claim(now=1.0)
             with self.elsewhere() as service:
-                service.settle(OTHER, [jobid])
+                engine(service).settle(OTHER, [jobid])
 
     def test_own_clock(self):
         """That of the one who looks does not matter either."""
@@ -258,13 +260,13 @@ class AliveTest(StepCase):
         self.add('test.task')
         self.claim()
         self.claim(ANOTHER)
-        original = TaskService.release_worker
+        original = JobExecution.release_worker
 
         def fail(service, worker_id, now=None):
             if worker_id == OTHER:
                 raise OSError('broken')
             return original(service, worker_id, now)
-        with unittest.mock.patch.object(TaskService, 'release_worker', fail):
+        with unittest.mock.patch.object(JobExecution, 'release_worker', fail):
             for _ in range(7):
                 lines = self.step(self.observer)
             transaction.begin()
@@ -280,7 +282,7 @@ class BeatTest(StepCase):
 
     def sign(self):
         transaction.begin()
-        return self.service.signs_of_life()
+        return engine(self.service).signs_of_life()
 
     def test_with_claims(self):
         """While it has claims, it is heard of every 15 seconds."""
@@ -398,7 +400,7 @@ class ClockTest(StepCase):
         self.assertIn(self.ended, self.service.jobs)
         with self.elsewhere() as service:
             service.cancel(jobid)
-            service.stop_worker(made.worker_id)
+            engine(service).stop_worker(made.worker_id)
 
     def test_another_attempt(self):
         """When a job that failed is run again goes by the right clock."""

@@ -30,6 +30,7 @@ from lovely.remotetask.foreign.outcome import in_runner
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import QUEUED
+from lovely.remotetask.jobexecution import JobExecution
 from lovely.remotetask.policy import Policy
 from lovely.remotetask.running import group
 from lovely.remotetask.running import surroundings
@@ -41,6 +42,7 @@ from lovely.remotetask.running.surroundings import Surroundings
 from lovely.remotetask.task import TaskError
 from lovely.remotetask.tests.fixture import DatabaseCase
 from lovely.remotetask.tests.fixture import effect
+from lovely.remotetask.tests.fixture import engine
 from lovely.remotetask.tests.fixture import logged
 
 
@@ -295,7 +297,7 @@ class OddExceptionTest(RunCase):
                 raise pickle.PicklingError('no')
             job.fail(run, failure, time.time())
         with unittest.mock.patch.object(
-                type(self.service), 'fail', store):
+                JobExecution, 'fail', store):
             job = self.run_job(fail)
         self.assertEqual(['told', 'told', stored[2]], stored)
         self.assertIn('could not be described', job.error)
@@ -306,7 +308,7 @@ class OddExceptionTest(RunCase):
         def fail(service, input):
             raise TaskError('told')
         with unittest.mock.patch.object(
-                type(self.service), 'fail', side_effect=ValueError('no')):
+                JobExecution, 'fail', side_effect=ValueError('no')):
             job = self.run_job(fail)
         self.assertEqual((QUEUED, 1, 1),
                          (job.status, job.attempts, self.calls))
@@ -319,7 +321,7 @@ class OddExceptionTest(RunCase):
         self.service.policy = Policy(attempts=3, retry_wait=0.0)
         transaction.commit()
         with unittest.mock.patch.object(
-                type(self.service), 'fail', side_effect=ValueError('no')):
+                JobExecution, 'fail', side_effect=ValueError('no')):
             job = self.run_job(fail)
             processor = self.processor()
             while processor.processNext(
@@ -602,7 +604,7 @@ class LeftBehindInGroupTest(LeftBehindTest):
     commit_every = 10
 
     def run_all(self):
-        claims = self.service.claim('host:1:thread:no-machine-1', 100)
+        claims = engine(self.service).claim('host:1:thread:no-machine-1', 100)
         transaction.commit()
         ends = group.run_group(self.db, ['tasks'], claims, transaction.commit)
         self.assertEqual({ENDED}, set(ends.values()))

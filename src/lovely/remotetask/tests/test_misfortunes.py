@@ -12,6 +12,7 @@ from hypothesis.stateful import rule
 from ZODB.POSException import POSKeyError
 
 from lovely.remotetask.storage import cleaning
+from lovely.remotetask.tests.fixture import engine
 from lovely.remotetask.tests.model import WORKERS
 from lovely.remotetask.tests.test_model import ServiceMachine
 from lovely.remotetask.tests.test_model import settings
@@ -64,7 +65,7 @@ class MisfortuneMachine(ServiceMachine):
         self.act(later, 'correct_schedule')
 
     def do_correct_schedule(self, step):
-        step.service.correct_schedule(self.model.now)
+        engine(step.service).correct_schedule(self.model.now)
 
     @precondition(lambda self: self.model.jobs)
     @rule(later=st.booleans(), worker=st.sampled_from(WORKERS))
@@ -79,7 +80,7 @@ class MisfortuneMachine(ServiceMachine):
 
     def do_lose_ends(self, step, worker):
         claims = dict(step.model.workers.get(worker, {}))
-        step.service.settle(worker, list(claims), list(claims),
+        engine(step.service).settle(worker, list(claims), list(claims),
                             self.model.now)
         live = {jobid for jobid, claim in claims.items()
                 if step.model.is_live(claim)}

@@ -44,9 +44,12 @@ from lovely.remotetask.job import Run
 from lovely.remotetask.running import execution
 from lovely.remotetask.running import group
 from lovely.remotetask.running import runlog
+from lovely.remotetask.storage import crew
 from lovely.remotetask.storage import lane
+from lovely.remotetask.storage import lookup
 from lovely.remotetask.storage.ledger import LISTED
 from lovely.remotetask.storage.source import ScheduleSource
+from lovely.remotetask.tests.fixture import engine
 from lovely.remotetask.tests.fixture import fill
 from lovely.remotetask.tests.model import OUTCOMES
 from lovely.remotetask.tests.model import POLICY
@@ -292,7 +295,8 @@ class ServiceMachine(RuleBasedStateMachine):
 
     def do_claim(self, step, worker, limit, at_once=None, scheduled=True):
         now = self.model.now
-        claims = step.service.claim(worker, limit, now, at_once, scheduled)
+        claims = engine(step.service).claim(
+            worker, limit, now, at_once, scheduled)
         sure, ready = step.model.ready(now, step.model.paused)
         if not scheduled:
             # Who has no good clock takes only what waits for nothing.
@@ -324,7 +328,7 @@ class ServiceMachine(RuleBasedStateMachine):
 
     def do_claim_job(self, step, worker, jobid):
         now = self.model.now
-        claims = step.service.claim_job(worker, jobid, now)
+        claims = engine(step.service).claim_job(worker, jobid, now)
         job = step.model.jobs.get(jobid)
         assert bool(claims) is bool(
             job is not None and job.is_ready(now) and not step.model.paused)
@@ -366,7 +370,7 @@ class ServiceMachine(RuleBasedStateMachine):
             return None
         live = step.model.is_live(claim)
         try:
-            job = step.service.claimed(claim)
+            job = engine(step.service).claimed(claim)
         except ClaimLost:
             assert not live, 'lost for no reason'
             return ClaimLost
@@ -376,10 +380,10 @@ class ServiceMachine(RuleBasedStateMachine):
         if outcome == 'completed':
             self.take_effect(step.service, job.input)
             self.in_the_middle(step.manager, step.connection)
-            step.service.complete(job, Run(claim, now), 'done', now)
+            engine(step.service).complete(job, Run(claim, now), 'done', now)
         else:
             failure = attempt(self.fail, OUTCOMES[outcome])
-            step.service.fail(job, Run(claim, now), failure, now)
+            engine(step.service).fail(job, Run(claim, now), failure, now)
         step.apply = lambda: self.has_run(claim, outcome, now)
         return None
 
@@ -451,7 +455,7 @@ class ServiceMachine(RuleBasedStateMachine):
         self.act(later, 'settle', worker, ids[:1 if which == 'one' else 99])
 
     def do_settle(self, step, worker, ids):
-        step.service.settle(worker, ids)
+        engine(step.service).settle(worker, ids)
         seen = {jobid: step.model.workers.get(worker, {}).get(jobid)
                 for jobid in ids}
         step.apply = lambda: self.settled(worker, seen)
@@ -473,7 +477,7 @@ class ServiceMachine(RuleBasedStateMachine):
         self.act(later, 'stop_worker', worker)
 
     def do_stop_worker(self, step, worker):
-        step.service.stop_worker(worker)
+        engine(step.service).stop_worker(worker)
         step.apply = lambda: self.stopped(worker)
 
     def stopped(self, worker):
@@ -487,7 +491,7 @@ class ServiceMachine(RuleBasedStateMachine):
         self.do('beat', worker)
 
     def do_beat(self, step, worker):
-        step.service.beat(worker, self.model.now)
+        engine(step.service).beat(worker, self.model.now)
 
     @precondition(lambda self: self.model.workers)
     @rule(later=st.booleans(), gone=st.sets(
@@ -498,7 +502,7 @@ class ServiceMachine(RuleBasedStateMachine):
 
     def do_release(self, step, gone):
         now = self.model.now
-        step.service.release(lambda worker: worker.id not in gone, now)
+        engine(step.service).release(lambda worker: worker.id not in gone, now)
         dropped = {worker: step.model.workers[worker]
                    for worker in gone if worker in step.model.workers}
         step.apply = lambda: self.released(dropped, now)
@@ -640,7 +644,7 @@ class ServiceMachine(RuleBasedStateMachine):
     def do_prune(self, step, limit):
         now = self.model.now
         before = set(step.service.jobs)
-        number = step.service.prune(limit, now)
+        number = engine(step.service).prune(limit, now)
         gone = before - set(step.service.jobs)
         old = {job.id for job in step.model.jobs.values()
                if job.visible in (*ENDED, HELD) and not job.unreadable
@@ -756,7 +760,7 @@ class ServiceMachine(RuleBasedStateMachine):
                 continue
             if job.worker is not None:
                 found = any(claim.job == job.id and claim.fence == job.fence
-                            for claim in store.claims())
+                            for claim in crew.all_claims(store))
             elif job.status in WAITING:
                 found = (real.due or 0.0, job.id) in store.schedule
             else:
@@ -771,8 +775,9 @@ class ServiceMachine(RuleBasedStateMachine):
 
     def ids_beyond_cursors(self, store):
         found = set()
-        for strand, key in store.strands():
-            for sequence in range(store.sequence_at_cursor(key), strand.end):
+        for strand, key in lookup.strands(store):
+            for sequence in range(
+                    lookup.sequence_at_cursor(store, key), strand.end):
                 entry = strand.segment(sequence).entry(sequence)
                 found.add(lane.place(sequence, key) if entry.note is None
                           else entry.note.job)

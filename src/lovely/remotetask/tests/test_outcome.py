@@ -11,6 +11,7 @@ from lovely.remotetask.foreign.outcome import let_go
 from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.policy import Policy
 from lovely.remotetask.running import group
+from lovely.remotetask.tests.fixture import engine
 from lovely.remotetask.tests.fixture import logged
 from lovely.remotetask.tests.test_misbehaviour import RunCase
 
@@ -122,7 +123,7 @@ class RunTest(RunCase):
     def test_together(self):
         """Several in one transaction, of which each fails."""
         def run(ids):
-            claims = self.service.claim('host:1', 9, time.time())
+            claims = engine(self.service).claim('host:1', 9, time.time())
             transaction.commit()
             group.run_group(self.db, ['tasks'], claims, transaction.commit)
         self.check(run)
@@ -136,7 +137,7 @@ class RunTest(RunCase):
                     raise PLAIN
                 transaction.commit()
             tries = []
-            claims = self.service.claim('host:1', 9, time.time())
+            claims = engine(self.service).claim('host:1', 9, time.time())
             transaction.commit()
             with logged('lovely.remotetask'):
                 group.run_group(self.db, ['tasks'], claims, commit)
@@ -164,7 +165,8 @@ class RunTest(RunCase):
         processor = self.processor()
         with logged('lovely.remotetask'):
             for _ in range(3):
-                processor._report(attempt(raise_in_handler, Thing()), 'take')
+                processor.duties.report(
+                    attempt(raise_in_handler, Thing()), 'take')
         self.assertIsNone(PLAIN.__traceback__)
         self.assertIsNone(PLAIN.__context__)
 

@@ -19,6 +19,7 @@ from lovely.remotetask.interfaces import HELD
 from lovely.remotetask.policy import Policy
 from lovely.remotetask.policy import sound
 from lovely.remotetask.tests.fixture import TaskCase
+from lovely.remotetask.tests.fixture import engine
 
 
 NOW = 1000.0
@@ -329,10 +330,10 @@ class ServiceTest(TaskCase):
                 with self.assertLogs(policy.__name__, 'WARNING'):
                     policy._warn.cache_clear()
                     policy._sound.cache_clear()
-                    self.assertEqual(1, self.service.commit_every())
+                    self.assertEqual(1, engine(self.service).commit_every())
                 jobs = [self.service.add(name, 'x')
                         for name in ('test.task', 'test.fail')]
                 self.service.process()
                 self.assertEqual([COMPLETED, ERROR], [
                     self.service.getStatus(jobid) for jobid in jobs])
-                self.assertEqual(0, self.service.prune(10))
+                self.assertEqual(0, engine(self.service).prune(10))

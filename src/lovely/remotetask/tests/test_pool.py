@@ -293,10 +293,9 @@ class LeaseTest(PoolCase):
     def test_two_that_lease_at_once(self):
         """Of two who lease the same lanes, the later one tries again."""
         lease_lanes, leases = pool.lease_lanes, []
-        store_class = type(self.service.store)
-        original = store_class.lease
+        original = lease.take
 
-        def lease(store, *args):
+        def take(store, *args):
             result = original(store, *args)
             leases.append(result)
             if len(leases) == 1:
@@ -305,7 +304,7 @@ class LeaseTest(PoolCase):
                 pool._process = process
             return result
         transaction.begin()
-        with unittest.mock.patch.object(store_class, 'lease', lease):
+        with unittest.mock.patch.object(lease, 'take', take):
             entries = lease_lanes(self.here.service.store)
         self.assertEqual(3, len(leases))
         owners = self.owners()

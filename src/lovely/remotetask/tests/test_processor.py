@@ -50,7 +50,7 @@ class LoopingProcessor(SimpleProcessor):
         if self.claims.run:
             # Jobs to be settled.
             return
-        failing = any(self._duties[name].is_failing
+        failing = any(self.duties[name].is_failing
                       for name in ('find', 'take'))
         if self.claims.ids:
             # A runner is at work, and wakes us.
@@ -243,10 +243,10 @@ class LoopTest(DatabaseCase):
         looping.prune = lambda: next(pruned)
         with unittest.mock.patch.object(member, 'PRUNE_FOR', 0):
             for number in range(4):
-                self.assertTrue(looping._duties['prune'].is_due(number))
-                looping._look_after_others(number)
-        self.assertFalse(looping._duties['prune'].is_due(4))
-        self.assertTrue(looping._duties['prune'].is_due(63))
+                self.assertTrue(looping.duties['prune'].is_due(number))
+                looping.look_after_others(number)
+        self.assertFalse(looping.duties['prune'].is_due(4))
+        self.assertTrue(looping.duties['prune'].is_due(63))
 
     def test_what_others_commit_can_wait_while_there_is_enough_to_run(self):
         """It would meet the steps of other processors all the time."""

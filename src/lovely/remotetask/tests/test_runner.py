@@ -15,6 +15,7 @@ from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import QUEUED
+from lovely.remotetask.jobexecution import JobExecution
 from lovely.remotetask.policy import Policy
 from lovely.remotetask.processor import MultiProcessor
 from lovely.remotetask.processor import SimpleProcessor
@@ -24,6 +25,7 @@ from lovely.remotetask.running import registry
 from lovely.remotetask.running.execution import INTERRUPTED
 from lovely.remotetask.running.execution import NOT_BEGUN
 from lovely.remotetask.running.team import Team
+from lovely.remotetask.storage import crew
 from lovely.remotetask.tests.fixture import PATIENCE
 from lovely.remotetask.tests.fixture import DatabaseCase
 from lovely.remotetask.tests.fixture import logged
@@ -104,7 +106,7 @@ class InTheWayTest(RunnerCase):
     def test_interrupted_and_cannot_be_counted(self):
         """Until it is counted, it is not begun again."""
         jobid = self.add('test.task', 'last')
-        renew = self.service.__class__.renew
+        renew = JobExecution.renew
         failing = threading.Event()
         failing.set()
 
@@ -115,7 +117,7 @@ class InTheWayTest(RunnerCase):
             return renew(service, claim, now)
         tried = []
         with self.without(1, INTERRUPTED), unittest.mock.patch.object(
-                self.service.__class__, 'renew', fail), \
+                JobExecution, 'renew', fail), \
                 logged('lovely.remotetask') as lines:
             made = self.start()
             self.until(lambda: len(tried) > 5)
@@ -141,7 +143,7 @@ class InTheWayTest(RunnerCase):
                 job = self.job(jobid)
                 self.assertEqual((QUEUED, attempts),
                                  (job.status, job.attempts))
-                self.assertFalse(list(self.service.store.claims()))
+                self.assertFalse(list(crew.all_claims(self.service.store)))
                 self.service.cancel(jobid)
                 transaction.commit()
 
@@ -170,7 +172,7 @@ class InTheWayTest(RunnerCase):
                 opened.append(args)
                 raise OSError('too many connections')
             return open_(*args, **kw)
-        claim = self.service.__class__.claim
+        claim = JobExecution.claim
         claims = []
 
         def count(service, *args, **kw):
@@ -179,7 +181,7 @@ class InTheWayTest(RunnerCase):
             return found
         with unittest.mock.patch.object(self.db, 'open', refuse), \
                 unittest.mock.patch.object(
-                    self.service.__class__, 'claim', count), \
+                    JobExecution, 'claim', count), \
                 logged('lovely.remotetask', logging.INFO) as lines:
             made = self.start(MultiProcessor, maxThreads=3)
             self.until(lambda: len(opened) > 100)
@@ -370,14 +372,14 @@ class ClaimerTest(RunnerCase):
             with self.subTest(class_.__name__):
                 jobid = self.add('test.task')
                 failing = iter([class_] * 3)
-                claim = self.service.__class__.claim
+                claim = JobExecution.claim
 
                 def fail(service, *args, claim=claim, failing=failing):
                     for exception in failing:
                         raise exception
                     return claim(service, *args)
                 with unittest.mock.patch.object(
-                        self.service.__class__, 'claim', fail), \
+                        JobExecution, 'claim', fail), \
                         logged('lovely.remotetask'):
                     self.start()
                     self.until(lambda jobid=jobid:
@@ -427,4 +429,4 @@ class StepByStepTest(DatabaseCase):
         """What was begun, and has no end, counts."""
         job = self.run_once(INTERRUPTED)
         self.assertEqual((QUEUED, 1), (job.status, job.attempts))
-        self.assertFalse(list(self.service.store.claims()))
+        self.assertFalse(list(crew.all_claims(self.service.store)))

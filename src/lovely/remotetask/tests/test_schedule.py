@@ -9,7 +9,9 @@ from lovely.remotetask.interfaces import HELD
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import NoTimeZone
 from lovely.remotetask.job import CronJob
+from lovely.remotetask.storage import crew
 from lovely.remotetask.tests.fixture import Opened
+from lovely.remotetask.tests.fixture import engine
 from lovely.remotetask.tests.test_store import NOW
 from lovely.remotetask.tests.test_store import A
 from lovely.remotetask.tests.test_store import B
@@ -32,7 +34,7 @@ class ScheduleCase(StoreCase):
     def claim_without_a_clock(self, now):
         """Claim as a worker does whose clock is not to be trusted."""
         transaction.begin()
-        claims = self.service.claim(B, 10, now, scheduled=False)
+        claims = engine(self.service).claim(B, 10, now, scheduled=False)
         transaction.commit()
         return [claim.job for claim in claims]
 
@@ -65,7 +67,7 @@ class TimeTest(ScheduleCase):
         self.claim(now=0)
         self.assertEqual([jobid], self.claim(now=10))
         self.assertEqual(PROCESSING, self.job(jobid).status)
-        self.service.stop_worker(A)
+        engine(self.service).stop_worker(A)
         transaction.commit()
         self.assertEqual(10, self.due(jobid))
         self.assertEqual([jobid], self.claim(now=10))
@@ -75,7 +77,7 @@ class TimeTest(ScheduleCase):
         jobid = self.cron(delay=10)
         self.claim(now=0)
         self.claim(now=10)
-        self.service.release(lambda worker: False, 100)
+        engine(self.service).release(lambda worker: False, 100)
         transaction.commit()
         self.assertEqual(10, self.due(jobid))
         self.assertEqual([jobid], self.claim(now=100))
@@ -103,13 +105,12 @@ class TimeTest(ScheduleCase):
         other = Opened(self)
         other.service.jobs[jobid].update(minute=(20,))
         other.service.reschedule(jobid)
-        claim, = self.service.claim(A, 1, 600)
+        claim, = engine(self.service).claim(A, 1, 600)
         transaction.commit()
         other.commit()
         transaction.begin()
-        self.assertFalse(self.service._is_good(
-            self.service.jobs[jobid], claim))
-        self.service.settle(A, [jobid])
+        self.assertFalse(crew.is_live(self.service.jobs[jobid], claim))
+        engine(self.service).settle(A, [jobid])
         transaction.commit()
         self.assertEqual([], self.claim(now=601))
         self.assertEqual([jobid], self.claim(now=1200))
@@ -122,7 +123,7 @@ class TimeTest(ScheduleCase):
             self.service.reschedule(jobid)
             transaction.commit()
             self.claim(now=now + 700)
-            self.finish() if self.service.held(A) else None
+            self.finish() if engine(self.service).held(A) else None
             self.assertEqual(1, len(self.service.store.schedule))
 
     def test_index(self):
@@ -149,7 +150,7 @@ class WrongClockTest(ScheduleCase):
         self.finish()
         serial = self.job(jobid)._p_serial
         self.assertGreater(self.due(jobid), 10 ** 8)
-        self.service.correct_schedule(HOUR)
+        engine(self.service).correct_schedule(HOUR)
         transaction.commit()
         self.assertEqual(HOUR + 600, self.due(jobid))
         self.assertEqual(serial, self.job(jobid)._p_serial)
@@ -161,7 +162,7 @@ class WrongClockTest(ScheduleCase):
         self.cron(delay=10 ** 6)
         self.add('test.task', delay=10 ** 6)
         self.claim(now=0)
-        self.service.correct_schedule(1)
+        engine(self.service).correct_schedule(1)
         self.assertEqual([], self.connection._registered_objects)
 
     def test_not_scheduled(self):
@@ -238,7 +239,7 @@ class NoTimeTest(ScheduleCase):
             return method(job, now)
         with unittest.mock.patch.object(
                 CronJob, 'timeOfNextCall', of_next_call):
-            self.service.correct_schedule(0)
+            engine(self.service).correct_schedule(0)
         transaction.commit()
         self.assertEqual(HELD, self.job(jobid).status)
         self.assertEqual(CRONJOB, self.job(other).status)

@@ -55,11 +55,13 @@ class MemoryCase(TaskCase):
 class InterfaceTest(MemoryCase):
 
     def test_interfaces(self):
-        """The service provides the API and the processors' side of it."""
-        for interface in (interfaces.ITaskService, interfaces.IJobExecution,
+        """The service provides the API, and has the processors' side."""
+        for interface in (interfaces.ITaskService,
                           interfaces.IProcessorSettings):
             self.assertTrue(
                 verifyObject(interface, self.service, tentative=True))
+        self.assertFalse(
+            interfaces.IJobExecution.providedBy(self.service))
         self.assertTrue(verifyClass(interfaces.ITaskService, TaskService))
 
     def test_published_settings(self):

@@ -16,11 +16,13 @@ from lovely.remotetask.interfaces import STARTLATER
 from lovely.remotetask.interfaces import ClaimLost
 from lovely.remotetask.job import Run
 from lovely.remotetask.storage import lane
-from lovely.remotetask.storage import store
+from lovely.remotetask.storage import lookup
+from lovely.remotetask.storage import source
 from lovely.remotetask.task import TaskError
 from lovely.remotetask.tests.fixture import Calls
 from lovely.remotetask.tests.fixture import DatabaseCase
 from lovely.remotetask.tests.fixture import Opened
+from lovely.remotetask.tests.fixture import engine
 
 
 A, B = 'host:1:a:token-a', 'host:2:b:token-b'
@@ -44,7 +46,7 @@ class StoreCase(DatabaseCase):
     def claim(self, limit=100, worker=A, now=NOW):
         """Claim jobs, commit, and return their ids."""
         transaction.begin()
-        claims = self.service.claim(worker, limit, now)
+        claims = engine(self.service).claim(worker, limit, now)
         transaction.commit()
         return [claim.job for claim in claims]
 
@@ -52,16 +54,17 @@ class StoreCase(DatabaseCase):
         """Run all that a worker has claimed, then settle it; commit."""
         transaction.begin()
         claims = [self.service.store.workers[worker].get(jobid)
-                  for jobid in self.service.held(worker)]
+                  for jobid in engine(self.service).held(worker)]
         for claim in claims:
-            job = self.service.claimed(claim)
+            job = engine(self.service).claimed(claim)
             run = Run(claim, NOW)
             if job.input == 'fail':
                 job.fail(run, FAILURE, NOW)
             else:
-                self.service.complete(job, run, None, NOW)
+                engine(self.service).complete(job, run, None, NOW)
         if settle:
-            self.service.settle(worker, [claim.job for claim in claims])
+            engine(self.service).settle(
+                worker, [claim.job for claim in claims])
         transaction.commit()
 
     def check_counts(self):
@@ -147,15 +150,15 @@ class OrderTest(StoreCase):
 
     def test_many_entries_that_are_nothing_to_claim(self):
         """They are passed, some at a time; what follows them is claimed."""
-        for _ in range(store.PASS_AT_ONCE + 1):
+        for _ in range(source.PASS_AT_ONCE + 1):
             self.service.cancel(self.service.add('test.task'))
         jobid = self.add('test.task')
         # Each has an entry, and a note that it is cancelled.
         for _ in range(2):
             self.assertEqual([], self.claim())
-            self.assertTrue(self.service.is_behind())
+            self.assertTrue(engine(self.service).is_behind())
         self.assertEqual([jobid], self.claim())
-        self.assertFalse(self.service.is_behind())
+        self.assertFalse(engine(self.service).is_behind())
 
 
 class WaitingTest(StoreCase):
@@ -169,7 +172,7 @@ class WaitingTest(StoreCase):
 
     def test_cancelled_ones_are_none(self):
         """Entries that are nothing to claim are no jobs, however many."""
-        for _ in range(store.PASS_AT_ONCE + 1):
+        for _ in range(source.PASS_AT_ONCE + 1):
             self.service.cancel(self.service.add('test.task'))
         self.assertFalse(self.has_jobs())
         self.add('test.task')
@@ -180,7 +183,7 @@ class WaitingTest(StoreCase):
         self.add('test.task')
         self.claim()
         self.assertFalse(self.has_jobs())
-        self.service.stop_worker(A)
+        engine(self.service).stop_worker(A)
         transaction.commit()
         self.assertTrue(self.has_jobs())
 
@@ -305,7 +308,7 @@ class NoteTest(StoreCase):
         self.assertEqual(ERROR, self.job(jobid).status)
         self.service.requeue(jobid)
         transaction.commit()
-        self.service.settle(A, [jobid])
+        engine(self.service).settle(A, [jobid])
         transaction.commit()
         self.assertEqual([jobid], self.claim(worker=B))
         self.finish(B)
@@ -319,7 +322,7 @@ class NoteTest(StoreCase):
         self.finish(settle=False)
         self.assertTrue(self.service.remove(jobid))
         transaction.commit()
-        self.service.settle(A, [jobid])
+        engine(self.service).settle(A, [jobid])
         transaction.commit()
         self.check_counts()
         self.assertEqual(0, len(self.service.jobs))
@@ -357,7 +360,7 @@ class RemoveTest(StoreCase):
         for _ in range(20):
             self.removed(lane.SEGMENT_SIZE)
         segments = sum(len(strand.segments)
-                       for strand, _ in self.service.store.strands())
+                       for strand, _ in lookup.strands(self.service.store))
         self.assertLessEqual(segments, 5)
 
     def test_removed_while_it_waits(self):
@@ -393,7 +396,7 @@ class SettleTest(StoreCase):
         self.claim()
         self.finish()
         before = self.service.counts()
-        self.service.settle(A, [jobid, jobid, 42])
+        engine(self.service).settle(A, [jobid, jobid, 42])
         self.assertEqual(before, self.service.counts())
         self.check_counts()
 
@@ -401,8 +404,8 @@ class SettleTest(StoreCase):
         """Of a worker that was dropped there is nothing to settle."""
         jobid = self.add('test.task')
         self.claim()
-        self.service.stop_worker(A)
-        self.service.settle(A, [jobid])
+        engine(self.service).stop_worker(A)
+        engine(self.service).settle(A, [jobid])
         transaction.commit()
         self.assertEqual([jobid], self.claim(worker=B))
 
@@ -410,7 +413,7 @@ class SettleTest(StoreCase):
         """A job that was not run waits as before."""
         jobid = self.add('test.task')
         self.claim()
-        self.service.settle(A, [jobid])
+        engine(self.service).settle(A, [jobid])
         transaction.commit()
         self.assertEqual((QUEUED, 0), (self.job(jobid).status,
                                        self.job(jobid).attempts))
@@ -421,7 +424,7 @@ class SettleTest(StoreCase):
         ids = [self.add('test.task') for _ in range(3)]
         self.claim()
         later = self.add('test.task')
-        self.service.stop_worker(A)
+        engine(self.service).stop_worker(A)
         transaction.commit()
         self.assertEqual([*ids, later], self.claim(worker=B))
         self.assertEqual([0] * 3, [self.job(id).attempts for id in ids])
@@ -430,9 +433,9 @@ class SettleTest(StoreCase):
         """Of a worker that is gone all jobs go back; the run is counted."""
         ids = [self.add('test.task') for _ in range(2)]
         self.claim()
-        self.assertEqual([], self.service.release(lambda worker: True))
+        self.assertEqual([], engine(self.service).release(lambda worker: True))
         self.assertEqual(
-            ids, self.service.release(lambda worker: False, NOW))
+            ids, engine(self.service).release(lambda worker: False, NOW))
         transaction.commit()
         self.check_counts()
         self.assertEqual([1, 1], [self.job(id).attempts for id in ids])
@@ -441,7 +444,7 @@ class SettleTest(StoreCase):
         """A worker takes one lost job at a time: it may end the process."""
         ids = [self.add('test.task') for _ in range(2)]
         self.claim()
-        self.service.release(lambda worker: False, NOW)
+        engine(self.service).release(lambda worker: False, NOW)
         transaction.commit()
         self.assertEqual(ids[:1], self.claim(worker=B))
         self.assertEqual([], self.claim(worker=B))
@@ -452,7 +455,7 @@ class SettleTest(StoreCase):
         jobid = self.add('test.task')
         for _ in range(3):
             self.assertEqual([jobid], self.claim())
-            self.service.release(lambda worker: False, NOW)
+            engine(self.service).release(lambda worker: False, NOW)
             transaction.commit()
         job = self.job(jobid)
         self.assertEqual(ERROR, job.status)
@@ -467,7 +470,8 @@ class SettleTest(StoreCase):
         jobid = self.add('test.task')
         self.claim()
         self.finish(settle=False)
-        self.assertEqual([], self.service.release(lambda worker: False))
+        self.assertEqual(
+            [], engine(self.service).release(lambda worker: False))
         transaction.commit()
         self.assertEqual((COMPLETED, 1), (self.job(jobid).status,
                                           self.job(jobid).attempts))
@@ -479,8 +483,8 @@ class SettleTest(StoreCase):
         self.claim()
         worker = self.service.store.workers[A]
         serial = worker._p_serial
-        self.service.beat(A, NOW)
-        self.service.beat('unknown', NOW)
+        engine(self.service).beat(A, NOW)
+        engine(self.service).beat('unknown', NOW)
         transaction.commit()
         self.assertEqual(NOW, worker.heartbeat.time)
         self.assertEqual(serial, worker._p_serial)
@@ -494,7 +498,7 @@ class StaleTest(StoreCase):
         jobid = self.add('test.task')
         for _ in range(2):
             self.claim()
-            self.service.release(lambda worker: False, NOW)
+            engine(self.service).release(lambda worker: False, NOW)
             transaction.commit()
         self.assertEqual([jobid], self.claim())
         self.assertEqual([], self.claim(worker=B))
@@ -574,7 +578,7 @@ class RandomTest(StoreCase):
 
     def claim_some(self, world):
         world.manager.begin()
-        world.service.claim(
+        engine(world.service).claim(
             self.random.choice([A, B]), self.random.randrange(4), NOW)
         world.commit()
 
@@ -584,27 +588,27 @@ class RandomTest(StoreCase):
             for jobid in list(worker.claims):
                 claim = worker.get(jobid)
                 try:
-                    job = world.service.claimed(claim)
+                    job = engine(world.service).claimed(claim)
                 except ClaimLost:
                     continue
                 run = Run(claim, NOW)
                 if job.input == 'fail':
                     job.fail(run, FAILURE, NOW)
                 else:
-                    world.service.complete(job, run, None, NOW)
+                    engine(world.service).complete(job, run, None, NOW)
         world.commit()
 
     def drop(self, world):
         if self.random.random() < 0.3:
-            world.service.release(lambda worker: False, NOW)
+            engine(world.service).release(lambda worker: False, NOW)
 
     def settle_all(self):
         transaction.begin()
         for worker in list(self.service.store.workers.values()):
             ended = [jobid for jobid in worker.claims
-                     if self.service.store.find(jobid) is None
+                     if lookup.find(self.service.store, jobid) is None
                      or self.service.getStatus(jobid) != PROCESSING]
-            self.service.settle(worker.id, ended)
+            engine(self.service).settle(worker.id, ended)
         transaction.commit()
 
 
@@ -653,7 +657,7 @@ class LookUpTest(StoreCase):
         for number in (jobid, cron):
             self.assertEqual(PROCESSING, self.job(number).status)
             self.assertEqual('host:1:a', self.job(number).claim.processor)
-        self.service.stop_worker(A)
+        engine(self.service).stop_worker(A)
         self.assertEqual([QUEUED, CRONJOB], [
             self.job(number).status for number in (jobid, cron)
             if transaction.commit() is None])

@@ -8,9 +8,11 @@ from lovely.remotetask import machine
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.storage import lane
 from lovely.remotetask.storage import lease
+from lovely.remotetask.storage import lookup
 from lovely.remotetask.storage import pool
 from lovely.remotetask.storage import tidy
 from lovely.remotetask.tests.fixture import Opened
+from lovely.remotetask.tests.fixture import engine
 from lovely.remotetask.tests.test_store import NOW
 from lovely.remotetask.tests.test_store import A
 from lovely.remotetask.tests.test_store import StoreCase
@@ -59,14 +61,14 @@ class TidyCase(StoreCase):
                 unittest.mock.patch.object(
                     lane.Lane, 'last_change', lambda self: 0.0):
             for _ in range(5):
-                store.look_after(NOW)
+                tidy.look_after(store, NOW)
                 transaction.commit()
 
     def run_all(self, keep=False):
         while self.claim():
             self.finish()
         if not keep:
-            self.service.prune(10 ** 6, NOW + 10 ** 9)
+            engine(self.service).prune(10 ** 6, NOW + 10 ** 9)
             transaction.commit()
 
     @property
@@ -132,7 +134,7 @@ class TrimTest(TidyCase):
     def segments(self):
         transaction.begin()
         return sum(len(strand.segments)
-                   for strand, _ in self.service.store.strands())
+                   for strand, _ in lookup.strands(self.service.store))
 
     def test_segments(self):
         """Nobody need add anything for empty segments to go."""
@@ -168,7 +170,7 @@ class TrimTest(TidyCase):
         transaction.commit()
         self.run_all()
         before = self.segments()
-        self.service.store.look_after(NOW)
+        tidy.look_after(self.service.store, NOW)
         self.assertEqual(before, self.segments())
 
     def test_meets_who_leases(self):
@@ -183,7 +185,7 @@ class TrimTest(TidyCase):
                 tidy.time, 'time', lambda: 2e9), \
                 unittest.mock.patch.object(
                     lane.Lane, 'last_change', lambda self: 0.0):
-            other.service.store.look_after(NOW)
+            tidy.look_after(other.service.store, NOW)
         self.process(here=True)
         with self.assertRaises(transaction.interfaces.TransientError):
             other.commit()

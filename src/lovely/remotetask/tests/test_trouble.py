@@ -14,18 +14,19 @@ from ZODB.MappingStorage import MappingStorage
 from ZODB.POSException import ConflictError
 from ZODB.POSException import ReadOnlyError
 
-from lovely.remotetask import TaskService
 from lovely.remotetask import processor
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import IProcessor
+from lovely.remotetask.jobexecution import LOST_PROCESS
+from lovely.remotetask.jobexecution import JobExecution
 from lovely.remotetask.policy import Policy
 from lovely.remotetask.processor import SimpleProcessor
 from lovely.remotetask.running import duty
 from lovely.remotetask.running import quirks
 from lovely.remotetask.running.membership import Membership
-from lovely.remotetask.service import LOST_PROCESS
 from lovely.remotetask.tests.fixture import PATIENCE
+from lovely.remotetask.tests.fixture import engine
 from lovely.remotetask.tests.fixture import logged
 from lovely.remotetask.tests.test_clock import DAY
 from lovely.remotetask.tests.test_membership import StepCase
@@ -52,7 +53,7 @@ class DutyTest(StepCase):
 
     def failing(self, name):
         return unittest.mock.patch.object(
-            TaskService, name, side_effect=OSError('it broke'))
+            JobExecution, name, side_effect=OSError('it broke'))
 
     def check(self, but=None):
         """See that all was done but for one thing."""
@@ -122,13 +123,13 @@ class SettleTest(StepCase):
         for claim in claims:
             made.team.run([claim])
         made.team.has_run(claims)
-        settle, broken = TaskService.settle, ids[2]
+        settle, broken = JobExecution.settle, ids[2]
 
         def fail(service, worker_id, jobids, *args):
             if broken in jobids:
                 raise KeyError('unreadable')
             settle(service, worker_id, jobids, *args)
-        with unittest.mock.patch.object(TaskService, 'settle', fail):
+        with unittest.mock.patch.object(JobExecution, 'settle', fail):
             jobid = self.add('test.task', 9)
             self.step(made)
             self.assertIn(jobid, made.claims.ids)
@@ -155,14 +156,14 @@ class SayTest(StepCase):
             # Anew: the traceback of an exception grows when it is raised.
             raise type(error)(*error.args)
         lines, number = [], 0
-        with unittest.mock.patch.object(TaskService, 'next_due', fail), \
+        with unittest.mock.patch.object(JobExecution, 'next_due', fail), \
                 unittest.mock.patch('time.sleep'):
             end = self.now + seconds
             while self.now < end:
                 self.add('test.task')
                 lines += self.step(self.made, 0.0)
                 number += 1
-                self.now = max(self.made._duties['take'].due, self.now)
+                self.now = max(self.made.duties['take'].due, self.now)
         return lines, number
 
     def test_an_hour(self):
@@ -315,7 +316,7 @@ class AwayTest(ThreadCase):
                 Membership, 'bookkeep', side_effect=OSError('away')), \
                 logged('lovely.remotetask'):
             processor.start_processor(made)
-            while made._duties['take'].due < time.monotonic():
+            while made.duties['take'].due < time.monotonic():
                 time.sleep(0.01)
             begin = time.monotonic()
             self.stop()
@@ -338,7 +339,7 @@ class FinishTest(ThreadCase):
         end = time.monotonic() + PATIENCE
         while len(seen) < 4 and time.monotonic() < end:
             transaction.begin()
-            seen.update(self.service.signs_of_life().values())
+            seen.update(engine(self.service).signs_of_life().values())
             time.sleep(0.02)
         self.assertGreaterEqual(len(seen), 4)
         self.assertEqual(PROCESSING, self.job(jobid).status)

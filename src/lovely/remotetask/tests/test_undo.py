@@ -21,7 +21,9 @@ from lovely.remotetask.interfaces import ClaimLost
 from lovely.remotetask.job import Run
 from lovely.remotetask.policy import DAY
 from lovely.remotetask.storage import books
+from lovely.remotetask.storage import crew
 from lovely.remotetask.tests.fixture import effect
+from lovely.remotetask.tests.fixture import engine
 from lovely.remotetask.tests.test_store import NOW
 from lovely.remotetask.tests.test_store import A
 from lovely.remotetask.tests.test_store import B
@@ -59,24 +61,24 @@ class UndoCase(StoreCase):
     def look(self, now=NOW):
         """Look after the service as a processor does, once a minute."""
         transaction.begin()
-        self.service.prune(100, 0)
+        engine(self.service).prune(100, 0)
         transaction.commit()
 
     def run_job(self, jobid, name='run', fails=False):
         """Run a claimed job, and commit that by a name."""
         transaction.begin()
         claim = self.service.jobs[jobid].claim
-        job = self.service.claimed(claim)
+        job = engine(self.service).claimed(claim)
         effect(self.service, job.input)
         if fails:
-            self.service.fail(job, Run(claim, NOW), _Failure(), NOW)
+            engine(self.service).fail(job, Run(claim, NOW), _Failure(), NOW)
         else:
-            self.service.complete(job, Run(claim, NOW), None, NOW)
+            engine(self.service).complete(job, Run(claim, NOW), None, NOW)
         self.commit(name)
 
     def settle(self, name='settle', worker=A):
         transaction.begin()
-        self.service.settle(worker, self.service.held(worker))
+        engine(self.service).settle(worker, engine(self.service).held(worker))
         self.commit(name)
 
     def check(self, **expected):
@@ -143,7 +145,7 @@ class RunTest(UndoCase):
         self.undo('run')
         self.assertEqual(PROCESSING, self.service.getStatus(jobid))
         self.check(processing=1)
-        self.service.settle(A, [jobid], [jobid], NOW)
+        engine(self.service).settle(A, [jobid], [jobid], NOW)
         transaction.commit()
         self.check(queued=1)
         self.assertEqual(1, self.job(jobid).attempts)
@@ -155,7 +157,7 @@ class RunTest(UndoCase):
         self.claim()
         transaction.begin()
         claim = self.job(jobid).claim
-        job = self.service.claimed(claim)
+        job = engine(self.service).claimed(claim)
         job.retry(Run(claim, NOW), _Failure(), NOW, NOW + 100)
         self.commit('run')
         self.settle()
@@ -200,7 +202,7 @@ class RunTest(UndoCase):
         jobid = self.ended()
         self.settle()
         self.undo('run')
-        self.service.prune(100, NOW + 20 * DAY)
+        engine(self.service).prune(100, NOW + 20 * DAY)
         transaction.commit()
         self.assertEqual(HELD, self.service.getStatus(jobid))
         self.check(held=1)
@@ -235,7 +237,7 @@ class RunTest(UndoCase):
         self.undo('run')
         self.service.clean()
         transaction.commit()
-        while self.service.prune(100, 0):
+        while engine(self.service).prune(100, 0):
             transaction.commit()
         self.assertIn(self.service.getStatus(jobid), (QUEUED, HELD))
         self.assertNotIn(ids[0], self.service.jobs)
@@ -267,7 +269,7 @@ class AddTest(UndoCase):
         self.undo('add')
         self.assertNotIn(jobid, self.service.jobs)
         self.check(processing=1)
-        self.service.settle(A, [jobid], [jobid])
+        engine(self.service).settle(A, [jobid], [jobid])
         transaction.commit()
         self.check(processing=1)
 
@@ -295,7 +297,7 @@ class AddTest(UndoCase):
         jobid = self.added()
         self.claim()
         self.undo('add')
-        self.service.stop_worker(A)
+        engine(self.service).stop_worker(A)
         transaction.commit()
         self.claim()
         ids = []
@@ -404,7 +406,7 @@ class BooksTest(UndoCase):
         """A job whose claim is gone is claimed again."""
         jobid = self.add('test.task')
         transaction.begin()
-        self.service.claim(A, 10, NOW)
+        engine(self.service).claim(A, 10, NOW)
         self.commit('claim')
         self.undo('claim')
         self.check(queued=1)
@@ -415,12 +417,12 @@ class BooksTest(UndoCase):
         """It is listed though nobody settles it."""
         jobid = self.add('test.effect', 'once')
         transaction.begin()
-        self.service.claim(A, 10, NOW)
+        engine(self.service).claim(A, 10, NOW)
         self.commit('claim')
         self.run_job(jobid)
         self.undo('claim')
         self.assertEqual(COMPLETED, self.service.getStatus(jobid))
-        self.service.settle(A, [jobid])
+        engine(self.service).settle(A, [jobid])
         self.assertEqual([], self.claim(worker=B))
         self.check(completed=1)
 
@@ -467,26 +469,28 @@ class RandomTest(UndoCase):
             getattr(self.service, name)(self.random.choice(ids))
 
     def claim_some(self):
-        self.service.claim(
+        engine(self.service).claim(
             self.random.choice([A, B]), self.random.randrange(4), self.now)
 
     def run_some(self):
-        for claim in list(self.service.store.claims())[:2]:
+        for claim in list(crew.all_claims(self.service.store))[:2]:
             try:
-                job = self.service.claimed(claim)
+                job = engine(self.service).claimed(claim)
             except ClaimLost:
                 continue
             if job.input == 'fail':
-                self.service.fail(job, Run(claim, NOW), _Failure(), self.now)
+                engine(self.service).fail(
+                    job, Run(claim, NOW), _Failure(), self.now)
             else:
-                self.service.complete(job, Run(claim, NOW), None, self.now)
+                engine(self.service).complete(
+                    job, Run(claim, NOW), None, self.now)
 
     def settle_some(self):
         self.settle_ended(self.random.choice([A, B]))
 
     def settle_ended(self, worker):
-        self.service.settle(worker, [
-            jobid for jobid in self.service.held(worker)
+        engine(self.service).settle(worker, [
+            jobid for jobid in engine(self.service).held(worker)
             if jobid not in self.service.jobs
             or self.service.getStatus(jobid) != PROCESSING])
 
@@ -509,7 +513,7 @@ class RandomTest(UndoCase):
         """Let processors do what is to be done, until nothing is left."""
         transaction.begin()
         for worker in (A, B):
-            self.service.stop_worker(worker)
+            engine(self.service).stop_worker(worker)
         transaction.commit()
         for _ in range(3):
             while self.claim():
@@ -553,15 +557,15 @@ class RestoreTest(UndoCase):
         backup = pathlib.Path(self.path).read_bytes()
         self.connection = self.db.open()
         self.service = self.connection.root()['Application']['tasks']
-        claims = self.service.claim(A, 10, NOW)
+        claims = engine(self.service).claim(A, 10, NOW)
         transaction.commit()
         lost = [self.add('test.effect', 'lost') for _ in range(5)]
         transaction.abort()
         self.restore(backup)
         self.check(queued=1)
         with self.assertRaises(ClaimLost):
-            self.service.claimed(claims[0])
-        self.service.settle(A, [kept], [kept])
+            engine(self.service).claimed(claims[0])
+        engine(self.service).settle(A, [kept], [kept])
         new = [self.add('test.effect', 'new') for _ in range(5)]
         self.assertCountEqual([kept, *new], self.claim(worker=B))
         self.check(processing=6)

@@ -29,9 +29,11 @@ from lovely.remotetask.interfaces import IJob
 from lovely.remotetask.interfaces import UnreadableResult
 from lovely.remotetask.job import Job
 from lovely.remotetask.policy import DAY
+from lovely.remotetask.storage import crew
 from lovely.remotetask.storage import lane
 from lovely.remotetask.storage import pool
 from lovely.remotetask.storage.source import LAST
+from lovely.remotetask.tests.fixture import engine
 from lovely.remotetask.tests.test_store import NOW
 from lovely.remotetask.tests.test_store import A
 from lovely.remotetask.tests.test_store import B
@@ -114,16 +116,17 @@ class UnreadableCase(StoreCase):
     def step(self, worker=A, now=NOW):
         """Do what a processor does; return the ids of what it has claimed."""
         self.forget()
-        self.service.release(lambda worker: True, now)
-        self.service.settle(worker, [
-            jobid for jobid in self.service.held(worker)
+        engine(self.service).release(lambda worker: True, now)
+        engine(self.service).settle(worker, [
+            jobid for jobid in engine(self.service).held(worker)
             if self.service.getStatus(jobid) != PROCESSING])
-        ids = [claim.job for claim in self.service.claim(worker, 100, now)]
-        self.service.beat(worker, now)
-        self.service.prune(100, 0)
-        self.service.next_due()
+        claims = engine(self.service).claim(worker, 100, now)
+        ids = [claim.job for claim in claims]
+        engine(self.service).beat(worker, now)
+        engine(self.service).prune(100, 0)
+        engine(self.service).next_due()
         self.service.oldest_waiting(now)
-        self.service.is_behind()
+        engine(self.service).is_behind()
         transaction.commit()
         return ids
 
@@ -195,7 +198,7 @@ class JobTest(UnreadableCase):
         """It is counted as one job, and as held in the end."""
         def check(jobid):
             self.step(now=NOW)
-            self.service.settle(A, [jobid])
+            engine(self.service).settle(A, [jobid])
             transaction.commit()
             self.step(now=NOW)
             self.check(held=1)
@@ -224,9 +227,10 @@ class JobTest(UnreadableCase):
         """It does not stay for ever."""
         def check(jobid):
             self.step()
-            self.service.settle(A, [jobid])
+            engine(self.service).settle(A, [jobid])
             transaction.commit()
-            self.assertEqual(1, self.service.prune(100, NOW + 40 * DAY))
+            self.assertEqual(
+                1, engine(self.service).prune(100, NOW + 40 * DAY))
             transaction.commit()
             self.check()
         self.each(check)
@@ -251,7 +255,7 @@ class JobTest(UnreadableCase):
             with self.assertRaises(ValueError):
                 self.service.reschedule(jobid)
             self.assertFalse(self.service.processNext(NOW, jobid))
-            self.assertEqual([], self.service.claim_job(B, jobid, NOW))
+            self.assertEqual([], engine(self.service).claim_job(B, jobid, NOW))
         self.each(check)
 
     def test_cleaned(self):
@@ -345,8 +349,10 @@ class KindTest(UnreadableCase):
         module.OldJob = class_
         sys.modules[module.__name__] = module
         self.addCleanup(sys.modules.pop, module.__name__, None)
-        self.jobid = self.service.store.add(
-            lambda jobid: class_(jobid, 'test.task', None), QUEUED, 5).id
+        place = self.service.store.reserve(5)
+        self.jobid = place.id
+        self.service.store.add(
+            class_(place.id, 'test.task', None), place, QUEUED)
         transaction.commit()
         self.other = self.add('test.task')
         del sys.modules[module.__name__]
@@ -386,7 +392,7 @@ class KindTest(UnreadableCase):
                 for call in (lambda: self.service.getStatus(self.jobid),
                              self.service.find,
                              lambda: list(self.service.jobs),
-                             lambda: self.service.claim(A, 1, NOW)):
+                             lambda: engine(self.service).claim(A, 1, NOW)):
                     with self.assertRaises(type(exception)):
                         call()
                     transaction.abort()
@@ -433,16 +439,16 @@ class OtherRecordsTest(UnreadableCase):
         """A result that cannot be read keeps nobody from removing the job."""
         jobid = self.add('test.task')
         self.claim()
-        claim, = self.service.store.claims()
-        self.service.complete(
-            self.service.claimed(claim), Run_(claim), ['result'], NOW)
-        self.service.settle(A, [jobid])
+        claim, = crew.all_claims(self.service.store)
+        engine(self.service).complete(
+            engine(self.service).claimed(claim), Run_(claim), ['result'], NOW)
+        engine(self.service).settle(A, [jobid])
         self.break_(self.service.jobs[jobid].__dict__['output'])
         self.check(completed=1)
         self.assertEqual(COMPLETED, self.service.getStatus(jobid))
         with self.assertRaisesRegex(UnreadableResult, f'job {jobid}'):
             self.service.getResult(jobid)
-        self.assertEqual(1, self.service.prune(100, NOW + 40 * DAY))
+        self.assertEqual(1, engine(self.service).prune(100, NOW + 40 * DAY))
         transaction.commit()
         self.check()
 
@@ -555,11 +561,11 @@ class OtherRecordsTest(UnreadableCase):
         def is_alive(worker):
             return worker.heartbeat.time > now - 60
         now = NOW
-        self.assertEqual([], self.service.release(is_alive, now))
+        self.assertEqual([], engine(self.service).release(is_alive, now))
         transaction.commit()
         self.assertEqual(PROCESSING, self.service.getStatus(jobid))
         now = NOW + 61
-        self.assertEqual([jobid], self.service.release(is_alive, now))
+        self.assertEqual([jobid], engine(self.service).release(is_alive, now))
 
     def test_schedule(self):
         """Without a schedule, what waits for nothing is run."""
@@ -624,7 +630,7 @@ class OtherRecordsTest(UnreadableCase):
         transaction.commit()
         self.claim(now=0)
         self.break_(self.service.jobs[jobid])
-        self.service.correct_schedule(0)
+        engine(self.service).correct_schedule(0)
         self.assertEqual([], self.step())
         self.check(held=1)
 

@@ -25,6 +25,7 @@ from lovely.remotetask.task import TaskError
 from lovely.remotetask.tests.fixture import Calls
 from lovely.remotetask.tests.fixture import DatabaseCase
 from lovely.remotetask.tests.fixture import Opened
+from lovely.remotetask.tests.fixture import engine
 from lovely.remotetask.tests.test_store import StoreCase
 
 
@@ -176,7 +177,7 @@ class EarlierTest(UpgradeCase):
 
     def test_prune(self):
         """Old jobs do not stay for ever."""
-        self.assertEqual(3, self.service.prune(100, now=4e9))
+        self.assertEqual(3, engine(self.service).prune(100, now=4e9))
         self.assertEqual(11, len(self.service.jobs))
 
     def test_is_made_once(self):

@@ -1,0 +1,70 @@
+"""Running jobs in the transaction of the caller, who has no processor."""
+
+import transaction
+
+from lovely.remotetask import interfaces
+from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.foreign.outcome import let_go
+from lovely.remotetask.interfaces import COMPLETED
+from lovely.remotetask.interfaces import PROCESSING
+from lovely.remotetask.interfaces import WAITING
+from lovely.remotetask.job import Claim
+from lovely.remotetask.job import Run
+from lovely.remotetask.job import direct_run
+from lovely.remotetask.running import registry
+from lovely.remotetask.running.execution import Work
+from lovely.remotetask.running.execution import result_of
+
+
+def process(engine, job, now):
+    """Run a job that was claimed, or taken; see ITaskService.processNext.
+
+    engine -- the IJobExecution of its service.
+    now -- POSIX seconds.
+
+    Return whether it was run, now or before.
+    """
+    if job.status not in (*WAITING, PROCESSING):
+        return job.status == COMPLETED
+    claim = job.claim or Claim(
+        job.id, '', registry.identity(), now, job.attempts + 1,
+        job.fence, job.stored_status)
+    _run(engine, job, claim, now)
+    if claim.worker:
+        engine.settle(claim.worker, [job.id])
+    else:
+        engine.put_back(job, claim.counted, now)
+    return True
+
+
+def _run(engine, job, claim, now):
+    """Run a claimed job; if it fails, roll back to where it began."""
+    run = Run(claim, now)
+    savepoint = _manager(job).savepoint(optimistic=True)
+    token = direct_run.set((job.store, claim))
+    try:
+        outcome = attempt(_call_task, engine, job)
+        rolled_back = outcome.failed and attempt(savepoint.rollback)
+    finally:
+        direct_run.reset(token)
+    if outcome.failed and rolled_back.failed:
+        # A data manager cannot undo what the job has told it.
+        raise interfaces.CannotRollBack(
+            f'Job {job.id} has failed, and its transaction has data managers '
+            f'without savepoints; abort it, and let a processor run the job.'
+        ) from outcome.exception
+    if outcome.failed:
+        engine.fail(job, run, outcome, now)
+        let_go(outcome.exception)
+    else:
+        engine.complete(job, run, outcome.value, now)
+
+
+def _manager(job):
+    return (transaction.manager if job._p_jar is None
+            else job._p_jar.transaction_manager)
+
+
+def _call_task(engine, job):
+    with Work(engine.service, job).context() as call:
+        return result_of(engine, call)
