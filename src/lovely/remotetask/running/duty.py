@@ -6,6 +6,7 @@ need not fill it.
 """
 
 import random
+import threading
 import time
 
 from lovely.remotetask.foreign.description import escaped
@@ -72,6 +73,8 @@ class Duty:
         self._silence = FIRST_SILENCE
         self._kinds = set()
         self._told = False
+        # All runners of a processor have one duty.
+        self._lock = threading.Lock()
 
     def is_due(self, now):
         """Return whether it is time to do it."""
@@ -82,13 +85,14 @@ class Duty:
 
         Return whether the log is to be told that it can be done again.
         """
-        self.due = now + self.interval
-        if self._reason is None:
-            return False
-        self._reason = None
-        self._pauses.reset()
-        told, self._told = self._told, False
-        return told
+        with self._lock:
+            self.due = now + self.interval
+            if self._reason is None:
+                return False
+            self._reason = None
+            self._pauses.reset()
+            told, self._told = self._told, False
+            return told
 
     def has_failed(self, now, reason, kind=None, patience=0.0):
         """Note why it could not be done.
@@ -99,12 +103,13 @@ class Duty:
 
         Return whether the log is to be told.
         """
-        # What is done seldom is not tried more often because it fails.
-        self.due = now + max(self._pauses.next(), self.interval)
-        if self._reason is None:
-            self._since = now
-        self._reason, self._patience = reason, patience
-        return now - self._since >= patience and self._is_news(now, kind)
+        with self._lock:
+            # What is done seldom is not tried more often because it fails.
+            self.due = now + max(self._pauses.next(), self.interval)
+            if self._reason is None:
+                self._since = now
+            self._reason, self._patience = reason, patience
+            return now - self._since >= patience and self._is_news(now, kind)
 
     def _is_news(self, now, kind):
         if now >= self._quiet_until:

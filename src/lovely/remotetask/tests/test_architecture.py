@@ -178,9 +178,9 @@ class PackageTest(unittest.TestCase):
                      'multiprocessing'}
         found = {path.name for path in sources(PACKAGE)
                  if threading & {name.split('.')[0] for name in imports(path)}}
-        self.assertEqual({'blame.py', 'gate.py', 'processor.py', 'registry.py',
-                          'runner.py', 'settings.py', 'surroundings.py'},
-                         found)
+        self.assertEqual({'blame.py', 'duty.py', 'gate.py', 'processor.py',
+                          'registry.py', 'runner.py', 'settings.py',
+                          'surroundings.py', 'team.py', 'watch.py'}, found)
 
 
 class StyleTest(unittest.TestCase):
