@@ -109,7 +109,7 @@ def _send_from_here(stack, stage, broker):
     components.registerUtility(broker, IBroker)
     stack.callback(components.unregisterUtility, broker, IBroker)
     made = CeleryProcessor(stage.db, [CELERY])
-    made.service_oid = stage.services[CELERY]._p_oid
+    made.place = stage.db, stage.services[CELERY]._p_oid
     processor.start_processor(made)
     stack.callback(made.stop)
 

@@ -1,5 +1,6 @@
 """What goes wrong again and again: when to try again, and when to say so."""
 
+import threading
 import time
 
 from lovely.remotetask.foreign.outcome import attempt
@@ -21,25 +22,28 @@ class Complaint:
         self._pauses = Pauses(10.0, 3600.0)
         self._due = None
         self._unsaid = 0
+        # Many threads may meet the same.
+        self._lock = threading.Lock()
 
     def say(self, text, *args):
         """Write the line, with its arguments, unless it was written lately."""
         now = self._clock()
-        if self._due is not None and now < self._due:
-            self._unsaid += 1
-            return
-        more = f' ({self._unsaid} times more since it was said)' \
-            if self._unsaid else ''
+        with self._lock:
+            if self._due is not None and now < self._due:
+                self._unsaid += 1
+                return
+            unsaid, self._unsaid = self._unsaid, 0
+            self._due = now + self._pauses.next()
+        more = f' ({unsaid} times more since it was said)' if unsaid else ''
         self._log(f'{text}%s', *args, more)
-        self._due = now + self._pauses.next()
-        self._unsaid = 0
 
     def end(self):
         """Note that it is over.  Return whether there was a complaint."""
-        was = self._due is not None
-        self._due = None
-        self._unsaid = 0
-        self._pauses.reset()
+        with self._lock:
+            was = self._due is not None
+            self._due = None
+            self._unsaid = 0
+            self._pauses.reset()
         return was
 
 

@@ -754,16 +754,11 @@ class IProcessor(zope.interface.Interface):
                     'the factory, until the service is found elsewhere.',
         value_type=zope.schema.TextLine())
 
-    service_db = zope.interface.Attribute(
-        'The ZODB.DB in which the service itself is stored. It means nothing '
-        'while there is no service_oid; whoever starts the processor sets '
-        'both, if it knows them.')
-
-    service_oid = zope.schema.Bytes(
-        title='Service oid',
-        description='The object id of the service; None while it is not '
-                    'known: then the processor is told of all jobs.',
-        required=False)
+    place = zope.interface.Attribute(
+        'Where the service itself is stored, whatever it is called: a pair, '
+        'the ZODB.DB and the object id. None while that is not known: then '
+        'the processor is told of all jobs. Whoever starts it sets it, if '
+        'it knows.')
 
     running = zope.schema.Bool(
         title='Running',

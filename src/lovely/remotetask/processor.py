@@ -267,7 +267,7 @@ class SimpleProcessor(Member):
         clock = self.membership.clock
         if self.claimer.next_due is not None:
             waits.append(max(0.0, self.claimer.next_due - clock.now()))
-        if self.claims.ids or len(list(self.membership.watch)) > 1:
+        if self.claims.ids or len(self.membership.watch) > 1:
             # Others look for signs of life, or this one for theirs.
             waits.append(self.heartbeat)
         if not clock.trusted and clock.ahead is None:

@@ -208,13 +208,12 @@ class Attendance:
 
     def _enter(self, place):
         known = self._attendants.get(place.path)
-        if known is not None and (
-                known.service_db, known.service_oid) == place[1:]:
+        if known is not None and known.place == place[1:]:
             return
         if known is not None:
             _leave(self._attendants.pop(place.path))
         made = Attendant(self.db, place.path)
-        made.service_db, made.service_oid = place.db, place.oid
+        made.place = place.db, place.oid
         registry.start_processor(made)
         self._attendants[place.path] = made
 

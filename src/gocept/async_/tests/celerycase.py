@@ -48,7 +48,7 @@ class CeleryCase(DatabaseCase):
 
     def start(self, factory=CeleryProcessor):
         made = self.processor(factory)
-        made.service_db, made.service_oid = self.jobs_db, self.service._p_oid
+        made.place = self.jobs_db, self.service._p_oid
         registry.start_processor(made)
         made.membership.look_at_clock()
         return made

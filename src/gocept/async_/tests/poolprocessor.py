@@ -31,11 +31,11 @@ class PoolProcessor:
     See IProcessor.
     """
 
-    service_oid = None
+    place = None
     trouble = None
 
     def __init__(self, db, servicePath, waitTime=1.0, maxThreads=1):
-        self.db = self.service_db = db
+        self.db = db
         self.servicePath = list(servicePath)
         self._wait_time = waitTime
         self._size = maxThreads

@@ -71,8 +71,8 @@ class AttendantTest(CeleryCase):
                         side_effect=class_('from a record')), \
                     unittest.mock.patch.object(
                         self.attendant, 'sweep') as sweep:
-                self.attendant._duties['find'].due = 0
-                self.attendant._duties['clock'].due = 0
+                self.attendant.duties['find'].due = 0
+                self.attendant.duties['clock'].due = 0
                 thread = threading.Thread(target=self.attendant.tend)
                 thread.start()
                 thread.join()

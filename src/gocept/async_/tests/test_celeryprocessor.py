@@ -356,7 +356,7 @@ class ProcessorTest(CeleryCase):
     def test_other_service(self):
         """A processor is not told of the jobs of others."""
         made = self.start()
-        made.service_oid = self.root._p_oid
+        made.place = made.db, self.root._p_oid
         self.add('test.task', 1)
         self.assertEqual([], self.sender.sent)
 

@@ -140,9 +140,9 @@ class Recorder:
     trouble = None
 
     def __init__(self, db, servicePath, waitTime=1.0):
-        self.db = self.service_db = db
+        self.db = db
         self.servicePath = servicePath
-        self.service_oid = None
+        self.place = None
         self.told = []
 
     def __call__(self):
@@ -203,7 +203,7 @@ class OddTest(FunctionalTestCase):
 
     def test_stopped_by_the_service(self):
         """Who stops a service is told what went wrong."""
-        self.made.service_oid = self.service._p_oid
+        self.made.place = self.service._p_jar.db(), self.service._p_oid
         with contextlib.suppress(SystemExit):
             self.service.stopProcessing()
         self.assertEqual(['start', 'stop'], self.made.told)

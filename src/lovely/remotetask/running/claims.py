@@ -13,7 +13,8 @@ class Claims:
         whether they were begun.
 
     Runners take claims and say what they have run; the claimer does the
-    rest.  Their single operations need no lock.
+    rest.  Their single operations need no lock; whoever iterates takes a copy
+    first.
     """
 
     def __init__(self):
@@ -73,8 +74,9 @@ class Claims:
     @property
     def run(self):
         """The ids of jobs that were run, and are not settled."""
-        return [*self._run, *(jobid for jobid, begun in self.unsettled.items()
-                              if begun)]
+        # Any thread may ask, when the processor is closed.
+        unsettled = list(self.unsettled.items())
+        return [*self._run, *(jobid for jobid, begun in unsettled if begun)]
 
     def give_up_waiting(self):
         """Take back what no runner takes."""

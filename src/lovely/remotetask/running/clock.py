@@ -51,19 +51,24 @@ class Clock:
     @property
     def correction(self):
         """Seconds by which the clock is wrong, if that is not to be borne."""
-        return self.ahead if self.is_far else 0.0
+        # Read once: the claimer compares clocks while others run jobs.
+        ahead = self.ahead
+        return ahead if self._is_far(ahead) else 0.0
 
     @property
     def is_far(self):
         """Whether this clock is known to be wrong."""
-        return (not self.trusted and self.ahead is not None
-                and abs(self.ahead) > FAR)
+        return self._is_far(self.ahead)
+
+    def _is_far(self, ahead):
+        return not self.trusted and ahead is not None and abs(ahead) > FAR
 
     @property
     def is_good(self):
         """Whether this clock is known to be right."""
+        ahead = self.ahead
         return self.trusted or (
-            self.ahead is not None and not self.is_far
+            ahead is not None and not self._is_far(ahead)
             and abs(self._drift(self._compared)) <= DRIFT)
 
     @property

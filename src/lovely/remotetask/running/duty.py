@@ -5,6 +5,7 @@ once, and then after times that grow: a database that is away for an hour
 need not fill it.
 """
 
+import threading
 import time
 
 from lovely.remotetask import retry
@@ -63,6 +64,8 @@ class Duty:
         self._silence = self._silences.next()
         self._kinds = set()
         self._told = False
+        # All runners of a processor have one duty.
+        self._lock = threading.Lock()
 
     def is_due(self, now):
         """Return whether it is time to do it."""
@@ -73,13 +76,14 @@ class Duty:
 
         Return whether the log is to be told that it can be done again.
         """
-        self.due = now + self.interval
-        if self._reason is None:
-            return False
-        self._reason = None
-        self._pauses.reset()
-        told, self._told = self._told, False
-        return told
+        with self._lock:
+            self.due = now + self.interval
+            if self._reason is None:
+                return False
+            self._reason = None
+            self._pauses.reset()
+            told, self._told = self._told, False
+            return told
 
     def has_failed(self, now, reason, kind=None, patience=0.0):
         """Note why it could not be done.
@@ -90,12 +94,13 @@ class Duty:
 
         Return whether the log is to be told.
         """
-        # What is done seldom is not tried more often because it fails.
-        self.due = now + max(self._pauses.next(), self.interval)
-        if self._reason is None:
-            self._since = now
-        self._reason, self._patience = reason, patience
-        return now - self._since >= patience and self._is_news(now, kind)
+        with self._lock:
+            # What is done seldom is not tried more often because it fails.
+            self.due = now + max(self._pauses.next(), self.interval)
+            if self._reason is None:
+                self._since = now
+            self._reason, self._patience = reason, patience
+            return now - self._since >= patience and self._is_news(now, kind)
 
     def _is_news(self, now, kind):
         if now >= self._quiet_until:

@@ -46,7 +46,7 @@ class Member:
     servicePath = _of_membership('path')
     gate = _of_membership('gate')
     worker_id = _of_membership('worker_id')
-    # Where the service itself is stored: another database, perhaps.
+    place = _of_membership('place')
     service_db = _of_membership('service_db')
     service_oid = _of_membership('service_oid')
 

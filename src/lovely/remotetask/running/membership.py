@@ -5,7 +5,6 @@ of its own, tells that it lives, and takes over from those that do not.
 """
 
 import time
-from itertools import filterfalse
 
 from persistent.timestamp import TimeStamp
 
@@ -54,11 +53,22 @@ class Membership:
         self.gate = CommitGate()
         self.clock = Clock()
         self.watch = Watch(interval, missed)
-        # Where the service itself is stored: another database, perhaps.  Not
-        # known for sure before there is an oid.
-        self.service_db = db
-        self.service_oid = None
+        # Where the service itself is stored: a database and an oid.  None
+        # before that is known.  One attribute: others read it meanwhile.
+        self.place = None
         self.worker_id = None
+
+    @property
+    def service_db(self):
+        """The database of the service; another one than `db`, perhaps."""
+        place = self.place
+        return self.db if place is None else place[0]
+
+    @property
+    def service_oid(self):
+        """The object id of the service; None before it is known."""
+        place = self.place
+        return None if place is None else place[1]
 
     def become_another(self):
         """Be another worker from now on, one that has claimed nothing."""
@@ -75,16 +85,12 @@ class Membership:
 
     def _in_transaction(self, commit, call, *args):
         place, value = execution.in_transaction(
-            self.db, self.path, commit, _with_place, self._place(), call,
-            *args)
-        self.service_db, self.service_oid = place
+            self.db, self.path, commit, _with_place, self.place, call, *args)
+        if self.place is None:
+            # Otherwise it was there, or is elsewhere by now: the claimer may
+            # have found it while this thread was in its transaction.
+            self.place = place
         return value
-
-    def _place(self):
-        """Return where the service is stored; None if it was not met yet."""
-        if self.service_oid is None:
-            return None
-        return self.service_db, self.service_oid
 
     def run(self, claim):
         """Run a claimed job.  Return what became of the claim."""
@@ -143,7 +149,7 @@ class Membership:
         Return MOVED or REPLACED, None if there is none: an editor may have
         renamed the site, or there may be another service in its place.
         """
-        if self.service_oid is None:
+        if self.place is None:
             return None
         path = attempt(self._path_of_service).value
         if path is not None and self._is_at(path):
@@ -153,24 +159,25 @@ class Membership:
             self.path = path
             return MOVED
         found = attempt(_look_up, self.db, self.path).value
-        if found in (None, self._place()):
+        if found in (None, self.place):
             return None
         log.warning('%s: there is another service now in the place of the '
                     'one before, which is gone', self.name())
-        self.service_db, self.service_oid = found
+        self.place = found
         # Claims on jobs of the other one must be good for nothing here.
         self.become_another()
         return REPLACED
 
     def _is_at(self, path):
-        return attempt(_look_up, self.db, path).value == self._place()
+        return attempt(_look_up, self.db, path).value == self.place
 
     def _path_of_service(self):
         with private_connection(self.db) as connection:
             connection.transaction_manager.begin()
             # From the content to the jobs, see docs/engine.rst.
-            jobs = connection.get_connection(self.service_db.database_name)
-            return registry.service_path(jobs.get(self.service_oid))
+            db, oid = self.place
+            jobs = connection.get_connection(db.database_name)
+            return registry.service_path(jobs.get(oid))
 
     # Others
 
@@ -192,11 +199,12 @@ class Membership:
         self.watch.look(self.bookkeep(_signs_of_life), now)
         released, failures = [], []
         end = time.monotonic() + RELEASE_FOR
-        for worker_id in filterfalse(self.is_alive, list(self.watch)):
+        for worker_id, sign in self.watch.signs().items():
+            if self.is_alive(worker_id):
+                continue
             # One by one: what keeps one from being released is its own.
             outcome = attempt(
-                self.bookkeep, _release, worker_id,
-                self.watch.sign_of(worker_id), self.clock.now())
+                self.bookkeep, _release, worker_id, sign, self.clock.now())
             released += self._tell_of_lost(outcome.value or ())
             failures += [outcome.exception] if outcome.failed else ()
             if time.monotonic() >= end:
@@ -231,7 +239,7 @@ class Membership:
     def look_at_clock(self):
         """Find out whether it is the one by which the service's storage goes.
         """
-        if self.service_oid is None:
+        if self.place is None:
             # It may be stored elsewhere than the root folder.
             self.check()
         self.clock.trusted = quirks.keeps_time_itself(self.service_db.storage)

@@ -41,9 +41,10 @@ def direct_worker_id():
     """Return the id for claims that this process makes without a processor.
     """
     global _direct_worker_id
-    if _direct_worker_id is None:
-        _direct_worker_id = machine.new_worker_id('direct')
-    return _direct_worker_id
+    with _processors_lock:
+        if _direct_worker_id is None:
+            _direct_worker_id = machine.new_worker_id('direct')
+        return _direct_worker_id
 
 
 def start(service):
@@ -55,7 +56,7 @@ def start(service):
     made = settings.make(
         service.__name__, found.processorFactory, db, service_path(service),
         found.processorArguments)
-    made.service_db, made.service_oid = service._p_jar.db(), service._p_oid
+    made.place = _place(service)
     if quirks.has_changes(service._p_jar):
         # It would claim what was run, say, and is not committed; and whoever
         # commits would meet it, and have to try again.
@@ -154,12 +155,12 @@ def _wake(committed, services):
         return
     # It may have been started or stopped in the meantime.
     for processor in list(_processors.values()):
-        key = processor.service_db, processor.service_oid
+        place = processor.place
         # A savepoint may have been rolled back: others were never stored.
-        jobs = [job for job in services.get(key, ())
+        jobs = [job for job in services.get(place, ())
                 if job._p_jar is not None]
         # One that has not found its service yet is woken in any case.
-        if jobs or processor.service_oid is None:
+        if jobs or place is None:
             _call(processor, 'added', jobs)
 
 
@@ -195,11 +196,12 @@ def _find(service):
     place = _place(service)
     where = id(root_database(service)), service_path(service)
     for processor in list(_processors.values()):
-        if _place_of(processor) is None:
+        known = processor.place
+        if known is None:
             # It has not met its service yet.
             found = (id(processor.db), processor.servicePath) == where
         else:
-            found = _place_of(processor) == place
+            found = known == place
         if found:
             return processor
     return None
@@ -207,7 +209,7 @@ def _find(service):
 
 def _is_for_same(one, other):
     """Return whether two processors have one service."""
-    places = _place_of(one), _place_of(other)
+    places = one.place, other.place
     if None not in places:
         return places[0] == places[1]
     return one.db is other.db and one.servicePath == other.servicePath
@@ -221,8 +223,3 @@ def _place(service):
     if service._p_jar is None:
         return None
     return service._p_jar.db(), service._p_oid
-
-
-def _place_of(processor):
-    oid = processor.service_oid
-    return None if oid is None else (processor.service_db, oid)

@@ -1,5 +1,6 @@
 """The threads of a processor that run jobs."""
 
+import threading
 import time
 
 from lovely.remotetask.foreign.journal import journal
@@ -40,6 +41,8 @@ class Team:
         self.commit_every = 1
         # Ids of the jobs that threads had when they died.
         self._buried = set()
+        # All runners learn.
+        self._learning = threading.Lock()
         # When it was looked whether claims were lost on the way.
         self._searched = float('-inf')
 
@@ -86,7 +89,8 @@ class Team:
 
     def _look_for_missed(self):
         missed = self.claims.missed(
-            [claim.job for runner in self.runners for claim in runner.claims])
+            [claim.job for runner in self.runners
+             for claim in list(runner.claims)])
         if missed:
             self.claims.note_missed(missed)
             log.error('%s: no thread has these jobs any more; they count as '
@@ -100,8 +104,10 @@ class Team:
     def free_and_busy(self):
         """Return how many threads have, and have not, time to begin."""
         late = time.monotonic() - LONG
-        busy = sum(runner.is_busy_since(late) for runner in self.runners)
-        return len(self.runners) - busy, busy
+        # A runner asks, too, while the claimer replaces another one.
+        runners = list(self.runners)
+        busy = sum(runner.is_busy_since(late) for runner in runners)
+        return len(runners) - busy, busy
 
     def batch(self):
         """Return how many claims to hold; none while nobody runs them."""
@@ -225,4 +231,5 @@ class Team:
 
     def learn(self, duration):
         """Take the seconds that a job took into account."""
-        self.tempo.learn(duration)
+        with self._learning:
+            self.tempo.learn(duration)

@@ -5,6 +5,8 @@ compared with the one of this machine.  A sign of life is that something has
 changed.
 """
 
+import threading
+
 
 class Watch:
     """What was last seen of the others, and for how long it is the same.
@@ -16,6 +18,8 @@ class Watch:
     def __init__(self, interval, missed):
         self.interval = interval
         self.missed = missed
+        # In a process of Celery several threads look.
+        self._lock = threading.Lock()
         self._looked = None
         # The last sign of each, and for how many seconds it was looked at.
         self._seen = {}
@@ -26,14 +30,18 @@ class Watch:
         signs -- a mapping: who, and what changes with each sign of life.
         now -- when that was looked up, in seconds of a monotonic clock.
         """
-        # A longer gap is an outage or a stall of this process, in which it
-        # has missed the signs of those that live.
-        gap = (0.0 if self._looked is None
-               else min(max(0.0, now - self._looked), self.interval))
-        self._seen = {
-            who: (sign, self._silence_before(who, sign, gap))
-            for who, sign in signs.items()}
-        self._looked = now
+        with self._lock:
+            if self._looked is not None and now < self._looked:
+                # Another thread has seen what came later.
+                return
+            # A longer gap is an outage or a stall of this process, in which
+            # it has missed the signs of those that live.
+            gap = (0.0 if self._looked is None
+                   else min(now - self._looked, self.interval))
+            self._seen = {
+                who: (sign, self._silence_before(who, sign, gap))
+                for who, sign in signs.items()}
+            self._looked = now
 
     def _silence_before(self, who, sign, gap):
         before, silence = self._seen.get(who, (None, 0.0))
@@ -44,10 +52,11 @@ class Watch:
         silence = self._seen.get(who, (None, 0.0))[1]
         return silence >= self.interval * self.missed
 
-    def sign_of(self, who):
-        """Return the last sign of life that was seen of somebody."""
-        return self._seen[who][0]
+    def signs(self):
+        """Return what was seen at the last look: who, and the sign of life.
+        """
+        return {who: sign for who, (sign, _) in self._seen.items()}
 
-    def __iter__(self):
-        """Iterate over who was seen at the last look."""
-        return iter(self._seen)
+    def __len__(self):
+        """Return how many were seen at the last look."""
+        return len(self._seen)

@@ -182,9 +182,10 @@ class PackageTest(unittest.TestCase):
                      'multiprocessing'}
         found = {path.name for path in sources(PACKAGE)
                  if threading & {name.split('.')[0] for name in imports(path)}}
-        self.assertEqual({'blame.py', 'gate.py', 'outcome.py', 'processor.py',
-                          'registry.py', 'runner.py', 'settings.py',
-                          'surroundings.py'}, found)
+        self.assertEqual({'blame.py', 'claims.py', 'duty.py', 'gate.py',
+                          'outcome.py', 'processor.py', 'registry.py',
+                          'runner.py', 'settings.py', 'surroundings.py',
+                          'team.py'}, found)
 
 
 class ApplicationServerTest(unittest.TestCase):

@@ -305,8 +305,7 @@ class RightTest(CurrentCase):
     def quiet_processor(self):
         from lovely.remotetask.running import registry
         quiet = self.processor(QuietProcessor)
-        quiet.service_db = self.jobs_db
-        quiet.service_oid = self.service._p_oid
+        quiet.place = self.jobs_db, self.service._p_oid
         registry.start_processor(quiet)
         self.addCleanup(registry.stop_all, 0)
         return quiet

@@ -540,7 +540,7 @@ class StartTest(DatabaseCase):
         transaction.commit()
         other.startProcessing()
         made, = self.started()
-        made.service_oid = other._p_oid
+        made.place = self.db, other._p_oid
         self.add('test.task')
         self.assertEqual(0, self.woken())
 

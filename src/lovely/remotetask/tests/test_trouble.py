@@ -427,7 +427,7 @@ class NoDatabaseTest(StepCase):
         made = self.stepping()
         self.step(made)
         with contextlib.closing(ZODB.DB(None)) as other:
-            made.membership.service_db = other
+            made.membership.place = other, made.service_oid
         self.assertEqual([], self.step(made))
         self.assertFalse(made.running)
 

@@ -87,4 +87,4 @@ class WatchTest(unittest.TestCase):
         self.look(a=1, b=2)
         self.look(b=3, c=4)
         self.assertEqual({'b': 3, 'c': 4},
-                         {who: self.watch.sign_of(who) for who in self.watch})
+                         self.watch.signs())
