@@ -24,14 +24,13 @@ LEVELS = (
     'storage.counting', 'storage.passing', 'storage.source', 'storage.audit',
     'storage.taking', 'storage.tidy', 'storage.store', 'storage.backwards',
     'storage.listing', 'storage.cleaning', 'storage.upgrade',
-    'running.server', 'running.surroundings', 'running.principal',
-    'running.application', 'running.session', 'running.refusal',
-    'running.gate', 'running.duty', 'running.events', 'running.runlog',
-    'running.execution', 'running.group', 'running.reserve', 'running.alive',
-    'running.quirks', 'running.settings', 'running.registry', 'running.lag',
-    'running.clock', 'running.watch', 'running.tempo', 'running.duties',
-    'running.claims', 'running.membership', 'running.member',
-    'running.runner', 'running.team',
+    'running.quirks', 'running.server', 'running.surroundings',
+    'running.principal', 'running.application', 'running.session',
+    'running.refusal', 'running.gate', 'running.duty', 'running.events',
+    'running.runlog', 'running.execution', 'running.group', 'running.alive',
+    'running.settings', 'running.registry', 'running.lag', 'running.clock',
+    'running.watch', 'running.tempo', 'running.duties', 'running.claims',
+    'running.membership', 'running.member', 'running.runner', 'running.team',
     'running.claimer',
     'xmlrpc', 'startup', 'processor', 'service', 'bulk', 'testing')
 
@@ -270,6 +269,34 @@ class RetryTest(unittest.TestCase):
                 for node in ast.walk(handler.type)}
             with self.subTest(path.name):
                 self.assertFalse(caught & {'TransientError', 'ConflictError'})
+
+
+class QuirksTest(unittest.TestCase):
+    """One room knows the faults of storages; another, whose a failure is."""
+
+    KNOW = {'quirks.py', 'blame.py'}
+
+    # Of a storage, and of nothing else.
+    ASKED = {'isReadOnly', 'sortKey', 'is_connected', 'ping', 'release',
+             'notify_connected', '_oids', 'getSize', 'lastTransaction'}
+
+    def test_nobody_else_asks_storages(self):
+        for path in sources(SOURCE):
+            if path.name not in self.KNOW:
+                with self.subTest(path.name):
+                    self.assertFalse([
+                        ast.unparse(node) for node in nodes(
+                            path, ast.Attribute)
+                        if node.attr in self.ASKED
+                        and re.search('storage', ast.unparse(node.value))])
+
+    def test_nobody_else_knows_kinds_of_storages(self):
+        for path in sources(SOURCE):
+            if path.name not in self.KNOW:
+                with self.subTest(path.name):
+                    self.assertFalse([name for name in imports(path)
+                                      if re.match(r'ZODB\.\w+Storage|ZEO\b|'
+                                                  r'relstorage', name)])
 
 
 class ForkingTest(unittest.TestCase):
