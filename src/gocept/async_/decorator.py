@@ -2,7 +2,6 @@
 
 import functools
 import inspect
-import logging
 import types
 
 from gocept.async_ import task
@@ -10,13 +9,14 @@ from gocept.async_.argument import MAX_SIZE
 from gocept.async_.argument import copy_arguments
 from gocept.async_.argument import refer
 from gocept.async_.database import place
+from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.interfaces import DEFAULT_PRIORITY
 from lovely.remotetask.interfaces import IJobExecution
 from lovely.remotetask.running.execution import is_running
 from lovely.remotetask.running.server import server
 
 
-log = logging.getLogger(__name__)
+log = journal(__name__)
 
 
 def is_async():

@@ -10,6 +10,7 @@ from gocept.async_ import database
 from gocept.async_.declaration import declarations
 from gocept.async_.elsewhere import elsewhere
 from lovely.remotetask import TaskService
+from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.retry import in_private_transaction
 from lovely.remotetask.running.server import server
 from lovely.remotetask.startup import openedDatabase
@@ -19,7 +20,7 @@ from lovely.remotetask.storage.upgrade import SCHEMA
 from lovely.remotetask.storage.upgrade import upgrade
 
 
-log = logging.getLogger(__name__)
+log = journal(__name__)
 
 # How often a service is tried to be created, or brought up to date, while
 # other processes that are starting do it too.

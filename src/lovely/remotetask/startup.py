@@ -8,7 +8,6 @@ In zope.conf::
 """
 
 import contextlib
-import logging
 import weakref
 
 import zope.component
@@ -17,13 +16,14 @@ import zope.component.event  # noqa: F401
 
 from lovely.remotetask import interfaces
 from lovely.remotetask.foreign import value
+from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.foreign.outcome import attempt
 from lovely.remotetask.retry import private_connection
 from lovely.remotetask.running import quirks
 from lovely.remotetask.running.server import server
 
 
-log = logging.getLogger(__name__)
+log = journal(__name__)
 
 # The database the application opened last, as a weak reference.  The event
 # of a new web application does not name it.

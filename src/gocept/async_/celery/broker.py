@@ -1,7 +1,6 @@
 """Sending addresses of jobs to the broker."""
 
 import json
-import logging
 import threading
 import time
 
@@ -12,6 +11,7 @@ from gocept.async_.celery.settings import hide
 from gocept.async_.celery.settings import is_installed
 from gocept.async_.celery.settings import sender_settings
 from gocept.async_.celery.settings import settings
+from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.foreign.outcome import attempt
 from lovely.remotetask.forking import of_process
 from lovely.remotetask.retry import Pauses
@@ -21,7 +21,7 @@ from lovely.remotetask.retry import Pauses
 __all__ = ['TASK', 'Breaker', 'Broker', 'Sender', 'broker', 'hide',
            'is_installed', 'sender', 'sender_settings', 'settings']
 
-log = logging.getLogger(__name__)
+log = journal(__name__)
 
 # Seconds after a failure before the broker is tried again: at first, and at
 # most.

@@ -29,6 +29,7 @@ from lovely.remotetask import interfaces
 from lovely.remotetask.foreign.outcome import attempt
 from lovely.remotetask.part import DEPTH
 from lovely.remotetask.part import parents
+from lovely.remotetask.part import path
 from lovely.remotetask.retry import Pauses
 from lovely.remotetask.retry import again
 from lovely.remotetask.retry import is_transient
@@ -73,12 +74,11 @@ class Toolkit:
 
     def path(self, location):
         """See IApplicationServer."""
-        names = [each.__name__ for each in _lineage(location)]
-        return [name for name in reversed(names) if name]
+        return path(location)
 
     def root_database(self, location):
         """See IApplicationServer."""
-        *_, root = _lineage(location)
+        *_, root = parents(location)
         return None if root._p_jar is None else root._p_jar.db()
 
     def names(self, location):
@@ -242,14 +242,6 @@ class Configuration:
     def start(self):
         """See IConfiguration."""
         return zope.app.wsgi.config(self._path)
-
-
-def _lineage(location):
-    """Iterate from an object up to the root folder."""
-    location = removeSecurityProxy(location)
-    while location is not None:
-        yield location
-        location = removeSecurityProxy(location.__parent__)
 
 
 # What the Toolkit says of a process, told by the common names

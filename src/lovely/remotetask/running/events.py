@@ -4,7 +4,6 @@ A subscriber may do anything: be slow, raise, leave a transaction open.  None
 of that is to harm the job, nor the one who runs it.
 """
 
-import logging
 import time
 from typing import NamedTuple
 
@@ -16,14 +15,16 @@ from zope.component.event import dispatch
 
 from lovely.remotetask import interfaces
 from lovely.remotetask.foreign.description import plain
+from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.foreign.outcome import let_go
 from lovely.remotetask.running import surroundings
 from lovely.remotetask.running.duty import Duty
 from lovely.remotetask.running.duty import reason_of
 from lovely.remotetask.running.server import server
 
 
-log = logging.getLogger(__name__)
+log = journal(__name__)
 
 
 @zope.interface.implementer(interfaces.IFailureTexts)
@@ -180,6 +181,7 @@ def _tell(subscribers, event):
                 attempt(manager.abort)
                 if outcome.failed:
                     _complain(event, outcome)
+                    let_go(outcome.exception)
     finally:
         transaction.manager.manager = outer
 

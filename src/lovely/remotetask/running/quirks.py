@@ -13,6 +13,7 @@ from ZODB.interfaces import IMVCCStorage
 from ZODB.MappingStorage import MappingStorage
 
 from lovely.remotetask.foreign.blame import is_closed
+from lovely.remotetask.foreign.blame import parts
 
 
 # Found here by all who ask about databases.
@@ -85,17 +86,8 @@ def ask_for_answer(storage):
 
     In a way that this kind of storage cannot answer by itself.
     """
-    for each in _parts(storage):
+    for each in parts(storage):
         _ask_storage(each)
-
-
-def _parts(storage):
-    """Iterate over a storage and those that it is made of."""
-    yield storage
-    for name in ('base', 'changes'):
-        part = getattr(storage, name, None)
-        if part is not None:
-            yield from _parts(part)
 
 
 def _ask_storage(storage):

@@ -156,7 +156,10 @@ def _wake(committed, services):
 
 
 def service_path(service):
-    """Return the names from the root folder to the service."""
+    """Return the names from the root folder to the service.
+
+    Raise ValueError for one that is within itself.
+    """
     return server().path(service)
 
 
@@ -182,11 +185,11 @@ def _database(service):
 def _find(service):
     """Return the processor of a service, None if there is none."""
     place = _place(service)
-    path = id(root_database(service)), service_path(service)
+    where = id(root_database(service)), service_path(service)
     for processor in list(_processors.values()):
         if _place_of(processor) is None:
             # It has not met its service yet.
-            found = (id(processor.db), processor.servicePath) == path
+            found = (id(processor.db), processor.servicePath) == where
         else:
             found = _place_of(processor) == place
         if found:

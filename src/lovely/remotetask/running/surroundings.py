@@ -26,12 +26,13 @@ import zope.publisher.base
 import zope.security.management
 from zope.security.interfaces import IPrincipal
 
+from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.foreign.outcome import attempt
 from lovely.remotetask.foreign.outcome import undescribed
 from lovely.remotetask.forking import of_process
 
 
-log = logging.getLogger(__name__)
+log = journal(__name__)
 
 
 def in_context(call, *args):
