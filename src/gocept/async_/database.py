@@ -6,6 +6,7 @@ from ZODB.POSException import POSKeyError
 from zope.configuration.exceptions import ConfigurationError
 
 from lovely.remotetask.part import home
+from lovely.remotetask.running import quirks
 from lovely.remotetask.running.registry import service_path
 
 
@@ -57,16 +58,14 @@ def _check_order(content, jobs, declaration):
     their sort keys.  A job that is seen before the content would be run
     without it.
     """
-    keys = content.storage.sortKey(), jobs.storage.sortKey()
+    keys = quirks.order_of_commit(content), quirks.order_of_commit(jobs)
     where = (f'async:service "{declaration.name}": the database '
              f'"{jobs.database_name}" must be committed after '
              f'"{content.database_name}"')
-    for key in keys:
-        # The default, which is the address of an object in memory.
-        if key.startswith('RelStorage: '):
-            raise ConfigurationError(
-                f'{where}, which goes by their names; give each '
-                f'<relstorage> in zope.conf a "name".')
+    if None in keys:
+        raise ConfigurationError(
+            f'{where}, which goes by their names; give each '
+            f'<relstorage> in zope.conf a "name".')
     # As Connection.sortKey() does it: a colon follows.
     if not f'{keys[0]}:' < f'{keys[1]}:':
         raise ConfigurationError(
@@ -80,7 +79,7 @@ def is_read_only(content, declaration):
     content -- the ZODB.DB with the root folder.
     """
     jobs = content.databases.get(declaration.database, content)
-    return content.storage.isReadOnly() or jobs.storage.isReadOnly()
+    return quirks.is_read_only(content) or quirks.is_read_only(jobs)
 
 
 def find(root, declaration):

@@ -876,7 +876,10 @@ class IApplicationServer(zope.interface.Interface):
         """
 
     def path(location):
-        """Return the path of an object: a list of names, from the root."""
+        """Return the path of an object: a list of names, from the root.
+
+        Raise ValueError for one that is within itself.
+        """
 
     def root_database(location):
         """Return the ZODB.DB with the root folder above an object.

@@ -19,7 +19,7 @@ from lovely.remotetask.foreign import value
 from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.foreign.outcome import attempt
 from lovely.remotetask.retry import private_connection
-from lovely.remotetask.running import reserve
+from lovely.remotetask.running import quirks
 from lovely.remotetask.running.server import server
 
 
@@ -39,7 +39,7 @@ def rememberDatabase(event):
 def forgetReservedIds(event):
     """Make the storages of an IDatabasesOpened event safe to restart."""
     for db in event.database.databases.values():
-        reserve.forget_on_reconnect(db.storage)
+        quirks.forget_reserve_on_reconnect(db.storage)
 
 
 def openedDatabase():

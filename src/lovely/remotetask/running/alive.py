@@ -3,20 +3,9 @@
 What a client has in its cache says nothing of that: each database is asked.
 """
 
-import contextlib
-import os
-import tempfile
-
-import transaction
-from ZODB.FileStorage import FileStorage
-from ZODB.interfaces import IMVCCStorage
-
-from lovely.remotetask.foreign.blame import parts
 from lovely.remotetask.foreign.outcome import attempt
-
-
-# Bytes that a disk has to take: it gives them out in pieces of that size.
-BLOCK = 4096
+from lovely.remotetask.retry import private_connection
+from lovely.remotetask.running import quirks
 
 
 class NoSignOfLife(Exception):
@@ -52,65 +41,16 @@ def sign_of_life(db, seen=None, doubt=lambda text: None):
 
 def _ask(database, called, seen, doubt):
     doubt(f'{called} does not answer')
-    for storage in parts(database.storage):
-        _ask_storage(storage)
-    last = _last_transaction(database.storage)
+    quirks.ask_for_answer(database.storage)
+    last = quirks.last_transaction(database.storage)
     is_idle = last is None or seen.get(called, last) == last
     seen[called] = last
-    with _connected(database) as (connection, txn):
+    # Storages without news of others are polled when a transaction begins.
+    with private_connection(database) as connection:
+        txn = connection.transaction_manager.begin()
         if is_idle and not connection.isReadOnly():
             doubt(f'{called} takes no changes')
             _prepare(connection, txn)
-
-
-def _ask_storage(storage):
-    """Ask in a way that this kind of storage cannot answer by itself."""
-    is_connected = getattr(storage, 'is_connected', None)
-    if is_connected is not None and not is_connected():
-        # A request would wait half a minute for the server to come back.
-        raise NoSignOfLife(f'not connected to {storage.getName()}')
-    ping = getattr(storage, 'ping', None)
-    if ping is not None:
-        ping()
-    if isinstance(storage, FileStorage):
-        _ask_disk(storage)
-
-
-def _ask_disk(storage):
-    path = storage.getName()
-    # Packing puts another file there, and holds this lock meanwhile.
-    with storage._lock:
-        if not os.path.samestat(
-                os.stat(path), os.fstat(storage._file.fileno())):
-            raise NoSignOfLife(f'{path} is not the file that was opened')
-    if storage.isReadOnly():
-        return
-    # A file without a name: nobody else sees it, and it is gone with the
-    # process.  As large as that of the storage, which may be what is too
-    # much, but for its last block it takes no place.
-    with tempfile.TemporaryFile(
-            dir=os.path.dirname(path), buffering=0) as probe:
-        probe.seek(storage.getSize())
-        probe.write(bytes(BLOCK))
-
-
-def _last_transaction(storage):
-    """Return the last transaction, if that can be told in any thread."""
-    if IMVCCStorage.providedBy(storage):
-        return None
-    return storage.lastTransaction()
-
-
-@contextlib.contextmanager
-def _connected(database):
-    """Open a connection; storages without news of others are polled."""
-    manager = transaction.TransactionManager(explicit=True)
-    connection = database.open(manager)
-    try:
-        yield connection, manager.begin()
-    finally:
-        manager.abort()
-        connection.close()
 
 
 def _prepare(connection, txn):

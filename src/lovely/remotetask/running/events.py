@@ -17,6 +17,7 @@ from lovely.remotetask import interfaces
 from lovely.remotetask.foreign.description import plain
 from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.foreign.outcome import let_go
 from lovely.remotetask.running import surroundings
 from lovely.remotetask.running.duty import Duty
 from lovely.remotetask.running.duty import reason_of
@@ -180,6 +181,7 @@ def _tell(subscribers, event):
                 attempt(manager.abort)
                 if outcome.failed:
                     _complain(event, outcome)
+                    let_go(outcome.exception)
     finally:
         transaction.manager.manager = outer
 

@@ -4,6 +4,8 @@ A ZEO client is told of transactions by its server, and has a connection for
 each storage.  So what was committed first may be seen last.
 """
 
+from lovely.remotetask.running import quirks
+
 
 def catch_up(database):
     """See in the other databases what came before what is seen in this one.
@@ -25,12 +27,4 @@ def ask(database):
     As `catch_up`, of one database: a client that has lost its server shows
     what it has in its cache.
     """
-    ask_server(database.storage)
-
-
-def ask_server(storage):
-    """See in a storage what was committed there by now; as `ask`."""
-    # The server answers after what it has sent before.
-    ping = getattr(storage, 'ping', None)
-    if ping is not None:
-        ping()
+    quirks.ask_server(database.storage)

@@ -173,6 +173,7 @@ class Membership:
 
     def _path_of_service(self):
         with private_connection(self.db) as connection:
+            # A storage that is polled may fail here.
             connection.transaction_manager.begin()
             # From the content to the jobs, see docs/engine.rst.
             db, oid = self.place

@@ -1,15 +1,30 @@
-"""What databases and storages do not say in a common way."""
+"""What databases and storages do not say in a common way.
+
+Nobody else asks a storage anything; whose failure an exception is, `blame`
+tells.
+"""
+
+import os
+import tempfile
 
 from ZODB.DemoStorage import DemoStorage
 from ZODB.FileStorage import FileStorage
+from ZODB.interfaces import IMVCCStorage
 from ZODB.MappingStorage import MappingStorage
 
 from lovely.remotetask.foreign.blame import is_closed
+from lovely.remotetask.foreign.blame import parts
 
 
-# Found here, too.
-__all__ = ['has_changes', 'is_away', 'is_closed', 'is_read_only',
-           'is_served', 'keeps_time_itself', 'last_transaction_heard_of']
+# Found here by all who ask about databases.
+__all__ = ['is_closed']
+
+# Bytes that a disk has to take: it gives them out in pieces of that size.
+BLOCK = 4096
+
+
+class NoAnswer(Exception):
+    """A storage cannot be worked with; the message says why."""
 
 
 def is_read_only(db):
@@ -62,3 +77,102 @@ def has_changes(connection):
     """
     return any(not each._needs_to_join
                for each in connection.connections.values())
+
+
+# Whether it works
+
+def ask_for_answer(storage):
+    """Ask a storage, and those that it is made of; raise NoAnswer or anything.
+
+    In a way that this kind of storage cannot answer by itself.
+    """
+    for each in parts(storage):
+        _ask_storage(each)
+
+
+def _ask_storage(storage):
+    is_connected = getattr(storage, 'is_connected', None)
+    if is_connected is not None and not is_connected():
+        # A request would wait half a minute for the server to come back.
+        raise NoAnswer(f'not connected to {storage.getName()}')
+    ask_server(storage)
+    if isinstance(storage, FileStorage):
+        _ask_disk(storage)
+
+
+def _ask_disk(storage):
+    path = storage.getName()
+    # Packing puts another file there, and holds this lock meanwhile.
+    with storage._lock:
+        if not os.path.samestat(
+                os.stat(path), os.fstat(storage._file.fileno())):
+            raise NoAnswer(f'{path} is not the file that was opened')
+    if storage.isReadOnly():
+        return
+    # A file without a name: nobody else sees it, and it is gone with the
+    # process.  As large as that of the storage, which may be what is too
+    # much, but for its last block it takes no place.
+    with tempfile.TemporaryFile(
+            dir=os.path.dirname(path), buffering=0) as probe:
+        probe.seek(storage.getSize())
+        probe.write(bytes(BLOCK))
+
+
+def last_transaction(storage):
+    """Return the last transaction, if that can be told in any thread."""
+    if IMVCCStorage.providedBy(storage):
+        return None
+    return storage.lastTransaction()
+
+
+def ask_server(storage):
+    """See in a storage what was committed there by now.
+
+    Takes one request to the server of ZEO, none for others: they look when a
+    transaction begins.  Raise ClientDisconnected if it does not answer.
+    """
+    # The server answers after what it has sent before.
+    ping = getattr(storage, 'ping', None)
+    if ping is not None:
+        ping()
+
+
+# What it does
+
+def forget_reserve_on_reconnect(storage):
+    """Let a ZEO client drop the object ids it has in reserve, on connecting.
+
+    A client gets ids for new objects a hundred at a time.  ZEO 6.2 keeps them
+    when it connects again, but a server that was restarted gives those out
+    once more that are not in its file yet.  Two new objects with one id are a
+    conflict for whoever commits second, and leave a client with an object
+    without state.
+
+    Nothing happens to other storages, nor to a ZEO that keeps its reserve
+    elsewhere.
+    """
+    if not (is_served(storage)
+            and isinstance(getattr(storage, '_oids', None), list)):
+        return
+    connected = storage.notify_connected
+
+    def notify_connected(*args, **kw):
+        # In place: another thread may be taking one.
+        del storage._oids[:]
+        connected(*args, **kw)
+
+    storage.notify_connected = notify_connected
+
+
+def release(connection):
+    """Let the storage of a connection go that nobody is to use any more."""
+    connection._storage.release()
+
+
+def order_of_commit(db):
+    """Return what the storage of a ZODB.DB is sorted by in a commit (str).
+
+    None if that is by chance: by the address of an object in memory.
+    """
+    key = db.storage.sortKey()
+    return None if key.startswith('RelStorage: ') else key

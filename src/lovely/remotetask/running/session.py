@@ -13,6 +13,7 @@ import transaction
 from lovely.remotetask import interfaces
 from lovely.remotetask.foreign.outcome import attempt
 from lovely.remotetask.retry import PrivateManager
+from lovely.remotetask.running import quirks
 from lovely.remotetask.running.server import server
 from lovely.remotetask.task import TaskError
 
@@ -130,7 +131,7 @@ def _allow_to_close(connection):
 def _release(connections):
     """Take leave of a connection that is not given back to its pool."""
     for each in connections:
-        attempt(lambda: each._storage.release())  # noqa: B023
+        attempt(quirks.release, each)
         # It would be counted as open as long as somebody refers to it.
         attempt(lambda: each.db().pool.all.discard(each))  # noqa: B023
         each.opened = None

@@ -45,7 +45,7 @@ from lovely.remotetask.interfaces import STATUSES
 from lovely.remotetask.interfaces import WAITING
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.policy import Policy
-from lovely.remotetask.running import reserve
+from lovely.remotetask.running import quirks
 from lovely.remotetask.service import TaskService
 from lovely.remotetask.storage import books
 from lovely.remotetask.storage import lookup
@@ -111,7 +111,7 @@ def open_db(place):
     db = ZODB.DB(ZEO.ClientStorage.ClientStorage(
         ('127.0.0.1', place), wait=True, wait_timeout=60))
     # As an application does when it has opened its database.
-    reserve.forget_on_reconnect(db.storage)
+    quirks.forget_reserve_on_reconnect(db.storage)
     return db
 
 

@@ -26,14 +26,13 @@ LEVELS = (
     'storage.taking', 'storage.tidy', 'storage.store', 'storage.backwards',
     'storage.listing', 'storage.cleaning', 'storage.upgrade',
     'jobexecution',
-    'running.server', 'running.surroundings', 'running.principal',
-    'running.application', 'running.session', 'running.refusal',
-    'running.gate', 'running.duty', 'running.events', 'running.runlog',
-    'running.execution', 'running.group', 'running.reserve', 'running.alive',
-    'running.quirks', 'running.settings', 'running.registry', 'running.lag',
-    'running.clock', 'running.watch', 'running.tempo', 'running.duties',
-    'running.claims', 'running.membership', 'running.member',
-    'running.runner', 'running.team',
+    'running.quirks', 'running.server', 'running.surroundings',
+    'running.principal', 'running.application', 'running.session',
+    'running.refusal', 'running.gate', 'running.duty', 'running.events',
+    'running.runlog', 'running.execution', 'running.group', 'running.alive',
+    'running.settings', 'running.registry', 'running.lag', 'running.clock',
+    'running.watch', 'running.tempo', 'running.duties', 'running.claims',
+    'running.membership', 'running.member', 'running.runner', 'running.team',
     'running.claimer', 'running.direct',
     'xmlrpc', 'startup', 'processor', 'service', 'bulk', 'testing')
 
@@ -182,10 +181,10 @@ class PackageTest(unittest.TestCase):
                      'multiprocessing'}
         found = {path.name for path in sources(PACKAGE)
                  if threading & {name.split('.')[0] for name in imports(path)}}
-        self.assertEqual({'blame.py', 'claims.py', 'duty.py', 'gate.py',
-                          'outcome.py', 'processor.py', 'registry.py',
-                          'runner.py', 'settings.py', 'surroundings.py',
-                          'team.py'}, found)
+        self.assertEqual({'blame.py', 'duty.py', 'gate.py', 'outcome.py',
+                          'processor.py', 'registry.py', 'runner.py',
+                          'settings.py', 'surroundings.py', 'team.py',
+                          'watch.py'}, found)
 
 
 class ApplicationServerTest(unittest.TestCase):
@@ -274,6 +273,34 @@ class RetryTest(unittest.TestCase):
                 for node in ast.walk(handler.type)}
             with self.subTest(path.name):
                 self.assertFalse(caught & {'TransientError', 'ConflictError'})
+
+
+class QuirksTest(unittest.TestCase):
+    """One room knows the faults of storages; another, whose a failure is."""
+
+    KNOW = {'quirks.py', 'blame.py'}
+
+    # Of a storage, and of nothing else.
+    ASKED = {'isReadOnly', 'sortKey', 'is_connected', 'ping', 'release',
+             'notify_connected', '_oids', 'getSize', 'lastTransaction'}
+
+    def test_nobody_else_asks_storages(self):
+        for path in sources(SOURCE):
+            if path.name not in self.KNOW:
+                with self.subTest(path.name):
+                    self.assertFalse([
+                        ast.unparse(node) for node in nodes(
+                            path, ast.Attribute)
+                        if node.attr in self.ASKED
+                        and re.search('storage', ast.unparse(node.value))])
+
+    def test_nobody_else_knows_kinds_of_storages(self):
+        for path in sources(SOURCE):
+            if path.name not in self.KNOW:
+                with self.subTest(path.name):
+                    self.assertFalse([name for name in imports(path)
+                                      if re.match(r'ZODB\.\w+Storage|ZEO\b|'
+                                                  r'relstorage', name)])
 
 
 class ForkingTest(unittest.TestCase):

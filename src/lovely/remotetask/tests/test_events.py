@@ -307,6 +307,15 @@ class HarmTest(EventsCase):
                 self.assertEqual(1, len(lines), lines)
                 self.assertIn('a subscriber of JobAdded has failed', lines[0])
 
+    def test_keeps_nothing(self):
+        """An exception that is raised again and again keeps no frames."""
+        error = ValueError('the same')
+
+        def fail(event):
+            raise error
+        self.check(fail)
+        self.assertIsNone(error.__traceback__)
+
     def test_leaves_a_transaction_open(self):
         """It is aborted; that of the job is another one."""
         def change(event):

@@ -7,7 +7,7 @@ import ZEO.ClientStorage
 from ZODB.MappingStorage import MappingStorage
 
 from lovely.remotetask import startup
-from lovely.remotetask.running.reserve import forget_on_reconnect
+from lovely.remotetask.running.quirks import forget_reserve_on_reconnect
 
 
 class Client:
@@ -29,7 +29,7 @@ class ReserveTest(unittest.TestCase):
         """The reserve is empty before anything is done with the connection."""
         client = Client()
         oids = client._oids
-        forget_on_reconnect(client)
+        forget_reserve_on_reconnect(client)
         self.assertEqual([b'1', b'2'], client._oids)
         client.notify_connected('connection', info={})
         self.assertEqual([('connection', {}, [])], client.connected)
@@ -38,7 +38,7 @@ class ReserveTest(unittest.TestCase):
     def test_other_storages(self):
         """They are left as they are."""
         storage = MappingStorage()
-        forget_on_reconnect(storage)
+        forget_reserve_on_reconnect(storage)
         self.assertNotIn('notify_connected', vars(storage))
 
     def test_real_client(self):
