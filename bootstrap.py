@@ -45,7 +45,7 @@ SCRIPTS = ('async-demo', 'async-worker', 'buildout', 'faults', 'pytest',
 # pip's own first: with --no-build-isolation the others are built with them.
 INSTALLERS = ('pip', 'setuptools', 'wheel')
 PACKAGES = ('zc.buildout', 'zc.recipe.egg', 'zc.recipe.testrunner',
-            '-e', '.[demo,test,lint]')
+            '-e', '.[demo,test,lint,docs]')
 
 NETWORK_TROUBLE = re.compile(
     'Failed to establish a new connection|Failed to resolve|'
