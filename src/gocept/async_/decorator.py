@@ -4,6 +4,10 @@ import functools
 import inspect
 import logging
 import types
+from collections.abc import Callable
+from typing import Any
+from typing import Protocol
+from typing import cast
 
 import zope.component
 
@@ -20,12 +24,24 @@ from lovely.remotetask.running.execution import is_running
 log = logging.getLogger(__name__)
 
 
-def is_async():
+class AsyncFunction(Protocol):
+    """A decorated function; see `function`."""
+
+    undecorated: Callable[..., Any]
+    enqueue: Callable[..., int]
+    enqueue_with: Callable[..., Callable[..., int]]
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Store the call, or make it at once in a running job."""
+
+
+def is_async() -> bool:
     """Return whether the caller is part of a running job."""
     return is_running()
 
 
-def function(service=''):
+def function(
+        service: str = '') -> Callable[[Callable[..., Any]], AsyncFunction]:
     """Make a function asynchronous.
 
     service -- str, the name of the ITaskService utility that is to run it.
@@ -51,12 +67,13 @@ def function(service=''):
     return functools.partial(_decorate, service)
 
 
-def _decorate(service_name, undecorated):
+def _decorate(service_name: str,
+              undecorated: Callable[..., Any]) -> AsyncFunction:
     _check_callable(undecorated)
     signature = inspect.signature(undecorated)
 
     @functools.wraps(undecorated)
-    def decorated(*args, **kwargs):
+    def decorated(*args: Any, **kwargs: Any) -> Any:
         if is_async():
             return undecorated(*args, **kwargs)
         if zope.component.queryUtility(ITaskService, service_name) is None:
@@ -67,12 +84,13 @@ def _decorate(service_name, undecorated):
         enqueue(*args, **kwargs)
         return None
 
-    def enqueue_with(*, priority=DEFAULT_PRIORITY, delay=None):
-        def enqueue(*args, **kwargs):
+    def enqueue_with(*, priority: int = DEFAULT_PRIORITY,
+                     delay: float | None = None) -> Callable[..., int]:
+        def enqueue(*args: Any, **kwargs: Any) -> int:
             service = _find_service(service_name)
             signature.bind(*args, **kwargs)
             _check_findable(decorated)
-            found = []
+            found: list[Any] = []
             args, kwargs = copy_arguments(
                 service._p_jar, args, kwargs, _max_size(service),
                 found.append)
@@ -85,14 +103,15 @@ def _decorate(service_name, undecorated):
             return jobid
         return enqueue
 
-    decorated.undecorated = undecorated
-    decorated.enqueue = enqueue = enqueue_with()
-    decorated.enqueue_with = enqueue_with
-    task.mark_decorated(decorated)
-    return decorated
+    result = cast(AsyncFunction, decorated)
+    result.undecorated = undecorated
+    result.enqueue = enqueue = enqueue_with()
+    result.enqueue_with = enqueue_with
+    task.mark_decorated(result)
+    return result
 
 
-def _find_service(name):
+def _find_service(name: str) -> Any:
     service = zope.component.queryUtility(ITaskService, name)
     if service is None:
         raise LookupError(
@@ -101,7 +120,7 @@ def _find_service(name):
     return service
 
 
-def _max_size(service):
+def _max_size(service: Any) -> int:
     """Return how many bytes the arguments of a call may take."""
     if IJobExecution.providedBy(service):
         return service.max_size()
@@ -109,7 +128,7 @@ def _max_size(service):
     return MAX_SIZE
 
 
-def _check_callable(undecorated):
+def _check_callable(undecorated: Any) -> None:
     # Other callables have no name under which they could be found again.
     if not callable(undecorated) or not hasattr(undecorated, '__qualname__'):
         raise TypeError(
@@ -126,7 +145,7 @@ def _check_callable(undecorated):
             f'does not run it. Decorate a plain function that does.')
 
 
-def _check_findable(decorated):
+def _check_findable(decorated: Any) -> None:
     """Raise LookupError unless the function is found under its name."""
     function = decorated.undecorated
     name = task.dotted_name(function)

@@ -1,6 +1,8 @@
 """What goes wrong again and again: when to try again, and when to say so."""
 
+import logging
 import time
+from collections.abc import Callable
 
 from lovely.remotetask.foreign.outcome import attempt
 
@@ -36,14 +38,15 @@ class Complaint:
     log -- a method of a logger.
     """
 
-    def __init__(self, log, clock=time.monotonic):
+    def __init__(self, log: Callable[..., object],
+                 clock: Callable[[], float] = time.monotonic) -> None:
         self._log = log
         self._clock = clock
         self._pauses = Pauses(10.0, 3600.0)
-        self._due = None
+        self._due: float | None = None
         self._unsaid = 0
 
-    def say(self, text, *args):
+    def say(self, text: str, *args: object) -> None:
         """Write the line, with its arguments, unless it was written lately."""
         now = self._clock()
         if self._due is not None and now < self._due:
@@ -55,7 +58,7 @@ class Complaint:
         self._due = now + self._pauses.next()
         self._unsaid = 0
 
-    def end(self):
+    def end(self) -> bool:
         """Note that it is over.  Return whether there was a complaint."""
         was = self._due is not None
         self._due = None
@@ -73,7 +76,8 @@ class Trial:
     pauses -- Pauses, after failures.
     """
 
-    def __init__(self, call, what, log, pauses):
+    def __init__(self, call: Callable[[], object], what: str,
+                 log: logging.Logger, pauses: Pauses) -> None:
         self._call = call
         self._what = what
         self._log = log
@@ -81,7 +85,7 @@ class Trial:
         self._complaint = Complaint(log.error)
         self._due = float('-inf')
 
-    def run(self, now):
+    def run(self, now: float) -> None:
         """Try it, unless it has failed lately.
 
         now -- monotonic time.

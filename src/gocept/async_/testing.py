@@ -1,6 +1,7 @@
 """For the tests of applications: a layer, and helpers to run jobs in it."""
 
 import time
+from typing import Any
 
 import transaction
 import zope.authentication.interfaces
@@ -29,7 +30,8 @@ FUNCTIONAL_LAYER = BrowserLayer(
     allowTearDown=True)
 
 
-def process(name='events', raise_errors=True, after=0):
+def process(name: str = 'events', raise_errors: bool = True,
+            after: float = 0) -> None:
     """Commit, then run all queued jobs of a service to their end, here.
 
     name -- str, of the ITaskService utility, seen from the current site or
@@ -53,12 +55,13 @@ def process(name='events', raise_errors=True, after=0):
         transaction.begin()
 
 
-def _process(db, path, name, raise_errors, after):
+def _process(db: Any, path: Any, name: str, raise_errors: bool,
+             after: float) -> None:
     # As processors do now and then: see to what was undone, say.
     in_transaction(db, path, transaction.commit, _look_after)
     processor = SimpleProcessor(db, path)
-    now = time.time()
-    end = now + after
+    now: float | None = time.time()
+    end = time.time() + after
     while now is not None:
         if not after:
             # Jobs that were added meanwhile are not due before the present.
@@ -73,11 +76,11 @@ def _process(db, path, name, raise_errors, after):
         now = _next_time(db, path, now, max(end, now))
 
 
-def _look_after(service):
+def _look_after(service: Any) -> None:
     service.store.look_after(time.time())
 
 
-def _next_time(db, path, now, end):
+def _next_time(db: Any, path: Any, now: float, end: float) -> float | None:
     """Return when the next job is to be run, None if there is none.
 
     Up to the time `end`; that of another attempt may be later.
@@ -89,7 +92,7 @@ def _next_time(db, path, now, end):
     return min((each for each in due if each > now), default=None)
 
 
-def _locate(name):
+def _locate(name: str) -> tuple[Any, Any]:
     """Return the database with the root folder of a service, and its path.
     """
     service = zope.component.queryUtility(ITaskService, name=name)
@@ -107,13 +110,13 @@ def _locate(name):
         f'declare it (async:service) in the ZCML of the layer.')
 
 
-def _waits_for_an_attempt(job):
+def _waits_for_an_attempt(job: Any) -> bool:
     # One that could not be run would be tried for ever.
     return (job.status in WAITING and job.attempts > 0
             and not job.interruptions)
 
 
-def _failure(db, path, jobid):
+def _failure(db: Any, path: Any, jobid: int) -> str | None:
     """Return the traceback of a job that failed, else None."""
     with opened_service(db, path) as service:
         job = service.jobs.get(jobid)
@@ -122,7 +125,7 @@ def _failure(db, path, jobid):
         return job.traceback
 
 
-def login(principal_id):
+def login(principal_id: str) -> None:
     """Begin an interaction of a principal, instead of the current one.
 
     principal_id -- str; need not exist, so that tests can see what happens
@@ -134,12 +137,12 @@ def login(principal_id):
     zope.security.management.newInteraction(participation)
 
 
-def logout():
+def logout() -> None:
     """End the current interaction, if there is one."""
     zope.security.management.endInteraction()
 
 
-def _find_principal(principal_id):
+def _find_principal(principal_id: str) -> Any:
     authentication = zope.component.queryUtility(
         zope.authentication.interfaces.IAuthentication)
     try:

@@ -1,5 +1,8 @@
 """Do something with many jobs, in small transactions."""
 
+from collections.abc import Callable
+from typing import Any
+
 import transaction
 from transaction.interfaces import TransientError
 
@@ -14,7 +17,9 @@ ATTEMPTS = 10
 ACTIONS = ('requeue', 'cancel', 'remove')
 
 
-def apply(service, action, progress=None, **selection):
+def apply(service: Any, action: str,
+          progress: Callable[[int], object] | None = None,
+          **selection: str | None) -> int:
     """Requeue, cancel or remove all jobs that are selected.
 
     service -- an ITaskService that is stored in a database.
@@ -51,7 +56,9 @@ def apply(service, action, progress=None, **selection):
     return done
 
 
-def _batch(manager, connection, oid, action, selection, after):
+def _batch(manager: transaction.TransactionManager, connection: Any,
+           oid: bytes, action: str, selection: dict[str, str | None],
+           after: str | None) -> tuple[int, str | None]:
     for number in range(ATTEMPTS):
         try:
             manager.begin()
@@ -65,4 +72,4 @@ def _batch(manager, connection, oid, action, selection, after):
             manager.abort()
             if number == ATTEMPTS - 1:
                 raise
-    return None
+    raise AssertionError('It is tried once at least.')

@@ -21,7 +21,7 @@ BIRTH = 19
 ENDED = ('Z', 'X')
 
 
-def _machine():
+def _machine() -> str:
     """Return what all processes have in common that see each other's pids.
 
     Host names are not enough: many machines are called "localhost".
@@ -40,12 +40,12 @@ def _machine():
 MACHINE = _machine()
 
 
-def identity(name):
+def identity(name: str) -> str:
     """Return ``host:pid:name`` of this process, for people."""
     return f'{socket.gethostname()}:{os.getpid()}:{name}'
 
 
-def new_worker_id(name):
+def new_worker_id(name: str) -> str:
     """Return an id for a worker record; see IJobExecution.
 
     Its token says on which machine the process runs, when that was started,
@@ -64,7 +64,7 @@ class _Process(NamedTuple):
     birth: str
 
 
-def is_gone(worker_id):
+def is_gone(worker_id: object) -> bool:
     """Return whether the process of a worker is known to be gone.
 
     False for one on another machine, or in another container, of which
@@ -83,7 +83,7 @@ def is_gone(worker_id):
             or _fact(process.pid, STATE) in ENDED)
 
 
-def _parse(worker_id):
+def _parse(worker_id: object) -> _Process | None:
     """Return the _Process of a worker's id, None if it is none."""
     if not isinstance(worker_id, str):
         return None
@@ -98,7 +98,7 @@ def _parse(worker_id):
     return _Process(token[0], int(pid), token[1] if len(token) == 3 else '')
 
 
-def _exists(pid):
+def _exists(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -108,12 +108,12 @@ def _exists(pid):
     return True
 
 
-def _birth(pid):
+def _birth(pid: int | str) -> str:
     """Return when a process was started, as str; '' if that is not told."""
     return _fact(pid, BIRTH)
 
 
-def _fact(pid, number):
+def _fact(pid: int | str, number: int) -> str:
     """Return a field of what the system tells of a process; '' if it does
     not."""
     try:

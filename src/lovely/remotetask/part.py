@@ -4,6 +4,9 @@ Where untrusted code reads one, a permission is asked of it and then of its
 parents: so what is granted on a service alone holds for its parts.
 """
 
+from collections.abc import Iterator
+from typing import Any
+
 from zope.security.proxy import removeSecurityProxy
 
 
@@ -11,7 +14,7 @@ from zope.security.proxy import removeSecurityProxy
 DEPTH = 1000
 
 
-def parents(location):
+def parents(location: Any) -> Iterator[Any]:
     """Yield an object, its parent, the parent of that, and so on.
 
     Without security proxies.
@@ -24,13 +27,13 @@ def parents(location):
         location = getattr(location, '__parent__', None)
 
 
-def home(location):
+def home(location: Any) -> Any:
     """Return the connection of the nearest parent that is stored, or None."""
     connections = (getattr(each, '_p_jar', None) for each in parents(location))
     return next((each for each in connections if each is not None), None)
 
 
-def part(class_):
+def part(class_: Any) -> Any:
     """Let the instances of a named tuple be parts of other objects.
 
     They have `__parent__`, None at first.  It is neither compared nor
@@ -40,13 +43,13 @@ def part(class_):
         __doc__ = class_.__doc__
         __parent__ = None
 
-        def part_of(self, parent):
+        def part_of(self, parent: object) -> 'Part':
             """Return an equal tuple that is part of an object."""
             copied = self._make(self)
             copied.__parent__ = parent
             return copied
 
-        def __getstate__(self):
+        def __getstate__(self) -> None:
             # Its parent is an object of one connection.
             return None
 

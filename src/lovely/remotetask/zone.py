@@ -15,7 +15,7 @@ from lovely.remotetask.number import shown
 MAX_NAME = 100
 
 
-def check_name(name):
+def check_name(name: str | None) -> str | None:
     """Return the name of a time zone as it is stored; None stands for UTC.
 
     Raise ValueError, or NoTimeZone, if it is not in the IANA database.
@@ -32,7 +32,7 @@ def check_name(name):
     return name
 
 
-def find(name):
+def find(name: str | None) -> datetime.tzinfo:
     """Return the tzinfo of a name, UTC for None.
 
     Raise NoTimeZone if this process has no such time zone.
@@ -47,7 +47,7 @@ def find(name):
         raise NoTimeZone(_why_not(name)) from error
 
 
-def _check_type(name):
+def _check_type(name: object) -> None:
     if isinstance(name, str):
         return
     advice = 'write a name of the IANA database like "Europe/Berlin"'
@@ -58,7 +58,7 @@ def _check_type(name):
     raise ValueError(f'timezone is {shown(name)}; {advice}.')
 
 
-def _why_not(name):
+def _why_not(name: str) -> str:
     names = _names()
     if not names:
         return (
@@ -76,7 +76,7 @@ def _why_not(name):
         f'tzdata up to date.')
 
 
-def _similar(name, names):
+def _similar(name: str, names: frozenset[str]) -> str:
     if len(name) > MAX_NAME:
         return ''
     folded = {known.casefold(): known for known in names}
@@ -84,12 +84,12 @@ def _similar(name, names):
     return f' (did you mean "{folded[found[0]]}"?)' if found else ''
 
 
-def _names():
+def _names() -> frozenset[str]:
     return _names_in(zoneinfo.TZPATH)
 
 
 @functools.lru_cache(maxsize=4)
-def _names_in(path):
+def _names_in(path: tuple[str, ...]) -> frozenset[str]:
     # Each file is looked at: some hundredths of a second.  "localtime" is
     # another time zone on each machine.
     return frozenset(zoneinfo.available_timezones()) - {'localtime'}

@@ -1,6 +1,7 @@
 """How a call went that may fail in any way."""
 
 import contextvars
+from collections.abc import Callable
 from typing import Any
 from typing import NamedTuple
 
@@ -39,21 +40,21 @@ class Outcome(NamedTuple):
     frames: str = ''
 
     @property
-    def failed(self):
+    def failed(self) -> bool:
         return self.exception is not None
 
     @property
-    def errorClasses(self):
+    def errorClasses(self) -> frozenset[str]:
         """See IFailure."""
         return _ask(
             class_names, frozenset({self.errorClass}), type(self.exception))
 
     @property
-    def holds(self):
+    def holds(self) -> bool:
         """See IFailure."""
         return self.is_a(interfaces.CannotRun)
 
-    def is_a(self, class_):
+    def is_a(self, class_: type) -> bool:
         """Return whether the exception is of a class.
 
         The exception itself is not asked: isinstance would.
@@ -61,7 +62,12 @@ class Outcome(NamedTuple):
         return issubclass(type(self.exception), class_)
 
 
-def attempt(call, *args, describe=None):
+# What makes the Outcome of a failure.
+Describing = Callable[[BaseException], Outcome]
+
+
+def attempt(call: Callable[..., Any], *args: Any,
+            describe: Describing | None = None) -> Outcome:
     """Call something that may fail in any way.  Return an Outcome.
 
     describe -- called with the exception, returns the Outcome of a failure;
@@ -79,17 +85,17 @@ def attempt(call, *args, describe=None):
         return (_failure if describe is None else describe)(exception)
 
 
-def failure_of(exception):
+def failure_of(exception: BaseException) -> Outcome:
     """Return the Outcome of a call that has raised an exception."""
     return _failure(exception)
 
 
-def undescribed(exception):
+def undescribed(exception: BaseException) -> Outcome:
     """Return an Outcome that asks the exception nothing at all."""
     return _outcome(exception, Description(), False)
 
 
-def lost_run(reason):
+def lost_run(reason: str) -> Outcome:
     """Return the failure of a run of which nobody has stored the end.
 
     reason -- str, a sentence.
@@ -97,24 +103,25 @@ def lost_run(reason):
     return _failure(TaskError(reason))
 
 
-def _failure(exception):
+def _failure(exception: BaseException) -> Outcome:
     # Ask first: abort drops the data managers that know the answer.
     retryable = _ask(_is_retryable, False, exception)
     found = _ask(describe, Description(), exception, _ask)
     return _outcome(exception, found, retryable)
 
 
-def _outcome(exception, found, retryable):
+def _outcome(exception: BaseException, found: Description,
+             retryable: bool) -> Outcome:
     return Outcome(
         None, exception, found.error, found.errorClass, found.traceback,
         retryable, place=found.place, frames=found.frames)
 
 
-def _is_retryable(exception):
+def _is_retryable(exception: BaseException) -> bool:
     return bool(transaction.get().isRetryableError(exception))
 
 
-def _ask(call, default, *args):
+def _ask(call: Callable[..., Any], default: Any, *args: Any) -> Any:
     """Return what a function returns; the default if that fails."""
     outcome = attempt(call, *args, describe=undescribed)
     return default if outcome.failed else outcome.value

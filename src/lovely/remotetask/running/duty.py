@@ -7,9 +7,11 @@ need not fill it.
 
 import random
 import time
+from collections.abc import Hashable
 
 from lovely.remotetask.foreign.description import escaped
 from lovely.remotetask.foreign.description import plain
+from lovely.remotetask.foreign.outcome import Outcome
 
 
 # Seconds until something that failed is tried again, at first and at most.
@@ -33,15 +35,15 @@ class Pauses:
     most -- the longest one.
     """
 
-    def __init__(self, most=None):
+    def __init__(self, most: float | None = None) -> None:
         self._most = LONGEST_PAUSE if most is None else most
         self.reset()
 
-    def reset(self):
+    def reset(self) -> None:
         """Begin with the shortest one again."""
         self._longest = min(FIRST_PAUSE, self._most)
 
-    def next(self):
+    def next(self) -> float:
         """Return how long to wait; not all that fail wait equally long."""
         longest = self._longest
         self._longest = min(self._most, 2 * longest)
@@ -57,27 +59,28 @@ class Duty:
     due -- when to do it next, in seconds of the monotonic clock.
     """
 
-    def __init__(self, what, interval=0.0, most=None):
+    def __init__(self, what: str, interval: float = 0.0,
+                 most: float | None = None) -> None:
         self.what = what
         self.interval = interval
         self.due = float('-inf')
         self._pauses = Pauses(most)
         # Why it failed, None while it does not; since when; and after how
         # many seconds others are to know.
-        self._reason = None
+        self._reason: str | None = None
         self._since = 0.0
         self._patience = 0.0
         # When the log may be told again, and how long it is not.
         self._quiet_until = float('-inf')
         self._silence = FIRST_SILENCE
-        self._kinds = set()
+        self._kinds: set[Hashable] = set()
         self._told = False
 
-    def is_due(self, now):
+    def is_due(self, now: float) -> bool:
         """Return whether it is time to do it."""
         return now >= self.due
 
-    def has_ended(self, now):
+    def has_ended(self, now: float) -> bool:
         """Note that it was done.
 
         Return whether the log is to be told that it can be done again.
@@ -90,7 +93,8 @@ class Duty:
         told, self._told = self._told, False
         return told
 
-    def has_failed(self, now, reason, kind=None, patience=0.0):
+    def has_failed(self, now: float, reason: str, kind: Hashable = None,
+                   patience: float = 0.0) -> bool:
         """Note why it could not be done.
 
         reason -- str, for people.
@@ -106,7 +110,7 @@ class Duty:
         self._reason, self._patience = reason, patience
         return now - self._since >= patience and self._is_news(now, kind)
 
-    def _is_news(self, now, kind):
+    def _is_news(self, now: float, kind: Hashable) -> bool:
         if now >= self._quiet_until:
             if now - self._quiet_until > self._silence:
                 # It went well for long enough since.
@@ -121,11 +125,11 @@ class Duty:
         return True
 
     @property
-    def is_failing(self):
+    def is_failing(self) -> bool:
         return self._reason is not None
 
     @property
-    def trouble(self):
+    def trouble(self) -> str | None:
         """A sentence on why it cannot be done now, or None."""
         reason, since = self._reason, self._since
         if (reason is None
@@ -135,7 +139,7 @@ class Duty:
         return f'cannot {self.what}: {reason}'
 
 
-def reason_of(outcome):
+def reason_of(outcome: Outcome) -> str:
     """Return why a call failed, on one line and never empty.
 
     outcome -- a failed Outcome.

@@ -5,6 +5,11 @@ compared with the one of this machine.  A sign of life is that something has
 changed.
 """
 
+from collections.abc import Hashable
+from collections.abc import Iterator
+from collections.abc import Mapping
+from typing import Any
+
 
 class Watch:
     """What was last seen of the others, and for how long it is the same.
@@ -13,14 +18,14 @@ class Watch:
     missed -- so many of them may be missed.
     """
 
-    def __init__(self, interval, missed):
+    def __init__(self, interval: float, missed: int) -> None:
         self.interval = interval
         self.missed = missed
-        self._looked = None
+        self._looked: float | None = None
         # The last sign of each, and for how many seconds it was looked at.
-        self._seen = {}
+        self._seen: dict[Hashable, tuple[object, float]] = {}
 
-    def look(self, signs, now):
+    def look(self, signs: Mapping[Any, object], now: float) -> None:
         """Note what was seen.
 
         signs -- a mapping: who, and what changes with each sign of life.
@@ -35,19 +40,20 @@ class Watch:
             for who, sign in signs.items()}
         self._looked = now
 
-    def _silence_before(self, who, sign, gap):
+    def _silence_before(self, who: Hashable, sign: object,
+                        gap: float) -> float:
         before, silence = self._seen.get(who, (None, 0.0))
         return silence + gap if sign == before else 0.0
 
-    def is_silent(self, who):
+    def is_silent(self, who: Hashable) -> bool:
         """Return whether somebody has missed all of the signs."""
         silence = self._seen.get(who, (None, 0.0))[1]
         return silence >= self.interval * self.missed
 
-    def sign_of(self, who):
+    def sign_of(self, who: Hashable) -> Any:
         """Return the last sign of life that was seen of somebody."""
         return self._seen[who][0]
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Any]:
         """Iterate over who was seen at the last look."""
         return iter(self._seen)
