@@ -24,7 +24,7 @@ from lovely.remotetask.running.execution import is_running
 log = logging.getLogger(__name__)
 
 
-class AsyncFunction(Protocol):
+class Decorated(Protocol):
     """A decorated function; see `function`."""
 
     undecorated: Callable[..., Any]
@@ -41,7 +41,7 @@ def is_async() -> bool:
 
 
 def function(
-        service: str = '') -> Callable[[Callable[..., Any]], AsyncFunction]:
+        service: str = '') -> Callable[[Callable[..., Any]], Decorated]:
     """Make a function asynchronous.
 
     service -- str, the name of the ITaskService utility that is to run it.
@@ -68,7 +68,7 @@ def function(
 
 
 def _decorate(service_name: str,
-              undecorated: Callable[..., Any]) -> AsyncFunction:
+              undecorated: Callable[..., Any]) -> Decorated:
     _check_callable(undecorated)
     signature = inspect.signature(undecorated)
 
@@ -103,7 +103,7 @@ def _decorate(service_name: str,
             return jobid
         return enqueue
 
-    result = cast(AsyncFunction, decorated)
+    result = cast(Decorated, decorated)
     result.undecorated = undecorated
     result.enqueue = enqueue = enqueue_with()
     result.enqueue_with = enqueue_with

@@ -49,8 +49,8 @@ STATUS_CHANGES = {
 def as_datetime(seconds):
     """Return the aware UTC datetime for POSIX seconds.
 
-    That of an end of the calendar for what is beyond: earlier versions took
-    delays of any length.
+    That of an end of the calendar for what is beyond: lovely.remotetask 0.5
+    took delays of any length.
     """
     return datetime.datetime.fromtimestamp(
         min(max(number.FIRST, seconds), number.LAST), datetime.UTC)
@@ -195,10 +195,10 @@ class Attempt(NamedTuple):
     started: float
     duration: float | None
     processor: str
-    errorClass: str | None = None
-    details: Details | None = None
-    fence: int | None = None
-    status: str | None = None
+    errorClass: str | None
+    details: Details | None
+    fence: int
+    status: str
 
     @property
     def error(self):
@@ -219,12 +219,10 @@ class Claim(NamedTuple):
     job: int
     worker: str
     processor: str
-    # The first development versions of 1.0 stored jobs with a Claim of three
-    # fields; without defaults, these jobs could not be loaded.
-    time: float = 0.0
-    attempt: int = 0
-    fence: int = 0
-    counted: str = QUEUED
+    time: float
+    attempt: int
+    fence: int
+    counted: str
 
 
 class Run(NamedTuple):
@@ -427,7 +425,7 @@ class Job(persistent.Persistent):
 
     def end_under(self, claim):
         """Return the status in which a run under a claim ended, or None."""
-        for attempt_ in map(Attempt._make, map(_filled, self._history)):
+        for attempt_ in map(Attempt._make, self._history):
             if (attempt_.fence == claim.fence
                     and attempt_.processor == claim.processor):
                 return attempt_.status
@@ -551,7 +549,7 @@ class Job(persistent.Persistent):
                 del self.__dict__[name]
         self.fence += 2
         self._history = tuple(
-            _filled(attempt)[:3] + (None, None) + _filled(attempt)[5:]
+            (*attempt[:3], None, None, *attempt[5:])
             for attempt in self._history[-1:])
 
     def __repr__(self):
@@ -570,16 +568,11 @@ KEPT = ('id', 'status', 'priority', 'removed', 'store', 'fence', 'note',
         '_history', 'delay')
 
 
-def _filled(attempt):
-    """Return an attempt of the history with all fields of Attempt."""
-    return (*attempt, *[None] * (len(Attempt._fields) - len(attempt)))
-
-
 @zope.interface.implementer(interfaces.ICronJob)
 class CronJob(Job):
     """See ICronJob."""
 
-    # Of a record that lacks some of them.
+    # lovely.remotetask 0.2 to 0.5 has not stored all of them.
     minute = hour = dayOfMonth = month = dayOfWeek = ()
     delay = timezone = None
     due = Due()

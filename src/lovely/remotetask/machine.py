@@ -90,12 +90,13 @@ def _parse(worker_id: object) -> _Process | None:
     _, _, rest = worker_id.partition(':')
     pid, _, rest = rest.partition(':')
     token = rest.rpartition(':')[2].split('-')
+    if len(token) != 3:
+        return None
     if not (pid.isascii() and pid.isdigit()) or len(pid) > 10:
         return None
     if not 0 < int(pid) <= MAX_PID:
         return None
-    # Earlier versions did not note when it was started.
-    return _Process(token[0], int(pid), token[1] if len(token) == 3 else '')
+    return _Process(token[0], int(pid), token[1])
 
 
 def _exists(pid: int) -> bool:

@@ -368,14 +368,12 @@ class Cursor(persistent.Persistent):
     """How far a strand was claimed.
 
     sequence -- of the first entry that was not looked at.
-    totals -- jobs by status, as the entries before it add up to; None in
-        what the first development versions have stored.
+    totals -- jobs by status, as the entries before it add up to.
     removed -- sequences of jobs that are removed, and of notes: they leave
         their segment once its adder has closed it.
     """
 
     removed = ()
-    totals = None
 
     def __init__(self, sequence):
         self.sequence = sequence

@@ -132,4 +132,4 @@ def _skip_what_was_passed(store, found):
     for priority, strand in found.strands.items():
         cursor = store.cursors.get(found.key(priority))
         if cursor is not None and cursor.sequence > strand.end:
-            strand.skip(cursor.sequence, dict(cursor.totals or {}))
+            strand.skip(cursor.sequence, dict(cursor.totals))

@@ -303,13 +303,11 @@ def _tells(store: Any, place: int, entry: Entry) -> Any:
 
 
 def _noted_job(store: Any, place: int, entry: Entry) -> Any:
-    # Before that, jobs had no notes of their own.
-    jobid = entry.job.id if entry.note is None else entry.note.job
-    job = lookup.find(store, jobid)
+    job = lookup.find(store, entry.note.job)
     # What cannot be read is shown where it was before.
     if job is None or isinstance(job, UnreadableJob):
         return None
-    return job if job.note in (place, None) else None
+    return job if job.note == place else None
 
 
 def _noted(status: str) -> Source:

@@ -32,12 +32,9 @@ def strands(store):
 
 
 def _strands(store, numbers):
-    # The first development versions took members of an IntEnum for keys; if
-    # their class is gone, they are no numbers.
     return [(strand, lane.make_id(0, number, priority))
             for number in numbers
-            for priority, strand in store.lanes[number].strands.items()
-            if isinstance(priority, int)]
+            for priority, strand in store.lanes[number].strands.items()]
 
 
 # How far processors have come
@@ -62,14 +59,10 @@ def cursor_of(store, key):
     return store.cursors[key]
 
 
-def totals_at_cursor(store, strand, key):
+def totals_at_cursor(store, key):
     """Return jobs by status, as the entries before a cursor add up to."""
     cursor = store.cursors.get(key)
-    if cursor is None:
-        return {}
-    if cursor.totals is not None:
-        return dict(cursor.totals)
-    return strand.segment(cursor.sequence).totals(cursor.sequence)
+    return {} if cursor is None else dict(cursor.totals)
 
 
 def is_unseen(store, place):

@@ -58,19 +58,18 @@ def hold_copied(store, job, now):
 
 
 def _pass_note(store, place, found, now, timed):
-    jobid = found.job.id if found.note is None else found.note.job
+    jobid = found.note.job
     if jobid in store.aside:
         return
     job = checked(found.job, jobid)
-    if job.note is not None and job.note != place:
+    if job.note != place:
         # A later one knows more.
         return
     if not _has_place(store, jobid, found):
         # Removed by a processor at the same moment: nothing is to be counted.
         store.ledger.count(found.new, found.old)
         return
-    if found.note is not None:
-        _clear(store, found.note)
+    _clear(store, found.note)
     if job.removed:
         removal.drop(store, jobid, None)
     else:
@@ -107,8 +106,6 @@ def unreadable(store, place, found, failure, now):
     """Put the job of an Entry aside that cannot be read."""
     if found.old is None:
         aside.put(store, place, found.new, failure, now)
-        return
-    if found.note is None:
         return
     jobid = found.note.job
     if jobid in store.aside:

@@ -152,7 +152,7 @@ class StrandSource(_Source):
             return
         cursor = lookup.cursor_of(self.store, self.cursor_key)
         totals = self.base or lookup.totals_at_cursor(
-            self.store, self.strand, self.cursor_key)
+            self.store, self.cursor_key)
         cursor.sequence = self.sequence
         add(totals, self.totals)
         cursor.totals = totals
