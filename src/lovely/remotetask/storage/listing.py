@@ -22,6 +22,7 @@ from lovely.remotetask.storage import lookup
 from lovely.remotetask.storage import removal
 from lovely.remotetask.storage.backwards import Backwards
 from lovely.remotetask.storage.lane import Entry
+from lovely.remotetask.storage.lane import Note
 from lovely.remotetask.storage.ledger import LISTED
 from lovely.remotetask.storage.ledger import before
 
@@ -296,14 +297,14 @@ def _tells(store: Any, place: int, entry: Entry) -> Any:
     """Return the job that an entry tells of last, or None."""
     if entry.job is None:
         return None
-    if entry.old is None:
+    if entry.note is None:
         job = lookup.find(store, place)
         return None if job is None or job.note is not None else job
-    return _noted_job(store, place, entry)
+    return _noted_job(store, place, entry.note)
 
 
-def _noted_job(store: Any, place: int, entry: Entry) -> Any:
-    job = lookup.find(store, entry.note.job)
+def _noted_job(store: Any, place: int, note: Note) -> Any:
+    job = lookup.find(store, note.job)
     # What cannot be read is shown where it was before.
     if job is None or isinstance(job, UnreadableJob):
         return None
