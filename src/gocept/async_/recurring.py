@@ -59,7 +59,7 @@ class Complaint:
         self._unsaid = 0
 
     def end(self) -> bool:
-        """Note that it is over.  Return whether there was a complaint."""
+        """End the complaint.  Return whether there was a complaint."""
         was = self._due is not None
         self._due = None
         self._unsaid = 0

@@ -226,7 +226,7 @@ class Claim(NamedTuple):
 
 
 class Run(NamedTuple):
-    """One run of a job, as long as it lasts; held by the one who runs it.
+    """One run of a job, as long as it lasts; only whoever runs it has it.
 
     Nothing of it is kept on the job: an object may leave the cache of its
     connection at any savepoint, and its volatile attributes with it.
@@ -376,25 +376,25 @@ class Job(persistent.Persistent):
         self.__dict__['status'] = status
 
     def succeed(self, run, output, now):
-        """Note the result of a run."""
+        """Store the result of a run."""
         self._end_run(run, COMPLETED, now)
         if output is not None or self.__dict__.get('output') is not None:
             self.output = output
         self._end_of_attempts()
 
     def fail(self, run, failure, now, status=ERROR):
-        """Note the error of a run that is not tried again."""
+        """Store the error of a run that is not tried again."""
         self._end_run(run, status, now, failure)
         self._end_of_attempts()
 
     def retry(self, run, failure, now, due, transient=False):
-        """Note the error of a run that is tried again when it is due."""
+        """Store the error of a run that is tried again when it is due."""
         self._end_run(run, self.waiting_status, now, failure, due)
         if transient:
             self.transients += 1
 
     def interrupt(self, run, failure, now, due):
-        """Note that a run failed because of what it stands on."""
+        """Store that a run failed because of what it stands on."""
         self.retry(run, failure, now, due)
         self.interruptions += 1
 
@@ -404,7 +404,7 @@ class Job(persistent.Persistent):
         return self.attempts - self.transients - self.interruptions
 
     def lose(self, claim, reason, due=None):
-        """Note that nobody has stored how a run ended.
+        """Store that nobody has stored how a run ended.
 
         reason -- str, why that is so.
         due -- when it is run again, in POSIX seconds; None: as before.
@@ -455,7 +455,7 @@ class Job(persistent.Persistent):
         self._forget_attempts()
 
     def cancel(self, now):
-        """Note that the job is not to be run."""
+        """Store that the job is not to be run."""
         self.change_status(CANCELLED)
         self.outdate_claims()
         self.completed = now
@@ -501,7 +501,7 @@ class Job(persistent.Persistent):
         self.started = run.started
         self.completed = now
         self.attempts += 1
-        self._note_failure(failure)
+        self._set_failure(failure)
         self._remember((run.started, now - run.started, run.claim.processor,
                         self.errorClass, self.details))
         # Another run of the same job would carry another fence.
@@ -518,7 +518,7 @@ class Job(persistent.Persistent):
         self._history = (*self._history[-MAX_HISTORY:], (
             *attempt, self.fence, self.stored_status))
 
-    def _note_failure(self, failure):
+    def _set_failure(self, failure):
         if failure is None:
             if self.details is not None:
                 self.details = self.errorClass = None

@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 DAY = 24 * 3600.0
 
+# The longest wait before another attempt after a failure, in seconds.
 MAX_WAIT = 3600.0
 
 # A wait is doubled so often at most: it is longer than MAX_WAIT by then, and
@@ -243,6 +244,8 @@ def _defined_name(name: str, found: object, said: str) -> str:
     return f'{found.__module__}.{found.__qualname__}'
 
 
+# Called with the name and the value of a setting: what checks it, and returns
+# the value as it is stored, or raises ValueError.
 CHECKS: dict[str, Callable[[str, object], Any]] = {
     'attempts': _check_attempts,
     'retry_wait': _check_wait,

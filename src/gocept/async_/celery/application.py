@@ -199,7 +199,7 @@ def _enter(sender, **kw):
 
 def _attend():
     outcome = attempt(attendance)
-    entrance.note(not outcome.failed)
+    entrance.report(not outcome.failed)
     if outcome.failed:
         # Celery would go on, and acknowledge messages that it cannot handle.
         log.critical('this worker cannot run jobs, and ends: %s',

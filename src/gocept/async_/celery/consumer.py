@@ -115,7 +115,7 @@ class Consumer(consumer.Consumer):
 
 
 def _refuse(message, reason):
-    refusals.note(reason)
+    refusals.add(reason)
     # If that fails, the connection is lost, and the loop finds out.
     attempt(message.ack)
 
@@ -139,7 +139,7 @@ class Node(kombu.pidbox.Node):
     def handle_message(self, body, message=None):
         outcome = attempt(self._question, body)
         if outcome.failed:
-            refusals.note('it is no question that is answered')
+            refusals.add('it is no question that is answered')
         elif outcome.value is not None:
             self.dispatch(**outcome.value)
 

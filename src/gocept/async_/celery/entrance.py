@@ -15,8 +15,8 @@ class Entrance:
     def __init__(self):
         self._shared = mmap.mmap(-1, 3)
 
-    def note(self, has_entered):
-        """Note whether a process could enter."""
+    def report(self, has_entered):
+        """Report whether a process could enter."""
         self._shared[0 if has_entered else 1] = 1
 
     @property
@@ -37,7 +37,7 @@ class Entrance:
         return self.is_open
 
     def close(self):
-        """Note that the worker is to end."""
+        """Remember that the worker is to end."""
         self._shared[2] = 1
 
     @property

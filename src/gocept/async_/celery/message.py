@@ -98,8 +98,8 @@ class Refusals:
     def __init__(self):
         self._complaints = {}
 
-    def note(self, reason):
-        """Note a message that was refused.
+    def add(self, reason):
+        """Count a message that was refused.
 
         reason -- str, one of few.
         """

@@ -1,7 +1,7 @@
 """Which jobs a process of a Celery worker has claimed, and called.
 
 No function is called again before the run before is counted: claims are
-settled by what is noted here.
+settled by what is remembered here.
 """
 
 from lovely.remotetask.running import execution
@@ -44,11 +44,11 @@ class Runs:
         self.ended += 1
 
     def call(self, claim):
-        """Note that the function of a job is about to be called."""
+        """Remember that the function of a job is about to be called."""
         self.begun.add(claim.job)
 
     def note_end(self, claim, end):
-        """Note what became of a claim; see execution.run_claimed."""
+        """Remember what became of a claim; see execution.run_claimed."""
         if end == execution.ENDED:
             self._interruptions.pop(claim.job, None)
         elif end == execution.NOT_BEGUN:
@@ -65,13 +65,13 @@ class Runs:
         return number <= MAX_INTERRUPTIONS
 
     def forget(self, jobids):
-        """Note that no claims on jobs are left."""
+        """Forget jobs on which no claims are left."""
         self.begun.difference_update(jobids)
         for jobid in jobids:
             self.interrupted.pop(jobid, None)
 
     def settled(self):
-        """Note that all claims are settled but those of jobs that run."""
+        """Forget the jobs that do not run: their claims are settled."""
         self.forget({*self.begun, *self.interrupted} - self.running)
         self.ended = 0
 

@@ -43,7 +43,7 @@ class Sent:
         self._sent = {}
 
     def be_patient(self, resend_after, messages):
-        """Note how many messages there are in the queue."""
+        """Take in how many messages there are in the queue."""
         self.patience = resend_after * (PATIENCE_IN_QUEUE if messages else 1)
 
     def is_lost(self, waiting, now):
@@ -58,7 +58,7 @@ class Sent:
         return waiting.scheduled or now - waiting.since >= self.patience
 
     def remember(self, sent):
-        """Note what was sent; each time, it is given twice as long."""
+        """Remember what was sent; each time, it is given twice as long."""
         now = time.monotonic()
         # What has not come again for long was run.
         self._sent = {key: found for key, found in self._sent.items()

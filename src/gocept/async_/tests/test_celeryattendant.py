@@ -189,7 +189,7 @@ class AttendantTest(CeleryCase):
         """A message for a job whose process is gone: it is run at once."""
         jobid = self.add('test.task', 'a')
         machine = self.attendant.worker_id.rpartition(':')[2].split('-')[0]
-        self.service.claim_job(f'host:{2 ** 22 + 1}:x:{machine}-x', jobid)
+        self.service.claim_job(f'host:{2 ** 22 + 1}:x:{machine}--x', jobid)
         transaction.commit()
         with self.assertLogs('lovely.remotetask', 'WARNING'):
             self.assertTrue(self.run_job(jobid))

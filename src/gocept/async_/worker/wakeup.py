@@ -24,9 +24,9 @@ class Wakeup:
     def catch(self, *numbers):
         """Collect these signals in `received`; call it in the main thread."""
         for number in numbers:
-            signal.signal(number, self._note)
+            signal.signal(number, self._remember)
 
-    def _note(self, number, frame):
+    def _remember(self, number, frame):
         self.received.append(number)
         self.wake()
 

@@ -112,25 +112,25 @@ class Copier:
                 'a security proxy cannot be stored; pass the object itself '
                 '(zope.security.proxy.removeSecurityProxy)')
         if issubclass(class_, persistent.wref.WeakRef):
-            self._note(value)
+            self._remember(value)
             if value.oid is None and value() is not None:
                 # A commit stores this one, too.
-                self._note_object(value())
+                self._remember_object(value())
             return id(value)
         if issubclass(class_, persistent.Persistent):
-            self._note_object(value)
+            self._remember_object(value)
             return id(value)
         if issubclass(class_, _NAMED):
             _check_findable(value.__module__, value.__qualname__)
         return None
 
-    def _note(self, value):
+    def _remember(self, value):
         is_new = id(value) not in self._objects
         self._objects[id(value)] = value
         return is_new
 
-    def _note_object(self, value):
-        if not self._note(value):
+    def _remember_object(self, value):
+        if not self._remember(value):
             return
         class_ = type(value)
         _check_findable(class_.__module__, class_.__qualname__)

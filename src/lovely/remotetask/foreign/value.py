@@ -175,7 +175,7 @@ class _Nowhere:
 
 
 class _BrokenFinder(zodbpickle.pickle.Pickler):
-    """Goes through a value, and notes the classes that are gone."""
+    """Goes through a value, and finds the classes that are gone."""
 
     def __init__(self):
         super().__init__(_Nowhere(), 3)
@@ -187,24 +187,24 @@ class _BrokenFinder(zodbpickle.pickle.Pickler):
         if id(class_) in PLAIN_IDS:
             return None
         if issubclass(class_, persistent.wref.WeakRef):
-            self._note_target(value)
+            self._look_at_target(value)
         elif issubclass(class_, type):
             # A class that is gone, given as a value.
-            return self._note(value)
+            return self._look_at(value)
         elif not issubclass(class_, persistent.Persistent):
-            return self._note(class_)
-        self._note(class_)
+            return self._look_at(class_)
+        self._look_at(class_)
         return next(self._numbers)
 
-    def _note_target(self, reference):
+    def _look_at_target(self, reference):
         target = attempt(reference)
         if not target.failed:
-            self._note(type(target.value))
+            self._look_at(type(target.value))
         elif is_of_database(target):
             raise target.exception
 
-    def _note(self, class_):
-        """Note a class; return an id for it if it is gone, else None."""
+    def _look_at(self, class_):
+        """Return an id for a class if it is gone, else None."""
         if not issubclass(class_, Broken):
             return None
         self.names.add(class_name(class_))

@@ -85,7 +85,7 @@ class Clock:
                 and self.monotonic() - self._compared[1] >= wait)
 
     def compare(self, there: float, before: float) -> None:
-        """Note when a transaction was committed, by the storage's clock.
+        """Learn when a transaction was committed, by the storage's clock.
 
         there -- the time of its transaction id, in POSIX seconds.
         before -- what `wall` returned before it was committed.

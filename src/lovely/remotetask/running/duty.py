@@ -81,7 +81,7 @@ class Duty:
         return now >= self.due
 
     def has_ended(self, now: float) -> bool:
-        """Note that it was done.
+        """Take it for done.
 
         Return whether the log is to be told that it can be done again.
         """
@@ -95,7 +95,7 @@ class Duty:
 
     def has_failed(self, now: float, reason: str, kind: Hashable = None,
                    patience: float = 0.0) -> bool:
-        """Note why it could not be done.
+        """Take it for failed.
 
         reason -- str, for people.
         kind -- what tells this from failures for other reasons.

@@ -26,7 +26,7 @@ class Watch:
         self._seen: dict[Hashable, tuple[object, float]] = {}
 
     def look(self, signs: Mapping[Any, object], now: float) -> None:
-        """Note what was seen.
+        """Take in what was seen.
 
         signs -- a mapping: who, and what changes with each sign of life.
         now -- when that was looked up, in seconds of a monotonic clock.

@@ -42,7 +42,7 @@ def _last_status(store, jobid, counted):
     return counted
 
 
-def held(store):
+def ids(store):
     """Return the ids of the jobs that are aside, not those to be removed."""
     return [jobid for jobid, (_, reason) in store.aside.items()
             if reason is not REMOVED]
@@ -105,7 +105,7 @@ def prune(store, before, limit):
 
     Return how many there were.
     """
-    old = [jobid for jobid in held(store)
+    old = [jobid for jobid in ids(store)
            if store.aside[jobid][0] < before][:limit]
     for jobid in old:
         remove(store, jobid)
@@ -114,7 +114,7 @@ def prune(store, before, limit):
 
 def unreadable(store):
     """Return what cannot be read; see ITaskService."""
-    found = held(store)
+    found = ids(store)
     for name, tree in (('lane', store.lanes), ('cursor', store.cursors)):
         found += [f'{name} {key}' for key in store.read(list, tree).value or ()
                   if store.read(_look_at, tree[key]).failed]

@@ -136,7 +136,7 @@ def counted_in_schedule(store, jobid):
     return QUEUED if found is None else found[3]
 
 
-def settle_place(store, job, counted, now, timed=True):
+def book_if_missing(store, job, counted, now, timed=True):
     """Put a job into the books, unless they have it.
 
     counted -- the status under which it is counted.

@@ -86,7 +86,7 @@ def claim(store, worker_id, jobs, now):
 
 
 def enter(store, worker_id, now):
-    """Note a worker, if it is not noted yet.  Return it."""
+    """Enter a worker, if it is not there yet.  Return it."""
     found = worker(store, worker_id)
     if found is None:
         drop_worker(store, worker_id)
@@ -95,7 +95,7 @@ def enter(store, worker_id, now):
 
 
 def beat(store, worker_id, now):
-    """Note that a worker lives; unknown ones are not noted."""
+    """Let a worker show that it lives; unknown ones are not entered."""
     found = worker(store, worker_id)
     if found is not None and not repair_heartbeat(store, found, now):
         found.heartbeat.time = now

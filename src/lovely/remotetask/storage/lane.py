@@ -19,6 +19,7 @@ from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import STARTLATER
 
 
+# Entries of a segment: what an adder writes anew with each of them.
 SEGMENT_SIZE = 16
 
 # A strand has this many segments in sight of a lookup by number; more would
@@ -26,6 +27,7 @@ SEGMENT_SIZE = 16
 _PRIORITY_BITS = 4
 _LANE_BITS = 10
 
+# More could not be told apart by the ids of their jobs.
 MAX_LANES = 1 << _LANE_BITS
 
 # How many segments are looked at when a new one is begun, to drop those that
@@ -294,7 +296,7 @@ class Strand(persistent.Persistent):
     def trim(self, end, limit):
         """Drop empty segments before the sequence `end`, up to a limit.
 
-        For one who holds the lane.  Return whether there were any.
+        For whoever has leased the lane.  Return whether there were any.
         """
         numbers = _first(self.segments.keys(
             max=end // SEGMENT_SIZE, excludemax=True), limit)

@@ -180,7 +180,7 @@ def unlisted(store: Any, status: str) -> list[Any]:
 
 
 def _aside(store: Any, after: Any) -> Found:
-    return _of_ids(store, after, aside.held(store))
+    return _of_ids(store, after, aside.ids(store))
 
 
 def _without_entry(store: Any, after: Any) -> Found:

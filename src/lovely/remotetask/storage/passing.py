@@ -46,7 +46,7 @@ def _pass_new(store, jobid, found, now, timed):
         store.ledger.count(found.new, job.stored_status)
         hold_copied(store, job, now)
     else:
-        books.settle_place(store, job, found.new, now, timed)
+        books.book_if_missing(store, job, found.new, now, timed)
 
 
 def hold_copied(store, job, now):
@@ -73,7 +73,7 @@ def _pass_note(store, place, found, now, timed):
     if job.removed:
         removal.drop(store, jobid, None)
     else:
-        books.settle_place(store, job, found.new, now, timed)
+        books.book_if_missing(store, job, found.new, now, timed)
 
 
 def _has_place(store, jobid, found):
