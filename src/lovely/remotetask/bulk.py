@@ -10,7 +10,7 @@ from lovely.remotetask.running.registry import root_database
 from lovely.remotetask.storage.listing import Selection
 
 
-# Jobs in one transaction, and how often it is tried.
+# How many jobs are changed in one transaction, and how often it is tried.
 BATCH = 100
 ATTEMPTS = 10
 
@@ -37,8 +37,9 @@ def apply(service: Any, action: str,
             f'{", ".join(ACTIONS)}.')
     Selection(**selection).check()
     manager = transaction.TransactionManager()
-    # Not that of the service, if it is another one: its connections must not
-    # lead from there to the content, once they are to serve one that does.
+    # The database of the root folder is opened, and leads to that of the
+    # service.  A connection that was opened to the latter first would come
+    # back from its pool to those who need one that leads to the content.
     connection = root_database(service).open(manager)
     jobs = connection.get_connection(service._p_jar.db().database_name)
     done, after, more = 0, None, True

@@ -25,14 +25,15 @@ RANGES = {
     'dayOfWeek': range(7),
 }
 
-# What has more values is endless, or a mistake.
+# A field with more values than this is endless, or a mistake.
 MAX_VALUES = 1000
 
 # A day of the week falls on 29 February again after 40 years at most: so long
 # it takes over a century that has no such day.
 YEARS_TO_TRY = 41
 
-# The last day of all is left out, as in `number.LAST`.
+# Python's calendar ends one day later; `number.LAST` tells why that day is
+# left out.
 LAST_DAY = datetime.date(9999, 12, 30)
 
 HOUR = 3600
@@ -143,8 +144,8 @@ class Readings:
 
     def __init__(self, minute: Numbers, hour: Numbers, dayOfMonth: Numbers,
                  month: Numbers, dayOfWeek: Numbers) -> None:
-        # What is not said is every value, or the first one if it is finer
-        # than the finest field that is said.
+        # A field that is not given stands for every value, or for the first
+        # one if it is finer than the finest field that is given.
         a_time = minute or hour
         a_day = dayOfMonth or dayOfWeek
         nothing = not (a_time or a_day or month)

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 
-# No process has a greater id; of others the system must not be asked.
+# No process has a greater id; the system must not be asked about a number that
+# is none.
 MAX_PID = 2 ** 31 - 1
 
 # Of /proc/<pid>/stat, counted after the name: the state of the process, and
@@ -17,7 +18,7 @@ MAX_PID = 2 ** 31 - 1
 STATE = 0
 BIRTH = 19
 
-# One that has ended, and whose end nobody has asked for yet.
+# States of a process that has ended, while nobody has asked for its end.
 ENDED = ('Z', 'X')
 
 
@@ -32,7 +33,8 @@ def _machine() -> str:
         facts.append(os.readlink('/proc/self/ns/pid'))
     except OSError:
         if sys.platform.startswith('linux'):
-            # A container that cannot be told from others on this machine.
+            # This may be a container that cannot be told from others of the
+            # machine; then every process is taken for one of another machine.
             facts.append(uuid.uuid4().hex)
     return hashlib.sha256('\n'.join(facts).encode()).hexdigest()[:12]
 
@@ -51,7 +53,8 @@ def new_worker_id(name: str) -> str:
     Its token says on which machine the process runs, when that was started,
     and is like no other.
     """
-    # It may show the processes of others than this one's relatives.
+    # /proc may show the processes of another container; then it tells nothing
+    # of this one.
     own = os.readlink('/proc/self') if os.path.islink('/proc/self') else ''
     birth = _birth(own) if own == str(os.getpid()) else ''
     return f'{identity(name)}:{MACHINE}-{birth}-{uuid.uuid4().hex}'
@@ -60,7 +63,7 @@ def new_worker_id(name: str) -> str:
 class _Process(NamedTuple):
     machine: str
     pid: int
-    # '' where that is not known.
+    # When the process was started, as the system tells it; '' if it does not.
     birth: str
 
 
@@ -78,7 +81,7 @@ def is_gone(worker_id: object) -> bool:
         return True
     if not process.birth:
         return False
-    # The system gives the ids of processes once more.
+    # The system gives the id of a process that has ended to another one.
     return (_birth(process.pid) not in ('', process.birth)
             or _fact(process.pid, STATE) in ENDED)
 
@@ -121,6 +124,7 @@ def _fact(pid: int | str, number: int) -> str:
         text = Path(f'/proc/{pid}/stat').read_text(errors='replace')
     except OSError:
         return ''
-    # The name of the program stands in brackets, and may contain any.
+    # The name of the program stands in brackets, and may contain brackets
+    # itself.
     fields = text.rpartition(')')[2].split()
     return fields[number] if len(fields) > number else ''

@@ -14,11 +14,13 @@ from typing import Any
 # 9999-12-31 00:00 UTC in POSIX seconds.  Dates end with that year; the last
 # day is left out, for in some time zones the year has ended then.
 LAST = 253402214400
-# The same for the year 1: 0001-01-02 00:00 UTC.
+# The first time, for the same reason a day after the first: 0001-01-02 00:00
+# UTC.
 FIRST = -62135510400
 
 
-# By the methods of the types themselves: those of a subclass are not asked.
+# A value is converted by the methods of the types themselves: those of a
+# subclass are the application's, and may return anything.
 EXACT: tuple[tuple[type, Callable[[Any], Any]], ...] = (
     (int, int.__int__), (float, float.__float__), (str, str.__str__))
 

@@ -10,7 +10,8 @@ from typing import Any
 from zope.security.proxy import removeSecurityProxy
 
 
-# Nothing lies deeper; but parents may be in one another, without end.
+# No object lies deeper; but the parents of a broken one may be in one another,
+# without end.
 DEPTH = 1000
 
 

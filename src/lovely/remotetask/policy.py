@@ -30,7 +30,7 @@ DAY = 24 * 3600.0
 # The longest wait before another attempt after a failure, in seconds.
 MAX_WAIT = 3600.0
 
-# A wait is doubled so often at most: it is longer than MAX_WAIT by then, and
+# How often a wait is doubled at most: it is longer than MAX_WAIT by then, and
 # a power of two that is much greater is no float any more.
 MAX_DOUBLED = 100
 
@@ -98,7 +98,8 @@ class Policy(Settings):
 
     @classmethod
     def _make(cls, values: Iterable[Any]) -> Self:  # type: ignore[override]
-        # By this `_replace` makes new ones, too.
+        # `_replace` makes new policies by this method; so they are checked,
+        # too.
         return cls(*values)
 
     def due_after_failure(self, job: Any, failure: Any,
@@ -144,7 +145,8 @@ def sound(policy: Any, service: object) -> Policy:
         # True and 1 are equal, but not both a number of attempts.
         return _sound(policy, tuple(map(type, policy)), service)
     except TypeError:
-        # No tuple, or something in it cannot be a key of the cache.
+        # The policy is no tuple, or holds something that cannot be a key of
+        # the cache.
         return _repaired(policy, service)
 
 
@@ -172,7 +174,7 @@ def _repaired(policy: Any, service: object) -> Policy:
 
 @functools.lru_cache(maxsize=1000)
 def _warn(text: str) -> None:
-    # The cache is the memory of what was said.
+    # The cache remembers what was said, so that it is said once.
     log.warning(text)
 
 
@@ -197,7 +199,7 @@ def _check_wait(name: str, value: object) -> float:
 
 def _check_retention(name: str, value: object) -> float:
     seconds = check_seconds(name, value)
-    # Longer than the calendar is for ever.
+    # What is longer than the calendar stands for ever.
     return seconds if seconds <= LAST else math.inf
 
 
@@ -225,7 +227,8 @@ def _exception_name(name: str, value: object) -> str:
         return _defined_name(name, value, shown(value))
     value = str(exact(value))
     if '.' in value and all(value.split('.')):
-        # Not imported here: its module may be just being imported.
+        # The exception is not imported here: its module may be the one that is
+        # just being imported.
         return value
     said = f'"{shown(value)[1:-1]}"'
     try:

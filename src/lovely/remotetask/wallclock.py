@@ -12,7 +12,8 @@ EPOCH = datetime.datetime(1970, 1, 1)
 SECOND = datetime.timedelta(seconds=1)
 
 
-# Which of two times that show one reading: the first, or the second.
+# When a clock is turned back, two times show one reading: 0 stands for the
+# first of them, 1 for the second.
 Fold = Literal[0, 1]
 
 
@@ -34,9 +35,9 @@ class WallClock:
 
     def first_time(self, reading: datetime.datetime) -> int:
         """Return when the clock first shows a reading, or skips it."""
-        # By the offsets before and after the change: for a reading that is
-        # skipped the first is too late, for one that comes twice it is the
-        # first time.
+        # These go by the offsets before and after a change of the clock.  For
+        # a reading that is skipped, the one by the old offset is too late; for
+        # one that comes twice, it is the first time.
         by_old, by_new = self._time(reading, 0), self._time(reading, 1)
         if by_old <= by_new:
             return by_old

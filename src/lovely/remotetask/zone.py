@@ -24,8 +24,8 @@ def check_name(name: str | None) -> str | None:
         return None
     _check_type(name)
     name = exact(name)
-    # Not whatever file can be found: zones with leap seconds ("right/..."),
-    # or other letters on a file system without case.
+    # zoneinfo would take whatever file it finds: zones with leap seconds
+    # ("right/..."), or other letters on a file system without case.
     if name != 'UTC' and name not in _names():
         raise NoTimeZone(_why_not(name))
     find(name)
@@ -42,7 +42,8 @@ def find(name: str | None) -> datetime.tzinfo:
     _check_type(name)
     try:
         return zoneinfo.ZoneInfo(name)
-    # No such name, a bad one, a folder, a damaged file.
+    # zoneinfo raises these for an unknown or a bad name, a folder, a damaged
+    # file.
     except (LookupError, ValueError, OSError, struct.error) as error:
         raise NoTimeZone(_why_not(name)) from error
 
@@ -90,6 +91,6 @@ def _names() -> frozenset[str]:
 
 @functools.lru_cache(maxsize=4)
 def _names_in(path: tuple[str, ...]) -> frozenset[str]:
-    # Each file is looked at: some hundredths of a second.  "localtime" is
-    # another time zone on each machine.
+    # zoneinfo looks at each file, which takes some hundredths of a second.
+    # "localtime" is another time zone on each machine.
     return frozenset(zoneinfo.available_timezones()) - {'localtime'}

@@ -50,7 +50,7 @@ OPENINGS = 10
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 2.0
 
-# What ends the process of a pool that gets it.
+# Signals that end a process of the pool.
 TERMINATING = signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP
 
 

@@ -16,7 +16,7 @@ from gocept.async_.celery.settings import settings
 from lovely.remotetask.foreign.outcome import attempt
 
 
-# What is said of the broker is asked for here, too.
+# Whoever sends finds here, too, what the directive says of the broker.
 __all__ = ['TASK', 'Breaker', 'Broker', 'Sender', 'broker', 'hide',
            'is_installed', 'sender', 'sender_settings', 'settings']
 
@@ -86,7 +86,8 @@ class Sender:
     """
 
     def __init__(self, broker, clock=time.monotonic):
-        # It is an extra, and only who sends needs it.
+        # Celery is an extra of the distribution; only processes that send need
+        # it.
         import celery
 
         self.broker = broker
@@ -111,7 +112,8 @@ class Sender:
         sent = 0
         end = self._clock() + self.broker.publish_timeout
         for address in addresses:
-            # Also while others find out that it is down.
+            # The breaker may also forbid it because other threads have just
+            # found out that the broker is down.
             if not self.breaker.allows() or not self._send_one(
                     queue, address, end):
                 break
@@ -196,6 +198,6 @@ def sender():
     found = broker()
     key = json.dumps(found, sort_keys=True)
     if key not in _senders:
-        # Two threads make two; one of them stays.
+        # If two threads make a sender at the same moment, one of them stays.
         _senders.setdefault(key, Sender(found))
     return _senders[key]

@@ -116,7 +116,8 @@ class Consumer(consumer.Consumer):
 
 def _refuse(message, reason):
     refusals.add(reason)
-    # If that fails, the connection is lost, and the loop finds out.
+    # An acknowledgement fails only if the connection is lost, and the loop
+    # finds that out.
     attempt(message.ack)
 
 
@@ -160,7 +161,7 @@ class Node(kombu.pidbox.Node):
     def handle(self, method, arguments=None):
         answer = super().handle(method)
         if method == 'stats':
-            # Else there, with all its options.
+            # Celery would tell the broker with all its options here.
             known = answer['broker']
             answer['broker'] = {name: known.get(name) for name in (
                 'hostname', 'port', 'transport')}

@@ -46,5 +46,5 @@ class Entrance:
         return bool(self._shared[2])
 
 
-# That of this worker.
+# The entrance of this worker, which the processes of its pool inherit.
 entrance = Entrance()

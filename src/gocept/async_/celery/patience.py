@@ -54,7 +54,8 @@ class Patience:
         if has_seen():
             return True
         if TimeStamp(tid).timeTime() > time.time() + SKEW:
-            # Nobody has committed that.
+            # The id is of a time to come: nobody has committed such a
+            # transaction.
             return False
         return self._wait(has_seen, self._take())
 
@@ -63,7 +64,7 @@ class Patience:
         while self._clock() < end:
             time.sleep(LOOK)
             if has_seen():
-                # That was not in vain.
+                # The transaction was seen, so the wait was not in vain.
                 self._give_back(seconds)
                 return True
         return False

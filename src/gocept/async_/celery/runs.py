@@ -83,7 +83,8 @@ def claim_job(service, worker_id, jobid, runs, now):
 
     runs -- Runs of the worker.
     """
-    # That of a run before, which is over: it would be forgotten uncounted.
+    # This worker's old claim on the job has ended; settle it first, or the new
+    # claim would overwrite it before it is counted.
     if jobid in service.held(worker_id):
         drop(service, worker_id, [jobid], runs, now)
     return service.claim_job(worker_id, jobid, now)
@@ -96,7 +97,8 @@ def settle(service, worker_id, runs, now):
 
 def held(service, worker_id, runs):
     """Return the ids of jobs that are claimed, and that no thread has."""
-    # Also those whose claim was committed though an error came back.
+    # A commit of a claim may have succeeded though an error came back; these
+    # are settled, too.
     return [jobid for jobid in service.held(worker_id)
             if jobid not in runs.running]
 
@@ -105,7 +107,8 @@ def drop(service, worker_id, jobids, runs, now):
     """Settle some claims; each run of their jobs is counted."""
     for jobid in jobids:
         if jobid in runs.interrupted:
-            # Under another claim, which is handed back.
+            # An interrupted run does not count: the job gets another claim,
+            # and that is handed back.
             service.renew(runs.interrupted[jobid], now)
     if jobids:
         service.settle(worker_id, jobids, [
@@ -115,7 +118,7 @@ def drop(service, worker_id, jobids, runs, now):
 def leave(service, worker_id, runs, now):
     """Hand claims back, and be forgotten as a worker."""
     settle(service, worker_id, runs, now)
-    # What is cut off in the middle counts: whoever sees that this process is
-    # gone does that, by the record.
+    # The record stays while functions are running that will be cut off:
+    # whoever sees that this process is gone counts these attempts by it.
     if not runs.running & runs.begun:
         service.stop_worker(worker_id)

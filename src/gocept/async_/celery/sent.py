@@ -38,8 +38,8 @@ class Sent:
 
     def __init__(self):
         self.patience = 0.0
-        # When, in monotonic seconds, and how many times the patience is the
-        # wait after that.
+        # By key, when the job was sent (monotonic seconds), and how many times
+        # the patience it is given until it is sent again.
         self._sent = {}
 
     def be_patient(self, resend_after, messages):
@@ -60,7 +60,7 @@ class Sent:
     def remember(self, sent):
         """Remember what was sent; each time, it is given twice as long."""
         now = time.monotonic()
-        # What has not come again for long was run.
+        # A job that has not been asked for again for long was run.
         self._sent = {key: found for key, found in self._sent.items()
                       if now - found[0] < FORGET}
         for each in sent:

@@ -203,7 +203,7 @@ class Attendance:
 
     def _leave_others(self, paths):
         for path in self._attendants.keys() - paths:
-            # Its site was removed, or renamed.
+            # The site of the service was removed, or renamed.
             _leave(self._attendants.pop(path))
 
     def _enter(self, place):
@@ -227,7 +227,8 @@ class Attendance:
         pauses = 0
         while not self.is_closed and pauses < PATIENCE_AT_THE_END:
             time.sleep(1.0)
-            # Without a database, no job will ever end.
+            # Without a database no job will ever end, so a worker that is to
+            # end does not wait for ever.
             pauses = pauses + 1 if self._is_stopping() and attempt(
                 sign_of_life, self.db).failed else 0
         if not self.is_closed:

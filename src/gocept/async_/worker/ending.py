@@ -23,12 +23,14 @@ class Ending:
     """
 
     def __init__(self) -> None:
-        # Held ready: there may be no descriptor left when it is needed.
+        # This is opened in advance: there may be no descriptor left when it is
+        # needed.
         self._nowhere = os.open(os.devnull, os.O_WRONLY)
 
     def within(self, seconds: float) -> None:
         """Let the process end after so many seconds, with exit code 1."""
-        # Needs neither the interpreter's lock nor a log that takes lines.
+        # This watchdog needs neither the interpreter's lock nor a log that
+        # takes lines.
         attempt(self._watch, seconds + LAST)
         timer = threading.Timer(seconds, self._end, [seconds])
         timer.daemon = True

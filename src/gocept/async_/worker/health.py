@@ -68,8 +68,8 @@ class Server:
             (host, port), family=family, backlog=CLIENTS)
         self.server_port = self._socket.getsockname()[1]
         self._loop = asyncio.new_event_loop()
-        # It would log each client that goes away, and each second without a
-        # descriptor.
+        # The usual handler would log each client that goes away, and each
+        # second without a descriptor.
         self._loop.set_exception_handler(lambda loop, context: None)
         self._loop.run_until_complete(asyncio.start_server(
             self._serve, sock=self._socket, limit=LONGEST))
@@ -88,7 +88,7 @@ class Server:
             async with asyncio.timeout(PATIENCE):
                 await self._answer(reader, writer)
         except OSError:
-            # TimeoutError is one, too.
+            # The client is gone, or too slow: TimeoutError is an OSError, too.
             pass
         finally:
             del self._tasks[task]

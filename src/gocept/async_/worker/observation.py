@@ -98,7 +98,8 @@ class Observation:
         if since is None:
             return 0.0
         if stalled > STALL:
-            # An answer that has come meanwhile could not be taken.
+            # This process has stood still; it could not take an answer that
+            # came meanwhile, so that time does not count.
             self._asked_since = since = min(now, since + stalled)
         return now - since
 

@@ -22,7 +22,8 @@ class Notifier:
         limit = environ.pop('WATCHDOG_USEC', '')
         pid = environ.pop('WATCHDOG_PID', '')
         meant = pid in ('', str(os.getpid()))
-        # Twice as often as has to be, as sd_watchdog_enabled(3) advises.
+        # The watchdog is fed twice as often as it has to be, as
+        # sd_watchdog_enabled(3) advises.
         self._interval = int(limit) / 2e6 \
             if limit.isdecimal() and meant else None
         self._fed = float('-inf')

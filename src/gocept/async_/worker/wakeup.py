@@ -32,8 +32,8 @@ class Wakeup:
 
     def wake(self):
         """End the wait; may be called anywhere."""
-        # Full is as good: it will be read.  And where a job has closed all
-        # that there was to close, waits last a bit longer.
+        # A pipe that is full is as good: it will be read.  And where a job has
+        # closed the pipe, waits only last a bit longer.
         with contextlib.suppress(OSError):
             os.write(self._write, b'.')
 

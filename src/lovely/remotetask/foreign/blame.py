@@ -39,7 +39,8 @@ def is_interrupted(exception, db):
 
 def is_closed(db):
     """Return whether a database was closed."""
-    # There is no flag.  First thing, `close` replaces itself on the DB.
+    # A ZODB.DB has no flag for that; `close` begins by replacing itself on the
+    # instance.
     return 'close' in vars(db)
 
 
@@ -126,7 +127,7 @@ def _open_something():
 
 def _lacks_threads(exception):
     """Return whether this process cannot start any thread any more."""
-    # What Thread.start raises; there is no class for it.
+    # Thread.start raises this; there is no class of its own for it.
     return (type(exception) is RuntimeError
             and attempt(_start_something).failed)
 

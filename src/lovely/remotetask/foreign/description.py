@@ -74,7 +74,7 @@ def plain(text: str, size: int = MESSAGE_SIZE) -> str:
     The methods of a subclass of str are the application's.
     """
     length = str.__len__(text)
-    # By the slot of str itself; that of a subclass may return anything.
+    # str itself is asked: the method of a subclass may return anything.
     start = str.__getitem__(text, slice(0, size))
     if length > size:
         end = str.__getitem__(text, slice(length - size // 4, length))
@@ -118,8 +118,8 @@ def class_names(class_: type) -> frozenset[str]:
 
 
 def _formatted(exception: BaseException) -> str:
-    # Not format_exception: zope.testrunner replaces it by one that leaves
-    # out causes.
+    # traceback.format_exception is not used, for zope.testrunner replaces it
+    # by one that leaves out causes.
     parts = traceback.TracebackException(
         type(exception), exception, _own_traceback(exception)).format()
     return ''.join(plain(part, PART_SIZE) for part in parts)

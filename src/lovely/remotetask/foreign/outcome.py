@@ -62,7 +62,7 @@ class Outcome(NamedTuple):
         return issubclass(type(self.exception), class_)
 
 
-# What makes the Outcome of a failure.
+# A function that makes the Outcome of a call that has failed.
 Describing = Callable[[BaseException], Outcome]
 
 
@@ -104,7 +104,8 @@ def lost_run(reason: str) -> Outcome:
 
 
 def _failure(exception: BaseException) -> Outcome:
-    # Ask first: abort drops the data managers that know the answer.
+    # The transaction is asked first: an abort would drop the data managers
+    # that know the answer.
     retryable = _ask(_is_retryable, False, exception)
     found = _ask(describe, Description(), exception, _ask)
     return _outcome(exception, found, retryable)

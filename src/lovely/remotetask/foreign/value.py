@@ -23,7 +23,7 @@ from lovely.remotetask.foreign.copier import TooLarge
 from lovely.remotetask.foreign.outcome import attempt
 
 
-# Found here by all who copy values.
+# Whoever copies values finds all of these here.
 __all__ = ['TooLarge', 'broken', 'class_name', 'copy', 'function_name',
            'is_of_database', 'is_small', 'reason']
 
@@ -82,7 +82,8 @@ def is_small(value, limit=None):
 
 def class_name(class_):
     """Return module and name of a class (str), whatever it says of them."""
-    # Joined and not formatted: that would call what a subclass of str has.
+    # The names are joined, not formatted: formatting would call methods of a
+    # subclass of str.
     named = attempt(lambda: '.'.join((class_.__module__,
                                       class_.__qualname__)))
     return type.__repr__(class_) if named.failed else named.value
@@ -97,7 +98,8 @@ def broken(value):
     Looks into plain objects, not into persistent ones.
     """
     finder = _BrokenFinder()
-    # What cannot be pickled any more has shown so far what is broken in it.
+    # A value that cannot be pickled any more has shown up to there what is
+    # broken in it.
     looked = attempt(finder.dump, value)
     if looked.failed and is_of_database(looked):
         raise looked.exception
@@ -162,8 +164,8 @@ def _raise(exception):
 
 
 def _short_name(class_):
-    # Not by the attribute: a metaclass may have one of its own.  Joined, as
-    # in `class_name`.
+    # The slot of `type` is asked, for a metaclass may have an attribute of its
+    # own.  The name is joined for the reason that `class_name` has.
     return ''.join(('', type.__dict__['__name__'].__get__(class_)))
 
 

@@ -145,11 +145,13 @@ def _take_out(store, jobid):
     entry = store.read(lookup.entry_of, store, jobid).value
     unseen = not lookup.is_legacy(store, jobid) and (
         lookup.is_unseen(store, jobid))
-    # Counted or not, an entry that is unseen is counted when it is passed.
+    # A processor will count an unseen entry when it passes it, so it is taken
+    # for counted already.
     counted = entry.new if unseen and entry is not None else None
     counted = books.take_out_anywhere(store, jobid) or counted
     for claim in crew.claims_on(store, jobid):
         crew.worker(store, claim.worker).remove(jobid)
-        # It may have left its place in the schedule behind.
+        # The job may have left its place in the schedule behind when it was
+        # claimed; what the claim tells is right.
         counted = claim.counted
     return counted

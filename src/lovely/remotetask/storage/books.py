@@ -14,7 +14,8 @@ from lovely.remotetask.storage.ledger import LISTED
 from lovely.remotetask.storage.ledger import key_of
 
 
-# The time of these is that of the schedule, not of the job.
+# For jobs with these statuses the schedule tells when they are due, not the
+# job.
 TIMED = (CRONJOB, DELAYED)
 
 NO_TIME = 'It cannot be told when to run the job: {}'
@@ -37,7 +38,8 @@ def time_of(store, job, own):
     """
     if job.stored_status in TIMED:
         found = store.crons.get(job.id)
-        # The fence tells whether the job was changed since.
+        # A fence other than that of the job tells that somebody has changed
+        # the job since.
         if found is not None and found[2] == job.fence:
             return found[1]
     return own

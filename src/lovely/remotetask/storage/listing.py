@@ -70,7 +70,7 @@ class Selection(NamedTuple):
 
     def matches(self, store: Any, job: Any) -> bool:
         """Return whether a job is selected."""
-        # One that cannot be read is shown where it is counted.
+        # A job that cannot be read is shown where it is counted.
         return ((self.status in (None, job.status)
                  or isinstance(job, UnreadableJob))
                 and (self.task is None or job.task == self.task)
@@ -161,7 +161,8 @@ def _sources(status: str | None) -> list[tuple[str, Source]]:
     if status == PROCESSING:
         return [('claims', _claimed)]
     if status in LISTED:
-        # Those for later are new, others have a note.
+        # A job to be started later may be new; others came to rest by a
+        # change, so they have a note.
         unseen = ('new', _new) if status == STARTLATER else (
             'noted', _noted(status))
         held = [('aside', _aside)] if status == HELD else []
@@ -266,7 +267,8 @@ def _scheduled(store: Any, after: Any) -> Found:
 
 
 def _is_scheduled(store: Any, key: tuple[float, int]) -> bool:
-    # Others are there still under a time that is not theirs any more.
+    # The schedule may still have a job under a time that is not its own any
+    # more.
     job = lookup.checked(store.schedule[key], key[1])
     return (not job.removed and job.stored_status in WAITING
             and books.due_time(job) == key[0])
@@ -305,7 +307,7 @@ def _tells(store: Any, place: int, entry: Entry) -> Any:
 
 def _noted_job(store: Any, place: int, note: Note) -> Any:
     job = lookup.find(store, note.job)
-    # What cannot be read is shown where it was before.
+    # A job that cannot be read is shown where it was before.
     if job is None or isinstance(job, UnreadableJob):
         return None
     return job if job.note == place else None

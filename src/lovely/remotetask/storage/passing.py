@@ -40,7 +40,7 @@ def _pass_new(store, jobid, found, now, timed):
     job = checked(found.job, jobid)
     if (job.removed or job.note is not None
             or lookup.is_leaving(store, jobid)):
-        # The last note tells what to do; or it was removed already.
+        # The job has a note that tells what to do, or was removed already.
         return
     if store.is_copied(job):
         store.ledger.count(found.new, job.stored_status)
@@ -63,10 +63,11 @@ def _pass_note(store, place, found, now, timed):
         return
     job = checked(found.job, jobid)
     if job.note != place:
-        # A later one knows more.
+        # The job has a later note, which knows more.
         return
     if not _has_place(store, jobid, found):
-        # Removed by a processor at the same moment: nothing is to be counted.
+        # A processor has removed the job at the same moment: nothing is to be
+        # counted.
         store.ledger.count(found.new, found.old)
         return
     _clear(store, found.note)
@@ -162,7 +163,7 @@ def undone(store, job, counted, now):
     """
     store.ledger.count(counted, job.stored_status)
     if job.recurring and job.stored_status in WAITING:
-        # One of its runs was undone, not those to come.
+        # One run of the cron job was undone; those to come are not.
         books.set_time(store, job, job.timeOfNextCall(now))
     elif job.stored_status in WAITING:
         books.hold(store, job, UNDONE, now)

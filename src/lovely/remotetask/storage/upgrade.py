@@ -16,12 +16,13 @@ from lovely.remotetask.storage.ledger import LISTED
 from lovely.remotetask.storage.store import JobStore
 
 
-# Job ids were below 2 ** 31, so new ones begin there.
+# Old job ids are below 2 ** 31; the first new one is just there.
 FIRST_SEQUENCE = 1 << 17
 
 OLD_ATTRIBUTES = ('jobs', '_queue', '_scheduledJobs', '_scheduledQueue')
 
-# That of the services of today.  Whoever raises it adds a step to `upgrade`.
+# The schema of the services of today.  Whoever raises it adds a step to
+# `upgrade`.
 SCHEMA = 1
 
 
@@ -61,13 +62,15 @@ def _upgrade_job(store, job, number):
     """Bring a job up to date; `number` is its place among all."""
     status = job.stored_status
     if status == PROCESSING:
-        # Whoever ran it ran lovely.remotetask 0.5, which has been stopped.
+        # The process that ran the job ran lovely.remotetask 0.5, and has been
+        # stopped.
         status = job.__dict__['status'] = QUEUED
     if status in WAITING:
         try:
             job.due = _due(job, number)
         except ValueError as error:
-            # No day matches the pattern; lovely.remotetask 0.5 took it.
+            # No day matches the pattern, or it has values that are none;
+            # lovely.remotetask 0.5 took it.
             status = job.__dict__['status'] = ERROR
             job.details = Details(str(error))
     if status in LISTED and job.completed is None:
@@ -84,7 +87,7 @@ def _upgrade_job(store, job, number):
 
 def _due(job, number):
     if job.stored_status == QUEUED:
-        # Long ago, and in order.
+        # Queued jobs get times long ago that keep their order.
         return number * 1e-6
     scheduled = job.__dict__.get('scheduledFor')
     if scheduled is None or job.recurring:
