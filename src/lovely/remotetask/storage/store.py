@@ -129,7 +129,12 @@ class JobStore(persistent.Persistent):
         new = None if job.removed else job.stored_status
         key = place.key(job.priority)
         place.append(job, lane.encode_change(old, new), job.priority,
-                     lambda: lookup.sequence_at_cursor(self, key), note)
+                     lambda: self._passed(key), note)
+
+    def _passed(self, key):
+        found = self.read(lookup.sequence_at_cursor, self, key)
+        # Nothing of a strand leaves it then.
+        return self.start if found.failed else found.value
 
     def remove(self, job):
         """Remove a job."""
