@@ -21,7 +21,10 @@ import sys
 import time
 
 
-SUPPORTED = ((3, 11), (3, 12), (3, 13))
+# The oldest Python that it runs on, and those on which all tests were run.
+# What is newer is tried: a sentence says so.
+OLDEST = (3, 11)
+TESTED = ((3, 11), (3, 12), (3, 13))
 
 # command line word -> script in bin/ that gets the remaining arguments
 COMMANDS = {
@@ -45,7 +48,7 @@ SCRIPTS = ('async-demo', 'async-worker', 'buildout', 'faults', 'pytest',
 # pip's own first: with --no-build-isolation the others are built with them.
 INSTALLERS = ('pip', 'setuptools', 'wheel')
 PACKAGES = ('zc.buildout', 'zc.recipe.egg', 'zc.recipe.testrunner',
-            '-e', '.[demo,test,lint]')
+            '-e', '.[demo,test,lint,docs]')
 
 NETWORK_TROUBLE = re.compile(
     'Failed to establish a new connection|Failed to resolve|'
@@ -65,16 +68,29 @@ class SetupError(Exception):
 
 def wrong_python(version, implementation='cpython'):
     """Return a sentence if gocept.async does not run on it, else None."""
-    if tuple(version[:2]) in SUPPORTED and implementation == 'cpython':
+    if tuple(version[:2]) >= OLDEST and implementation == 'cpython':
         return None
     return (
-        'This is {} {}, but gocept.async runs on CPython {}; start '
-        'bootstrap.py with one of these, for example: '
-        'python3.{} bootstrap.py'.format(
-            implementation.replace('cpython', 'Python'),
-            '.'.join(str(part) for part in version[:3]),
-            ', '.join('{}.{}'.format(*pair) for pair in SUPPORTED),
-            SUPPORTED[-1][1]))
+        'This is {} {}, but gocept.async runs on CPython {}.{} and later; '
+        'start bootstrap.py with one of these, for example: '
+        'python{}.{} bootstrap.py'.format(
+            implementation.replace('cpython', 'Python'), dotted(version),
+            *(OLDEST + TESTED[-1])))
+
+
+def untested_python(version):
+    """Return a sentence if nobody has run the tests on it, else None."""
+    if tuple(version[:2]) in TESTED:
+        return None
+    return (
+        'this is Python {}, on which gocept.async was not tested; where '
+        'something fails, start bootstrap.py with Python {}.'.format(
+            dotted(version),
+            ' or '.join('{}.{}'.format(*pair) for pair in TESTED)))
+
+
+def dotted(version):
+    return '.'.join(str(part) for part in version[:3])
 
 
 # What is pinned, and whether all is done already
@@ -349,6 +365,9 @@ def check_system():
         getattr(sys, 'implementation', None), 'name', 'Python'))
     if complaint:
         raise SetupError(complaint)
+    remark = untested_python(sys.version_info)
+    if remark:
+        say(remark)
 
 
 def main(args):

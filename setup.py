@@ -106,8 +106,14 @@ setup(
             'zope.testrunner',
         ],
         'lint': [
+            'coverage',
             'isort',
+            'mypy',
             'ruff',
+        ],
+        'docs': [
+            'furo',
+            'sphinx',
         ],
     },
     entry_points={

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import transaction
 
-import contention
 import counting
 import stage
 import stamps
 import storages
 import tasks
+from adding import Added
 
 
 class Child:
@@ -95,7 +95,7 @@ def adder(storage_stage, jobs):
     """Add jobs when told to, one a commit; tell how that went."""
     _say('ready')
     sys.stdin.readline()
-    added = contention.Added()
+    added = Added()
     added.add(storage_stage.service, jobs)
     _say(vars(added))
 

@@ -3,6 +3,10 @@
 import functools
 import inspect
 import types
+from collections.abc import Callable
+from typing import Any
+from typing import Protocol
+from typing import cast
 
 from gocept.async_ import task
 from gocept.async_.argument import MAX_SIZE
@@ -19,12 +23,24 @@ from lovely.remotetask.running.server import server
 log = journal(__name__)
 
 
-def is_async():
+class Decorated(Protocol):
+    """A decorated function; see `function`."""
+
+    undecorated: Callable[..., Any]
+    enqueue: Callable[..., int]
+    enqueue_with: Callable[..., Callable[..., int]]
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Store the call, or make it at once in a running job."""
+
+
+def is_async() -> bool:
     """Return whether the caller is part of a running job."""
     return is_running()
 
 
-def function(service=''):
+def function(
+        service: str = '') -> Callable[[Callable[..., Any]], Decorated]:
     """Make a function asynchronous.
 
     service -- str, the name of the ITaskService utility that is to run it.
@@ -50,12 +66,13 @@ def function(service=''):
     return functools.partial(_decorate, service)
 
 
-def _decorate(service_name, undecorated):
+def _decorate(service_name: str,
+              undecorated: Callable[..., Any]) -> Decorated:
     _check_callable(undecorated)
     signature = inspect.signature(undecorated)
 
     @functools.wraps(undecorated)
-    def decorated(*args, **kwargs):
+    def decorated(*args: Any, **kwargs: Any) -> Any:
         if is_async():
             return undecorated(*args, **kwargs)
         if server().visible_service(service_name) is None:
@@ -66,14 +83,16 @@ def _decorate(service_name, undecorated):
         enqueue(*args, **kwargs)
         return None
 
-    def enqueue_with(*, priority=DEFAULT_PRIORITY, delay=None):
-        def enqueue(*args, **kwargs):
+    def enqueue_with(*, priority: int = DEFAULT_PRIORITY,
+                     delay: float | None = None) -> Callable[..., int]:
+        def enqueue(*args: Any, **kwargs: Any) -> int:
             service = _find_service(service_name)
             signature.bind(*args, **kwargs)
             _check_findable(decorated)
-            found = []
+            found: list[Any] = []
+            args, kwargs = refer(args, kwargs)
             args, kwargs = copy_arguments(
-                service._p_jar, *refer(args, kwargs), _max_size(service),
+                service._p_jar, args, kwargs, _max_size(service),
                 found.append)
             call = task.TaskDescription(decorated, args, kwargs)
             jobid = service.add(
@@ -84,14 +103,15 @@ def _decorate(service_name, undecorated):
             return jobid
         return enqueue
 
-    decorated.undecorated = undecorated
-    decorated.enqueue = enqueue = enqueue_with()
-    decorated.enqueue_with = enqueue_with
-    task.mark_decorated(decorated)
-    return decorated
+    result = cast(Decorated, decorated)
+    result.undecorated = undecorated
+    result.enqueue = enqueue = enqueue_with()
+    result.enqueue_with = enqueue_with
+    task.mark_decorated(result)
+    return result
 
 
-def _find_service(name):
+def _find_service(name: str) -> Any:
     service = server().visible_service(name)
     if service is None:
         raise LookupError(
@@ -100,14 +120,14 @@ def _find_service(name):
     return service
 
 
-def _max_size(service):
+def _max_size(service: Any) -> int:
     """Return how many bytes the arguments of a call may take."""
-    engine = IJobExecution(service, None)
+    engine: Any = IJobExecution(service, None)
     # Without one it is a stand-in for tests, say.
     return MAX_SIZE if engine is None else engine.max_size()
 
 
-def _check_callable(undecorated):
+def _check_callable(undecorated: Any) -> None:
     # Other callables have no name under which they could be found again.
     if not callable(undecorated) or not hasattr(undecorated, '__qualname__'):
         raise TypeError(
@@ -124,7 +144,7 @@ def _check_callable(undecorated):
             f'does not run it. Decorate a plain function that does.')
 
 
-def _check_findable(decorated):
+def _check_findable(decorated: Any) -> None:
     """Raise LookupError unless the function is found under its name."""
     function = decorated.undecorated
     name = task.dotted_name(function)

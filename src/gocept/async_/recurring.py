@@ -1,7 +1,9 @@
 """What goes wrong again and again: when to try again, and when to say so."""
 
+import logging
 import threading
 import time
+from collections.abc import Callable
 
 from lovely.remotetask.foreign.outcome import attempt
 from lovely.remotetask.retry import Pauses
@@ -16,16 +18,17 @@ class Complaint:
     log -- a method of a logger.
     """
 
-    def __init__(self, log, clock=time.monotonic):
+    def __init__(self, log: Callable[..., object],
+                 clock: Callable[[], float] = time.monotonic) -> None:
         self._log = log
         self._clock = clock
         self._pauses = Pauses(10.0, 3600.0)
-        self._due = None
+        self._due: float | None = None
         self._unsaid = 0
         # Many threads may meet the same.
         self._lock = threading.Lock()
 
-    def say(self, text, *args):
+    def say(self, text: str, *args: object) -> None:
         """Write the line, with its arguments, unless it was written lately."""
         now = self._clock()
         with self._lock:
@@ -37,8 +40,8 @@ class Complaint:
         more = f' ({unsaid} times more since it was said)' if unsaid else ''
         self._log(f'{text}%s', *args, more)
 
-    def end(self):
-        """Note that it is over.  Return whether there was a complaint."""
+    def end(self) -> bool:
+        """End the complaint.  Return whether there was a complaint."""
         with self._lock:
             was = self._due is not None
             self._due = None
@@ -56,7 +59,8 @@ class Trial:
     pauses -- Pauses, after failures.
     """
 
-    def __init__(self, call, what, log, pauses):
+    def __init__(self, call: Callable[[], object], what: str,
+                 log: logging.Logger, pauses: Pauses) -> None:
         self._call = call
         self._what = what
         self._log = log
@@ -64,7 +68,7 @@ class Trial:
         self._complaint = Complaint(log.error)
         self._due = float('-inf')
 
-    def run(self, now):
+    def run(self, now: float) -> None:
         """Try it, unless it has failed lately.
 
         now -- monotonic time.

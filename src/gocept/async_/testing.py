@@ -2,6 +2,7 @@
 
 import importlib
 import time
+from typing import Any
 
 import transaction
 import zope.authentication.interfaces
@@ -22,7 +23,7 @@ from lovely.remotetask.startup import openedDatabase
 from lovely.remotetask.startup import root_folder
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     # On another application server the Toolkit is not installed.
     if name != 'FUNCTIONAL_LAYER':
         raise AttributeError(
@@ -30,7 +31,8 @@ def __getattr__(name):
     return importlib.import_module('gocept.async_.testlayer').FUNCTIONAL_LAYER
 
 
-def process(name='events', raise_errors=True, after=0):
+def process(name: str = 'events', raise_errors: bool = True,
+            after: float = 0) -> None:
     """Commit, then run all queued jobs of a service to their end, here.
 
     name -- str, of the ITaskService utility, seen from the current site or
@@ -54,12 +56,13 @@ def process(name='events', raise_errors=True, after=0):
         transaction.begin()
 
 
-def _process(db, path, name, raise_errors, after):
+def _process(db: Any, path: Any, name: str, raise_errors: bool,
+             after: float) -> None:
     # As processors do now and then: see to what was undone, say.
     in_transaction(db, path, transaction.commit, _look_after)
     processor = SimpleProcessor(db, path)
-    now = time.time()
-    end = now + after
+    now: float | None = time.time()
+    end = time.time() + after
     while now is not None:
         if not after:
             # Jobs that were added meanwhile are not due before the present.
@@ -74,11 +77,11 @@ def _process(db, path, name, raise_errors, after):
         now = _next_time(db, path, now, max(end, now))
 
 
-def _look_after(engine):
+def _look_after(engine: Any) -> None:
     engine.look_after()
 
 
-def _next_time(db, path, now, end):
+def _next_time(db: Any, path: Any, now: float, end: float) -> float | None:
     """Return when the next job is to be run, None if there is none.
 
     Up to the time `end`; that of another attempt may be later.
@@ -90,7 +93,7 @@ def _next_time(db, path, now, end):
     return min((each for each in due if each > now), default=None)
 
 
-def _locate(name):
+def _locate(name: str) -> tuple[Any, Any]:
     """Return the database with the root folder of a service, and its path.
     """
     service = server().visible_service(name)
@@ -108,13 +111,13 @@ def _locate(name):
         f'declare it (async:service) in the ZCML of the layer.')
 
 
-def _waits_for_an_attempt(job):
+def _waits_for_an_attempt(job: Any) -> bool:
     # One that could not be run would be tried for ever.
     return (job.status in WAITING and job.attempts > 0
             and not job.interruptions)
 
 
-def _failure(db, path, jobid):
+def _failure(db: Any, path: Any, jobid: int) -> str | None:
     """Return the traceback of a job that failed, else None."""
     with opened_service(db, path) as service:
         job = service.jobs.get(jobid)
@@ -123,7 +126,7 @@ def _failure(db, path, jobid):
         return job.traceback
 
 
-def login(principal_id):
+def login(principal_id: str) -> None:
     """Begin an interaction of a principal, instead of the current one.
 
     principal_id -- str; need not exist, so that tests can see what happens
@@ -135,12 +138,12 @@ def login(principal_id):
     zope.security.management.newInteraction(participation)
 
 
-def logout():
+def logout() -> None:
     """End the current interaction, if there is one."""
     zope.security.management.endInteraction()
 
 
-def _find_principal(principal_id):
+def _find_principal(principal_id: str) -> Any:
     authentication = zope.component.queryUtility(
         zope.authentication.interfaces.IAuthentication)
     try:

@@ -1,18 +1,23 @@
 """Do something with many jobs, in small transactions."""
 
+from collections.abc import Callable
+from typing import Any
+
 from lovely.remotetask.retry import in_private_transaction
 from lovely.remotetask.running.registry import root_database
 from lovely.remotetask.storage.listing import Selection
 
 
-# Jobs in one transaction, and how often it is tried.
+# How many jobs are changed in one transaction, and how often it is tried.
 BATCH = 100
 ATTEMPTS = 10
 
 ACTIONS = ('requeue', 'cancel', 'remove')
 
 
-def apply(service, action, progress=None, **selection):
+def apply(service: Any, action: str,
+          progress: Callable[[int], object] | None = None,
+          **selection: str | None) -> int:
     """Requeue, cancel or remove all jobs that are selected.
 
     service -- an ITaskService that is stored in a database.
@@ -35,7 +40,8 @@ def apply(service, action, progress=None, **selection):
     name, oid = service._p_jar.db().database_name, service._p_oid
     done, after, more = 0, None, True
     while more:
-        def batch(connection, after=after):
+        def batch(connection: Any, after: str | None = after) -> tuple[
+                int, str | None]:
             found = connection.get_connection(name).get(oid)
             return _batch(found, action, selection, after)
         number, after = in_private_transaction(db, batch, ATTEMPTS)
@@ -46,7 +52,8 @@ def apply(service, action, progress=None, **selection):
     return done
 
 
-def _batch(service, action, selection, after):
+def _batch(service: Any, action: str, selection: dict[str, str | None],
+           after: str | None) -> tuple[int, str | None]:
     """Return how many jobs it was done to, and `after` of the next page."""
     page = service.find(**selection, after=after, limit=BATCH)
     done = sum(bool(getattr(service, action)(job.id)) for job in page.jobs)

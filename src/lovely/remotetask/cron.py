@@ -5,6 +5,7 @@ import datetime
 import itertools
 import math
 import time
+from typing import Any
 from typing import NamedTuple
 
 from lovely.remotetask import zone
@@ -24,14 +25,15 @@ RANGES = {
     'dayOfWeek': range(7),
 }
 
-# What has more values is endless, or a mistake.
+# A field with more values than this is endless, or a mistake.
 MAX_VALUES = 1000
 
 # A day of the week falls on 29 February again after 40 years at most: so long
 # it takes over a century that has no such day.
 YEARS_TO_TRY = 41
 
-# The last day of all is left out, as in `number.LAST`.
+# Python's calendar ends one day later; `number.LAST` tells why that day is
+# left out.
 LAST_DAY = datetime.date(9999, 12, 30)
 
 HOUR = 3600
@@ -42,17 +44,24 @@ MINUTE = datetime.timedelta(minutes=1)
 DAY = datetime.timedelta(days=1)
 
 
+# The values of a field, as they are stored.
+Numbers = tuple[int, ...]
+
+# What callers may give for them: checked, so it may be anything.
+Field = Any
+
+
 class Pattern(NamedTuple):
     """The times at which a cron job runs; see ICronJob for the fields."""
 
-    minute: tuple
-    hour: tuple
-    dayOfMonth: tuple
-    month: tuple
-    dayOfWeek: tuple
+    minute: Field
+    hour: Field
+    dayOfMonth: Field
+    month: Field
+    dayOfWeek: Field
     timezone: str | None = None
 
-    def check(self):
+    def check(self) -> 'Pattern':
         """Return the pattern as it can be stored, with exact values.
 
         Raise ValueError if this is no pattern, or nothing matches it.
@@ -62,7 +71,7 @@ class Pattern(NamedTuple):
         checked.after(0)
         return checked
 
-    def after(self, now):
+    def after(self, now: float) -> int:
         """Return the first time after `now` to run, in POSIX seconds (int).
 
         Raise ValueError, and nothing else, if this is no pattern, no day
@@ -78,7 +87,7 @@ class Pattern(NamedTuple):
         except LookupError as error:
             raise ValueError(self._no_day(now)) from error
 
-    def _no_day(self, now):
+    def _no_day(self, now: int) -> str:
         pattern = ', '.join(
             f'{name}={shown(value)}' for name, value in self._asdict().items()
             if value) or '(every minute)'
@@ -88,11 +97,11 @@ class Pattern(NamedTuple):
             f'No day after {now} (POSIX seconds) matches the pattern '
             f'{pattern}; the calendar ends with the year {LAST_DAY.year}.')
 
-    def _numbers(self):
+    def _numbers(self) -> dict[str, Numbers]:
         return {name: _numbers(name, getattr(self, name)) for name in RANGES}
 
 
-def _numbers(name, values):
+def _numbers(name: str, values: Field) -> Numbers:
     """Return the values of a field as a tuple of int, each of them once."""
     if values is None:
         return ()
@@ -104,7 +113,7 @@ def _numbers(name, values):
     return tuple(sorted(numbers) if unordered else numbers)
 
 
-def _members(name, values):
+def _members(name: str, values: Field) -> tuple:
     if isinstance(values, str | bytes | dict):
         raise _refused(name, values)
     try:
@@ -116,14 +125,14 @@ def _members(name, values):
     return members
 
 
-def _number(name, value):
+def _number(name: str, value: object) -> int:
     number = whole(value)
     if number is None or number not in RANGES[name]:
         raise _refused(name, value)
     return number
 
 
-def _refused(name, value):
+def _refused(name: str, value: object) -> ValueError:
     allowed = RANGES[name]
     return ValueError(
         f'{name} must be {allowed[0]} to {allowed[-1]}, not {shown(value)}; '
@@ -133,9 +142,10 @@ def _refused(name, value):
 class Readings:
     """What a clock shows, a naive datetime, when a pattern matches."""
 
-    def __init__(self, minute, hour, dayOfMonth, month, dayOfWeek):
-        # What is not said is every value, or the first one if it is finer
-        # than the finest field that is said.
+    def __init__(self, minute: Numbers, hour: Numbers, dayOfMonth: Numbers,
+                 month: Numbers, dayOfWeek: Numbers) -> None:
+        # A field that is not given stands for every value, or for the first
+        # one if it is finer than the finest field that is given.
         a_time = minute or hour
         a_day = dayOfMonth or dayOfWeek
         nothing = not (a_time or a_day or month)
@@ -148,10 +158,10 @@ class Readings:
         self.weekdays = dayOfWeek or RANGES['dayOfWeek']
 
     @property
-    def of_all_hours(self):
+    def of_all_hours(self) -> bool:
         return len(self.hours) == len(RANGES['hour'])
 
-    def find(self, begin):
+    def find(self, begin: datetime.datetime) -> datetime.datetime:
         """Return the first one that is not before `begin`, or LookupError.
         """
         if begin.second or begin.microsecond:
@@ -165,7 +175,7 @@ class Readings:
             day = self._day(day + DAY)
         return _reading(day, self.hours[0], self.minutes[0])
 
-    def _day(self, begin):
+    def _day(self, begin: datetime.date) -> datetime.date:
         for year in range(begin.year, begin.year + YEARS_TO_TRY):
             for month in self.months:
                 if (year, month) < (begin.year, begin.month):
@@ -175,7 +185,8 @@ class Readings:
                     return day
         raise LookupError(begin)
 
-    def _day_in(self, year, month, begin):
+    def _day_in(self, year: int, month: int,
+                begin: datetime.date) -> datetime.date | None:
         if year > LAST_DAY.year:
             return None
         _, length = calendar.monthrange(year, month)
@@ -189,11 +200,12 @@ class Readings:
         return None
 
 
-def _reading(day, hour, minute):
+def _reading(day: datetime.date, hour: int,
+             minute: int) -> datetime.datetime:
     return datetime.datetime(day.year, day.month, day.day, hour, minute)
 
 
-def _next_once(readings, clock, now):
+def _next_once(readings: Readings, clock: WallClock, now: int) -> int:
     """Return the next time after `now` of a pattern with hours.
 
     What a change of the clock skips is run at the change, what comes twice
@@ -205,7 +217,8 @@ def _next_once(readings, clock, now):
     return found
 
 
-def _next_shown(readings, clock, now, wait=1):
+def _next_shown(readings: Readings, clock: WallClock, now: int,
+                wait: int = 1) -> int:
     """Return the next time of a pattern of all hours, `wait` seconds later.
 
     It goes by what the clock shows.  What a change skips is run at the change
@@ -224,7 +237,7 @@ def _next_shown(readings, clock, now, wait=1):
     return following if following < skipped + HOUR else skipped
 
 
-def check_delay(delay):
+def check_delay(delay: float | None) -> float | None:
     """Return a delay in seconds as an exact number; None is fine.
 
     Raise ValueError if it is none, or would end after the year 9999.
@@ -234,7 +247,7 @@ def check_delay(delay):
     return _delay(delay, time.time())
 
 
-def after_delay(now, delay):
+def after_delay(now: float, delay: float) -> int:
     """Return when a delay is over that begins now, in POSIX seconds (int).
 
     Later than `now`, also for a fraction of a second.  Raise ValueError if
@@ -244,7 +257,7 @@ def after_delay(now, delay):
     return max(math.ceil(now + _delay(delay, now)), math.floor(now) + 1)
 
 
-def _delay(delay, now):
+def _delay(delay: float, now: float) -> float:
     if isinstance(delay, datetime.timedelta):
         raise ValueError(
             f'delay must be a number of seconds, not {shown(delay)}; write '

@@ -25,16 +25,27 @@ import zope.location.interfaces
 import zope.schema
 
 
+# The job waits for a processor; it may have a time before which it is not run.
 QUEUED = 'queued'
+# A processor has claimed the job, and the claim is still good.
 PROCESSING = 'processing'
+# Somebody has cancelled the job before it was run.
 CANCELLED = 'cancelled'
+# The last attempt to run the job has failed, and it is not tried again.
 ERROR = 'error'
+# The task has returned, and its transaction was committed with this status.
 COMPLETED = 'completed'
+# The job is run once, when its delay is over.
 DELAYED = 'delayed'
+# The job is run again and again, each time when its pattern matches.
 CRONJOB = 'cronjob'
+# The job waits until somebody calls `ITaskService.startJob`.
 STARTLATER = 'start later'
+# The installed code cannot run the job, or its record cannot be read, or was
+# undone or copied; somebody has to look at it, and may requeue it.
 HELD = 'held'
 
+# All of them.
 STATUSES = (QUEUED, PROCESSING, CANCELLED, ERROR, COMPLETED, DELAYED, CRONJOB,
             STARTLATER, HELD)
 
@@ -71,6 +82,7 @@ class UnreadableResult(LookupError):
     """A result is stored that the code of today cannot load."""
 
 
+# That of jobs for which no priority is given; 0 is the lowest, 9 the highest.
 DEFAULT_PRIORITY = 5
 
 

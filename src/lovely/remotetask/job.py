@@ -49,8 +49,8 @@ STATUS_CHANGES = {
 def as_datetime(seconds):
     """Return the aware UTC datetime for POSIX seconds.
 
-    That of an end of the calendar for what is beyond: earlier versions took
-    delays of any length.
+    That of an end of the calendar for what is beyond: lovely.remotetask 0.5
+    took delays of any length.
     """
     return datetime.datetime.fromtimestamp(
         min(max(number.FIRST, seconds), number.LAST), datetime.UTC)
@@ -195,10 +195,10 @@ class Attempt(NamedTuple):
     started: float
     duration: float | None
     processor: str
-    errorClass: str | None = None
-    details: Details | None = None
-    fence: int | None = None
-    status: str | None = None
+    errorClass: str | None
+    details: Details | None
+    fence: int
+    status: str
 
     @property
     def error(self):
@@ -219,16 +219,14 @@ class Claim(NamedTuple):
     job: int
     worker: str
     processor: str
-    # The first development versions of 1.0 stored jobs with a Claim of three
-    # fields; without defaults, these jobs could not be loaded.
-    time: float = 0.0
-    attempt: int = 0
-    fence: int = 0
-    counted: str = QUEUED
+    time: float
+    attempt: int
+    fence: int
+    counted: str
 
 
 class Run(NamedTuple):
-    """One run of a job, as long as it lasts; held by the one who runs it.
+    """One run of a job, as long as it lasts; only whoever runs it has it.
 
     Nothing of it is kept on the job: an object may leave the cache of its
     connection at any savepoint, and its volatile attributes with it.
@@ -378,25 +376,25 @@ class Job(persistent.Persistent):
         self.__dict__['status'] = status
 
     def succeed(self, run, output, now):
-        """Note the result of a run."""
+        """Store the result of a run."""
         self._end_run(run, COMPLETED, now)
         if output is not None or self.__dict__.get('output') is not None:
             self.output = output
         self._end_of_attempts()
 
     def fail(self, run, failure, now, status=ERROR):
-        """Note the error of a run that is not tried again."""
+        """Store the error of a run that is not tried again."""
         self._end_run(run, status, now, failure)
         self._end_of_attempts()
 
     def retry(self, run, failure, now, due, transient=False):
-        """Note the error of a run that is tried again when it is due."""
+        """Store the error of a run that is tried again when it is due."""
         self._end_run(run, self.waiting_status, now, failure, due)
         if transient:
             self.transients += 1
 
     def interrupt(self, run, failure, now, due):
-        """Note that a run failed because of what it stands on."""
+        """Store that a run failed because of what it stands on."""
         self.retry(run, failure, now, due)
         self.interruptions += 1
 
@@ -406,7 +404,7 @@ class Job(persistent.Persistent):
         return self.attempts - self.transients - self.interruptions
 
     def lose(self, claim, reason, due=None):
-        """Note that nobody has stored how a run ended.
+        """Store that nobody has stored how a run ended.
 
         reason -- str, why that is so.
         due -- when it is run again, in POSIX seconds; None: as before.
@@ -427,7 +425,7 @@ class Job(persistent.Persistent):
 
     def end_under(self, claim):
         """Return the status in which a run under a claim ended, or None."""
-        for attempt_ in map(Attempt._make, map(_filled, self._history)):
+        for attempt_ in map(Attempt._make, self._history):
             if (attempt_.fence == claim.fence
                     and attempt_.processor == claim.processor):
                 return attempt_.status
@@ -457,7 +455,7 @@ class Job(persistent.Persistent):
         self._forget_attempts()
 
     def cancel(self, now):
-        """Note that the job is not to be run."""
+        """Store that the job is not to be run."""
         self.change_status(CANCELLED)
         self.outdate_claims()
         self.completed = now
@@ -503,7 +501,7 @@ class Job(persistent.Persistent):
         self.started = run.started
         self.completed = now
         self.attempts += 1
-        self._note_failure(failure)
+        self._set_failure(failure)
         self._remember((run.started, now - run.started, run.claim.processor,
                         self.errorClass, self.details))
         # Another run of the same job would carry another fence.
@@ -520,7 +518,7 @@ class Job(persistent.Persistent):
         self._history = (*self._history[-MAX_HISTORY:], (
             *attempt, self.fence, self.stored_status))
 
-    def _note_failure(self, failure):
+    def _set_failure(self, failure):
         if failure is None:
             if self.details is not None:
                 self.details = self.errorClass = None
@@ -551,7 +549,7 @@ class Job(persistent.Persistent):
                 del self.__dict__[name]
         self.fence += 2
         self._history = tuple(
-            _filled(attempt)[:3] + (None, None) + _filled(attempt)[5:]
+            (*attempt[:3], None, None, *attempt[5:])
             for attempt in self._history[-1:])
 
     def __repr__(self):
@@ -570,16 +568,11 @@ KEPT = ('id', 'status', 'priority', 'removed', 'store', 'fence', 'note',
         '_history', 'delay')
 
 
-def _filled(attempt):
-    """Return an attempt of the history with all fields of Attempt."""
-    return (*attempt, *[None] * (len(Attempt._fields) - len(attempt)))
-
-
 @zope.interface.implementer(interfaces.ICronJob)
 class CronJob(Job):
     """See ICronJob."""
 
-    # Of a record that lacks some of them.
+    # lovely.remotetask 0.2 to 0.5 has not stored all of them.
     minute = hour = dayOfMonth = month = dayOfWeek = ()
     delay = timezone = None
     due = Due()

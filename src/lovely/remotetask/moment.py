@@ -3,24 +3,26 @@
 import contextlib
 import contextvars
 import time
+from collections.abc import Iterator
 
 from lovely.remotetask.number import check_time
 
 
 # The time that a test has set, None for that of the clock.
-_set = contextvars.ContextVar('_set', default=None)
+_set: contextvars.ContextVar[float | None] = contextvars.ContextVar(
+    '_set', default=None)
 
 # Seconds by which the clock of this machine is known to be ahead.
 _ahead = contextvars.ContextVar('_ahead', default=0.0)
 
 
-def now():
+def now() -> float:
     """Return the time, in POSIX seconds."""
     found = _set.get()
     return time.time() - _ahead.get() if found is None else found
 
 
-def given(seconds):
+def given(seconds: float | None) -> float:
     """Return a time that a caller gave, checked; the time now for None.
 
     Raise ValueError or TypeError for what is no time.
@@ -29,7 +31,7 @@ def given(seconds):
 
 
 @contextlib.contextmanager
-def corrected(ahead):
+def corrected(ahead: float) -> Iterator[None]:
     """Correct the clock for a while.
 
     ahead -- seconds by which it is known to be.
@@ -42,7 +44,7 @@ def corrected(ahead):
 
 
 @contextlib.contextmanager
-def at(moment):
+def at(moment: float | None) -> Iterator[None]:
     """Let it be another time for a while.
 
     moment -- POSIX seconds; None for the time of the clock.

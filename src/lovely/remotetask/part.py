@@ -4,14 +4,18 @@ Where untrusted code reads one, a permission is asked of it and then of its
 parents: so what is granted on a service alone holds for its parts.
 """
 
+from collections.abc import Iterator
+from typing import Any
+
 from zope.security.proxy import removeSecurityProxy
 
 
-# Nothing lies deeper; but parents may be in one another, without end.
+# No object lies deeper; but the parents of a broken one may be in one another,
+# without end.
 DEPTH = 1000
 
 
-def parents(location):
+def parents(location: Any) -> Iterator[Any]:
     """Yield an object, its parent, the parent of that, and so on.
 
     Without security proxies.
@@ -24,7 +28,7 @@ def parents(location):
         location = getattr(location, '__parent__', None)
 
 
-def path(location):
+def path(location: Any) -> list[str]:
     """Return the names (list of str) from the root folder to a location.
 
     Raise ValueError for one that is within itself.
@@ -38,13 +42,13 @@ def path(location):
     return [name for name in reversed(names) if name]
 
 
-def home(location):
+def home(location: Any) -> Any:
     """Return the connection of the nearest parent that is stored, or None."""
     connections = (getattr(each, '_p_jar', None) for each in parents(location))
     return next((each for each in connections if each is not None), None)
 
 
-def part(class_):
+def part(class_: Any) -> Any:
     """Let the instances of a named tuple be parts of other objects.
 
     They have `__parent__`, None at first.  It is neither compared nor
@@ -54,13 +58,13 @@ def part(class_):
         __doc__ = class_.__doc__
         __parent__ = None
 
-        def part_of(self, parent):
+        def part_of(self, parent: object) -> 'Part':
             """Return an equal tuple that is part of an object."""
             copied = self._make(self)
             copied.__parent__ = parent
             return copied
 
-        def __getstate__(self):
+        def __getstate__(self) -> None:
             # Its parent is an object of one connection.
             return None
 

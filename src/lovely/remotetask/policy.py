@@ -4,7 +4,11 @@ import builtins
 import functools
 import logging
 import math
+from collections.abc import Callable
+from collections.abc import Iterable
+from typing import Any
 from typing import NamedTuple
+from typing import Self
 
 from lovely.remotetask import interfaces
 from lovely.remotetask.interfaces import CANCELLED
@@ -24,6 +28,7 @@ log = logging.getLogger(__name__)
 
 DAY = 24 * 3600.0
 
+# The longest wait before another attempt after a failure, in seconds.
 MAX_WAIT = 3600.0
 
 # Transient errors: how many, and the wait after the first, in seconds.
@@ -44,7 +49,7 @@ class Settings(NamedTuple):
 
     attempts: int = 3
     retry_wait: float = 1.0
-    retry_on: tuple = ()
+    retry_on: tuple[str, ...] = ()
     retention: float = 7 * DAY
     error_retention: float = 30 * DAY
     keep_result: bool = True
@@ -76,7 +81,7 @@ class Policy(Settings):
 
     __slots__ = ()
 
-    def __new__(cls, *args, **kw):
+    def __new__(cls, *args: Any, **kw: Any) -> Self:
         # A stored policy is made by this alone, without `__init__`: what makes
         # no sense stays, so that the service can be loaded; see `sound`.
         settings = Settings(*args, **kw)
@@ -84,16 +89,18 @@ class Policy(Settings):
             _checked(name, value, value)
             for name, value in settings._asdict().items()))
 
-    def __init__(self, *args, **kw):
+    def __init__(self, *args: Any, **kw: Any) -> None:
         for name, check in CHECKS.items():
             check(name, getattr(self, name))
 
     @classmethod
-    def _make(cls, values):
-        # By this `_replace` makes new ones, too.
+    def _make(cls, values: Iterable[Any]) -> Self:  # type: ignore[override]
+        # `_replace` makes new policies by this method; so they are checked,
+        # too.
         return cls(*values)
 
-    def due_after_failure(self, job, failure, now):
+    def due_after_failure(self, job: Any, failure: Any,
+                          now: float) -> float | None:
         """Return when to run a failed job again, None for never."""
         if failure.retryable:
             return _due(now, TRANSIENT_WAIT, job.transients, TRANSIENTS)
@@ -102,7 +109,7 @@ class Policy(Settings):
             return None
         return _due(now, self.retry_wait, job.failures, self.attempts - 1)
 
-    def due_after_interruption(self, job, now):
+    def due_after_interruption(self, job: Any, now: float) -> float:
         """Return when to run a job again that could not be run to its end.
 
         Because what it stands on has failed: there is no last time.
@@ -110,25 +117,25 @@ class Policy(Settings):
         return now + doubled(INTERRUPTION_WAIT, INTERRUPTION_LIMIT,
                              job.interruptions, 0.5)
 
-    def due_after_loss(self, job, now):
+    def due_after_loss(self, job: Any, now: float) -> float | None:
         """Return when to run a job again whose end could not be stored."""
         return _due(now, max(self.retry_wait, LOSS_WAIT), job.failures,
                     self.attempts)
 
-    def retention_of(self, status):
+    def retention_of(self, status: str) -> float:
         """Return how many seconds a job is kept with a status."""
         return {COMPLETED: self.retention, CANCELLED: self.retention,
                 ERROR: self.error_retention, HELD: self.error_retention,
                 }[status]
 
 
-def policy_of(service):
+def policy_of(service: Any) -> Policy:
     """Return the Policy of an ITaskService; see `sound`."""
     return sound(interfaces.IProcessorSettings(service, service).policy,
                  service.__name__)
 
 
-def sound(policy, service):
+def sound(policy: Any, service: object) -> Policy:
     """Return a policy that can be worked with, whatever was stored.
 
     service -- the name of the service that it belongs to.
@@ -140,16 +147,17 @@ def sound(policy, service):
         # True and 1 are equal, but not both a number of attempts.
         return _sound(policy, tuple(map(type, policy)), service)
     except TypeError:
-        # No tuple, or something in it cannot be a key of the cache.
+        # The policy is no tuple, or holds something that cannot be a key of
+        # the cache.
         return _repaired(policy, service)
 
 
 @functools.lru_cache(maxsize=1000)
-def _sound(policy, types, service):
+def _sound(policy: Any, types: tuple[type, ...], service: object) -> Policy:
     return _repaired(policy, service)
 
 
-def _repaired(policy, service):
+def _repaired(policy: Any, service: object) -> Policy:
     if not isinstance(policy, Policy):
         _warn(f'Service {shown(service)}: its policy is no Policy, but '
               f'{shown(policy)}; the default one is used.')
@@ -167,23 +175,23 @@ def _repaired(policy, service):
 
 
 @functools.lru_cache(maxsize=1000)
-def _warn(text):
-    # The cache is the memory of what was said.
+def _warn(text: str) -> None:
+    # The cache remembers what was said, so that it is said once.
     log.warning(text)
 
 
-def _checked(name, value, otherwise):
+def _checked(name: str, value: object, otherwise: Any) -> Any:
     try:
         return CHECKS[name](name, value)
     except ValueError:
         return otherwise
 
 
-def _check_attempts(name, value):
+def _check_attempts(name: str, value: object) -> int:
     return check_whole(name, value, 1)
 
 
-def _check_wait(name, value):
+def _check_wait(name: str, value: object) -> float:
     seconds = check_seconds(name, value)
     if seconds > LAST:
         raise ValueError(
@@ -191,23 +199,23 @@ def _check_wait(name, value):
     return seconds
 
 
-def _check_retention(name, value):
+def _check_retention(name: str, value: object) -> float:
     seconds = check_seconds(name, value)
-    # Longer than the calendar is for ever.
+    # What is longer than the calendar stands for ever.
     return seconds if seconds <= LAST else math.inf
 
 
-def _check_bool(name, value):
+def _check_bool(name: str, value: object) -> bool:
     if not isinstance(value, bool):
         raise ValueError(f'{name} must be True or False, not {shown(value)}.')
     return value
 
 
-def _check_commit_every(name, value):
+def _check_commit_every(name: str, value: object) -> int:
     return check_whole(name, value, 1, 1000)
 
 
-def _check_exceptions(name, value):
+def _check_exceptions(name: str, value: object) -> tuple[str, ...]:
     if not isinstance(value, tuple | list | set):
         raise ValueError(
             f'{name} must be a tuple of exceptions, or of their names, like '
@@ -216,12 +224,13 @@ def _check_exceptions(name, value):
     return tuple(sorted(names) if isinstance(value, set) else names)
 
 
-def _exception_name(name, value):
+def _exception_name(name: str, value: object) -> str:
     if not isinstance(value, str):
         return _defined_name(name, value, shown(value))
-    value = exact(value)
+    value = str(exact(value))
     if '.' in value and all(value.split('.')):
-        # Not imported here: its module may be just being imported.
+        # The exception is not imported here: its module may be the one that is
+        # just being imported.
         return value
     said = f'"{shown(value)[1:-1]}"'
     try:
@@ -232,7 +241,7 @@ def _exception_name(name, value):
     return _defined_name(name, found, said)
 
 
-def _defined_name(name, found, said):
+def _defined_name(name: str, found: object, said: str) -> str:
     if not (isinstance(found, type) and issubclass(found, BaseException)):
         raise ValueError(
             f'{name}: {said} is no exception; write a class, or its module '
@@ -240,7 +249,9 @@ def _defined_name(name, found, said):
     return f'{found.__module__}.{found.__qualname__}'
 
 
-CHECKS = {
+# Called with the name and the value of a setting: what checks it, and returns
+# the value as it is stored, or raises ValueError.
+CHECKS: dict[str, Callable[[str, object], Any]] = {
     'attempts': _check_attempts,
     'retry_wait': _check_wait,
     'retry_on': _check_exceptions,
@@ -253,7 +264,8 @@ CHECKS = {
 }
 
 
-def _due(now, wait, number, maximum):
+def _due(now: float, wait: float, number: int,
+         maximum: int) -> float | None:
     """Return the time of the next attempt, None after the last one.
 
     Full jitter: anything up to a limit that doubles.

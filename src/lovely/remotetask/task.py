@@ -1,5 +1,9 @@
 """Ready-made tasks and the error they raise."""
 
+from collections.abc import Callable
+from collections.abc import Iterable
+from typing import Any
+
 import zope.interface
 
 from lovely.remotetask import interfaces
@@ -16,7 +20,7 @@ class Tasks(dict):
     for those who may manage it: who has one could call it.
     """
 
-    def __init__(self, service, tasks):
+    def __init__(self, service: Any, tasks: Iterable[tuple[str, Any]]) -> None:
         super().__init__(tasks)
         # So that local grants on it hold.
         self.__parent__ = service
@@ -29,13 +33,13 @@ class SimpleTask:
     inputSchema = None
     outputSchema = None
 
-    def __init__(self, func):
+    def __init__(self, func: Callable[[Any], Any]) -> None:
         self.func = func
 
-    def __call__(self, service, jobid, input):
+    def __call__(self, service: Any, jobid: int, input: Any) -> Any:
         return self.func(input)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f'<{type(self).__name__} {self.func!r}>'
 
 
@@ -46,8 +50,8 @@ class EchoTask:
     inputSchema = None
     outputSchema = None
 
-    def __call__(self, service, jobid, input):
+    def __call__(self, service: Any, jobid: int, input: Any) -> Any:
         return input
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f'<{type(self).__name__}>'

@@ -15,7 +15,7 @@ from lovely.remotetask.number import shown
 MAX_NAME = 100
 
 
-def check_name(name):
+def check_name(name: str | None) -> str | None:
     """Return the name of a time zone as it is stored; None stands for UTC.
 
     Raise ValueError, or NoTimeZone, if it is not in the IANA database.
@@ -24,15 +24,15 @@ def check_name(name):
         return None
     _check_type(name)
     name = exact(name)
-    # Not whatever file can be found: zones with leap seconds ("right/..."),
-    # or other letters on a file system without case.
+    # zoneinfo would take whatever file it finds: zones with leap seconds
+    # ("right/..."), or other letters on a file system without case.
     if name != 'UTC' and name not in _names():
         raise NoTimeZone(_why_not(name))
     find(name)
     return name
 
 
-def find(name):
+def find(name: str | None) -> datetime.tzinfo:
     """Return the tzinfo of a name, UTC for None.
 
     Raise NoTimeZone if this process has no such time zone.
@@ -42,12 +42,13 @@ def find(name):
     _check_type(name)
     try:
         return zoneinfo.ZoneInfo(name)
-    # No such name, a bad one, a folder, a damaged file.
+    # zoneinfo raises these for an unknown or a bad name, a folder, a damaged
+    # file.
     except (LookupError, ValueError, OSError, struct.error) as error:
         raise NoTimeZone(_why_not(name)) from error
 
 
-def _check_type(name):
+def _check_type(name: object) -> None:
     if isinstance(name, str):
         return
     advice = 'write a name of the IANA database like "Europe/Berlin"'
@@ -58,7 +59,7 @@ def _check_type(name):
     raise ValueError(f'timezone is {shown(name)}; {advice}.')
 
 
-def _why_not(name):
+def _why_not(name: str) -> str:
     names = _names()
     if not names:
         return (
@@ -76,7 +77,7 @@ def _why_not(name):
         f'tzdata up to date.')
 
 
-def _similar(name, names):
+def _similar(name: str, names: frozenset[str]) -> str:
     if len(name) > MAX_NAME:
         return ''
     folded = {known.casefold(): known for known in names}
@@ -84,12 +85,12 @@ def _similar(name, names):
     return f' (did you mean "{folded[found[0]]}"?)' if found else ''
 
 
-def _names():
+def _names() -> frozenset[str]:
     return _names_in(zoneinfo.TZPATH)
 
 
 @functools.lru_cache(maxsize=4)
-def _names_in(path):
-    # Each file is looked at: some hundredths of a second.  "localtime" is
-    # another time zone on each machine.
+def _names_in(path: tuple[str, ...]) -> frozenset[str]:
+    # zoneinfo looks at each file, which takes some hundredths of a second.
+    # "localtime" is another time zone on each machine.
     return frozenset(zoneinfo.available_timezones()) - {'localtime'}

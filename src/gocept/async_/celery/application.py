@@ -39,7 +39,7 @@ log = journal(__name__)
 
 VARIABLE = 'GOCEPT_ASYNC_ZOPE_CONF'
 
-# What ends the process of a pool that gets it.
+# Signals that end a process of the pool.
 TERMINATING = signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP
 
 
@@ -155,7 +155,7 @@ def _enter(sender, **kw):
 
 def _attend():
     outcome = attempt(attendance)
-    entrance.note(not outcome.failed)
+    entrance.report(not outcome.failed)
     if outcome.failed:
         # Celery would go on, and acknowledge messages that it cannot handle.
         log.critical('this worker cannot run jobs, and ends: %s',

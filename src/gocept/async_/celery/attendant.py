@@ -44,8 +44,8 @@ class Attendant(CeleryProcessor):
 
     def __init__(self, db, servicePath):
         super().__init__(db, servicePath)
-        # For the record of this worker: claims are made by threads that run
-        # jobs, and settled by others, too.
+        # This guards the record of this worker: threads that run jobs make
+        # claims, and the rounds settle them.
         self._record = threading.Lock()
         self._runs = runs.Runs()
         self._patience = Patience()
@@ -109,7 +109,7 @@ class Attendant(CeleryProcessor):
             claims = self.membership.bookkeep(
                 runs.claim_job, self.worker_id, jobid, self._runs,
                 self.membership.clock.now())
-            # What there was of an earlier run is settled.
+            # The claim of an earlier run was settled with this transaction.
             self._runs.forget([jobid])
             return claims
 
@@ -121,7 +121,8 @@ class Attendant(CeleryProcessor):
             return claim is not None and machine.is_gone(claim.worker)
 
     def _execute(self, claim):
-        # Once before a transaction begins that runs a job.
+        # The connection catches up once, before a transaction begins that runs
+        # a job.
         self.membership.catch_up()
         self._runs.call(claim)
         end = self.membership.run(claim)
@@ -164,7 +165,8 @@ class Attendant(CeleryProcessor):
             elif outcome.retryable or outcome.is_a(ProcessorStopped):
                 raise outcome.exception
             else:
-                # One of them may be to blame for that.
+                # One of the claims may be to blame for that, so they are
+                # settled one by one.
                 self._settle_apart()
 
     def _settle_apart(self):
@@ -186,7 +188,8 @@ class Attendant(CeleryProcessor):
         """Take over from workers that are gone; see Member."""
         released = super().release()
         if released:
-            # Their messages may be gone with them.
+            # The messages of these jobs may be gone with the processes that
+            # had them.
             tid = self.service_db.lastTransaction()
             self.send(self._addresses(released, tid))
         return released
@@ -209,7 +212,8 @@ class Attendant(CeleryProcessor):
         """
         now = self.membership.clock.now() if now is None else now
         if self.knows_time():
-            # Passes what others have run, and finds what waits for a time.
+            # This passes entries of jobs that others have run, and puts what
+            # waits for a time into the schedule.
             self.membership.bookkeep(_look, now)
         leader, waiting = self._find_waiting(now)
         self._leading = leader == self.worker_id
@@ -228,13 +232,14 @@ class Attendant(CeleryProcessor):
             leader = min(self._known(engine), default=None)
             if leader not in (None, self.worker_id):
                 return leader, []
-            # Never committed: this is how to see what is next.
+            # These claims are never committed: making them is how to see what
+            # is next.
             claims = engine.claim(
                 self.worker_id, SWEEP_AT_ONCE, now,
                 scheduled=self.knows_time())
             described = [attempt(self._describe, engine.service, claim.job)
                          for claim in claims]
-            # One that cannot be read does not keep the others.
+            # A job that cannot be read does not hold up the others.
             return leader, [outcome.value for outcome in described
                             if not outcome.failed]
 

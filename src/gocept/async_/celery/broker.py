@@ -17,7 +17,7 @@ from lovely.remotetask.forking import of_process
 from lovely.remotetask.retry import Pauses
 
 
-# What is said of the broker is asked for here, too.
+# Whoever sends finds here, too, what the directive says of the broker.
 __all__ = ['TASK', 'Breaker', 'Broker', 'Sender', 'broker', 'hide',
            'is_installed', 'sender', 'sender_settings', 'settings']
 
@@ -87,7 +87,8 @@ class Sender:
     """
 
     def __init__(self, broker, clock=time.monotonic):
-        # It is an extra, and only who sends needs it.
+        # Celery is an extra of the distribution; only processes that send need
+        # it.
         import celery
 
         self.broker = broker
@@ -112,7 +113,8 @@ class Sender:
         sent = 0
         end = self._clock() + self.broker.publish_timeout
         for address in addresses:
-            # Also while others find out that it is down.
+            # The breaker may also forbid it because other threads have just
+            # found out that the broker is down.
             if not self.breaker.allows() or not self._send_one(
                     queue, address, end):
                 break
@@ -200,6 +202,6 @@ def sender():
     found = broker()
     key = json.dumps(found, sort_keys=True)
     if key not in _senders:
-        # Two threads make two; one of them stays.
+        # If two threads make a sender at the same moment, one of them stays.
         _senders.setdefault(key, Sender(found))
     return _senders[key]

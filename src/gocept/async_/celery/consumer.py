@@ -115,8 +115,9 @@ class Consumer(consumer.Consumer):
 
 
 def _refuse(message, reason):
-    refusals.note(reason)
-    # If that fails, the connection is lost, and the loop finds out.
+    refusals.add(reason)
+    # An acknowledgement fails only if the connection is lost, and the loop
+    # finds that out.
     attempt(message.ack)
 
 
@@ -139,7 +140,7 @@ class Node(kombu.pidbox.Node):
     def handle_message(self, body, message=None):
         outcome = attempt(self._question, body)
         if outcome.failed:
-            refusals.note('it is no question that is answered')
+            refusals.add('it is no question that is answered')
         elif outcome.value is not None:
             self.dispatch(**outcome.value)
 
@@ -160,7 +161,7 @@ class Node(kombu.pidbox.Node):
     def handle(self, method, arguments=None):
         answer = super().handle(method)
         if method == 'stats':
-            # Else there, with all its options.
+            # Celery would tell the broker with all its options here.
             known = answer['broker']
             answer['broker'] = {name: known.get(name) for name in (
                 'hostname', 'port', 'transport')}

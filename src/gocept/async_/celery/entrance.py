@@ -3,6 +3,7 @@
 
 import mmap
 import time
+from collections.abc import Callable
 
 
 class Entrance:
@@ -12,19 +13,19 @@ class Entrance:
     In memory that all of them share.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._shared = mmap.mmap(-1, 3)
 
-    def note(self, has_entered):
-        """Note whether a process could enter."""
+    def report(self, has_entered: bool) -> None:
+        """Report whether a process could enter."""
         self._shared[0 if has_entered else 1] = 1
 
     @property
-    def is_open(self):
+    def is_open(self) -> bool:
         """Whether one of them could."""
         return bool(self._shared[0])
 
-    def wait(self, look):
+    def wait(self, look: Callable[[], object]) -> bool:
         """Wait until one of them has entered, or one could not.
 
         look -- called again and again; may raise.
@@ -36,15 +37,15 @@ class Entrance:
             time.sleep(0.02)
         return self.is_open
 
-    def close(self):
-        """Note that the worker is to end."""
+    def close(self) -> None:
+        """Remember that the worker is to end."""
         self._shared[2] = 1
 
     @property
-    def is_closed(self):
+    def is_closed(self) -> bool:
         """Whether the worker is to end."""
         return bool(self._shared[2])
 
 
-# That of this worker.
+# The entrance of this worker, which the processes of its pool inherit.
 entrance = Entrance()

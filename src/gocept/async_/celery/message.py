@@ -52,7 +52,8 @@ def read(message):
 def _address(message):
     task = message.headers.get('task')
     if task != TASK:
-        # A name of Celery's own, perhaps, that a worker would know.
+        # The name may be that of one of Celery's own tasks, which a worker
+        # would run.
         raise Refused('it is no call of gocept.async.run')
     if message.content_type != JSON:
         raise Refused('it is not JSON')
@@ -98,8 +99,8 @@ class Refusals:
     def __init__(self):
         self._complaints = {}
 
-    def note(self, reason):
-        """Note a message that was refused.
+    def add(self, reason):
+        """Count a message that was refused.
 
         reason -- str, one of few.
         """

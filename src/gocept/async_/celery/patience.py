@@ -7,6 +7,7 @@ such a server, and a message may tell of what never was.
 
 import threading
 import time
+from collections.abc import Callable
 
 from persistent.timestamp import TimeStamp
 
@@ -31,13 +32,15 @@ class Patience:
     clock -- returns monotonic seconds.
     """
 
-    def __init__(self, clock=time.monotonic):
+    def __init__(self,
+                 clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
         self._left = IN_VAIN
         self._updated = clock()
 
-    def wait(self, has_seen, tid, ask):
+    def wait(self, has_seen: Callable[[], bool], tid: bytes,
+             ask: Callable[[], object]) -> bool:
         """Wait until a transaction is seen.  Return whether it is.
 
         has_seen -- returns whether it is.
@@ -51,21 +54,22 @@ class Patience:
         if has_seen():
             return True
         if TimeStamp(tid).timeTime() > time.time() + SKEW:
-            # Nobody has committed that.
+            # The id is of a time to come: nobody has committed such a
+            # transaction.
             return False
         return self._wait(has_seen, self._take())
 
-    def _wait(self, has_seen, seconds):
+    def _wait(self, has_seen: Callable[[], bool], seconds: float) -> bool:
         end = self._clock() + seconds
         while self._clock() < end:
             time.sleep(LOOK)
             if has_seen():
-                # That was not in vain.
+                # The transaction was seen, so the wait was not in vain.
                 self._give_back(seconds)
                 return True
         return False
 
-    def _take(self):
+    def _take(self) -> float:
         """Return how many seconds may be waited now."""
         with self._lock:
             now = self._clock()
@@ -78,6 +82,6 @@ class Patience:
             self._left -= taken
             return taken
 
-    def _give_back(self, seconds):
+    def _give_back(self, seconds: float) -> None:
         with self._lock:
             self._left += seconds

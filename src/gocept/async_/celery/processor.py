@@ -108,7 +108,8 @@ class CeleryProcessor(Member):
     def added(self, jobs):
         """Send what can be run now; what cannot is sent when it is due."""
         now = time.time()
-        # One by one: they may be many, and the broker down.
+        # The addresses are made one by one, as they are sent: they may be
+        # many, and the broker may be down.
         self.send(
             address(self.db, self.servicePath, job) for job in jobs
             if job.stored_status == QUEUED

@@ -1,7 +1,7 @@
 """Which jobs a process of a Celery worker has claimed, and called.
 
 No function is called again before the run before is counted: claims are
-settled by what is noted here.
+settled by what is remembered here.
 """
 
 from lovely.remotetask.running import execution
@@ -44,11 +44,11 @@ class Runs:
         self.ended += 1
 
     def call(self, claim):
-        """Note that the function of a job is about to be called."""
+        """Remember that the function of a job is about to be called."""
         self.begun.add(claim.job)
 
     def note_end(self, claim, end):
-        """Note what became of a claim; see execution.run_claimed."""
+        """Remember what became of a claim; see execution.run_claimed."""
         if end == execution.ENDED:
             self._interruptions.pop(claim.job, None)
         elif end == execution.NOT_BEGUN:
@@ -65,13 +65,13 @@ class Runs:
         return number <= MAX_INTERRUPTIONS
 
     def forget(self, jobids):
-        """Note that no claims on jobs are left."""
+        """Forget jobs on which no claims are left."""
         self.begun.difference_update(jobids)
         for jobid in jobids:
             self.interrupted.pop(jobid, None)
 
     def settled(self):
-        """Note that all claims are settled but those of jobs that run."""
+        """Forget the jobs that do not run: their claims are settled."""
         self.forget({*self.begun, *self.interrupted} - self.running)
         self.ended = 0
 
@@ -84,7 +84,8 @@ def claim_job(engine, worker_id, jobid, runs, now):
     engine -- an IJobExecution.
     runs -- Runs of the worker.
     """
-    # That of a run before, which is over: it would be forgotten uncounted.
+    # This worker's old claim on the job has ended; settle it first, or the new
+    # claim would overwrite it before it is counted.
     if jobid in engine.held(worker_id):
         drop(engine, worker_id, [jobid], runs, now)
     return engine.claim_job(worker_id, jobid, now)
@@ -97,7 +98,8 @@ def settle(engine, worker_id, runs, now):
 
 def held(engine, worker_id, runs):
     """Return the ids of jobs that are claimed, and that no thread has."""
-    # Also those whose claim was committed though an error came back.
+    # A commit of a claim may have succeeded though an error came back; these
+    # are settled, too.
     return [jobid for jobid in engine.held(worker_id)
             if jobid not in runs.running]
 
@@ -106,7 +108,8 @@ def drop(engine, worker_id, jobids, runs, now):
     """Settle some claims; each run of their jobs is counted."""
     for jobid in jobids:
         if jobid in runs.interrupted:
-            # Under another claim, which is handed back.
+            # An interrupted run does not count: the job gets another claim,
+            # and that is handed back.
             engine.renew(runs.interrupted[jobid], now)
     if jobids:
         engine.settle(worker_id, jobids, [
@@ -116,7 +119,7 @@ def drop(engine, worker_id, jobids, runs, now):
 def leave(engine, worker_id, runs, now):
     """Hand claims back, and be forgotten as a worker."""
     settle(engine, worker_id, runs, now)
-    # What is cut off in the middle counts: whoever sees that this process is
-    # gone does that, by the record.
+    # The record stays while functions are running that will be cut off:
+    # whoever sees that this process is gone counts these attempts by it.
     if not runs.running & runs.begun:
         engine.stop_worker(worker_id)

@@ -1,6 +1,7 @@
 """Which jobs were sent to the broker, and which messages got lost."""
 
 import time
+from collections.abc import Iterable
 from typing import NamedTuple
 
 
@@ -36,17 +37,17 @@ class Sent:
     patience -- seconds after which a message is taken for lost.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.patience = 0.0
-        # When, in monotonic seconds, and how many times the patience is the
-        # wait after that.
-        self._sent = {}
+        # By key, when the job was sent (monotonic seconds), and how many times
+        # the patience it is given until it is sent again.
+        self._sent: dict[tuple, tuple[float, float]] = {}
 
-    def be_patient(self, resend_after, messages):
-        """Note how many messages there are in the queue."""
+    def be_patient(self, resend_after: float, messages: int) -> None:
+        """Take in how many messages there are in the queue."""
         self.patience = resend_after * (PATIENCE_IN_QUEUE if messages else 1)
 
-    def is_lost(self, waiting, now):
+    def is_lost(self, waiting: Waiting, now: float) -> bool:
         """Return whether to send a job.
 
         now -- POSIX seconds.
@@ -57,10 +58,10 @@ class Sent:
                 factor * self.patience, RESEND_AT_LAST)
         return waiting.scheduled or now - waiting.since >= self.patience
 
-    def remember(self, sent):
-        """Note what was sent; each time, it is given twice as long."""
+    def remember(self, sent: Iterable[Waiting]) -> None:
+        """Remember what was sent; each time, it is given twice as long."""
         now = time.monotonic()
-        # What has not come again for long was run.
+        # A job that has not been asked for again for long was run.
         self._sent = {key: found for key, found in self._sent.items()
                       if now - found[0] < FORGET}
         for each in sent:

@@ -66,7 +66,7 @@ NAME = re.compile(r'[a-z][a-z0-9_]*\Z')
 
 EXAMPLE = '{"worker_prefetch_multiplier": 2}'
 
-# Others: the options say better.
+# Defaults of other settings; what the options say goes before.
 DEFAULTS = {
     # Seconds that a process of a pool may take to open the database.
     'worker_proc_alive_timeout': 600.0,

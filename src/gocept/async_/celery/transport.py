@@ -126,7 +126,7 @@ class RedisQoS:
     def restore_by_tag(self, tag, client=None, leftmost=False):
         outcome = attempt(super().restore_by_tag, tag, client, leftmost)
         if outcome.is_a((TypeError, ValueError, RecursionError)):
-            # What is kept there is no message.
+            # What was kept under that tag is no message; it is forgotten.
             self._remove_from_indices(tag).execute()
         elif outcome.failed:
             raise outcome.exception
@@ -149,7 +149,8 @@ def envelope(item, queue=''):
         'content-encoding': 'utf-8',
         'properties': {
             'body_encoding': 'base64',
-            # Not that of the item: another one may have the same.
+            # The item has a tag of its own, which is not used: another item
+            # may have the same.
             'delivery_tag': str(uuid.uuid4()),
             'delivery_info': {'exchange': '', 'routing_key': queue}}})
 
@@ -185,7 +186,8 @@ def frame_handler(connection, callback):
     def on_any_frame(frame):
         kind, channel, buffer = frame
         if kind == HEADER and not is_readable(buffer):
-            # Of the body nothing is kept.
+            # The body of a message that is too large is read, and nothing of
+            # it kept.
             to_skip[channel] = _size(buffer)
             return on_frame((kind, channel, EMPTY_HEADER))
         if kind == BODY and to_skip.get(channel, 0) > 0:

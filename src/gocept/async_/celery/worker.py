@@ -107,10 +107,10 @@ class Attendance:
         while True:
             outcome = attempt(self._run, address)
             if not outcome.failed:
-                self._note_success()
+                self._has_entered()
                 return outcome.value
             if not self._is_outage(outcome):
-                self._note_refusal(address, outcome)
+                self._was_refused(address, outcome)
                 return False
             end = end or time.monotonic() + HOLD
             self._pause(outcome, end)
@@ -140,12 +140,12 @@ class Attendance:
                 or outcome.is_a(ProcessorStopped)):
             raise GivenBack(outcome.error)
 
-    def _note_success(self):
+    def _has_entered(self):
         self._pauses.reset()
         if self._away.end():
             log.info('jobs can be run again')
 
-    def _note_refusal(self, address, outcome):
+    def _was_refused(self, address, outcome):
         if outcome.is_a((NotDeclared, NoSuchService)):
             self._refused.say(
                 'a message was refused: %s', outcome.error)
@@ -203,7 +203,7 @@ class Attendance:
 
     def _leave_others(self, paths):
         for path in self._attendants.keys() - paths:
-            # Its site was removed, or renamed.
+            # The site of the service was removed, or renamed.
             _leave(self._attendants.pop(path))
 
     def _enter(self, place):
@@ -226,7 +226,8 @@ class Attendance:
         pauses = 0
         while not self.is_closed and pauses < PATIENCE_AT_THE_END:
             time.sleep(1.0)
-            # Without a database, no job will ever end.
+            # Without a database no job will ever end, so a worker that is to
+            # end does not wait for ever.
             pauses = pauses + 1 if self._is_stopping() and attempt(
                 sign_of_life, self.db).failed else 0
         if not self.is_closed:

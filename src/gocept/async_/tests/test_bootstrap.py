@@ -128,17 +128,39 @@ class SentenceTest(BootstrapTest):
         for part in parts:
             self.assertIn(part, text)
 
-    def test_supported_pythons_pass(self):
-        """3.11, 3.12 and 3.13 are fine."""
+    def test_tested_pythons_pass(self):
+        """3.11, 3.12 and 3.13 are fine; nothing is said."""
         for minor in (11, 12, 13):
-            self.assertIsNone(self.bootstrap.wrong_python((3, minor, 0)))
+            version = 3, minor, 0
+            self.assertIsNone(self.bootstrap.wrong_python(version))
+            self.assertIsNone(self.bootstrap.untested_python(version))
+
+    def test_newer_pythons_are_tried(self):
+        """They pass, and a sentence says that nobody has tested them."""
+        for version in ((3, 14, 0), (3, 15, 0, 'alpha', 1), (3, 100, 1),
+                        (4, 0, 0)):
+            self.assertIsNone(self.bootstrap.wrong_python(version))
+            self.assertSentence(
+                self.bootstrap.untested_python(version),
+                'Python ' + '.'.join(map(str, version[:3])), 'not tested',
+                '3.11 or 3.12 or 3.13')
+
+    def test_what_is_said_of_newer_ones(self):
+        """The sentence is said where set-up begins, which goes on."""
+        with (unittest.mock.patch.object(
+                self.bootstrap.sys, 'version_info', (3, 14, 0, 'final', 0)),
+              unittest.mock.patch.object(self.bootstrap, 'say') as say):
+            self.bootstrap.check_system()
+        say.assert_called_once()
+        self.assertIn('3.14.0', say.call_args.args[0])
 
     def test_other_pythons_learn_which_are_supported(self):
-        """Too old, too new, and PyPy: all hear what to use."""
-        for version in ((2, 7, 18), (3, 10, 13), (3, 14, 0)):
+        """Too old, and PyPy: they hear what to use."""
+        for version in ((2, 7, 18), (3, 10, 13)):
             self.assertSentence(
                 self.bootstrap.wrong_python(version),
-                'Python ' + '.'.join(map(str, version)), '3.11, 3.12, 3.13')
+                'Python ' + '.'.join(map(str, version)), '3.11 and later',
+                'python3.13 bootstrap.py')
         self.assertSentence(
             self.bootstrap.wrong_python((3, 11, 0), 'pypy'), 'pypy 3.11.0')
 

@@ -216,7 +216,7 @@ class AttendantTest(CeleryCase):
         jobid = self.add('test.task', 'a')
         machine = self.attendant.worker_id.rpartition(':')[2].split('-')[0]
         engine(self.service).claim_job(
-            f'host:{2 ** 22 + 1}:x:{machine}-x', jobid)
+            f'host:{2 ** 22 + 1}:x:{machine}--x', jobid)
         transaction.commit()
         with self.assertLogs('lovely.remotetask', 'WARNING'):
             self.assertTrue(self.run_job(jobid))

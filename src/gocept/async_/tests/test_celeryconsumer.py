@@ -70,7 +70,7 @@ class NodeTest(unittest.TestCase):
         for name in 'conf', 'report', 'hello', 'objgraph', 'memdump':
             self.ask(method=name)
         self.assertEqual([], self.called)
-        self.refusals.note.assert_called()
+        self.refusals.add.assert_called()
 
     def test_anything(self):
         """Nothing is raised, nothing is called."""
@@ -84,7 +84,7 @@ class NodeTest(unittest.TestCase):
         """Who is not meant says nothing."""
         self.ask(method='ping', destination=['there'])
         self.assertEqual([], self.replies)
-        self.refusals.note.assert_not_called()
+        self.refusals.add.assert_not_called()
         self.ask(method='ping', destination=['there', 'here'])
         self.assertEqual(1, len(self.replies))
 
@@ -126,7 +126,7 @@ class ConsumerTest(unittest.TestCase):
         handled, = self.handled
         self.assertIsInstance(handled, celerymessage.Message)
         self.assertEqual(message.delivery_tag, handled.delivery_tag)
-        self.refusals.note.assert_not_called()
+        self.refusals.add.assert_not_called()
 
     def test_garbage(self):
         """It is acknowledged, and that is all."""
@@ -135,12 +135,12 @@ class ConsumerTest(unittest.TestCase):
             message = self.deliver(**said)
             message.ack.assert_called_once_with()
         self.assertEqual([], self.handled)
-        self.assertEqual(4, self.refusals.note.call_count)
+        self.assertEqual(4, self.refusals.add.call_count)
 
     def test_garbage_of_a_lost_connection(self):
         """It cannot be acknowledged; whoever waits for messages finds out."""
         self.deliver(body=b'{', **{'ack.side_effect': AttributeError})
-        self.refusals.note.assert_called_once_with('it cannot be read')
+        self.refusals.add.assert_called_once_with('it cannot be read')
 
     def test_no_threads(self):
         """What a pool cannot take is not acknowledged; Celery connects again.
@@ -174,10 +174,10 @@ class ConsumerTest(unittest.TestCase):
             __module__='celery.concurrency.prefork')
         with unittest.mock.patch.object(
                 celeryconsumer, 'entrance', Entrance()) as entrance:
-            entrance.note(False)
+            entrance.report(False)
             with self.assertRaises(WorkerLostError):
                 self.consumer._wait_for_pool()
-            entrance.note(True)
+            entrance.report(True)
             self.consumer._wait_for_pool()
 
 

@@ -145,6 +145,6 @@ class RefusalsTest(unittest.TestCase):
         refusals = celerymessage.Refusals()
         with self.assertLogs(celerymessage.log, 'WARNING') as logs:
             for _ in range(1000):
-                refusals.note('it is too large')
-                refusals.note('it cannot be read')
+                refusals.add('it is too large')
+                refusals.add('it cannot be read')
         self.assertEqual(2, len(logs.output))

@@ -48,7 +48,6 @@ from gocept.async_.tests.configuration import declare
 from lovely.remotetask import TaskService
 from lovely.remotetask.interfaces import IProcessorSettings
 from lovely.remotetask.interfaces import ITaskService
-from lovely.remotetask.job import Claim
 from lovely.remotetask.job import Job
 from lovely.remotetask.processor import stop_all
 from lovely.remotetask.storage.upgrade import SCHEMA
@@ -253,15 +252,9 @@ class CreateTest(StartupTestCase):
         self.assertEqual(1, len(self.service().jobs))
 
 
-class OldClaim:
-    """Pickled as a Claim was: with three fields."""
-
-    def __reduce__(self):
-        return Claim, ('host:1:MainThread', 'token', 1.5)
-
-
 class UpgradeTest(StartupTestCase):
-    """Services that earlier code has stored are brought up to date."""
+    """Services that lovely.remotetask 0.5 has stored are brought up to date.
+    """
 
     def setUp(self):
         super().setUp()
@@ -276,7 +269,7 @@ class UpgradeTest(StartupTestCase):
             transaction.commit()
 
     def make_old(self, service):
-        """Give a service the state that earlier code has stored.
+        """Give a service the state that lovely.remotetask 0.5 has stored.
 
         All jobs are in one BTree, the queue refers to them.
         """
@@ -301,7 +294,7 @@ class UpgradeTest(StartupTestCase):
             created=datetime.datetime(2026, 1, 1, 0, jobid - 100))
         if status in ('completed', 'error', 'processing'):
             job.__dict__.update(
-                claim=OldClaim(), attempts=1, output=None, error=None,
+                started=datetime.datetime(2026, 1, 2), output=None, error=None,
                 completed=datetime.datetime(2026, 1, 2))
         job._p_changed = True
         return job

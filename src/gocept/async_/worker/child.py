@@ -108,7 +108,8 @@ class Child:
 
     @property
     def late(self):
-        # None is expected before it has imported the application.
+        # No report is expected before the process has imported the
+        # application.
         return (self.stopping_since is None and bool(self.said)
                 and self._clock() - self.heard > LATE)
 
@@ -155,7 +156,8 @@ class Child:
         """Ask it to finish its jobs and end."""
         if self.stopping_since is None:
             self.stopping_since = self._clock()
-            # It may have got another user's rights.
+            # The process may have got another user's rights, and cannot be
+            # killed.
             with contextlib.suppress(OSError):
                 self._process.terminate()
 

@@ -114,7 +114,7 @@ def _seconds(text):
 
 
 _address = health.parse_address
-# What argparse calls a value that it refuses.
+# argparse names the type by this when it refuses a value.
 _positive.__name__ = 'positive number'
 _seconds.__name__ = 'number of seconds'
 
@@ -124,7 +124,8 @@ def run(options):
     logging.basicConfig(
         level=logging.INFO, handlers=[messages.StandardError()],
         format='%(asctime)s %(levelname)s async-worker %(message)s')
-    # Nothing to reload yet; but who holds a pid file may be asked to.
+    # There is nothing to reload yet; but whoever owns a pid file may be asked
+    # to.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     with contextlib.ExitStack() as stack:
         pid_file = None
@@ -174,7 +175,7 @@ class Worker:
         if outcome.failed:
             self._complaint.say('something went wrong, but the worker goes '
                                 'on\n%s', outcome.traceback)
-            # The wait may be what has failed.
+            # The wait itself may have failed; without a pause this would spin.
             time.sleep(LOOK)
 
     def _go_round(self):
@@ -248,7 +249,8 @@ def _make_heartbeat(path):
             f'{path} is not touched, for {error.strerror}; remove it, or '
             f'choose another file with --heartbeat.') from error
     except OSError:
-        # Said when it is tried; jobs can be run without.
+        # The Trial logs the error when it tries; jobs can be run without the
+        # file.
         pass
     return Trial(file.beat, f'touch {path}', logging.getLogger(),
                  Pauses(*PAUSES))

@@ -22,30 +22,32 @@ class Ending:
     stop; what they were about to commit is not committed.
     """
 
-    def __init__(self):
-        # Held ready: there may be no descriptor left when it is needed.
+    def __init__(self) -> None:
+        # This is opened in advance: there may be no descriptor left when it is
+        # needed.
         self._nowhere = os.open(os.devnull, os.O_WRONLY)
 
-    def within(self, seconds):
+    def within(self, seconds: float) -> None:
         """Let the process end after so many seconds, with exit code 1."""
-        # Needs neither the interpreter's lock nor a log that takes lines.
+        # This watchdog needs neither the interpreter's lock nor a log that
+        # takes lines.
         attempt(self._watch, seconds + LAST)
         timer = threading.Timer(seconds, self._end, [seconds])
         timer.daemon = True
         attempt(timer.start)
 
-    def _watch(self, seconds):
+    def _watch(self, seconds: float) -> None:
         faulthandler.dump_traceback_later(
             seconds, exit=True, file=self._nowhere)
 
-    def _end(self, seconds):
+    def _end(self, seconds: float) -> None:
         attempt(log.error, 'process %s has not ended within %.0f s and is '
                 'cut off; its threads wait at %s', os.getpid(), seconds,
                 '; '.join(where_threads_are()))
         os._exit(1)
 
 
-def where_threads_are():
+def where_threads_are() -> list[str]:
     """Return a text for each other thread: its name, file and line."""
     names = {thread.ident: thread.name for thread in threading.enumerate()}
     return [

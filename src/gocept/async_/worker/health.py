@@ -7,6 +7,8 @@ import json
 import os
 import socket
 import threading
+from collections.abc import Callable
+from typing import Any
 
 from gocept.async_.worker.ownfile import check_own
 from gocept.async_.worker.ownfile import open_own
@@ -24,20 +26,24 @@ LONGEST = 8192
 CLIENTS = 50
 
 
+# What tells how the worker does, see Server.
+Status = Callable[[], dict[str, Any]]
+
+
 class HeartbeatFile:
     """A file that is touched while all is well.
 
     path -- str.
     """
 
-    def __init__(self, path):
+    def __init__(self, path: str) -> None:
         self._path = path
 
-    def check(self):
+    def check(self) -> None:
         """Raise ownfile.NotOurs if something else has the path."""
         check_own(self._path)
 
-    def beat(self):
+    def beat(self) -> None:
         """Set the time of the last change to now; OSError if that fails."""
         descriptor = open_own(self._path, os.O_RDONLY)
         try:
@@ -54,16 +60,16 @@ class Server:
     Raise OSError if the address cannot be used.
     """
 
-    def __init__(self, host, port, status):
+    def __init__(self, host: str, port: int, status: Status) -> None:
         self._status = status
-        self._tasks = {}
+        self._tasks: dict[asyncio.Task, asyncio.StreamWriter] = {}
         family = socket.AF_INET6 if ':' in host else socket.AF_INET
         self._socket = socket.create_server(
             (host, port), family=family, backlog=CLIENTS)
         self.server_port = self._socket.getsockname()[1]
         self._loop = asyncio.new_event_loop()
-        # It would log each client that goes away, and each second without a
-        # descriptor.
+        # The usual handler would log each client that goes away, and each
+        # second without a descriptor.
         self._loop.set_exception_handler(lambda loop, context: None)
         self._loop.run_until_complete(asyncio.start_server(
             self._serve, sock=self._socket, limit=LONGEST))
@@ -71,8 +77,10 @@ class Server:
             target=self._loop.run_forever, name='health', daemon=True)
         self._thread.start()
 
-    async def _serve(self, reader, writer):
+    async def _serve(self, reader: asyncio.StreamReader,
+                     writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
+        assert task is not None
         self._tasks[task] = writer
         if len(self._tasks) > CLIENTS:
             next(iter(self._tasks)).cancel()
@@ -80,13 +88,14 @@ class Server:
             async with asyncio.timeout(PATIENCE):
                 await self._answer(reader, writer)
         except OSError:
-            # TimeoutError is one, too.
+            # The client is gone, or too slow: TimeoutError is an OSError, too.
             pass
         finally:
             del self._tasks[task]
             writer.transport.abort()
 
-    async def _answer(self, reader, writer):
+    async def _answer(self, reader: asyncio.StreamReader,
+                      writer: asyncio.StreamWriter) -> None:
         try:
             request = await reader.readuntil(b'\r\n\r\n')
         except asyncio.IncompleteReadError:
@@ -98,12 +107,12 @@ class Server:
         writer.close()
         await writer.wait_closed()
 
-    def shutdown(self):
+    def shutdown(self) -> None:
         """Answer nobody any more."""
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(PATIENCE)
 
-    def server_close(self):
+    def server_close(self) -> None:
         """Give up the address, after `shutdown`."""
         for writer in self._tasks.values():
             writer.transport.abort()
@@ -112,12 +121,13 @@ class Server:
         self._socket.close()
 
 
-def answer(request, status):
+def answer(request: bytes, status: Status) -> bytes:
     """Return the bytes that answer an HTTP request.
 
     request -- bytes, the head of it.
     status -- see Server.
     """
+    content: dict[str, Any]
     method, path = _parse(request)
     if method not in ('GET', 'HEAD'):
         code, content = 400, {'error': 'send GET /ready or GET /live'}
@@ -138,7 +148,7 @@ def answer(request, status):
     return head if method == 'HEAD' else head + body
 
 
-def _parse(request):
+def _parse(request: bytes) -> tuple[str, str]:
     """Return method and path, without a query; or two empty texts."""
     line = request.split(b'\r\n', 1)[0].decode('latin-1')
     with contextlib.suppress(ValueError):
@@ -147,12 +157,12 @@ def _parse(request):
     return '', ''
 
 
-def _judge(question, status):
+def _judge(question: str, status: Status) -> tuple[int, dict[str, Any]]:
     found = status()
     return 200 if found[question] else 503, found
 
 
-def parse_address(text):
+def parse_address(text: str) -> tuple[str, int]:
     """Return host and port of ``PORT`` or ``HOST:PORT``; or ValueError."""
     host, _, port = text.rpartition(':')
     number = int(port)
@@ -161,6 +171,6 @@ def parse_address(text):
     return host.strip('[]') or '127.0.0.1', number
 
 
-def serve(host, port, status):
+def serve(host: str, port: int, status: Status) -> Server:
     """Answer HTTP requests in a thread.  Return the Server; see there."""
     return Server(host, port, status)

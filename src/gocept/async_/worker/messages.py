@@ -25,32 +25,32 @@ class StandardError(logging.Handler):
     pipe without an end, only loses lines.
     """
 
-    def __init__(self, descriptor=STANDARD_ERROR):
+    def __init__(self, descriptor: int = STANDARD_ERROR) -> None:
         super().__init__()
         self._descriptor = descriptor
-        self._lines = queue.Queue(MOST)
+        self._lines: queue.Queue[str | None] = queue.Queue(MOST)
         self._thread = threading.Thread(
             target=self._loop, name='messages', daemon=True)
         self._thread.start()
 
-    def emit(self, record):
+    def emit(self, record: logging.LogRecord) -> None:
         """See logging.Handler."""
         # A line that cannot be made, or for which there is no room, is lost.
         attempt(self._put, record)
 
-    def _put(self, record):
+    def _put(self, record: logging.LogRecord) -> None:
         self._lines.put_nowait(self.format(record))
 
-    def _loop(self):
+    def _loop(self) -> None:
         while (line := self._lines.get()) is not None:
             with contextlib.suppress(OSError):
                 self._write(f'{line}\n'.encode(errors='backslashreplace'))
 
-    def _write(self, data):
+    def _write(self, data: bytes) -> None:
         while data:
             data = data[os.write(self._descriptor, data):]
 
-    def close(self):
+    def close(self) -> None:
         """See logging.Handler: called at the end of the process."""
         with contextlib.suppress(queue.Full):
             self._lines.put_nowait(None)
@@ -58,7 +58,7 @@ class StandardError(logging.Handler):
         super().close()
 
 
-def open_standard_files():
+def open_standard_files() -> None:
     """Open what is closed of standard input, output and error.
 
     A file that is opened later would have its number, and what is written

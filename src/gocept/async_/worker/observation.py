@@ -61,8 +61,8 @@ class Observation:
 
     def step(self):
         """Look once.  Return for how many seconds to wait then."""
-        self._note_doubt(self._doubt)
-        outcome = attempt(self._look, self._note_doubt)
+        self._set_doubt(self._doubt)
+        outcome = attempt(self._look, self._set_doubt)
         if outcome.failed:
             self._problem = describe(outcome)
         else:
@@ -74,7 +74,7 @@ class Observation:
         self._changed()
         return self._pauses.next() if outcome.failed else LOOK
 
-    def _note_doubt(self, text):
+    def _set_doubt(self, text):
         self._doubt = text
         self._asked_since = self._clock()
 
@@ -98,7 +98,8 @@ class Observation:
         if since is None:
             return 0.0
         if stalled > STALL:
-            # An answer that has come meanwhile could not be taken.
+            # This process has stood still; it could not take an answer that
+            # came meanwhile, so that time does not count.
             self._asked_since = since = min(now, since + stalled)
         return now - since
 

@@ -27,7 +27,8 @@ def open_own(path: str, flags: int) -> int:
         | os.O_NOCTTY | os.O_CLOEXEC, 0o644)
     with contextlib.ExitStack() as stack:
         stack.callback(os.close, descriptor)
-        # Once more: it may have been put there only now.
+        # The file that was opened is checked once more: it may have been put
+        # there after the first look.
         _check(os.fstat(descriptor))
         stack.pop_all()
     return descriptor

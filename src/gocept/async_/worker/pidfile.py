@@ -28,7 +28,7 @@ BYTE = int.from_bytes(b'async', 'big')
 # How often a file is opened whose name is given to another one meanwhile.
 ATTEMPTS = 10
 
-# What the system calls a `struct flock`.
+# How a `struct flock` is laid out on this system.
 if sys.platform == 'linux':
     LAYOUT = 'hhqqi4x'
     FIELDS = ('type', 'whence', 'start', 'length', 'pid')
@@ -59,7 +59,8 @@ class PidFile:
     def __enter__(self):
         for _ in range(ATTEMPTS):
             self._descriptor = self._open()
-            # The one who had it may have removed it since it was opened.
+            # The worker that had the file may have removed it since it was
+            # opened.
             if is_at(self._path, self._descriptor):
                 return self
             os.close(self._descriptor)
@@ -108,14 +109,15 @@ class PidFile:
                 f'another file is in the place of {self._path}; --reload '
                 f'does not reach this worker any more.')
         new = self._open()
-        # Not before: nobody else is to have it in between.
+        # The old file is closed only now, so that nobody else can lock it in
+        # between.
         os.close(self._descriptor)
         self._descriptor = new
         self.written = False
 
     def __exit__(self, *error):
-        # Before the lock goes: whoever gets that then sees that this file
-        # has no name any more.
+        # The file is removed before the lock goes: whoever gets the lock then
+        # sees that the file has no name any more.
         try:
             if is_at(self._path, self._descriptor):
                 os.unlink(self._path)
@@ -165,7 +167,7 @@ def signal_holder(path, number):
     with _opened(path) as descriptor:
         pid = find_holder(descriptor)
         if pid is None:
-            # One that was killed may have left it behind.
+            # A worker that was killed may have left the file behind.
             raise PidFileError(
                 f'no worker uses the file {path}; start one with '
                 f'--pid-file.')
@@ -222,5 +224,6 @@ def _open_process(pid):
     except ProcessLookupError:
         raise
     except (AttributeError, OSError):
-        # Also where a container does not allow what it does not know.
+        # The call also fails where a container does not allow what it does not
+        # know.
         return None

@@ -175,7 +175,8 @@ class Pool:
     def _listen(self, child):
         child.listen()
         if child.at_end:
-            # There will always be nothing to read, at once.
+            # A pipe without a writer is always ready, with nothing to read:
+            # the wait would never wait.
             self._wakeup.selector.unregister(child)
 
     def forget(self, child):
@@ -186,7 +187,8 @@ class Pool:
         if child.refusal is None:
             return
         if self._was_ready:
-            # Others run; this may be half of a deployment.
+            # Others run, so this may be the middle of a deployment: the main
+            # process goes on.
             log.error('process %s: %s', child.pid, child.refusal)
         else:
             self.refusal = child.refusal
@@ -198,7 +200,8 @@ class Pool:
         """Do what there is to do."""
         now = self._clock()
         if now - self._stepped > STALL:
-            # Nobody was listened to; that is no fault of theirs.
+            # This process has stood still, so it has listened to nobody; the
+            # silence is no fault of the children.
             for child in self._children:
                 child.forgive(now - self._stepped, now)
         self._stepped = now
@@ -216,7 +219,8 @@ class Pool:
 
     @property
     def _children(self):
-        # Other threads ask, too, so each is taken once.
+        # Other threads call this, too, while children come and go; so each
+        # place is read once.
         return [child for child in [place.child for place in self._places]
                 if child is not None]
 

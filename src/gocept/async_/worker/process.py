@@ -159,7 +159,8 @@ class WorkerProcess:
             self._news.wait(BEAT)
             self._news.clear()
         if not self._running:
-            # Still waiting for a database, perhaps for ever.
+            # The main thread is still waiting for a database, perhaps for
+            # ever.
             self.ending.within(0)
 
     def _tell(self):
@@ -203,7 +204,7 @@ class WorkerProcess:
 
 def _trouble(made):
     """Return why a processor cannot work, or None."""
-    # Those that others have written may know nothing of it.
+    # A processor that somebody else has written may know nothing of troubles.
     outcome = attempt(getattr, made, 'trouble', None)
     if outcome.failed:
         return describe(outcome)
@@ -227,7 +228,8 @@ def memory():
     try:
         pages = int(Path('/proc/self/statm').read_text().split()[1])
     except OSError:
-        # Elsewhere only the most it ever used; in bytes, on macOS.
+        # Systems without /proc tell only the most that the process ever used;
+        # macOS in bytes.
         unit = 2 ** 20 if sys.platform == 'darwin' else 2 ** 10
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
     return pages * resource.getpagesize() / 2 ** 20
@@ -242,7 +244,7 @@ def _restore_environment(pythonpath):
 
 def main():
     """Run a worker process; the arguments say how, in JSON."""
-    # These are meant for the main process, which tells this one.
+    # These signals are meant for the main process, which tells this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     descriptor, options, pythonpath = json.loads(sys.argv[1])

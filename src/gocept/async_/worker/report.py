@@ -4,6 +4,7 @@ import json
 import math
 import os
 import threading
+from typing import Any
 
 from lovely.remotetask.foreign.journal import journal
 
@@ -33,7 +34,7 @@ _text = (str, type(None))
 # memory -- megabytes that it uses
 # stopping -- why it stops
 # refused -- why it cannot be run at all
-FIELDS = {
+FIELDS: dict[str, Any] = {
     'ready': bool,
     'problem': _text,
     'age': (*_number, type(None)),
@@ -52,7 +53,7 @@ class Report:
     gone -- whether nobody reads them any more.
     """
 
-    def __init__(self, descriptor):
+    def __init__(self, descriptor: int) -> None:
         self.gone = False
         self._pending = b''
         self._lock = threading.Lock()
@@ -62,7 +63,7 @@ class Report:
         # What jobs start must not keep it open.
         os.set_inheritable(descriptor, False)
 
-    def send(self, **content):
+    def send(self, **content: Any) -> None:
         """Write a line; not if the one before could not be written yet."""
         with self._lock:
             if not self._pending:
@@ -75,7 +76,7 @@ class Report:
                 # Nobody reads, or a job has closed all there was to close.
                 self.gone = True
 
-    def _write(self):
+    def _write(self) -> None:
         # The number may be that of a file or a socket by now, if a job has
         # closed what it had not opened.
         if _identify(self._descriptor) != self._pipe:
@@ -85,19 +86,19 @@ class Report:
         self._pending = self._pending[written:]
 
 
-def _identify(descriptor):
+def _identify(descriptor: int) -> tuple[int, int]:
     found = os.fstat(descriptor)
     return found.st_dev, found.st_ino
 
 
-def shorten(text):
+def shorten(text: str) -> str:
     """Return a text of somebody else's, cut where it gets too long."""
     if len(text) <= LONGEST_TEXT:
         return text
     return f'{text[:LONGEST_TEXT]} [...]'
 
 
-def parse(line):
+def parse(line: bytes | str) -> dict[str, Any]:
     """Return the dict that a line tells.
 
     Raise ValueError, or RecursionError, if it is no report.
@@ -116,7 +117,7 @@ def parse(line):
     return said
 
 
-def _finite(text):
+def _finite(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
         raise ValueError(f'{text} is no number.')

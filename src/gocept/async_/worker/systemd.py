@@ -4,6 +4,7 @@ import contextlib
 import os
 import socket
 import time
+from collections.abc import MutableMapping
 
 
 # Seconds that systemd may take to read what it was sent before.
@@ -17,17 +18,20 @@ class Notifier:
     that are started from here are not meant.
     """
 
-    def __init__(self, environ=os.environ):
+    def __init__(
+            self,
+            environ: MutableMapping[str, str] = os.environ) -> None:
         self._address = environ.pop('NOTIFY_SOCKET', '')
         limit = environ.pop('WATCHDOG_USEC', '')
         pid = environ.pop('WATCHDOG_PID', '')
         meant = pid in ('', str(os.getpid()))
-        # Twice as often as has to be, as sd_watchdog_enabled(3) advises.
+        # The watchdog is fed twice as often as it has to be, as
+        # sd_watchdog_enabled(3) advises.
         self._interval = int(limit) / 2e6 \
             if limit.isdecimal() and meant else None
         self._fed = float('-inf')
 
-    def send(self, *lines):
+    def send(self, *lines: str) -> None:
         """Send some assignments; nothing happens without systemd."""
         if not self._address:
             return
@@ -40,7 +44,7 @@ class Notifier:
             sender.settimeout(PATIENCE)
             sender.sendto('\n'.join(lines).encode(), address)
 
-    def feed_watchdog(self):
+    def feed_watchdog(self) -> None:
         """Send WATCHDOG=1 if it is time."""
         now = time.monotonic()
         if self._interval is not None and now - self._fed >= self._interval:

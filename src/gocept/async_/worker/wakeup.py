@@ -13,35 +13,35 @@ class Wakeup:
     of the very wait that it interrupts.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._read, self._write = os.pipe()
         os.set_blocking(self._read, False)
         os.set_blocking(self._write, False)
-        self.received = []
+        self.received: list[int] = []
         self.selector = selectors.DefaultSelector()
         self.selector.register(self._read, selectors.EVENT_READ, self._drain)
 
-    def catch(self, *numbers):
+    def catch(self, *numbers: int) -> None:
         """Collect these signals in `received`; call it in the main thread."""
         for number in numbers:
-            signal.signal(number, self._note)
+            signal.signal(number, self._remember)
 
-    def _note(self, number, frame):
+    def _remember(self, number: int, frame: object) -> None:
         self.received.append(number)
         self.wake()
 
-    def wake(self):
+    def wake(self) -> None:
         """End the wait; may be called anywhere."""
-        # Full is as good: it will be read.  And where a job has closed all
-        # that there was to close, waits last a bit longer.
+        # A pipe that is full is as good: it will be read.  And where a job has
+        # closed the pipe, waits only last a bit longer.
         with contextlib.suppress(OSError):
             os.write(self._write, b'.')
 
-    def _drain(self):
+    def _drain(self) -> None:
         with contextlib.suppress(OSError):
             os.read(self._read, 4096)
 
-    def wait(self, seconds):
+    def wait(self, seconds: float) -> None:
         """Wait until there is something, and let it be read."""
         for key, _ in self.selector.select(seconds):
             key.data()

@@ -43,7 +43,8 @@ def is_closed(db):
 
     FileStorage closes itself where it cannot tell what the disk has taken.
     """
-    # There is no flag.  First thing, `close` replaces itself on the DB.
+    # A ZODB.DB has no flag for that; `close` begins by replacing itself on the
+    # instance.
     return 'close' in vars(db) or any(
         isinstance(storage, FileStorage) and storage._file.closed
         for storage in parts(db.storage))
@@ -141,7 +142,7 @@ def _open_something():
 
 def _lacks_threads(exception):
     """Return whether this process cannot start any thread any more."""
-    # What Thread.start raises; there is no class for it.
+    # Thread.start raises this; there is no class of its own for it.
     return (type(exception) is RuntimeError
             and attempt(_start_something).failed)
 

@@ -16,24 +16,26 @@ from lovely.remotetask.part import home
 
 _ATOMS = (type(None), bool, int, float, complex, str, bytes)
 
-# Immutable all the way down: nothing to copy, nothing to check.  By their
-# ids: a metaclass may have made any other class one that cannot be hashed.
+# Values of these classes are immutable all the way down: there is nothing to
+# copy or to check.  The ids of the classes are compared, for a metaclass may
+# have made a class one that cannot be hashed.
 ATOM_IDS = frozenset(map(id, _ATOMS))
 
-# What of these is read back is of the same class, and can be stored again.
+# What is read back of a value of these classes is of the same class, and can
+# be stored again.
 PLAIN_IDS = ATOM_IDS | frozenset(map(id, (list, tuple, dict, set,
                                           frozenset)))
 
 # The modules of a script: no other process finds what is defined there.
 _SCRIPTS = ('__main__', '__mp_main__')
 
-# A pickle has the names of these, and nothing else.
+# A pickle holds of these only the name.
 _NAMED = (type, types.FunctionType)
 
 # What a pickle adds to an atom, in bytes, at most.
 OPCODES = 32
 
-# Shorter texts are not worth remembering that they were counted.
+# It is not worth remembering of a shorter text that it was counted.
 _SHORT = 64
 
 
@@ -52,7 +54,8 @@ class Copier:
         self._connection = connection
         self._limit = limit
         self._size = 0
-        # Persistent objects by their ids; and those not looked into yet.
+        # The persistent objects that were met, by their ids; and those whose
+        # state is still to be checked.
         self._objects = {}
         self._new = []
 
@@ -61,7 +64,8 @@ class Copier:
         pickled, is_plain = self._dump(value)
         copied = self._load(pickled)
         if not is_plain:
-            # What a class makes of its pickle may be something else.
+            # A class may make something else of its pickle; so the copy is
+            # pickled once more.
             self._size = 0
             self._dump(copied)
         self._check_new()
@@ -91,8 +95,8 @@ class Copier:
                 self._check_state(found)
             else:
                 located.append(found)
-        # These are stored, with what they hold, whether there is a job or
-        # not.
+        # New objects that are part of the content are stored whether there is
+        # a job or not, so their size does not count.
         self._limit = None
         self._new = located
         while self._new:
@@ -112,25 +116,25 @@ class Copier:
                 'a security proxy cannot be stored; pass the object itself '
                 '(zope.security.proxy.removeSecurityProxy)')
         if issubclass(class_, persistent.wref.WeakRef):
-            self._note(value)
+            self._remember(value)
             if value.oid is None and value() is not None:
-                # A commit stores this one, too.
-                self._note_object(value())
+                # A commit stores the target of the weak reference, too.
+                self._remember_object(value())
             return id(value)
         if issubclass(class_, persistent.Persistent):
-            self._note_object(value)
+            self._remember_object(value)
             return id(value)
         if issubclass(class_, _NAMED):
             _check_findable(value.__module__, value.__qualname__)
         return None
 
-    def _note(self, value):
+    def _remember(self, value):
         is_new = id(value) not in self._objects
         self._objects[id(value)] = value
         return is_new
 
-    def _note_object(self, value):
-        if not self._note(value):
+    def _remember_object(self, value):
+        if not self._remember(value):
             return
         class_ = type(value)
         _check_findable(class_.__module__, class_.__qualname__)
@@ -147,7 +151,7 @@ class _Counter:
     def __init__(self, limit, size):
         self._limit = limit
         self._size = size
-        # Kept, so that no other object has the same id.
+        # The objects are kept here, so that no other one gets the same id.
         self._counted = {}
 
     def count(self, value):
@@ -163,12 +167,13 @@ class _Counter:
         if class_ is int:
             return value.bit_length() // 8
         if class_ is bytearray and len(value) > self._limit:
-            # Before it is pickled as a copy, which is then counted.
+            # The pickler makes a copy of a bytearray and counts that; this
+            # stops before so large a copy is made.
             return len(value)
         if class_ is not str and class_ is not bytes:
             return 0
         if len(value) > _SHORT:
-            # A pickle has each object once.
+            # A pickle holds an object once, however often it is referred to.
             if id(value) in self._counted:
                 return 0
             self._counted[id(value)] = value

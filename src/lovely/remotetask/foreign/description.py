@@ -7,6 +7,9 @@ limited length.
 """
 
 import traceback
+import types
+from collections.abc import Callable
+from typing import Any
 from typing import NamedTuple
 
 
@@ -46,7 +49,8 @@ class Description(NamedTuple):
     frames: str = ''
 
 
-def describe(exception, ask):
+def describe(exception: BaseException,
+             ask: Callable[..., Any]) -> Description:
     """Return the Description of an exception.
 
     ask -- called with a function, its default value and arguments: returns
@@ -64,13 +68,13 @@ def describe(exception, ask):
         ask(_place, '', exception), ask(_frames, stack, exception))
 
 
-def plain(text, size=MESSAGE_SIZE):
+def plain(text: str, size: int = MESSAGE_SIZE) -> str:
     """Return a text as an exact str of limited length.
 
     The methods of a subclass of str are the application's.
     """
     length = str.__len__(text)
-    # By the slot of str itself; that of a subclass may return anything.
+    # str itself is asked: the method of a subclass may return anything.
     start = str.__getitem__(text, slice(0, size))
     if length > size:
         end = str.__getitem__(text, slice(length - size // 4, length))
@@ -81,7 +85,7 @@ def plain(text, size=MESSAGE_SIZE):
         'utf-8', 'surrogatepass')
 
 
-def escaped(text):
+def escaped(text: str) -> str:
     """Return a text on one line, without control characters and surrogates.
     """
     if text.isprintable():
@@ -92,12 +96,12 @@ def escaped(text):
         for char in text)
 
 
-def message(exception):
+def message(exception: BaseException) -> str:
     """Return the message of an exception."""
     return plain(str(exception))
 
 
-def dotted(class_):
+def dotted(class_: type) -> str:
     """Return the dotted name of a class.
 
     By `type` itself: a metaclass may answer anything else.
@@ -107,28 +111,29 @@ def dotted(class_):
     return plain(f'{module}.{name}', 500)
 
 
-def class_names(class_):
+def class_names(class_: type) -> frozenset[str]:
     """Return the dotted names of a class and of all its base classes."""
     return frozenset(
         dotted(each) for each in type.__getattribute__(class_, '__mro__'))
 
 
-def _formatted(exception):
-    # Not format_exception: zope.testrunner replaces it by one that leaves
-    # out causes.
+def _formatted(exception: BaseException) -> str:
+    # traceback.format_exception is not used, for zope.testrunner replaces it
+    # by one that leaves out causes.
     parts = traceback.TracebackException(
         type(exception), exception, _own_traceback(exception)).format()
     return ''.join(plain(part, PART_SIZE) for part in parts)
 
 
-def _stack(exception):
+def _stack(exception: BaseException) -> str:
     """Return the traceback without asking the exception anything else."""
     lines = traceback.format_tb(_own_traceback(exception))
     return 'Traceback (most recent call last):\n' + ''.join(
         plain(line, PART_SIZE) for line in lines)
 
 
-def _own_traceback(exception):
+def _own_traceback(
+        exception: BaseException) -> types.TracebackType | None:
     """Return the traceback from where it has left this package.
 
     All of it where it was raised in here.
@@ -140,15 +145,15 @@ def _own_traceback(exception):
     return exception.__traceback__ if entry is None else entry
 
 
-def _place(exception):
+def _place(exception: BaseException) -> str:
     *_, (frame, line) = traceback.walk_tb(exception.__traceback__)
     code = frame.f_code
     return plain(f'{code.co_filename}:{line}, {code.co_qualname}', 500)
 
 
-def _frames(exception):
+def _frames(exception: BaseException | None) -> str:
     """Return the frames of an exception and its causes, the cause first."""
-    found = []
+    found: list[str] = []
     while exception is not None and len(found) < CAUSES:
         found.append(f'{_stack(exception)}{dotted(type(exception))}\n')
         exception = exception.__cause__ or (

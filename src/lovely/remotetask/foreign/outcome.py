@@ -2,6 +2,7 @@
 
 import contextvars
 import threading
+from collections.abc import Callable
 from typing import Any
 from typing import NamedTuple
 
@@ -47,21 +48,21 @@ class Outcome(NamedTuple):
     frames: str = ''
 
     @property
-    def failed(self):
+    def failed(self) -> bool:
         return self.exception is not None
 
     @property
-    def errorClasses(self):
+    def errorClasses(self) -> frozenset[str]:
         """See IFailure."""
         return _ask(
             class_names, frozenset({self.errorClass}), type(self.exception))
 
     @property
-    def holds(self):
+    def holds(self) -> bool:
         """See IFailure."""
         return self.is_a(interfaces.CannotRun)
 
-    def is_a(self, class_):
+    def is_a(self, class_: type) -> bool:
         """Return whether the exception is of a class.
 
         The exception itself is not asked: isinstance would.
@@ -69,7 +70,12 @@ class Outcome(NamedTuple):
         return issubclass(type(self.exception), class_)
 
 
-def attempt(call, *args, describe=None):
+# A function that makes the Outcome of a call that has failed.
+Describing = Callable[[BaseException], Outcome]
+
+
+def attempt(call: Callable[..., Any], *args: Any,
+            describe: Describing | None = None) -> Outcome:
     """Call something that may fail in any way.  Return an Outcome.
 
     describe -- called with the exception, returns the Outcome of a failure;
@@ -87,21 +93,23 @@ def attempt(call, *args, describe=None):
         return (_failure if describe is None else describe)(exception)
 
 
-def _may_be_interrupted():
+def _may_be_interrupted() -> bool:
     """Return whether a keyboard may interrupt this thread."""
-    # In any other one somebody else has raised the exception.
+    # In any other thread somebody else has raised the exception.
     return (threading.get_ident() == threading.main_thread().ident
             and not in_runner.get())
 
 
-def let_go(exception):
+def let_go(exception: BaseException) -> None:
     """Cut what an exception has kept of the calls that it was raised in.
 
     One that a module raises again and again would keep the frames of each
     run, and all that was in them: objects, jobs, connections.
     """
-    # By their ids: a class may have made others equal, or refuse a hash.
-    seen, left = {}, [exception]
+    # The ids are compared: a class may have made others equal, or refuse a
+    # hash.
+    seen: dict[int, BaseException] = {}
+    left: list[BaseException | None] = [exception]
     while left:
         found = left.pop()
         if found is None or id(found) in seen:
@@ -112,21 +120,21 @@ def let_go(exception):
             left += _MEMBERS.__get__(found)
         for slot in _TRACEBACK, _CAUSE, _CONTEXT:
             slot.__set__(found, None)
-        # To set a cause does that, too.
+        # Setting a cause has suppressed the context; that is taken back.
         _IS_SUPPRESSED.__set__(found, False)
 
 
-def failure_of(exception):
+def failure_of(exception: BaseException) -> Outcome:
     """Return the Outcome of a call that has raised an exception."""
     return _failure(exception)
 
 
-def undescribed(exception):
+def undescribed(exception: BaseException) -> Outcome:
     """Return an Outcome that asks the exception nothing at all."""
     return _outcome(exception, Description(), False)
 
 
-def lost_run(reason):
+def lost_run(reason: str) -> Outcome:
     """Return the failure of a run of which nobody has stored the end.
 
     reason -- str, a sentence.
@@ -134,24 +142,26 @@ def lost_run(reason):
     return _failure(TaskError(reason))
 
 
-def _failure(exception):
-    # Ask first: abort drops the data managers that know the answer.
+def _failure(exception: BaseException) -> Outcome:
+    # The transaction is asked first: an abort would drop the data managers
+    # that know the answer.
     retryable = _ask(_is_retryable, False, exception)
     found = _ask(describe, Description(), exception, _ask)
     return _outcome(exception, found, retryable)
 
 
-def _outcome(exception, found, retryable):
+def _outcome(exception: BaseException, found: Description,
+             retryable: bool) -> Outcome:
     return Outcome(
         None, exception, found.error, found.errorClass, found.traceback,
         retryable, place=found.place, frames=found.frames)
 
 
-def _is_retryable(exception):
+def _is_retryable(exception: BaseException) -> bool:
     return bool(transaction.get().isRetryableError(exception))
 
 
-def _ask(call, default, *args):
+def _ask(call: Callable[..., Any], default: Any, *args: Any) -> Any:
     """Return what a function returns; the default if that fails."""
     outcome = attempt(call, *args, describe=undescribed)
     return default if outcome.failed else outcome.value

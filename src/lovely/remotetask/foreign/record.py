@@ -40,13 +40,14 @@ def unloadable(stored):
     """
     found = attempt(_data, stored)
     if found.failed:
-        # There is nothing that could be loaded.
+        # The storage does not give the record, so there is nothing to look at.
         return []
     names = set()
     attempt(_load, found.value,
             lambda *name: names.add(name) or _stand_in(*name))
     names = sorted(name for name in names if name[0] not in _TOOLS)
-    # Others may fail only because of those that are gone.
+    # Where a class is gone, others may fail only because of that: the blame is
+    # on what is gone.
     to_blame = [name for name in names if _is_gone(*name)]
     if not to_blame and attempt(
             _load, found.value, broken.find_global).failed:
@@ -94,7 +95,8 @@ def _data(stored):
 def _load(data, find_class):
     """Return the state in a record.  Raise anything."""
     unpickler = _Unpickler(data, find_class)
-    # First comes the class of the object itself.
+    # A record has two pickles: first the class of the object itself, then its
+    # state.
     unpickler.load()
     return unpickler.load()
 

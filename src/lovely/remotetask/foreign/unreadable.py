@@ -64,7 +64,7 @@ def read(db, call, *args):
 
 @functools.lru_cache(maxsize=1000)
 def _tell(reason, place):
-    # The cache is the memory of what was said.
+    # The cache remembers what was said, so that it is said once.
     log.warning('a record cannot be read: %s (%s)', escaped(reason), place)
 
 
@@ -135,7 +135,7 @@ class UnreadableJob:
     It is made whenever such a job is met, and never stored.
     """
 
-    # What would have to be read.
+    # These attributes would have to be read from the record.
     task = ''
     input = output = errorClass = traceback = claim = details = None
     started = completed = due = note = None
@@ -144,7 +144,7 @@ class UnreadableJob:
     history = ()
     status = stored_status = HELD
     recurring = removed = was_lost = False
-    # No claim has it.
+    # No claim has this fence; so none on the job is good.
     fence = -1
 
     def __init__(self, jobid, service, reason, since):

@@ -23,7 +23,7 @@ from lovely.remotetask.foreign.copier import TooLarge
 from lovely.remotetask.foreign.outcome import attempt
 
 
-# Found here by all who copy values.
+# Whoever copies values finds all of these here.
 __all__ = ['TooLarge', 'broken', 'class_name', 'copy', 'function_name',
            'is_of_database', 'is_small', 'reason']
 
@@ -82,7 +82,8 @@ def is_small(value, limit=None):
 
 def class_name(class_):
     """Return module and name of a class (str), whatever it says of them."""
-    # Joined and not formatted: that would call what a subclass of str has.
+    # The names are joined, not formatted: formatting would call methods of a
+    # subclass of str.
     named = attempt(lambda: '.'.join((class_.__module__,
                                       class_.__qualname__)))
     return type.__repr__(class_) if named.failed else named.value
@@ -97,7 +98,8 @@ def broken(value):
     Looks into plain objects, not into persistent ones.
     """
     finder = _BrokenFinder()
-    # What cannot be pickled any more has shown so far what is broken in it.
+    # A value that cannot be pickled any more has shown up to there what is
+    # broken in it.
     looked = attempt(finder.dump, value)
     if looked.failed and is_of_database(looked):
         raise looked.exception
@@ -162,8 +164,8 @@ def _raise(exception):
 
 
 def _short_name(class_):
-    # Not by the attribute: a metaclass may have one of its own.  Joined, as
-    # in `class_name`.
+    # The slot of `type` is asked, for a metaclass may have an attribute of its
+    # own.  The name is joined for the reason that `class_name` has.
     return ''.join(('', type.__dict__['__name__'].__get__(class_)))
 
 
@@ -175,7 +177,7 @@ class _Nowhere:
 
 
 class _BrokenFinder(zodbpickle.pickle.Pickler):
-    """Goes through a value, and notes the classes that are gone."""
+    """Goes through a value, and finds the classes that are gone."""
 
     def __init__(self):
         super().__init__(_Nowhere(), 3)
@@ -187,24 +189,24 @@ class _BrokenFinder(zodbpickle.pickle.Pickler):
         if id(class_) in PLAIN_IDS:
             return None
         if issubclass(class_, persistent.wref.WeakRef):
-            self._note_target(value)
+            self._look_at_target(value)
         elif issubclass(class_, type):
             # A class that is gone, given as a value.
-            return self._note(value)
+            return self._look_at(value)
         elif not issubclass(class_, persistent.Persistent):
-            return self._note(class_)
-        self._note(class_)
+            return self._look_at(class_)
+        self._look_at(class_)
         return next(self._numbers)
 
-    def _note_target(self, reference):
+    def _look_at_target(self, reference):
         target = attempt(reference)
         if not target.failed:
-            self._note(type(target.value))
+            self._look_at(type(target.value))
         elif is_of_database(target):
             raise target.exception
 
-    def _note(self, class_):
-        """Note a class; return an id for it if it is gone, else None."""
+    def _look_at(self, class_):
+        """Return an id for a class if it is gone, else None."""
         if not issubclass(class_, Broken):
             return None
         self.names.add(class_name(class_))

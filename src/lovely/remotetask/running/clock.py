@@ -28,57 +28,58 @@ class Clock:
     ahead -- seconds by which this clock is ahead of the storage's, or None.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.trusted = False
-        self.ahead = None
+        self.ahead: float | None = None
         # The last comparison: the clocks here, and the time there.
-        self._compared = None
+        self._compared: tuple[float, float, float] | None = None
         # The clocks at the last look at them.
-        self._looked = None
+        self._looked: tuple[float, float] | None = None
 
-    def wall(self):
+    def wall(self) -> float:
         """Return the time that this machine shows, in POSIX seconds."""
         return time.time()
 
-    def monotonic(self):
+    def monotonic(self) -> float:
         """Return the seconds of a clock that is never set."""
         return time.monotonic()
 
-    def now(self):
+    def now(self) -> float:
         """Return what time it is, as far as that is known."""
         return self.wall() - self.correction
 
     @property
-    def correction(self):
+    def correction(self) -> float:
         """Seconds by which the clock is wrong, if that is not to be borne."""
         # Read once: the claimer compares clocks while others run jobs.
         ahead = self.ahead
-        return ahead if self._is_far(ahead) else 0.0
+        return ahead if ahead is not None and self._is_far(ahead) else 0.0
 
     @property
-    def is_far(self):
+    def is_far(self) -> bool:
         """Whether this clock is known to be wrong."""
         return self._is_far(self.ahead)
 
-    def _is_far(self, ahead):
+    def _is_far(self, ahead: float | None) -> bool:
         return not self.trusted and ahead is not None and abs(ahead) > FAR
 
     @property
-    def is_good(self):
+    def is_good(self) -> bool:
         """Whether this clock is known to be right."""
         ahead = self.ahead
         return self.trusted or (
             ahead is not None and not self._is_far(ahead)
+            and self._compared is not None
             and abs(self._drift(self._compared)) <= DRIFT)
 
     @property
-    def is_bad(self):
+    def is_bad(self) -> bool:
         """Whether this clock is known to be wrong, or was set just now."""
         return self.is_far or (
             not self.trusted and self._compared is not None
             and abs(self._drift(self._compared)) > DRIFT)
 
-    def wants_comparison(self):
+    def wants_comparison(self) -> bool:
         """Return whether it is time to compare the clocks."""
         if self.trusted:
             return False
@@ -88,8 +89,8 @@ class Clock:
         return (not self.is_good
                 and self.monotonic() - self._compared[1] >= wait)
 
-    def compare(self, there, before):
-        """Note when a transaction was committed, by the storage's clock.
+    def compare(self, there: float, before: float) -> None:
+        """Learn when a transaction was committed, by the storage's clock.
 
         there -- the time of its transaction id, in POSIX seconds.
         before -- what `wall` returned before it was committed.
@@ -108,19 +109,19 @@ class Clock:
             stands_still = there - earlier[2] < passed / 2
             self.ahead = 0.0 if stands_still else ahead
 
-    def was_set_back(self):
+    def was_set_back(self) -> bool:
         """Return whether the clock has gone back since this was called."""
         drift = 0.0 if self._looked is None else self._drift(self._looked)
         self._looked = self.wall(), self.monotonic()
         return drift < -DRIFT
 
-    def _drift(self, before):
+    def _drift(self, before: tuple[float, ...]) -> float:
         """Return how much more the clock has gone than the monotonic one."""
         wall, monotonic, *_ = before
         return (self.wall() - wall) - (self.monotonic() - monotonic)
 
 
-def _distance(there, before, after):
+def _distance(there: float, before: float, after: float) -> float:
     """Return by how much the time from `before` to `after` is ahead."""
     # A commit may take long; the storage has dated it at some time in it.
     if before <= there <= after:

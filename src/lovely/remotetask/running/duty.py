@@ -7,10 +7,12 @@ need not fill it.
 
 import threading
 import time
+from collections.abc import Hashable
 
 from lovely.remotetask import retry
 from lovely.remotetask.foreign.description import escaped
 from lovely.remotetask.foreign.description import plain
+from lovely.remotetask.foreign.outcome import Outcome
 
 
 # Seconds until something that failed is tried again, at first and at most.
@@ -34,7 +36,7 @@ class Pauses(retry.Pauses):
     most -- the longest one.
     """
 
-    def __init__(self, most=None):
+    def __init__(self, most: float | None = None) -> None:
         super().__init__(
             FIRST_PAUSE, LONGEST_PAUSE if most is None else most, 0.5)
 
@@ -48,31 +50,32 @@ class Duty:
     due -- when to do it next, in seconds of the monotonic clock.
     """
 
-    def __init__(self, what, interval=0.0, most=None):
+    def __init__(self, what: str, interval: float = 0.0,
+                 most: float | None = None) -> None:
         self.what = what
         self.interval = interval
         self.due = float('-inf')
         self._pauses = Pauses(most)
         # Why it failed, None while it does not; since when; and after how
         # many seconds others are to know.
-        self._reason = None
+        self._reason: str | None = None
         self._since = 0.0
         self._patience = 0.0
         # When the log may be told again, and how long it is not.
         self._quiet_until = float('-inf')
         self._silences = retry.Pauses(FIRST_SILENCE, LONGEST_SILENCE)
         self._silence = self._silences.next()
-        self._kinds = set()
+        self._kinds: set[Hashable] = set()
         self._told = False
         # All runners of a processor have one duty.
         self._lock = threading.Lock()
 
-    def is_due(self, now):
+    def is_due(self, now: float) -> bool:
         """Return whether it is time to do it."""
         return now >= self.due
 
-    def has_ended(self, now):
-        """Note that it was done.
+    def has_ended(self, now: float) -> bool:
+        """Take it for done.
 
         Return whether the log is to be told that it can be done again.
         """
@@ -85,8 +88,9 @@ class Duty:
             told, self._told = self._told, False
             return told
 
-    def has_failed(self, now, reason, kind=None, patience=0.0):
-        """Note why it could not be done.
+    def has_failed(self, now: float, reason: str, kind: Hashable = None,
+                   patience: float = 0.0) -> bool:
+        """Take it for failed.
 
         reason -- str, for people.
         kind -- what tells this from failures for other reasons.
@@ -102,7 +106,7 @@ class Duty:
             self._reason, self._patience = reason, patience
             return now - self._since >= patience and self._is_news(now, kind)
 
-    def _is_news(self, now, kind):
+    def _is_news(self, now: float, kind: Hashable) -> bool:
         if now >= self._quiet_until:
             if now - self._quiet_until > self._silence:
                 # It went well for long enough since.
@@ -118,11 +122,11 @@ class Duty:
         return True
 
     @property
-    def is_failing(self):
+    def is_failing(self) -> bool:
         return self._reason is not None
 
     @property
-    def trouble(self):
+    def trouble(self) -> str | None:
         """A sentence on why it cannot be done now, or None."""
         reason, since = self._reason, self._since
         if (reason is None
@@ -132,7 +136,7 @@ class Duty:
         return f'cannot {self.what}: {reason}'
 
 
-def reason_of(outcome):
+def reason_of(outcome: Outcome) -> str:
     """Return why a call failed, on one line and never empty.
 
     outcome -- a failed Outcome.

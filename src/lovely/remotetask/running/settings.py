@@ -3,7 +3,9 @@
 import inspect
 import numbers
 import threading
+from collections.abc import Callable
 from collections.abc import Mapping
+from typing import Any
 
 from lovely.remotetask.foreign.outcome import attempt
 
@@ -12,17 +14,18 @@ from lovely.remotetask.foreign.outcome import attempt
 MAX_THREADS = 1000
 
 
-def check_wait_time(seconds):
+def check_wait_time(seconds: Any) -> None:
     """Raise ValueError unless an idle processor can wait that long."""
-    if (isinstance(seconds, bool) or not isinstance(seconds, numbers.Real)
-            or not 0 <= seconds <= threading.TIMEOUT_MAX):
+    is_number = (isinstance(seconds, numbers.Real)
+                 and not isinstance(seconds, bool))
+    if not is_number or not 0 <= seconds <= threading.TIMEOUT_MAX:
         raise ValueError(
             f'waitTime must be the seconds to wait at most before looking '
             f'for jobs again, a number like 1.0, not {_shown(seconds)}; leave '
             f'it out for the usual one.')
 
 
-def check_max_threads(number):
+def check_max_threads(number: Any) -> None:
     """Raise ValueError unless that many jobs can be run at a time."""
     if (isinstance(number, bool) or not isinstance(number, int)
             or not 1 <= number <= MAX_THREADS):
@@ -32,7 +35,8 @@ def check_max_threads(number):
             f'the usual one.')
 
 
-def make(name, factory, db, path, arguments):
+def make(name: str, factory: Callable[..., Any], db: Any, path: Any,
+         arguments: Any) -> Any:
     """Return the processor that a factory makes.
 
     name -- str, that of the service, for messages.
@@ -46,9 +50,9 @@ def make(name, factory, db, path, arguments):
             f'{where} must be a mapping of names to values, like '
             f'{{"waitTime": 1.0}}, not {_shown(arguments)}.')
     known = _names(factory)
-    unknown = [name for name in arguments
-               if known is not None and name not in known]
-    if unknown:
+    unknown = [] if known is None else [
+        name for name in arguments if name not in known]
+    if known is not None and unknown:
         raise ValueError(
             f'{where} must not have {", ".join(map(_shown, unknown))}, which '
             f'the processorFactory does not take; choose from '
@@ -59,7 +63,7 @@ def make(name, factory, db, path, arguments):
         raise ValueError(f'{where}: {error}') from error
 
 
-def _names(factory):
+def _names(factory: Callable[..., Any]) -> list[str] | None:
     """Return the names of arguments after database and path.
 
     None if the factory takes any, or does not tell.
@@ -75,7 +79,7 @@ def _names(factory):
             ][2:]
 
 
-def _shown(value):
+def _shown(value: object) -> str:
     """Return a value for a message; not all of a long one."""
     text = attempt(repr, value).value or f'a {type(value).__name__}'
     return text if len(text) <= 60 else f'{text[:60]}...'

@@ -14,10 +14,10 @@ class Tempo:
     average -- seconds that a job takes; None until one was run.
     """
 
-    def __init__(self):
-        self.average = None
+    def __init__(self) -> None:
+        self.average: float | None = None
 
-    def learn(self, duration):
+    def learn(self, duration: float) -> None:
         """Take the seconds that a job took into the average."""
         if self.average is None:
             # One job tells more than no guess; if it misleads, late claims
@@ -25,7 +25,7 @@ class Tempo:
             self.average = duration
         self.average += (duration - self.average) / 8
 
-    def batch(self, free, busy):
+    def batch(self, free: int, busy: int) -> int:
         """Return how many claims to hold.
 
         free, busy -- how many threads have, and have not, time to begin.
@@ -34,11 +34,11 @@ class Tempo:
         likely = int(free * HORIZON / max(average, 1e-4))
         return busy + min(MAX_BATCH, max(free, likely))
 
-    def low_water(self, free, busy):
+    def low_water(self, free: int, busy: int) -> int:
         """Return how many claims are so few that others are fetched."""
         return self.batch(free, busy) // 5
 
-    def fits(self, number):
+    def fits(self, number: int) -> bool:
         """Return whether one more job goes together with so many others.
 
         Long jobs are not put together: the first would wait for the last.

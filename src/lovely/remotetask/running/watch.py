@@ -6,6 +6,9 @@ changed.
 """
 
 import threading
+from collections.abc import Hashable
+from collections.abc import Mapping
+from typing import Any
 
 
 class Watch:
@@ -15,17 +18,17 @@ class Watch:
     missed -- so many of them may be missed.
     """
 
-    def __init__(self, interval, missed):
+    def __init__(self, interval: float, missed: int) -> None:
         self.interval = interval
         self.missed = missed
         # In a process of Celery several threads look.
         self._lock = threading.Lock()
-        self._looked = None
+        self._looked: float | None = None
         # The last sign of each, and for how many seconds it was looked at.
-        self._seen = {}
+        self._seen: dict[Hashable, tuple[object, float]] = {}
 
-    def look(self, signs, now):
-        """Note what was seen.
+    def look(self, signs: Mapping[Any, object], now: float) -> None:
+        """Take in what was seen.
 
         signs -- a mapping: who, and what changes with each sign of life.
         now -- when that was looked up, in seconds of a monotonic clock.
@@ -43,20 +46,21 @@ class Watch:
                 for who, sign in signs.items()}
             self._looked = now
 
-    def _silence_before(self, who, sign, gap):
+    def _silence_before(self, who: Hashable, sign: object,
+                        gap: float) -> float:
         before, silence = self._seen.get(who, (None, 0.0))
         return silence + gap if sign == before else 0.0
 
-    def is_silent(self, who):
+    def is_silent(self, who: Hashable) -> bool:
         """Return whether somebody has missed all of the signs."""
         silence = self._seen.get(who, (None, 0.0))[1]
         return silence >= self.interval * self.missed
 
-    def signs(self):
+    def signs(self) -> dict[Hashable, Any]:
         """Return what was seen at the last look: who, and the sign of life.
         """
         return {who: sign for who, (sign, _) in self._seen.items()}
 
-    def __len__(self):
+    def __len__(self) -> int:
         """Return how many were seen at the last look."""
         return len(self._seen)

@@ -42,7 +42,7 @@ def _last_status(store, jobid, counted):
     return counted
 
 
-def held(store):
+def ids(store):
     """Return the ids of the jobs that are aside, not those to be removed."""
     return [jobid for jobid, (_, reason) in store.aside.items()
             if reason is not REMOVED]
@@ -105,7 +105,7 @@ def prune(store, before, limit):
 
     Return how many there were.
     """
-    old = [jobid for jobid in held(store)
+    old = [jobid for jobid in ids(store)
            if store.aside[jobid][0] < before][:limit]
     for jobid in old:
         remove(store, jobid)
@@ -114,7 +114,7 @@ def prune(store, before, limit):
 
 def unreadable(store):
     """Return what cannot be read; see ITaskService."""
-    found = held(store)
+    found = ids(store)
     for name, tree in (('lane', store.lanes), ('cursor', store.cursors)):
         found += [f'{name} {key}' for key in store.read(list, tree).value or ()
                   if store.read(_look_at, tree[key]).failed]
@@ -145,11 +145,13 @@ def _take_out(store, jobid):
     entry = store.read(lookup.entry_of, store, jobid).value
     unseen = not lookup.is_legacy(store, jobid) and (
         lookup.is_unseen(store, jobid))
-    # Counted or not, an entry that is unseen is counted when it is passed.
+    # A processor will count an unseen entry when it passes it, so it is taken
+    # for counted already.
     counted = entry.new if unseen and entry is not None else None
     counted = books.take_out_anywhere(store, jobid) or counted
     for claim in crew.claims_on(store, jobid):
         crew.worker(store, claim.worker).remove(jobid)
-        # It may have left its place in the schedule behind.
+        # The job may have left its place in the schedule behind when it was
+        # claimed; what the claim tells is right.
         counted = claim.counted
     return counted

@@ -58,8 +58,8 @@ def _some(ledger, status):
     jobs = ledger.jobs[status]
     found = first(ledger.newest(status), NEWEST)
     if len(found) == NEWEST:
-        # Anywhere before: over time, each one is looked at.  Many may have
-        # ended at the same moment.
+        # The search begins at a random place before these, so that over time
+        # each job is looked at.  Many may have ended at the same moment.
         oldest, newest = jobs.minKey(), found[-1][0]
         time = random.uniform(oldest[0], newest[0])
         jobid = random.randint(*sorted((oldest[1], newest[1])))
@@ -80,8 +80,8 @@ def _correct(store, job, status, now):
             or crew.has_claim(store, job)):
         passing.undone(store, job, status, now)
         return
-    # It was changed once more after the transaction was undone, and counted
-    # from what it was then.
+    # Somebody has changed the job once more after the transaction was undone,
+    # and it was counted from the status of then.
     before = QUEUED
     if isinstance(job, CronJob):
         before = job.waiting_status if 'delay' in vars(job) else DELAYED
@@ -147,7 +147,7 @@ def _search(store, key, begin, end, now, book):
 
 
 def _undone(store, job, now):
-    # Takes long, and is rare.
+    # This looks through all trees; it takes long, and is rare.
     counted = books.take_out_anywhere(store, job.id)
     passing.undone(store, job, counted or job.stored_status, now)
 
@@ -166,8 +166,8 @@ def _find_place(store, jobid, now, book):
             book(store, job, now)
     elif job.stored_status in WAITING and removal.put_back(
             store, jobid, job):
-        # Only what callers have removed leaves while it waits; somebody has
-        # undone that.
+        # A job that waits leaves its segment only when a caller has removed
+        # it; somebody has undone that.
         passing.undone(store, job, None, now)
 
 

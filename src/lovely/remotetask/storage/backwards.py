@@ -36,8 +36,8 @@ class Backwards:
                 entry).value
             if job is not None:
                 self.job = job
-                # Newer jobs are not created before; for those that cannot
-                # be read, nobody knows.
+                # A job further back in the strand was not created later; of
+                # one that cannot be read nobody knows when it was.
                 self.created = job.created if self.created is None else min(
                     job.created, self.created)
                 return True
@@ -51,7 +51,7 @@ class Backwards:
 
     def _notes(self):
         notes = self.strand.notes(self.sequence, self.lowest)
-        # What cannot be read hides those before it.
+        # A segment that cannot be read hides the notes before it.
         while (entry := self.store.read(next, notes, None).value) is not None:
             if entry.new == self.noted:
                 yield entry.sequence, entry
@@ -66,7 +66,7 @@ class Backwards:
             elif entry.value is not None:
                 yield sequence, entry.value
             else:
-                # Dropped: nothing is left of it.
+                # The segment was dropped, as all its jobs were removed.
                 sequence -= sequence % lane.SEGMENT_SIZE
 
     def _entry(self, sequence):
@@ -77,5 +77,5 @@ class Backwards:
         return self.created > other.created
 
 
-# That of a place of which nobody knows what was added there.
+# The entry of a place of which nobody knows what was added there.
 UNREADABLE = lane.NO_ENTRY._replace(job='?')

@@ -14,7 +14,8 @@ from lovely.remotetask.storage.ledger import LISTED
 from lovely.remotetask.storage.ledger import key_of
 
 
-# The time of these is that of the schedule, not of the job.
+# For jobs with these statuses the schedule tells when they are due, not the
+# job.
 TIMED = (CRONJOB, DELAYED)
 
 NO_TIME = 'It cannot be told when to run the job: {}'
@@ -37,7 +38,8 @@ def time_of(store, job, own):
     """
     if job.stored_status in TIMED:
         found = store.crons.get(job.id)
-        # The fence tells whether the job was changed since.
+        # A fence other than that of the job tells that somebody has changed
+        # the job since.
         if found is not None and found[2] == job.fence:
             return found[1]
     return own
@@ -146,7 +148,7 @@ def counted_in_schedule(store, jobid):
     return QUEUED if found is None else found[3]
 
 
-def settle_place(store, job, counted, now, timed=True):
+def book_if_missing(store, job, counted, now, timed=True):
     """Put a job into the books, unless they have it.
 
     counted -- the status under which it is counted.

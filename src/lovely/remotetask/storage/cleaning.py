@@ -40,7 +40,8 @@ def drop_some(store, limit):
         for key, job in found.value or ():
             _drop(store, swept, key, job)
         if not found.value:
-            # Or they cannot be read: then nobody will ever drop them.
+            # Nothing is left; or the rest cannot be read, and nobody will ever
+            # drop it.
             store.ledger.drop_swept(swept)
         else:
             return len(found.value)

@@ -31,7 +31,7 @@ def _unseen(store, strand, key):
     totals = {}
     if lookup.sequence_at_cursor(store, key) < strand.end:
         add(totals, strand.tail.totals(strand.end))
-        add(totals, lookup.totals_at_cursor(store, strand, key), -1)
+        add(totals, lookup.totals_at_cursor(store, key), -1)
     return totals
 
 

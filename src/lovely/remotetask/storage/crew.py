@@ -57,7 +57,7 @@ def claims_on(store, jobid):
 
 def is_live(job, claim):
     """Return whether a job is being run under a claim."""
-    # One with another fence was taken away, or its run has ended.
+    # A claim with another fence was taken away, or its run has ended.
     return claim.fence == job.fence and job.stored_status in WAITING
 
 
@@ -86,7 +86,7 @@ def claim(store, worker_id, jobs, now):
 
 
 def enter(store, worker_id, now):
-    """Note a worker, if it is not noted yet.  Return it."""
+    """Enter a worker, if it is not there yet.  Return it."""
     found = worker(store, worker_id)
     if found is None:
         drop_worker(store, worker_id)
@@ -95,7 +95,7 @@ def enter(store, worker_id, now):
 
 
 def beat(store, worker_id, now):
-    """Note that a worker lives; unknown ones are not noted."""
+    """Let a worker show that it lives; unknown ones are not entered."""
     found = worker(store, worker_id)
     if found is not None and not repair_heartbeat(store, found, now):
         found.heartbeat.time = now
@@ -121,11 +121,13 @@ def drop_worker(store, worker_id):
     found = worker(store, worker_id)
     del store.workers[worker_id]
     if found is None:
-        # Nobody knows what it had claimed: these jobs are to be found.
+        # The record cannot be read, so nobody knows what the worker had
+        # claimed: a search has to find these jobs.
         store.searched = 0, store.start
         return []
     claims = [found.get(jobid) for jobid in found.claims]
-    # Written, so that it cannot claim more in this moment.
+    # This writes the record, so that a worker that lives after all conflicts
+    # if it claims more at this moment.
     found.claims = {}
     return claims
 
@@ -148,7 +150,8 @@ def gone(store, is_alive, now):
     """
     found = unreadable_workers(store)
     for each in workers(store):
-        # One with a new heartbeat was just heard of.
+        # A worker whose heartbeat could not be read has got a new one, and
+        # counts as just heard of.
         if not repair_heartbeat(store, each, now):
             outcome = attempt(is_alive, each)
             if not (outcome.failed or outcome.value):

@@ -19,6 +19,7 @@ from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import STARTLATER
 
 
+# Entries of a segment: what an adder writes anew with each of them.
 SEGMENT_SIZE = 16
 
 # A strand has this many segments in sight of a lookup by number; more would
@@ -26,6 +27,7 @@ SEGMENT_SIZE = 16
 _PRIORITY_BITS = 4
 _LANE_BITS = 10
 
+# More could not be told apart by the ids of their jobs.
 MAX_LANES = 1 << _LANE_BITS
 
 # How many segments are looked at when a new one is begun, to drop those that
@@ -38,7 +40,7 @@ _LETTERS = {
     CANCELLED: 'x', ERROR: 'e', HELD: 'h', COMPLETED: 'f'}
 _STATUSES = {letter: status for status, letter in _LETTERS.items()}
 
-# The change of an entry that was never anything.
+# The change of an entry that fills a segment and never was a job.
 NOTHING = 2 * _LETTERS[None]
 
 
@@ -122,7 +124,7 @@ class Entry(NamedTuple):
     note: Note | None
 
 
-# That of a place which nobody was given.
+# The entry of a place that nobody was given.
 NO_ENTRY = Entry(-1, None, None, None, None)
 
 
@@ -145,7 +147,8 @@ class Segment(persistent.Persistent):
         if noted is not None:
             self.noted = noted
         self.jobs = []
-        # Two letters each, in one string: a pickle takes longer for a list.
+        # The changes are two letters each, in one string: pickling a list
+        # takes longer.
         self.changes = ''
 
     @property
@@ -163,8 +166,8 @@ class Segment(persistent.Persistent):
         return self.full and not any(job is not None for job in self.jobs)
 
     def append(self, job, change, note=None):
-        # Registered first: this raises in a transaction that has ended, and
-        # then the segment is not changed in memory either.
+        # The segment is registered first: that raises in a transaction that
+        # has ended, and then the segment is not changed in memory either.
         self._p_changed = True
         if note is not None:
             self.notes = {**(self.notes or {}), len(self.jobs): tuple(note)}
@@ -248,8 +251,8 @@ class Strand(persistent.Persistent):
         """
         self.tail.append(job, change, note)
         if self.tail.full:
-            # Now, not with the next entry: `tail` is never full, so a full
-            # segment is never written by an adder again.
+            # The next segment is begun now, not with the next entry: so `tail`
+            # is never full, and an adder never writes a full segment again.
             self._follow(self.tail.end, self.tail.totals(self.tail.end))
 
     @property
@@ -296,7 +299,7 @@ class Strand(persistent.Persistent):
     def trim(self, end, limit):
         """Drop empty segments before the sequence `end`, up to a limit.
 
-        For one who holds the lane.  Return whether there were any.
+        For whoever has leased the lane.  Return whether there were any.
         """
         numbers = _first(self.segments.keys(
             max=end // SEGMENT_SIZE, excludemax=True), limit)
@@ -325,7 +328,8 @@ class Lane(persistent.Persistent):
     def __init__(self, number, start=0):
         self.number = number
         self.start = start
-        # Rarely more than one; replaced, not changed.
+        # The strands by priority, rarely more than one.  A plain dict, which
+        # is replaced and never changed.
         self.strands = {}
 
     def key(self, priority):
@@ -350,7 +354,8 @@ class Lane(persistent.Persistent):
     def serials(self):
         """Return what tells this state of the lane from earlier ones."""
         self._p_activate()
-        # Its own: it may have been dropped before anybody added to it.
+        # The serial of the lane itself counts, too: it may have been dropped
+        # before anybody added to it.
         result = {None: self._p_serial}
         for priority, strand in self.strands.items():
             strand.tail._p_activate()
@@ -375,14 +380,12 @@ class Cursor(persistent.Persistent):
     """How far a strand was claimed.
 
     sequence -- of the first entry that was not looked at.
-    totals -- jobs by status, as the entries before it add up to; None in
-        what the first development versions have stored.
+    totals -- jobs by status, as the entries before it add up to.
     removed -- sequences of jobs that are removed, and of notes: they leave
         their segment once its adder has closed it.
     """
 
     removed = ()
-    totals = None
 
     def __init__(self, sequence):
         self.sequence = sequence

@@ -71,7 +71,8 @@ def _rank(store, number, lease, now, many):
     """Return what to sort a free lane by; None for one that is not free."""
     if is_left(lease):
         return 0.0, number
-    # Of others nothing is known here but how long they were not heard of.
+    # Of an adder that is not known to be gone, nothing is known here but when
+    # it added last.
     length = lease.length if many and not _is_here(lease.owner) else LEASE
     if _lasts(lease.time, length, now):
         return None
@@ -95,7 +96,7 @@ def _is_here(owner):
 
 
 def _lasts(used, length, now):
-    # One who has taken it tomorrow had a wrong clock.
+    # A lease that was taken tomorrow was taken by a wrong clock.
     return -LEASE < now - used <= length
 
 
@@ -142,4 +143,4 @@ def _skip_what_was_passed(store, found):
     for priority, strand in found.strands.items():
         cursor = store.cursors.get(found.key(priority))
         if cursor is not None and cursor.sequence > strand.end:
-            strand.skip(cursor.sequence, dict(cursor.totals or {}))
+            strand.skip(cursor.sequence, dict(cursor.totals))

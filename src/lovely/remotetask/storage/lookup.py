@@ -13,7 +13,7 @@ from lovely.remotetask.interfaces import WAITING
 from lovely.remotetask.storage import lane
 
 
-# What the attributes of a job are, if it has them.
+# Of which types the attributes of a job are, if it has them.
 _NUMBER = (int, float, type(None))
 _TIME = (*_NUMBER, datetime.datetime)
 TYPES = (('fence', (int, type(None))), ('priority', (int, type(None))),
@@ -43,12 +43,9 @@ def _strands_at_cursors(store):
 
 
 def _strands(store, numbers):
-    # The first development versions took members of an IntEnum for keys; if
-    # their class is gone, they are no numbers.
     return [(strand, lane.make_id(0, number, priority))
             for number in numbers
-            for priority, strand in store.lanes[number].strands.items()
-            if isinstance(priority, int)]
+            for priority, strand in store.lanes[number].strands.items()]
 
 
 # How far processors have come
@@ -73,14 +70,10 @@ def cursor_of(store, key):
     return store.cursors[key]
 
 
-def totals_at_cursor(store, strand, key):
+def totals_at_cursor(store, key):
     """Return jobs by status, as the entries before a cursor add up to."""
     cursor = store.cursors.get(key)
-    if cursor is None:
-        return {}
-    if cursor.totals is not None:
-        return dict(cursor.totals)
-    return strand.segment(cursor.sequence).totals(cursor.sequence)
+    return {} if cursor is None else dict(cursor.totals)
 
 
 def is_unseen(store, place):
@@ -143,7 +136,7 @@ def raw(store, jobid):
     if is_legacy(store, jobid):
         return checked(store.legacy[jobid], jobid)
     entry = entry_of(store, jobid) if jobid >= 0 else None
-    # Other entries lead to a job that has another id.
+    # An entry that is a note leads to a job that has another id.
     if entry is None or entry.job is None or entry.old is not None:
         return None
     return checked(entry.job, jobid)
@@ -157,7 +150,7 @@ def checked(job, jobid):
     state = vars(opened(job))
     if state.get('id') != jobid:
         raise UnreadableRecord(f'the record is not that of job {jobid}')
-    # This raises for what is none, too.
+    # This raises for a status that is none, too.
     lane.letter_of(state.get('status'))
     for name, types in TYPES:
         if not isinstance(state.get(name), types):
@@ -183,7 +176,8 @@ def is_gone(store, job):
     """Return whether a job is removed, though its record is there."""
     if job.removed:
         return True
-    # Of others processors remove only what is at rest.
+    # Unless a caller has removed it, a job that waits is there: processors
+    # remove only what is at rest.
     return job.stored_status not in WAITING and (
         store.ledger.is_swept(job) or is_leaving(store, job.id))
 
@@ -263,7 +257,7 @@ def _sequences(store, strand, number):
         entry.sequence for entry in strand.segments[number].entries()
         if entry.old is None and entry.job is not None])
     if found.failed:
-        # Nobody knows which of them were jobs.
+        # Nobody knows which places of the segment were jobs, so all are named.
         start = number * lane.SEGMENT_SIZE
         return range(start, start + lane.SEGMENT_SIZE)
     return found.value

@@ -40,13 +40,13 @@ def _pass_new(store, jobid, found, now, timed):
     job = checked(found.job, jobid)
     if (job.removed or job.note is not None
             or lookup.is_leaving(store, jobid)):
-        # The last note tells what to do; or it was removed already.
+        # The job has a note that tells what to do, or was removed already.
         return
     if store.is_copied(job):
         store.ledger.count(found.new, job.stored_status)
         hold_copied(store, job, now)
     else:
-        books.settle_place(store, job, found.new, now, timed)
+        books.book_if_missing(store, job, found.new, now, timed)
 
 
 def hold_copied(store, job, now):
@@ -58,23 +58,23 @@ def hold_copied(store, job, now):
 
 
 def _pass_note(store, place, found, now, timed):
-    jobid = found.job.id if found.note is None else found.note.job
+    jobid = found.note.job
     if jobid in store.aside:
         return
     job = checked(found.job, jobid)
-    if job.note is not None and job.note != place:
-        # A later one knows more.
+    if job.note != place:
+        # The job has a later note, which knows more.
         return
     if not _has_place(store, jobid, found):
-        # Removed by a processor at the same moment: nothing is to be counted.
+        # A processor has removed the job at the same moment: nothing is to be
+        # counted.
         store.ledger.count(found.new, found.old)
         return
-    if found.note is not None:
-        _clear(store, found.note)
+    _clear(store, found.note)
     if job.removed:
         removal.drop(store, jobid, None)
     else:
-        books.settle_place(store, job, found.new, now, timed)
+        books.book_if_missing(store, job, found.new, now, timed)
 
 
 def _has_place(store, jobid, found):
@@ -107,8 +107,6 @@ def unreadable(store, place, found, failure, now):
     """Put the job of an Entry aside that cannot be read."""
     if found.old is None:
         aside.put(store, place, found.new, failure, now)
-        return
-    if found.note is None:
         return
     jobid = found.note.job
     if jobid in store.aside:
@@ -165,7 +163,7 @@ def undone(store, job, counted, now):
     """
     store.ledger.count(counted, job.stored_status)
     if job.recurring and job.stored_status in WAITING:
-        # One of its runs was undone, not those to come.
+        # One run of the cron job was undone; those to come are not.
         books.set_time(store, job, job.timeOfNextCall(now))
     elif job.stored_status in WAITING:
         books.hold(store, job, UNDONE, now)

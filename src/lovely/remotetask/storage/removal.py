@@ -69,7 +69,8 @@ def status_under(job, claim):
     if job is None:
         return claim.counted
     if job.fence == claim.fence:
-        # Nothing has happened, unless somebody has undone something.
+        # Nothing has happened to the job since it was claimed, unless somebody
+        # has undone something.
         return job.stored_status
     return job.end_under(claim) or claim.counted
 
@@ -88,8 +89,8 @@ def has_place(store, jobid):
 def _leave_segment(store, jobid):
     found = store.read(_remove_if_full, store, jobid)
     if not found.value:
-        # Its adder writes this segment, or nobody can; remove it when that
-        # is over.
+        # The adder still writes this segment, or it cannot be read; the job is
+        # removed when that is over.
         sequence, _, _ = lane.split_id(jobid)
         _cursor(store, jobid).removed += (sequence,)
 

@@ -19,12 +19,13 @@ def settle(store, claim, now=None):
         return None
     job = found.value
     if job is None:
-        # The transaction that had added it was undone.
+        # There is no such job: the transaction that had added it was undone.
         store.ledger.count(claim.counted, None)
         return None
     removal.count_end(store, job, claim)
     if job.removed:
-        # Its note tells.
+        # The job has a note that processors have not passed; whoever passes it
+        # does the rest.
         return None
     if (job.stored_status not in WAITING
             or crew.claim_of(store, job) is None):

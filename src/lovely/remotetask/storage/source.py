@@ -69,7 +69,7 @@ class StrandSource(_Source):
         self.to_pass = to_pass
         self.timed = timed
         self.totals = {}
-        # Those at a segment before which others could not be read.
+        # The totals at a segment before which others could not be read.
         self.base = None
         self.job = self.entry = None
         self.notes = []
@@ -112,7 +112,7 @@ class StrandSource(_Source):
 
     def _load(self):
         segment = self.strand.segment(self.sequence)
-        # A gap: places that were not given out.
+        # Where there is no segment, places were not given out.
         self.entry = lane.NO_ENTRY if segment is None else segment.entry(
             self.sequence)
 
@@ -152,7 +152,7 @@ class StrandSource(_Source):
             return
         cursor = lookup.cursor_of(self.store, self.cursor_key)
         totals = self.base or lookup.totals_at_cursor(
-            self.store, self.strand, self.cursor_key)
+            self.store, self.cursor_key)
         cursor.sequence = self.sequence
         add(totals, self.totals)
         cursor.totals = totals
@@ -160,7 +160,8 @@ class StrandSource(_Source):
             self.store, self.strand, self.cursor_key, self.notes)
 
     def _prefetch(self):
-        # In one request, where jobs come from a server.
+        # The jobs of the segment are loaded in one request, where they come
+        # from a server.
         if self.store._p_jar is not None:
             jobs = self.strand.segment(self.sequence).jobs
             self.store._p_jar.prefetch(
@@ -196,7 +197,7 @@ class StrandSource(_Source):
 class ScheduleSource(_Source):
     """What is due, of all that waits for a time."""
 
-    # Of those that are due, so many times the limit compete by priority.
+    # Of the jobs that are due, so many times the limit compete by priority.
     COMPETING = 4
 
     def __init__(self, store, now, limit, to_pass, has_lost):

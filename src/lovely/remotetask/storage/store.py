@@ -67,15 +67,11 @@ class JobStore(persistent.Persistent):
         self.workers = BTrees.family64.OO.BTree()
         self.ledger = Ledger()
         self.legacy = None
-        self.extend()
-        for _ in range(lease.SPARE_LANES):
-            lease.add_lane(self)
-
-    def extend(self):
-        """Make the trees that earlier versions did not have."""
         self.crons = BTrees.family64.IO.BTree()
         self.aside = BTrees.family64.IO.BTree()
         self.retired = BTrees.family64.II.BTree()
+        for _ in range(lease.SPARE_LANES):
+            lease.add_lane(self)
 
     def __getnewargs__(self):
         # ZODB refers to objects that have this by their oid alone: each job

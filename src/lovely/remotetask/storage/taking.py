@@ -47,8 +47,8 @@ def claim_job(store, worker_id, jobid, now):
     if (job is None or job.status not in WAITING or store.is_copied(job)
             or due_time(job) > now or has_no_time_yet(job)):
         return []
-    # It is passed, or stale, where it lies in the queue; somebody may be
-    # claiming it there.
+    # The entry of the job in the queue is passed over from now on; whoever is
+    # claiming it there at this moment must find its claim worthless.
     job.outdate_claims()
     return _claim(store, worker_id, [job], now)
 
@@ -58,7 +58,8 @@ def _claim(store, worker_id, jobs, now):
     for job in jobs:
         old = None if mine is None else mine.remove(job.id)
         if old is not None:
-            # It has ended, and would be overwritten before it is counted.
+            # This worker's old claim on the job has ended; it is counted
+            # first, or the new claim would overwrite it.
             removal.count_end(store, job, old)
     return crew.claim(store, worker_id, jobs, now)
 
@@ -115,7 +116,8 @@ def _take(store, sources, limit, taken):
         else:
             heapq.heappop(heap)
         if _skipped(sources) != skipped:
-            # What was passed may be due, and more urgent.
+            # Among the entries that were passed may be a job that is due, and
+            # more urgent.
             return len(taken) < limit
     return False
 

@@ -33,7 +33,8 @@ def look_after(store, now):
 
 def tidy(store):
     """Tidy some lanes up."""
-    # The time of those who lease them.
+    # Leases carry times by the clocks of those who lease, so this takes the
+    # clock, too.
     now = time.time()
     numbers = list(store.lanes)
     spare = len(numbers) - lease.SPARE_LANES
@@ -53,7 +54,7 @@ def _tidy(store, number, now, may_go):
         _is_empty(store, found.key(priority), strand)
         for priority, strand in found.strands.items())
     if goes or any(changed):
-        # Whoever leases it at this moment meets that.
+        # Whoever leases the lane at this moment conflicts with this.
         store.leases[number]._p_changed = True
     if goes:
         _retire(store, found)
@@ -84,7 +85,7 @@ def _retire(store, found):
     for priority, strand in found.strands.items():
         key = found.key(priority)
         end = max(end, strand.end, lookup.sequence_at_cursor(store, key))
-        # Whoever still has the lane must not add to it.
+        # An adder that still has the lane conflicts with this when it adds.
         strand.tail._p_changed = True
         store.cursors.pop(key, None)
     found._p_changed = True

@@ -39,7 +39,8 @@ class Worker(persistent.Persistent):
     def claim(self, job, now):
         """Claim a job.  Return the Claim."""
         claim = now, job.attempts + 1, job.fence, job.stored_status
-        # Registered first: this may raise, and then nothing is changed.
+        # The record is registered first: that may raise, and then nothing is
+        # changed.
         self._p_changed = True
         self.claims[job.id] = claim
         return self.get(job.id)

@@ -1,6 +1,7 @@
 """The order of levels in the source, read from its imports."""
 
 import ast
+import graphlib
 import pathlib
 import re
 import unittest
@@ -326,6 +327,21 @@ class ForkingTest(unittest.TestCase):
                 with self.subTest(path.name):
                     self.assertIn('lovely.remotetask.forking.of_process',
                                   imports(path))
+
+
+class BenchmarksTest(unittest.TestCase):
+
+    FOLDER = SOURCE.parent / 'benchmarks'
+
+    @unittest.skipUnless(FOLDER.exists(), 'installed without the benchmarks')
+    def test_no_import_cycle(self):
+        """No benchmark imports, by way of others, itself."""
+        found = {path.stem: {name.split('.')[0] for name in imports(path)}
+                 for path in sources(self.FOLDER)}
+        # This raises CycleError.
+        graphlib.TopologicalSorter(
+            {name: names & set(found) for name, names in found.items()}
+        ).prepare()
 
 
 class StyleTest(unittest.TestCase):

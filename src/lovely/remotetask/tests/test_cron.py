@@ -519,7 +519,7 @@ class StoredTest(unittest.TestCase):
                     call(0)
 
     def test_no_day(self):
-        """A pattern that earlier versions took, and that never matches."""
+        """A pattern that lovely.remotetask 0.5 took, and no day matches."""
         job = cron(hour=(2,))
         job.month, job.dayOfMonth = (2,), (30,)
         with self.assertRaisesRegex(
@@ -548,7 +548,7 @@ class StoredTest(unittest.TestCase):
         self.assertEqual(3600, job.timeOfNextCall(0))
 
     def test_dates_beyond_the_calendar(self):
-        """Earlier versions have stored them; they can be shown."""
+        """lovely.remotetask 0.5 has stored them; they can be shown."""
         job = cron(delay=5)
         for due, year in ((1e300, 9999), (10 ** 400, 9999), (math.inf, 9999),
                           (-1e300, 1), (math.nan, 1)):

@@ -37,9 +37,8 @@ class IdTest(unittest.TestCase):
 
 class GoneTest(unittest.TestCase):
 
-    def id(self, pid, birth=None, where=machine.MACHINE):
-        token = 'token' if birth is None else f'{birth}-token'
-        return f'host:{pid}:thread:{where}-{token}'
+    def id(self, pid, birth='', where=machine.MACHINE):
+        return f'host:{pid}:thread:{where}-{birth}-token'
 
     def test_own(self):
         """This process lives, and so does the one that has started it."""
@@ -83,10 +82,14 @@ class GoneTest(unittest.TestCase):
             self.assertFalse(machine.is_gone(self.id(os.getpid(), '1')))
         self.assertFalse(machine.is_gone(self.id(os.getpid(), '')))
 
-    def test_id_of_an_earlier_version(self):
-        """An id that does not say when the process was started is good."""
-        self.assertFalse(machine.is_gone(self.id(os.getpid())))
-        self.assertTrue(machine.is_gone(self.id(ended())))
+    def test_token_of_others(self):
+        """A token of other parts is none, and nothing is known of its worker.
+        """
+        pid = ended()
+        for token in ('', machine.MACHINE, f'{machine.MACHINE}-1',
+                      f'{machine.MACHINE}--2-3'):
+            with self.subTest(token):
+                self.assertFalse(machine.is_gone(f'host:{pid}:x:{token}'))
 
     def test_elsewhere(self):
         """Of another machine or container nothing is known here."""
@@ -112,11 +115,11 @@ class GoneTest(unittest.TestCase):
         """What others have written never raises, and is left alone."""
         here = machine.MACHINE
         for found in ('', ':', ':::', 'a', 'a:b', 'a:b:c:d', 'host::t:x-y',
-                      f'h:-1:t:{here}-x', f'h:0:t:{here}-x', 'h:1',
-                      f'h:{10 ** 30}:t:{here}-x', f'h:²:t:{here}-x',
-                      f'h:٣:t:{here}-x', f'h: 1:t:{here}-x',
-                      f'h:1.5:t:{here}-x', f'h:None:t:{here}', '\0:\0:\0',
+                      f'h:-1:t:{here}--x', f'h:0:t:{here}--x', 'h:1',
+                      f'h:{10 ** 30}:t:{here}--x', f'h:²:t:{here}--x',
+                      f'h:٣:t:{here}--x', f'h: 1:t:{here}--x',
+                      f'h:1.5:t:{here}--x', f'h:None:t:{here}', '\0:\0:\0',
                       None, 7, b'h:1:t:m-x', object(), ['h', '1'],
-                      f'h:{2 ** 31}:t:{here}-x', f'h::t:{here}-x-y-z'):
+                      f'h:{2 ** 31}:t:{here}--x', f'h::t:{here}--x-y-z'):
             with self.subTest(found):
                 self.assertFalse(machine.is_gone(found))

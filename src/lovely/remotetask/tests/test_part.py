@@ -122,6 +122,8 @@ class PartTest(unittest.TestCase):
 
     def test_claims_and_attempts(self):
         """Are parts, and still what they are."""
-        verifyObject(IClaim, Claim(1, '', '').part_of(self))
+        verifyObject(IClaim, Claim(1, '', '', 0.0, 1, 0, 'queued').part_of(
+            self))
         self.assertIs(
-            self, Attempt(1.0, 2.0, 'here').part_of(self).__parent__)
+            self, Attempt(1.0, 2.0, 'here', None, None, 0,
+                          'completed').part_of(self).__parent__)

@@ -249,9 +249,9 @@ class StoredTest(unittest.TestCase):
             found = sound(settings, self.SERVICE)
         return found, logs.output
 
-    def test_earlier_ones(self):
-        """They have no max_size; they are as they were."""
-        # By version 1.0.dev0, with the protocol that ZODB uses.
+    def test_fewer_settings(self):
+        """Those that a stored policy does not have are the usual ones."""
+        # With the protocol that ZODB uses.
         settings = pickle.loads(
             b'\x80\x03clovely.remotetask.policy\nPolicy\nq\x00(K\x05G@\x00'
             b'\x00\x00\x00\x00\x00\x00X\x10\x00\x00\x00builtins.OSErrorq'

@@ -2,6 +2,7 @@
 
 import ctypes
 import logging
+import sys
 import threading
 import time
 import unittest.mock
@@ -268,6 +269,10 @@ class DeadTest(RunnerCase):
         self.assertEqual(
             [1] * 3, [self.job(jobid).attempts for jobid in jobs])
 
+    @unittest.skipIf(
+        sys.gettrace() is not None and sys.version_info < (3, 12),
+        'While it is traced, CPython 3.11 does not go on in any thread before '
+        'the exception is raised in its own.')
     def test_raised_from_outside(self):
         """A library may raise in a thread of its choice at any time."""
         self.enterContext(

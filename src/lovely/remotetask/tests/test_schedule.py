@@ -246,7 +246,7 @@ class NoTimeTest(ScheduleCase):
         self.check_counts()
 
     def test_absurd_delay(self):
-        """A delay that earlier versions took, and no clock shows."""
+        """A delay that lovely.remotetask 0.5 took, and no clock shows."""
         jobid = self.cron(delay=10)
         other = self.add('test.task')
         self.service.jobs[jobid].delay = 10 ** 400

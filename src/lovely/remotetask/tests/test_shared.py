@@ -228,7 +228,7 @@ class TeamTest(DatabaseCase):
         """Claims are looked for in what a runner had at one moment."""
         team = self.processor().team
         runner = unittest.mock.Mock(number=1, claims=[Claim(
-            1, 'worker', 'processor')])
+            1, 'worker', 'processor', 0.0, 1, 0, 'queued')])
         team.runners = [runner]
         team.claims.ids = {1}
         for _ in range(3):

@@ -36,7 +36,7 @@ class TidyCase(StoreCase):
         """
         name = f'host:99999999:adder:elsewhere-{self.seconds}'
         if here:
-            name = f'host:99999999:adder:{machine.MACHINE}-1'
+            name = f'host:99999999:adder:{machine.MACHINE}--1'
         with unittest.mock.patch.object(pool, '_process', name), \
                 unittest.mock.patch.object(pool, 'time', self):
             pool._pools.clear()

@@ -437,7 +437,7 @@ class NoDatabaseTest(StepCase):
         storage = FileStorage(f'{folder}/Data.fs')
         made = self.stepping()
         self.step(made)
-        made.membership.service_db = ZODB.DB(storage)
+        made.membership.place = ZODB.DB(storage), made.service_oid
         storage.close()
         self.assertEqual([], self.step(made))
         self.assertFalse(made.running)
