@@ -49,12 +49,12 @@ def _comes_from_storage(exception, db):
     One that works, and says that it has no such object or that there is a
     conflict, has not failed.
     """
-    storages = _storages(db)
-    if not _may_be_outage(type(exception), storages):
+    found = storages(db)
+    if not _may_be_outage(type(exception), found):
         return False
-    ids = {id(storage) for storage in storages}
+    ids = {id(storage) for storage in found}
     packages = {type(storage).__module__.partition('.')[0]
-                for storage in storages} & {'ZEO', 'relstorage'}
+                for storage in found} & {'ZEO', 'relstorage'}
     return any(_is_of(frame, ids, packages)
                for frame in _frames(exception))
 
@@ -77,7 +77,7 @@ def _driver_exceptions(storage):
             *getattr(driver, 'close_exceptions', ()))
 
 
-def _storages(db):
+def storages(db):
     """Return the storages of all databases, and those below them."""
     found = {}
     waiting = [each.storage for each in db.databases.values()]

@@ -25,9 +25,9 @@ from lovely.remotetask import blame
 from lovely.remotetask import interfaces
 from lovely.remotetask import moment
 from lovely.remotetask import runlog
+from lovely.remotetask import signature
 from lovely.remotetask import surroundings
 from lovely.remotetask import value
-from lovely.remotetask.description import escaped
 from lovely.remotetask.description import plain
 from lovely.remotetask.gate import ProcessorStopped
 from lovely.remotetask.job import Run
@@ -267,18 +267,10 @@ def run_job(service, run, begin, commit):
 
 
 def _sign(service, run, function):
-    """Tell the transaction whose it is and what it does; for undo logs."""
-    txn = transaction.get()
-    txn.note(_storable(
-        f'{service.__name__}: job {run.claim.job} {function}'))
-    principal = _current_principal_id()
-    if principal is not None:
-        txn.user = _storable(f' {principal}')
-
-
-def _storable(text):
-    # Storages refuse long ones, and what is not UTF-8.
-    return escaped(plain(text, 1000))
+    signature.sign(
+        transaction.get(),
+        f'{service.__name__}: job {run.claim.job} {function}',
+        _current_principal_id())
 
 
 def _current_principal_id():
