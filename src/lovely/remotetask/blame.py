@@ -33,8 +33,18 @@ def is_interrupted(exception, db):
     db -- any of the databases of the application; all of them count.
     """
     return (is_closed(db) or _comes_from_storage(exception, db)
-            or _lacks_descriptors(exception)
-            or _lacks_threads(exception))
+            or is_exhausted(exception))
+
+
+def is_able():
+    """Return whether this process can open files, and start threads."""
+    return not attempt(_open_something).failed \
+        and not attempt(_start_something).failed
+
+
+def is_exhausted(exception):
+    """Return whether what this process can have is used up."""
+    return _lacks_descriptors(exception) or _lacks_threads(exception)
 
 
 def is_closed(db):

@@ -360,8 +360,9 @@ class Attempt:
         self.path = path
         self.run = Run(claim, moment.now())
         self.commit = commit
-        # Whether the function may have been called.
-        self.begun = False
+        # Whether the function may have been called; and whether the process
+        # could open files then, which is asked from the second attempt on.
+        self.begun = self.was_able = False
 
     def __call__(self):
         """Run the job, and store how that went.  Return what became of it.
@@ -386,6 +387,7 @@ class Attempt:
         try:
             service = session.begin(self.path)
             with job_context(service, self._name):
+                self.was_able = self.run.claim.attempt > 1 and blame.is_able()
                 self.begun = True
                 # Before the session is over: its data managers can tell
                 # whether an error is transient.
@@ -416,7 +418,10 @@ class Attempt:
         interrupted = outcome.failed and (
             outcome.is_a(ProcessorStopped)
             or blame.is_interrupted(outcome.exception, self.db))
-        return outcome._replace(interrupted=interrupted)
+        return outcome._replace(
+            interrupted=interrupted,
+            exhausts=interrupted and self.was_able
+            and blame.is_exhausted(outcome.exception))
 
     def store_failure(self, failure):
         """Store why the run failed.  Return what became of the claim."""

@@ -188,6 +188,11 @@ class IFailure(zope.interface.Interface):
         'Whether the databases or the process failed, and not the job: that '
         'does not count against it.')
 
+    exhausts = zope.interface.Attribute(
+        'Whether the process had descriptors and threads left when an '
+        'interrupted run began, and has none any more: it may be what the job '
+        'does, if that happens again and again.')
+
 
 class IJob(zope.interface.Interface):
     """One queued call of a task."""
@@ -646,23 +651,15 @@ class IJobExecution(zope.interface.Interface):
     def held(worker_id):
         """Return the ids of the jobs a worker has claimed."""
 
-    def settle(worker_id, jobids, begun=(), now=None):
+    def settle(worker_id, jobids, begun=(), now=None, interrupted=()):
         """Drop claims whose jobs are not being run any more.
 
         begun -- those of the ids whose jobs were begun.  Where nobody has
             stored how that ended, it counts as a failed attempt, and the job
             waits: so no job is ever run again uncounted.
-        """
-
-    def renew(claim, now=None):
-        """Count a run that was cut off, and claim its job once more.
-
-        The databases or the process have failed; that does not count against
-        the job.
-
-        claim -- IClaim, under which the job was begun.
-
-        Return another IClaim; None if the one given is not good any more.
+        interrupted -- those of the begun whose databases or process have
+            failed meanwhile.  That counts, but not against the job, unless it
+            happens again and again: it may be what the job does.
         """
 
     def enter(worker_id, now=None):

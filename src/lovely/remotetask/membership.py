@@ -98,20 +98,13 @@ class Membership:
         """See what was committed before that which the service shows."""
         lag.catch_up(self.service_db)
 
-    def settle(self, jobids, begun):
+    def settle(self, jobids, begun, interrupted=()):
         """Settle claims.
 
-        jobids, begun -- see IJobExecution.settle.
+        jobids, begun, interrupted -- see IJobExecution.settle.
         """
-        self.bookkeep(
-            _settle, self.worker_id, jobids, begun, self.clock.now())
-
-    def renew(self, claim):
-        """Have a run counted that was cut off.
-
-        Return another claim on the job; None if somebody else has it.
-        """
-        return self.bookkeep(_renew, claim, self.clock.now())
+        self.bookkeep(_settle, self.worker_id, jobids, begun,
+                      self.clock.now(), interrupted)
 
     def check(self):
         """Raise what bookkeeping would raise at the moment."""
@@ -272,12 +265,8 @@ def _look_up(db, path):
         return service._p_jar.db(), service._p_oid
 
 
-def _settle(service, worker_id, jobids, begun, now):
-    service.settle(worker_id, jobids, begun, now)
-
-
-def _renew(service, claim, now):
-    return service.renew(claim, now)
+def _settle(service, worker_id, jobids, begun, now, interrupted):
+    service.settle(worker_id, jobids, begun, now, interrupted)
 
 
 def _prune(service, limit, now):

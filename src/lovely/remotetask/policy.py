@@ -38,6 +38,11 @@ TRANSIENT_WAIT = 0.05
 INTERRUPTION_WAIT = 1.0
 INTERRUPTION_LIMIT = 300.0
 
+# How often that does not count as a failed attempt where it may be what the
+# job does: it could be begun, and counted afterwards, but neither was there
+# anything left then, nor could its end be stored.
+INTERRUPTIONS = 6
+
 # The least wait, in seconds, after a run whose end could not be stored.
 LOSS_WAIT = 1.0
 
@@ -113,6 +118,13 @@ class Policy(Settings):
         wait = min(INTERRUPTION_LIMIT,
                    INTERRUPTION_WAIT * 2 ** min(job.interruptions, 20))
         return now + random.uniform(wait / 2, wait)
+
+    def excuses(self, job):
+        """Return whether another interruption does not count against a job.
+
+        See INTERRUPTIONS.
+        """
+        return job.interruptions < INTERRUPTIONS
 
     def due_after_loss(self, job, now):
         """Return when to run a job again whose end could not be stored."""

@@ -16,6 +16,7 @@ from lovely.remotetask.claimer import Claimer
 from lovely.remotetask.claims import listed
 from lovely.remotetask.clock import FAR
 from lovely.remotetask.clock import SOON
+from lovely.remotetask.execution import INTERRUPTED
 from lovely.remotetask.execution import NOT_BEGUN
 from lovely.remotetask.execution import ProcessorRequest
 from lovely.remotetask.gate import CommitGate
@@ -126,8 +127,10 @@ class SimpleProcessor(Member):
         if claim is None:
             # Run already.
             return False
-        begun = self._execute(claim) != NOT_BEGUN
-        self.membership.settle([jobid], [jobid] if begun else [])
+        end = self._execute(claim)
+        self.membership.settle(
+            [jobid], [jobid] if end != NOT_BEGUN else [],
+            [jobid] if end == INTERRUPTED else [])
         return True
 
     def _execute(self, claim):

@@ -364,7 +364,8 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
             job.fail(run, failure, now, HELD)
             return
         policy = self._policy()
-        if failure.interrupted:
+        if failure.interrupted and (
+                policy.excuses(job) or not failure.exhausts):
             job.interrupt(run, failure, now,
                           policy.due_after_interruption(job, now))
             return
@@ -411,7 +412,7 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
         worker = self.store.worker(worker_id)
         return [] if worker is None else list(worker.claims)
 
-    def settle(self, worker_id, jobids, begun=(), now=None):
+    def settle(self, worker_id, jobids, begun=(), now=None, interrupted=()):
         """See IJobExecution."""
         for jobid in jobids:
             claim = self.store.drop_claim(worker_id, jobid)
@@ -419,22 +420,20 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
                 continue
             job = self._find(jobid) if jobid in begun else None
             if self._is_good(job, claim):
-                self._lose(job, claim, _seconds(now), UNSTORED_END)
+                self._count_run(job, claim, _seconds(now),
+                                jobid in interrupted)
             self._settled(self.store.put_back_claimed(claim, now))
 
-    def renew(self, claim, now=None):
-        """See IJobExecution."""
-        now = _seconds(now)
-        worker = self.store.worker(claim.worker)
-        job = self._find(claim.job)
-        if worker is None or not self._is_good(job, claim):
-            return None
-        job.lose(claim, INTERRUPTED.format(claim.processor))
-        job.interruptions += 1
-        # It is never put back: nobody else gets it in between.
-        worker.remove(job.id)
-        self.store.ledger.count(claim.counted, job.stored_status)
-        return worker.claim(job, now)
+    def _count_run(self, job, claim, now, interrupted):
+        policy = self._policy()
+        if not interrupted:
+            self._lose(job, claim, now, UNSTORED_END)
+        elif not policy.excuses(job):
+            self._lose(job, claim, now, INTERRUPTED)
+        else:
+            due = policy.due_after_interruption(job, now)
+            job.lose(claim, INTERRUPTED.format(claim.processor), due)
+            job.interruptions += 1
 
     def enter(self, worker_id, now=None):
         """See IJobExecution."""

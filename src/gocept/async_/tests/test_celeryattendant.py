@@ -11,13 +11,13 @@ from ZODB.POSException import ConflictError
 
 from gocept.async_ import celeryattendant
 from gocept.async_ import celerypatience
-from gocept.async_ import celeryruns
 from gocept.async_.celeryattendant import Attendant
 from gocept.async_.celeryattendant import Interrupted
 from gocept.async_.tests.celerycase import CeleryCase
 from gocept.async_.tests.test_celerypatience import tid_at
 from lovely.remotetask import execution
 from lovely.remotetask import lag
+from lovely.remotetask import policy
 from lovely.remotetask import processor
 from lovely.remotetask import registry
 from lovely.remotetask.interfaces import COMPLETED
@@ -430,13 +430,16 @@ class CountedTest(CeleryCase):
 
     def test_interrupted(self):
         """By what it stands on: no failed attempt, unless that never ends."""
+        self.enterContext(
+            unittest.mock.patch.object(policy, 'INTERRUPTION_WAIT', 0))
         self.lose_ends(execution.INTERRUPTED)
-        self.deliver(celeryruns.MAX_INTERRUPTIONS)
+        self.deliver(policy.INTERRUPTIONS)
         self.assertEqual('queued', self.check().status)
-        self.assertEqual(
-            celeryruns.MAX_INTERRUPTIONS, len(self.calls))
+        self.assertEqual(0, self.check().failures)
+        self.assertEqual(policy.INTERRUPTIONS, len(self.calls))
         self.deliver(100)
         self.assertEqual(ERROR, self.check().status)
+        self.assertEqual(policy.INTERRUPTIONS + 3, len(self.calls))
 
     def test_not_begun(self):
         """Nothing was called, and nothing counts."""

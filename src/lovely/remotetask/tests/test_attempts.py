@@ -226,7 +226,7 @@ class HookTest(InvariantCase):
     PLACES = (
         (TaskService, 'claim'), (TaskService, 'claimed'),
         (TaskService, 'complete'), (TaskService, 'fail'),
-        (TaskService, 'settle'), (TaskService, 'renew'),
+        (TaskService, 'settle'),
         (TaskService, 'sign'), (TaskService, 'signs_of_life'),
         (TaskService, 'prune'), (TaskService, 'correct_schedule'),
         (TaskService, 'next_due'), (TaskService, 'held'),
