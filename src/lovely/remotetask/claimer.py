@@ -1,7 +1,9 @@
 """How a processor settles claims and makes others."""
 
+import functools
 from typing import NamedTuple
 
+from lovely.remotetask import suspects
 from lovely.remotetask.outcome import attempt
 
 
@@ -32,10 +34,12 @@ def _turn(service, worker_id, known, run, late, room, threads, clock):
     unknown = set(service.held(worker_id)) - known
     if run or late or unknown:
         service.settle(worker_id, [*run, *late, *unknown], run, now)
+    if suspects.has_turn(worker_id) and not service.has_lost(worker_id):
+        suspects.end_turn(worker_id)
     commit_every = service.commit_every()
     claims = service.claim(
-        worker_id, room, now, threads * commit_every, scheduled
-    ) if room else []
+        worker_id, room, now, threads * commit_every, scheduled,
+        functools.partial(suspects.take_turn, worker_id)) if room else []
     next_due = service.next_due()
     if next_due is not None and (next_due <= now or not scheduled):
         # Nothing to wait for: it cannot be claimed for another reason.

@@ -586,7 +586,8 @@ class IJobExecution(zope.interface.Interface):
     Times are POSIX seconds, by default the current one.
     """
 
-    def claim(worker_id, limit, now=None, at_once=None, scheduled=True):
+    def claim(worker_id, limit, now=None, at_once=None, scheduled=True,
+              may_die=None):
         """Claim up to `limit` jobs.
 
         worker_id -- str, ``host:pid:thread:token``; the token differs for
@@ -595,13 +596,19 @@ class IJobExecution(zope.interface.Interface):
             one; if it dies, no others count as run.  Default: all.
         scheduled -- whether jobs that wait for a time may be claimed, and
             may get one: false for a worker whose clock is wrong.
+        may_die -- called without arguments before a job is claimed that was
+            run when its process died: whether the process of this worker
+            runs no other one, for another service.
 
-        Of the jobs that were run when their process died, a worker gets only
-        one at a time: it may die of that, too.
+        Of these jobs a worker gets only one at a time: it may die of that,
+        too.
 
         Return a list of IClaim.  Of two who claim the same job the second
         gets a ConflictError on commit.
         """
+
+    def has_lost(worker_id):
+        """Return whether a worker has claimed a job whose process died."""
 
     def claim_job(worker_id, jobid, now=None):
         """Claim the job of an id, whatever waits before it.

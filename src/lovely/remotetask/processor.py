@@ -12,6 +12,7 @@ import zope.interface
 from lovely.remotetask import interfaces
 from lovely.remotetask import quirks
 from lovely.remotetask import settings
+from lovely.remotetask import suspects
 from lovely.remotetask.claimer import Claimer
 from lovely.remotetask.claims import listed
 from lovely.remotetask.clock import FAR
@@ -288,6 +289,7 @@ class SimpleProcessor(Member):
         """Let the runners end, then hand back what they did not run."""
         self.team.end()
         self.team.join(self._beat)
+        suspects.end_turn(self.membership.worker_id)
         self._hand_back(self.gate.commit)
 
     def _beat(self):

@@ -329,12 +329,17 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
 
     # See IJobExecution
 
-    def claim(self, worker_id, limit, now=None, at_once=None, scheduled=True):
+    def claim(self, worker_id, limit, now=None, at_once=None, scheduled=True,
+              may_die=None):
         """See IJobExecution."""
         if self.paused:
             return []
         return self.store.claim(
-            worker_id, _seconds(now), limit, at_once, scheduled)
+            worker_id, _seconds(now), limit, at_once, scheduled, may_die)
+
+    def has_lost(self, worker_id):
+        """See IJobExecution."""
+        return self.store.has_lost(worker_id)
 
     def claim_job(self, worker_id, jobid, now=None):
         """See IJobExecution."""

@@ -236,9 +236,15 @@ class JobStore(persistent.Persistent):
         """See crew.drop_worker."""
         return crew.drop_worker(self, worker_id)
 
-    def claim(self, worker_id, now, limit, at_once=None, scheduled=True):
+    def claim(self, worker_id, now, limit, at_once=None, scheduled=True,
+              may_die=None):
         """See taking.claim."""
-        return taking.claim(self, worker_id, now, limit, at_once, scheduled)
+        return taking.claim(self, worker_id, now, limit, at_once, scheduled,
+                            may_die)
+
+    def has_lost(self, worker_id):
+        """See taking.has_lost."""
+        return taking.has_lost(self, worker_id)
 
     def claim_job(self, worker_id, jobid, now):
         """See taking.claim_job."""

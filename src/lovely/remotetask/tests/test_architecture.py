@@ -22,7 +22,8 @@ LEVELS = ('interfaces', 'part', 'moment', 'number', 'zone', 'wallclock',
           'surroundings', 'refusal', 'gate', 'runlog', 'execution', 'group',
           'xmlrpc', 'reserve', 'alive', 'startup', 'settings', 'registry',
           'lag', 'clock', 'watch', 'tempo', 'duty', 'duties', 'claims',
-          'membership', 'member', 'runner', 'team', 'claimer', 'processor',
+          'membership', 'member', 'runner', 'team', 'suspects', 'claimer',
+          'processor',
           'service', 'bulk', 'testing')
 
 # Parts of the package that nothing else may import.
@@ -131,8 +132,8 @@ class PackageTest(unittest.TestCase):
         found = {path.name for path in sources(PACKAGE)
                  if threading & {name.split('.')[0] for name in imports(path)}}
         self.assertEqual({'blame.py', 'gate.py', 'processor.py', 'registry.py',
-                          'runner.py', 'settings.py', 'surroundings.py'},
-                         found)
+                          'runner.py', 'settings.py', 'surroundings.py',
+                          'suspects.py'}, found)
 
 
 class StyleTest(unittest.TestCase):
