@@ -26,7 +26,8 @@ class _Turn(NamedTuple):
     commit_every: int
 
 
-def _turn(service, worker_id, known, run, late, room, threads, clock):
+def _turn(service, worker_id, known, run, late, unsettled, room, threads,
+          clock):
     """Do the bookkeeping of one step.  Return a _Turn."""
     now, scheduled = clock.now(), clock.is_good
     # Of those not known here the commit went through, though an error came
@@ -34,12 +35,16 @@ def _turn(service, worker_id, known, run, late, room, threads, clock):
     unknown = set(service.held(worker_id)) - known
     if run or late or unknown:
         service.settle(worker_id, [*run, *late, *unknown], run, now)
+    # If this process dies, those count as begun that come first.
+    begun = sum(unsettled.values())
     if suspects.has_turn(worker_id) and not service.has_lost(worker_id):
         suspects.end_turn(worker_id)
     commit_every = service.commit_every()
     claims = service.claim(
-        worker_id, room, now, threads * commit_every, scheduled,
+        worker_id, room, now, threads * commit_every + begun, scheduled,
         functools.partial(suspects.take_turn, worker_id)) if room else []
+    service.put_last(
+        worker_id, [jobid for jobid in unsettled if not unsettled[jobid]])
     next_due = service.next_due()
     if next_due is not None and (next_due <= now or not scheduled):
         # Nothing to wait for: it cannot be claimed for another reason.
@@ -90,8 +95,8 @@ class Claimer:
     def _turn(self, run, late):
         return self._membership.bookkeep(
             _turn, self._membership.worker_id, self._processor.known_ids(),
-            run, late, self._room(run, late), self._processor.maxThreads,
-            self._membership.clock)
+            run, late, dict(self._claims.unsettled), self._room(run, late),
+            self._processor.maxThreads, self._membership.clock)
 
     def _room(self, run, late):
         """Return how many claims to make, once those are settled."""

@@ -593,7 +593,8 @@ class IJobExecution(zope.interface.Interface):
         worker_id -- str, ``host:pid:thread:token``; the token differs for
             any two workers.
         at_once -- how many of them the worker begins at most before it ends
-            one; if it dies, no others count as run.  Default: all.
+            one; if it dies, the first ones of its claims count as run, and
+            no others.  Default: all.
         scheduled -- whether jobs that wait for a time may be claimed, and
             may get one: false for a worker whose clock is wrong.
         may_die -- called without arguments before a job is claimed that was
@@ -605,6 +606,12 @@ class IJobExecution(zope.interface.Interface):
 
         Return a list of IClaim.  Of two who claim the same job the second
         gets a ConflictError on commit.
+        """
+
+    def put_last(worker_id, jobids):
+        """Note that a worker begins some jobs after all others, if ever.
+
+        See `at_once` of `claim`: it counts from the first one on.
         """
 
     def has_lost(worker_id):

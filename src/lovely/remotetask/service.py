@@ -337,6 +337,12 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
         return self.store.claim(
             worker_id, _seconds(now), limit, at_once, scheduled, may_die)
 
+    def put_last(self, worker_id, jobids):
+        """See IJobExecution."""
+        worker = self.store.worker(worker_id)
+        if worker is not None:
+            worker.put_last(jobids)
+
     def has_lost(self, worker_id):
         """See IJobExecution."""
         return self.store.has_lost(worker_id)

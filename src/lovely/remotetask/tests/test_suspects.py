@@ -52,6 +52,60 @@ class TurnTest(unittest.TestCase):
         self.assertEqual(0, os.waitpid(pid, 0)[1])
 
 
+class CountTest(DatabaseCase):
+    """Which jobs count as run when a process has died."""
+
+    def setUp(self):
+        super().setUp()
+        self.enterContext(unittest.mock.patch.object(suspects, '_turn', None))
+        self.task(lambda input: None)
+        self.clock = types.SimpleNamespace(now=time.time, is_good=True)
+
+    def turn(self, room, unsettled):
+        found = claimer._turn(
+            self.service, A, set(self.service.held(A)), [], [], unsettled,
+            room, 2, self.clock)
+        transaction.commit()
+        return [claim.job for claim in found.claims]
+
+    def counted(self):
+        """Return the ids of jobs that count as run when the worker is gone."""
+        self.service.release_worker(A)
+        transaction.commit()
+        return [jobid for jobid in self.service.jobs
+                if self.service.jobs[jobid].attempts]
+
+    def prepare(self, number):
+        jobids = [self.service.add('test.task') for _ in range(number)]
+        transaction.commit()
+        return jobids
+
+    def test_claims_that_cannot_be_given_back(self):
+        """They were not begun; those that were claimed later may have been.
+        """
+        self.prepare(12)
+        late = self.turn(8, {})
+        begun = self.turn(4, dict.fromkeys(late, False))
+        for _ in range(2):
+            # Nor does anything else change that.
+            self.turn(0, dict.fromkeys(late, False))
+        self.assertEqual(sorted(begun[:2]), sorted(self.counted()))
+
+    def test_runs_that_cannot_be_settled(self):
+        """They have begun, and so have those that are run now."""
+        self.prepare(9)
+        run = self.turn(3, {})
+        begun = self.turn(6, dict.fromkeys(run, True))
+        self.assertEqual(sorted([*run, *begun[:2]]), sorted(self.counted()))
+
+    def test_both(self):
+        self.prepare(9)
+        first, second, third = self.turn(3, {})
+        begun = self.turn(6, {first: False, second: True, third: False})
+        self.assertEqual(
+            sorted([second, *begun[:2]]), sorted(self.counted()))
+
+
 class ServicesTest(DatabaseCase):
     """Two services, the jobs of which are run by one process."""
 
@@ -74,8 +128,8 @@ class ServicesTest(DatabaseCase):
     def turn(self, service, worker, run=()):
         """Let a processor do its bookkeeping.  Return what it claims."""
         found = claimer._turn(
-            service, worker, set(service.held(worker)), list(run), [], 10, 2,
-            self.clock)
+            service, worker, set(service.held(worker)), list(run), [], {},
+            10, 2, self.clock)
         transaction.commit()
         return [claim.job for claim in found.claims]
 
