@@ -200,6 +200,11 @@ class IFailure(zope.interface.Interface):
         'Whether the databases or the process failed, and not the job: that '
         'does not count against it.')
 
+    exhausts = zope.interface.Attribute(
+        'Whether the process had descriptors and threads left when an '
+        'interrupted run began, and has none any more: it may be what the job '
+        'does, if that happens again and again.')
+
 
 class IJob(zope.interface.Interface):
     """One queued call of a task."""
@@ -600,22 +605,36 @@ class IJobExecution(zope.interface.Interface):
         schema=ITaskService,
         readonly=True)
 
-    def claim(worker_id, limit, now=None, at_once=None, scheduled=True):
+    def claim(worker_id, limit, now=None, at_once=None, scheduled=True,
+              may_die=None):
         """Claim up to `limit` jobs.
 
         worker_id -- str, ``host:pid:thread:token``; the token differs for
             any two workers.
         at_once -- how many of them the worker begins at most before it ends
-            one; if it dies, no others count as run.  Default: all.
+            one; if it dies, the first ones of its claims count as run, and
+            no others.  Default: all.
         scheduled -- whether jobs that wait for a time may be claimed, and
             may get one: false for a worker whose clock is wrong.
+        may_die -- called without arguments before a job is claimed that was
+            run when its process died: whether the process of this worker
+            runs no other one, for another service.
 
-        Of the jobs that were run when their process died, a worker gets only
-        one at a time: it may die of that, too.
+        Of these jobs a worker gets only one at a time: it may die of that,
+        too.
 
         Return a list of IClaim.  Of two who claim the same job the second
         gets a ConflictError on commit.
         """
+
+    def put_last(worker_id, jobids):
+        """Note that a worker begins some jobs after all others, if ever.
+
+        See `at_once` of `claim`: it counts from the first one on.
+        """
+
+    def has_lost(worker_id):
+        """Return whether a worker has claimed a job whose process died."""
 
     def claim_job(worker_id, jobid, now=None):
         """Claim the job of an id, whatever waits before it.
@@ -674,23 +693,15 @@ class IJobExecution(zope.interface.Interface):
     def held(worker_id):
         """Return the ids of the jobs a worker has claimed."""
 
-    def settle(worker_id, jobids, begun=(), now=None):
+    def settle(worker_id, jobids, begun=(), now=None, interrupted=()):
         """Drop claims whose jobs are not being run any more.
 
         begun -- those of the ids whose jobs were begun.  Where nobody has
             stored how that ended, it counts as a failed attempt, and the job
             waits: so no job is ever run again uncounted.
-        """
-
-    def renew(claim, now=None):
-        """Count a run that was cut off, and claim its job once more.
-
-        The databases or the process have failed; that does not count against
-        the job.
-
-        claim -- IClaim, under which the job was begun.
-
-        Return another IClaim; None if the one given is not good any more.
+        interrupted -- those of the begun whose databases or process have
+            failed meanwhile.  That counts, but not against the job, unless it
+            happens again and again: it may be what the job does.
         """
 
     def enter(worker_id, now=None):

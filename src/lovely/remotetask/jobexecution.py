@@ -48,12 +48,23 @@ class JobExecution:
 
     # Claims
 
-    def claim(self, worker_id, limit, now=None, at_once=None, scheduled=True):
+    def claim(self, worker_id, limit, now=None, at_once=None, scheduled=True,
+              may_die=None):
         """See IJobExecution."""
         if self.service.paused:
             return []
         return taking.claim(self.store, worker_id, moment.given(now), limit,
-                            at_once, scheduled)
+                            at_once, scheduled, may_die)
+
+    def put_last(self, worker_id, jobids):
+        """See IJobExecution."""
+        worker = crew.worker(self.store, worker_id)
+        if worker is not None:
+            worker.put_last(jobids)
+
+    def has_lost(self, worker_id):
+        """See IJobExecution."""
+        return taking.has_lost(self.store, worker_id)
 
     def claim_job(self, worker_id, jobid, now=None):
         """See IJobExecution."""
@@ -82,20 +93,6 @@ class JobExecution:
         worker = crew.worker(self.store, worker_id)
         return [] if worker is None else list(worker.claims)
 
-    def renew(self, claim, now=None):
-        """See IJobExecution."""
-        now = moment.given(now)
-        worker = crew.worker(self.store, claim.worker)
-        job = lookup.find(self.store, claim.job)
-        if worker is None or not _is_good(job, claim):
-            return None
-        job.lose(claim, INTERRUPTED.format(claim.processor))
-        job.interruptions += 1
-        # It is never put back: nobody else gets it in between.
-        worker.remove(job.id)
-        self.store.ledger.count(claim.counted, job.stored_status)
-        return worker.claim(job, now)
-
     # How runs end
 
     def complete(self, job, run, output, now=None):
@@ -109,7 +106,8 @@ class JobExecution:
             job.fail(run, failure, now, HELD)
             return
         policy = policy_of(self.service)
-        if failure.interrupted:
+        if failure.interrupted and (
+                policy.excuses(job) or not failure.exhausts):
             job.interrupt(run, failure, now,
                           policy.due_after_interruption(job, now))
             return
@@ -119,7 +117,7 @@ class JobExecution:
         else:
             job.retry(run, failure, now, due, failure.retryable)
 
-    def settle(self, worker_id, jobids, begun=(), now=None):
+    def settle(self, worker_id, jobids, begun=(), now=None, interrupted=()):
         """See IJobExecution."""
         for jobid in jobids:
             claim = crew.drop_claim(self.store, worker_id, jobid)
@@ -127,8 +125,21 @@ class JobExecution:
                 continue
             job = lookup.find(self.store, jobid) if jobid in begun else None
             if _is_good(job, claim):
-                self._lose(job, claim, moment.given(now), UNSTORED_END)
+                self._count_run(job, claim, moment.given(now),
+                                jobid in interrupted)
             self._settle(claim, now)
+
+    def _count_run(self, job, claim, now, interrupted):
+        """Count a run whose end could not be stored."""
+        policy = policy_of(self.service)
+        if not interrupted:
+            self._lose(job, claim, now, UNSTORED_END)
+        elif not policy.excuses(job):
+            self._lose(job, claim, now, INTERRUPTED)
+        else:
+            due = policy.due_after_interruption(job, now)
+            job.lose(claim, INTERRUPTED.format(claim.processor), due)
+            job.interruptions += 1
 
     def put_back(self, job, counted, now=None):
         """See IJobExecution."""

@@ -40,6 +40,11 @@ TRANSIENT_WAIT = 0.05
 INTERRUPTION_WAIT = 1.0
 INTERRUPTION_LIMIT = 300.0
 
+# How often that does not count as a failed attempt where it may be what the
+# job does: it could be begun, and counted afterwards, but neither was there
+# anything left then, nor could its end be stored.
+INTERRUPTIONS = 6
+
 # The least wait, in seconds, after a run whose end could not be stored.
 LOSS_WAIT = 1.0
 
@@ -116,6 +121,13 @@ class Policy(Settings):
         """
         return now + doubled(INTERRUPTION_WAIT, INTERRUPTION_LIMIT,
                              job.interruptions, 0.5)
+
+    def excuses(self, job: Any) -> bool:
+        """Return whether another interruption does not count against a job.
+
+        See INTERRUPTIONS.
+        """
+        return job.interruptions < INTERRUPTIONS
 
     def due_after_loss(self, job: Any, now: float) -> float | None:
         """Return when to run a job again whose end could not be stored."""

@@ -13,10 +13,12 @@ from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.foreign.outcome import attempt
 from lovely.remotetask.running import quirks
 from lovely.remotetask.running import settings
+from lovely.remotetask.running import suspects
 from lovely.remotetask.running.claimer import Claimer
 from lovely.remotetask.running.claims import listed
 from lovely.remotetask.running.clock import FAR
 from lovely.remotetask.running.clock import SOON
+from lovely.remotetask.running.execution import INTERRUPTED
 from lovely.remotetask.running.execution import NOT_BEGUN
 from lovely.remotetask.running.execution import ProcessorRequest
 from lovely.remotetask.running.gate import CommitGate
@@ -122,8 +124,10 @@ class SimpleProcessor(Member):
         if claim is None:
             # Run already.
             return False
-        begun = self._execute(claim) != NOT_BEGUN
-        self.membership.settle([jobid], [jobid] if begun else [])
+        end = self._execute(claim)
+        self.membership.settle(
+            [jobid], [jobid] if end != NOT_BEGUN else [],
+            [jobid] if end == INTERRUPTED else [])
         return True
 
     def _execute(self, claim):
@@ -281,6 +285,7 @@ class SimpleProcessor(Member):
         """Let the runners end, then hand back what they did not run."""
         self.team.end()
         self.team.join(self._beat)
+        suspects.end_turn(self.membership.worker_id)
         self._hand_back(self.gate.commit)
 
     def _beat(self):

@@ -7,29 +7,22 @@ settled by what is remembered here.
 from lovely.remotetask.running import execution
 
 
-# How often a job is interrupted by what it stands on before that counts as a
-# failed attempt: it may be what the job does.
-MAX_INTERRUPTIONS = 10
-
-
 class Runs:
     """Which jobs the threads of this process have, and what they did so far.
 
     running -- ids of jobs that a thread has.
     begun -- ids of those whose function was called under a claim that is not
         settled yet.
-    interrupted -- by id, such claims under which it was interrupted by what
-        it stands on.
+    interrupted -- those of the begun that were interrupted by what they stand
+        on.
     ended -- how many threads have let go of a job since claims were settled.
     """
 
     def __init__(self):
         self.running = set()
         self.begun = set()
-        self.interrupted = {}
+        self.interrupted = set()
         self.ended = 0
-        # How often a job was interrupted, by its id.
-        self._interruptions = {}
 
     def begin(self, jobid):
         """Let a thread have a job.  Return whether it is the only one."""
@@ -49,30 +42,19 @@ class Runs:
 
     def note_end(self, claim, end):
         """Remember what became of a claim; see execution.run_claimed."""
-        if end == execution.ENDED:
-            self._interruptions.pop(claim.job, None)
-        elif end == execution.NOT_BEGUN:
+        if end == execution.NOT_BEGUN:
             self.begun.discard(claim.job)
-        elif (end == execution.INTERRUPTED
-                and self._is_interruption(claim.job)):
-            self.begun.discard(claim.job)
-            self.interrupted[claim.job] = claim
-
-    def _is_interruption(self, jobid):
-        """Return whether that does not count against a job: not for ever."""
-        number = self._interruptions.get(jobid, 0) + 1
-        self._interruptions[jobid] = number
-        return number <= MAX_INTERRUPTIONS
+        elif end == execution.INTERRUPTED:
+            self.interrupted.add(claim.job)
 
     def forget(self, jobids):
         """Forget jobs on which no claims are left."""
         self.begun.difference_update(jobids)
-        for jobid in jobids:
-            self.interrupted.pop(jobid, None)
+        self.interrupted.difference_update(jobids)
 
     def settled(self):
         """Forget the jobs that do not run: their claims are settled."""
-        self.forget({*self.begun, *self.interrupted} - self.running)
+        self.forget(self.begun - self.running)
         self.ended = 0
 
 
@@ -106,14 +88,10 @@ def held(engine, worker_id, runs):
 
 def drop(engine, worker_id, jobids, runs, now):
     """Settle some claims; each run of their jobs is counted."""
-    for jobid in jobids:
-        if jobid in runs.interrupted:
-            # An interrupted run does not count: the job gets another claim,
-            # and that is handed back.
-            engine.renew(runs.interrupted[jobid], now)
     if jobids:
-        engine.settle(worker_id, jobids, [
-            jobid for jobid in jobids if jobid in runs.begun], now)
+        engine.settle(
+            worker_id, jobids, runs.begun.intersection(jobids), now,
+            runs.interrupted.intersection(jobids))
 
 
 def leave(engine, worker_id, runs, now):

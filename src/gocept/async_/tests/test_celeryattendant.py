@@ -12,11 +12,11 @@ from ZODB.POSException import ConflictError
 
 from gocept.async_.celery import attendant as celeryattendant
 from gocept.async_.celery import patience
-from gocept.async_.celery import runs as celeryruns
 from gocept.async_.celery.attendant import Attendant
 from gocept.async_.celery.attendant import Interrupted
 from gocept.async_.tests.celerycase import CeleryCase
 from gocept.async_.tests.test_celerypatience import tid_at
+from lovely.remotetask import policy
 from lovely.remotetask import processor
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import ERROR
@@ -457,13 +457,16 @@ class CountedTest(CeleryCase):
 
     def test_interrupted(self):
         """By what it stands on: no failed attempt, unless that never ends."""
+        self.enterContext(
+            unittest.mock.patch.object(policy, 'INTERRUPTION_WAIT', 0))
         self.lose_ends(execution.INTERRUPTED)
-        self.deliver(celeryruns.MAX_INTERRUPTIONS)
+        self.deliver(policy.INTERRUPTIONS)
         self.assertEqual('queued', self.check().status)
-        self.assertEqual(
-            celeryruns.MAX_INTERRUPTIONS, len(self.calls))
+        self.assertEqual(0, self.check().failures)
+        self.assertEqual(policy.INTERRUPTIONS, len(self.calls))
         self.deliver(100)
         self.assertEqual(ERROR, self.check().status)
+        self.assertEqual(policy.INTERRUPTIONS + 3, len(self.calls))
 
     def test_not_begun(self):
         """Nothing was called, and nothing counts."""

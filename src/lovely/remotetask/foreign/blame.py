@@ -34,8 +34,18 @@ def is_interrupted(exception, db):
     db -- any of the databases of the application; all of them count.
     """
     return (is_closed(db) or _comes_from_storage(exception, db)
-            or _lacks_descriptors(exception)
-            or _lacks_threads(exception))
+            or is_exhausted(exception))
+
+
+def is_able():
+    """Return whether this process can open files, and start threads."""
+    return not attempt(_open_something).failed \
+        and not attempt(_start_something).failed
+
+
+def is_exhausted(exception):
+    """Return whether what this process can have is used up."""
+    return _lacks_descriptors(exception) or _lacks_threads(exception)
 
 
 def is_closed(db):
@@ -65,12 +75,12 @@ def _comes_from_storage(exception, db):
     One that works, and says that it has no such object or that there is a
     conflict, has not failed.
     """
-    storages = _storages(db)
-    if not _may_be_outage(type(exception), storages):
+    found = storages(db)
+    if not _may_be_outage(type(exception), found):
         return False
-    ids = {id(storage) for storage in storages}
+    ids = {id(storage) for storage in found}
     packages = {type(storage).__module__.partition('.')[0]
-                for storage in storages} & {'ZEO', 'relstorage'}
+                for storage in found} & {'ZEO', 'relstorage'}
     return any(_is_of(frame, ids, packages)
                for frame in _frames(exception))
 
@@ -93,7 +103,7 @@ def _driver_exceptions(storage):
             *getattr(driver, 'close_exceptions', ()))
 
 
-def _storages(db):
+def storages(db):
     """Return the storages of all databases, and those below them."""
     found = {}
     waiting = [each.storage for each in db.databases.values()]

@@ -43,6 +43,7 @@ class Outcome(NamedTuple):
     retryable: bool = False
     # See IFailure.
     interrupted: bool = False
+    exhausts: bool = False
     # See Description.
     place: str = ''
     frames: str = ''

@@ -1,8 +1,10 @@
 """How a processor settles claims and makes others."""
 
+import functools
 from typing import NamedTuple
 
 from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.running import suspects
 
 
 # So many claims that cannot be settled are set aside in one step.
@@ -24,7 +26,8 @@ class _Turn(NamedTuple):
     commit_every: int
 
 
-def _turn(engine, worker_id, known, run, late, room, threads, clock):
+def _turn(engine, worker_id, known, run, late, unsettled, room, threads,
+          clock):
     """Do the bookkeeping of one step.  Return a _Turn."""
     now, scheduled = clock.now(), clock.is_good
     # Of those not known here the commit went through, though an error came
@@ -32,10 +35,16 @@ def _turn(engine, worker_id, known, run, late, room, threads, clock):
     unknown = set(engine.held(worker_id)) - known
     if run or late or unknown:
         engine.settle(worker_id, [*run, *late, *unknown], run, now)
+    # If this process dies, those count as begun that come first.
+    begun = sum(unsettled.values())
+    if suspects.has_turn(worker_id) and not engine.has_lost(worker_id):
+        suspects.end_turn(worker_id)
     commit_every = engine.commit_every()
     claims = engine.claim(
-        worker_id, room, now, threads * commit_every, scheduled
-    ) if room else []
+        worker_id, room, now, threads * commit_every + begun, scheduled,
+        functools.partial(suspects.take_turn, worker_id)) if room else []
+    engine.put_last(
+        worker_id, [jobid for jobid in unsettled if not unsettled[jobid]])
     next_due = engine.next_due()
     if next_due is not None and (next_due <= now or not scheduled):
         # Nothing to wait for: it cannot be claimed for another reason.
@@ -86,8 +95,8 @@ class Claimer:
     def _turn(self, run, late):
         return self._membership.bookkeep(
             _turn, self._membership.worker_id, self._processor.known_ids(),
-            run, late, self._room(run, late), self._processor.maxThreads,
-            self._membership.clock)
+            run, late, dict(self._claims.unsettled), self._room(run, late),
+            self._processor.maxThreads, self._membership.clock)
 
     def _room(self, run, late):
         """Return how many claims to make, once those are settled."""

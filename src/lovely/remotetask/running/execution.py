@@ -18,8 +18,6 @@ from lovely.remotetask import interfaces
 from lovely.remotetask import moment
 from lovely.remotetask.foreign import blame
 from lovely.remotetask.foreign import value
-from lovely.remotetask.foreign.description import escaped
-from lovely.remotetask.foreign.description import plain
 from lovely.remotetask.foreign.outcome import attempt
 from lovely.remotetask.foreign.outcome import failure_of
 from lovely.remotetask.foreign.outcome import let_go
@@ -29,6 +27,7 @@ from lovely.remotetask.retry import Pauses
 from lovely.remotetask.retry import again
 from lovely.remotetask.running import events
 from lovely.remotetask.running import runlog
+from lovely.remotetask.running import signature
 from lovely.remotetask.running import surroundings
 from lovely.remotetask.running.events import name_of
 from lovely.remotetask.running.gate import ProcessorStopped
@@ -238,18 +237,10 @@ def run_job(engine, run, begin, commit):
 
 
 def _sign(service, run, function):
-    """Tell the transaction whose it is and what it does; for undo logs."""
-    txn = transaction.get()
-    txn.note(_storable(
-        f'{service.__name__}: job {run.claim.job} {function}'))
-    user = server().user_id()
-    if user is not None:
-        txn.user = _storable(f' {user}')
-
-
-def _storable(text):
-    # Storages refuse long ones, and what is not UTF-8.
-    return escaped(plain(text, 1000))
+    signature.sign(
+        transaction.get(),
+        f'{service.__name__}: job {run.claim.job} {function}',
+        server().user_id())
 
 
 
@@ -297,8 +288,9 @@ class Attempt:
         self.path = path
         self.run = Run(claim, moment.now())
         self.commit = commit
-        # Whether the function may have been called.
-        self.begun = False
+        # Whether the function may have been called; and whether the process
+        # could open files then, which is asked from the second attempt on.
+        self.begun = self.was_able = False
 
     def __call__(self):
         """Run the job, and store how that went.  Return what became of it.
@@ -323,6 +315,7 @@ class Attempt:
         try:
             engine = session.begin(self.path)
             with job_context(engine.service, self._name):
+                self.was_able = self.run.claim.attempt > 1 and blame.is_able()
                 self.begun = True
                 # Before the session is over: its data managers can tell
                 # whether an error is transient.
@@ -361,7 +354,10 @@ class Attempt:
         interrupted = outcome.failed and (
             outcome.is_a(ProcessorStopped)
             or blame.is_interrupted(outcome.exception, self.db))
-        return outcome._replace(interrupted=interrupted)
+        return outcome._replace(
+            interrupted=interrupted,
+            exhausts=interrupted and self.was_able
+            and blame.is_exhausted(outcome.exception))
 
     def store_failure(self, failure):
         """Store why the run failed, and let the exception go.

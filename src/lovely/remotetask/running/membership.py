@@ -108,25 +108,22 @@ class Membership:
         """See what was committed before that which the service shows."""
         lag.catch_up(self.service_db)
 
-    def settle(self, jobids, begun):
+    def settle(self, jobids, begun, interrupted=()):
         """Settle claims.
 
-        jobids, begun -- see IJobExecution.settle.
+        jobids, begun, interrupted -- see IJobExecution.settle.
         """
-        self.bookkeep(
-            _settle, self.worker_id, jobids, begun, self.clock.now())
+        self.bookkeep(_settle, self.worker_id, jobids, begun,
+                      self.clock.now(), interrupted)
 
-    def settle_lost(self, claim):
-        """Settle the claim of a run whose end could not be stored."""
+    def settle_lost(self, claim, interrupted=False):
+        """Settle the claim of a run whose end could not be stored.
+
+        interrupted -- whether because of what it stands on.
+        """
         self._tell_of_lost(self.bookkeep(
-            _settle_lost, self.worker_id, claim, self.clock.now()))
-
-    def renew(self, claim):
-        """Have a run counted that was cut off.
-
-        Return another claim on the job; None if somebody else has it.
-        """
-        return self.bookkeep(_renew, claim, self.clock.now())
+            _settle_lost, self.worker_id, claim, self.clock.now(),
+            interrupted))
 
     def check(self):
         """Raise what bookkeeping would raise at the moment."""
@@ -292,19 +289,16 @@ def _look_up(db, path):
         return service._p_jar.db(), service._p_oid
 
 
-def _settle(engine, worker_id, jobids, begun, now):
-    engine.settle(worker_id, jobids, begun, now)
+def _settle(engine, worker_id, jobids, begun, now, interrupted):
+    engine.settle(worker_id, jobids, begun, now, interrupted)
 
 
-def _settle_lost(engine, worker_id, claim, now):
+def _settle_lost(engine, worker_id, claim, now, interrupted):
     """Return what to tell of: nothing, if the end was stored after all."""
     found = attempt(engine.claimed, claim)
-    engine.settle(worker_id, [claim.job], [claim.job], now)
+    ids = [claim.job]
+    engine.settle(worker_id, ids, ids, now, ids if interrupted else ())
     return [] if found.failed else [_described(engine, claim.job)]
-
-
-def _renew(engine, claim, now):
-    return engine.renew(claim, now)
 
 
 def _prune(engine, limit, now):

@@ -4,6 +4,7 @@ Nobody else asks a storage anything; whose failure an exception is, `blame`
 tells.
 """
 
+import io
 import os
 import tempfile
 
@@ -14,6 +15,7 @@ from ZODB.MappingStorage import MappingStorage
 
 from lovely.remotetask.foreign.blame import is_closed
 from lovely.remotetask.foreign.blame import parts
+from lovely.remotetask.foreign.outcome import attempt
 
 
 # Found here by all who ask about databases.
@@ -45,6 +47,26 @@ def is_away(db):
 def is_served(storage):
     """Return whether a storage is that of a ZEO client."""
     return type(storage).__module__.startswith('ZEO.')
+
+
+def send(storage, value):
+    """Return a value as a ZEO server receives it from a client.
+
+    Raise anything if it cannot be sent, or if the server will not take it.
+    """
+    # Whoever has a client of ZEO has its other modules.
+    from ZEO.asyncio import marshal
+
+    # There is none while it has no connection; Z stands for pickles.
+    version = attempt(
+        lambda: storage._server.client.protocol_version).value or b'Z'
+    data = marshal.encoder(version)(value)
+    if version.startswith(b'M'):
+        return marshal.server_decoder(version)(data)
+    # The decoder of ZEO would have the log show what it cannot read.
+    unpickler = marshal.Unpickler(io.BytesIO(data))
+    unpickler.find_global = marshal.server_find_global
+    return unpickler.load()
 
 
 def last_transaction_heard_of(db):

@@ -52,6 +52,7 @@ class Runner:
         while self.claims:
             if not self._team.pause(pauses.next()):
                 # The end.  What was not begun is handed back.
+                self._account_for(unended)
                 self._has_run(list(unended))
                 break
             if self._account_for(unended):
@@ -103,26 +104,9 @@ class Runner:
         there are threads.
         """
         for claim, end in list(unended.items()):
-            if end == INTERRUPTED:
-                counted = self._renew(claim)
-            else:
-                counted = self._settle(claim)
-            if not counted:
+            outcome = self._team.settle_run(claim, end == INTERRUPTED)
+            if outcome.failed:
                 return False
+            self._has_run([claim])
             del unended[claim]
         return True
-
-    def _renew(self, claim):
-        outcome = self._team.renew(claim)
-        if not outcome.failed and outcome.value is None:
-            # Somebody else has the job.
-            self._has_run([claim])
-        elif not outcome.failed:
-            self.claims[self.claims.index(claim)] = outcome.value
-        return not outcome.failed
-
-    def _settle(self, claim):
-        outcome = self._team.settle_run(claim)
-        if not outcome.failed:
-            self._has_run([claim])
-        return not outcome.failed

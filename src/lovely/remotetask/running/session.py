@@ -14,6 +14,7 @@ from lovely.remotetask import interfaces
 from lovely.remotetask.foreign.outcome import attempt
 from lovely.remotetask.retry import PrivateManager
 from lovely.remotetask.running import quirks
+from lovely.remotetask.running import signature
 from lovely.remotetask.running.server import server
 from lovely.remotetask.task import TaskError
 
@@ -62,7 +63,11 @@ class Session:
         self.manager.explicit = False
 
     def check(self):
-        """Raise TaskError unless a commit commits what the job has done."""
+        """Raise TaskError unless a commit commits what the job has done.
+
+        The next commit raises it if the transaction says of itself what
+        cannot be stored.
+        """
         for each in self._connections():
             if (each.opened is None
                     or each.transaction_manager is not self.manager):
@@ -70,6 +75,16 @@ class Session:
                     'The job has closed its connection, or taken it to '
                     'another transaction manager: what it has done cannot be '
                     'committed. Open another connection for that.')
+        self.manager.get().addBeforeCommitHook(self._check_signature)
+
+    def _check_signature(self):
+        txn = self.manager.get()
+        *_, (last, _, _) = txn.getBeforeCommitHooks()
+        if last != self._check_signature:
+            # What comes in between may still sign it.
+            txn.addBeforeCommitHook(self._check_signature)
+            return
+        signature.check(txn, self.connection.db())
 
     def close(self, clean=False):
         """Abort what was not committed, and give the connection back.

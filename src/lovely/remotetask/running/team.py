@@ -193,22 +193,14 @@ class Team:
                 'be stored; the log tells more at the level DEBUG',
                 time.monotonic())
 
-    def renew(self, claim):
-        """Have a run counted that was cut off, and claim the job again.
-
-        Return an Outcome: another claim, or None.
-        """
-        outcome = attempt(self._membership.renew, claim)
-        if outcome.failed:
-            self._duties.report(outcome, 'run')
-        return outcome
-
-    def settle_run(self, claim):
+    def settle_run(self, claim, interrupted):
         """Settle the claim of a job whose end could not be stored.
+
+        interrupted -- whether because of what it stands on.
 
         Return an Outcome.
         """
-        outcome = attempt(self._membership.settle_lost, claim)
+        outcome = attempt(self._membership.settle_lost, claim, interrupted)
         if outcome.failed:
             self._duties.report(outcome, 'run')
         return outcome

@@ -3,6 +3,7 @@
 Storage only.
 """
 
+import itertools
 import random
 
 from lovely.remotetask.foreign.journal import journal
@@ -30,7 +31,12 @@ log = journal(__name__)
 
 # How many jobs of each status are looked at, of the newest and of the others.
 NEWEST = 50
-OTHERS = 50
+OTHERS = 500
+
+# Where others are looked at: of any number of looks that follow each other,
+# these steps let no two be near each other (the golden ratio does).
+STEP = (5 ** 0.5 - 1) / 2
+_looks = itertools.count(random.randrange(10 ** 6))
 
 # How many strands are looked at for jobs that nobody has, and how many of the
 # entries that were passed last; and how many entries in a search.
@@ -47,7 +53,11 @@ def look(store, now):
     for status in LISTED:
         found = store.read(_some, store.ledger, status)
         for key, job in dict(found.value or ()).items():
+            was_loaded = job._p_changed is not None
             failure = store.read(_check, store, status, key, job, now)
+            if not was_loaded:
+                # Others have better use for the cache.
+                job._p_deactivate()
             if failure.failed:
                 store.ledger.take_out(status, key)
                 aside.put(store, key[1], status, failure, now)
@@ -58,12 +68,15 @@ def _some(ledger, status):
     jobs = ledger.jobs[status]
     found = first(ledger.newest(status), NEWEST)
     if len(found) == NEWEST:
-        # The search begins at a random place before these, so that over time
-        # each job is looked at.  Many may have ended at the same moment.
+        # Somewhere before: over time, each one is looked at.  Many may have
+        # ended at the same moment.
         oldest, newest = jobs.minKey(), found[-1][0]
-        time = random.uniform(oldest[0], newest[0])
-        jobid = random.randint(*sorted((oldest[1], newest[1])))
-        found += first(ledger.newest(status, (time, jobid)), OTHERS)
+        # One in ten begins where the newest ones end.
+        part = max(0.0, next(_looks) * STEP % 1 * 1.1 - 0.1)
+        time, jobid = (
+            new - part * (new - old)
+            for new, old in zip(newest, oldest, strict=True))
+        found += first(ledger.newest(status, (time, int(jobid))), OTHERS)
     return found
 
 

@@ -14,28 +14,31 @@ from lovely.remotetask.storage.source import ScheduleSource
 from lovely.remotetask.storage.source import StrandSource
 
 
-def claim(store, worker_id, now, limit, at_once=None, scheduled=True):
+def claim(store, worker_id, now, limit, at_once=None, scheduled=True,
+          may_die=None):
     """Claim up to `limit` jobs for a worker.  Return the Claims.
 
     at_once -- see Worker.
     scheduled -- see `take`.
+    may_die -- see IJobExecution.claim.
     """
-    jobs = take(store, now, limit, PASS_AT_ONCE,
-                _has_lost(store, worker_id), scheduled)
+    def no_lost():
+        return has_lost(store, worker_id) or (
+            may_die is not None and not may_die())
+    jobs = take(store, now, limit, PASS_AT_ONCE, no_lost, scheduled)
     found = _claim(store, worker_id, jobs, now)
     if found and at_once is not None:
         crew.worker(store, worker_id).at_once = at_once
     return found
 
 
-def _has_lost(store, worker_id):
-    """Return a function: whether a worker has claimed a lost job."""
-    def has_lost():
-        worker = crew.worker(store, worker_id)
-        jobs = () if worker is None else [
-            lookup.find(store, jobid) for jobid in worker.claims]
-        return any(job is not None and job.was_lost for job in jobs)
-    return has_lost
+def has_lost(store, worker_id):
+    """Return whether a worker has claimed a job that may have ended another.
+    """
+    worker = crew.worker(store, worker_id)
+    jobs = () if worker is None else [
+        lookup.find(store, jobid) for jobid in worker.claims]
+    return any(job is not None and job.was_lost for job in jobs)
 
 
 def claim_job(store, worker_id, jobid, now):

@@ -52,6 +52,16 @@ class Worker(persistent.Persistent):
             return None
         return Claim(jobid, self.id, self.processor, *claim)
 
+    def put_last(self, jobids):
+        """Note that some jobs are not begun before all others."""
+        found = {jobid: self.claims[jobid] for jobid in jobids
+                 if jobid in self.claims}
+        if found and list(self.claims)[-len(found):] != list(found):
+            self._p_changed = True
+            for jobid, claim in found.items():
+                del self.claims[jobid]
+                self.claims[jobid] = claim
+
     def remove(self, jobid):
         """Drop the claim on a job.  Return it, None if there is none."""
         claim = self.get(jobid)

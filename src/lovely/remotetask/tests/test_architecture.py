@@ -28,13 +28,14 @@ LEVELS = (
     'storage.listing', 'storage.cleaning', 'storage.upgrade',
     'jobexecution',
     'running.quirks', 'running.server', 'running.surroundings',
-    'running.principal', 'running.application', 'running.session',
+    'running.principal', 'running.application', 'running.signature',
+    'running.session',
     'running.refusal', 'running.gate', 'running.duty', 'running.events',
     'running.runlog', 'running.execution', 'running.group', 'running.alive',
     'running.settings', 'running.registry', 'running.lag', 'running.clock',
     'running.watch', 'running.tempo', 'running.duties', 'running.claims',
     'running.membership', 'running.member', 'running.runner', 'running.team',
-    'running.claimer', 'running.direct',
+    'running.suspects', 'running.claimer', 'running.direct',
     'xmlrpc', 'startup', 'processor', 'service', 'bulk', 'testing')
 
 # Parts of the package that nothing else may import.
@@ -184,8 +185,8 @@ class PackageTest(unittest.TestCase):
                  if threading & {name.split('.')[0] for name in imports(path)}}
         self.assertEqual({'blame.py', 'duty.py', 'gate.py', 'outcome.py',
                           'processor.py', 'registry.py', 'runner.py',
-                          'settings.py', 'surroundings.py', 'team.py',
-                          'watch.py'}, found)
+                          'settings.py', 'surroundings.py', 'suspects.py',
+                          'team.py', 'watch.py'}, found)
 
 
 class ApplicationServerTest(unittest.TestCase):

@@ -228,7 +228,7 @@ class HookTest(InvariantCase):
     PLACES = (
         (JobExecution, 'claim'), (JobExecution, 'claimed'),
         (JobExecution, 'complete'), (JobExecution, 'fail'),
-        (JobExecution, 'settle'), (JobExecution, 'renew'),
+        (JobExecution, 'settle'),
         (JobExecution, 'sign'), (JobExecution, 'signs_of_life'),
         (JobExecution, 'prune'), (JobExecution, 'correct_schedule'),
         (JobExecution, 'next_due'), (JobExecution, 'held'),

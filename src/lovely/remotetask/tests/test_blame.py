@@ -1,5 +1,6 @@
 """Whose failure an exception is."""
 
+import contextlib
 import errno
 import os
 import resource
@@ -7,6 +8,7 @@ import sqlite3
 import tempfile
 import threading
 import unittest.mock
+import warnings
 
 import transaction
 import ZODB
@@ -17,6 +19,7 @@ from ZODB.POSException import ConflictError
 from ZODB.POSException import POSKeyError
 from ZODB.POSException import ReadOnlyError
 
+from lovely.remotetask import policy
 from lovely.remotetask.foreign import blame
 from lovely.remotetask.foreign.outcome import attempt
 from lovely.remotetask.foreign.outcome import in_runner
@@ -281,6 +284,99 @@ class JudgeTest(BlameCase):
             raise RuntimeError("can't start new thread")
         with unittest.mock.patch.object(threading.Thread, 'start', start):
             self.assertTrue(self.interrupts(RuntimeError('any')))
+
+
+class ExhaustionTest(DatabaseCase):
+    """A process that has no descriptors, or threads, any more."""
+
+    def setUp(self):
+        super().setUp()
+        self.enterContext(unittest.mock.patch.object(
+            policy, 'INTERRUPTION_WAIT', 0))
+        self.service_task(lambda service, input: self.work(), 'test.w')
+        self.service.policy = Policy(attempts=1)
+        transaction.commit()
+        self.calls = 0
+
+    def call_lacking(self, number):
+        """Do what needs what there is not."""
+        self.calls += 1
+        if number == errno.EMFILE:
+            raise OSError(number, os.strerror(number))
+        raise RuntimeError("can't start new thread")
+
+    def run_often(self, work, times=20):
+        """Run a job whenever it waits.  Return it."""
+        self.work = work
+        jobid = self.add('test.w')
+        for _ in range(times):
+            claims = engine(self.service).claim(A, 1)
+            transaction.commit()
+            for claim in claims:
+                run_claimed(self.db, ['tasks'], claim, transaction.commit)
+            transaction.begin()
+            engine(self.service).settle(A, [claim.job for claim in claims])
+            transaction.commit()
+        return self.job(jobid)
+
+    def lacking(self, number):
+        """Return a context manager: there is none of something."""
+        fail = unittest.mock.Mock(side_effect=OSError(number, 'none'))
+        return unittest.mock.patch.object(
+            blame, '_open_something' if number == errno.EMFILE
+            else '_start_something', fail)
+
+    def test_the_job_does_it(self):
+        """Again and again there were some when it began: that counts."""
+        for number in (errno.EMFILE, errno.EAGAIN):
+            with self.subTest(number), contextlib.ExitStack() as stack:
+                self.calls = 0
+
+                def work(number=number, stack=stack):
+                    stack.enter_context(self.lacking(number))
+                    self.call_lacking(number)
+                original = blame.is_able
+
+                def is_able(stack=stack, original=original):
+                    # What it has taken is given back by then.
+                    stack.close()
+                    return original()
+                with unittest.mock.patch.object(blame, 'is_able', is_able):
+                    job = self.run_often(work)
+                self.assertEqual(ERROR, job.status, job.error)
+                # Of the first run nobody knows what there was before.
+                self.assertEqual((policy.INTERRUPTIONS + 1,) * 2,
+                                 (self.calls, job.attempts))
+
+    def test_others_do_it(self):
+        """There were none when it began: it waits as long as that takes."""
+        for number in (errno.EMFILE, errno.EAGAIN):
+            with self.subTest(number), self.lacking(number):
+                job = self.run_often(lambda number=number:
+                                     self.call_lacking(number))
+                self.assertEqual((QUEUED, 20, 0), (
+                    job.status, job.attempts, job.failures))
+                self.service.cancel(job.id)
+                transaction.commit()
+
+    def test_opens_too_many(self):
+        """A job that never closes what it opens."""
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (100, limits[1]))
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
+
+        def work():
+            self.calls += 1
+            opened = []
+            while True:
+                opened.append(open(os.devnull))  # noqa: SIM115
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore', ResourceWarning)
+            job = self.run_often(work)
+        # At once if they were closed when its exception was looked at.
+        self.assertEqual(ERROR, job.status)
+        self.assertLessEqual(self.calls, policy.INTERRUPTIONS + 1)
+        self.assertIn('Too many open files', job.error)
 
 
 class DiskTest(DatabaseCase):

@@ -10,6 +10,7 @@ import unittest.mock
 import transaction
 import zope.event
 
+from lovely.remotetask import policy
 from lovely.remotetask import processor
 from lovely.remotetask.foreign import outcome
 from lovely.remotetask.interfaces import COMPLETED
@@ -40,6 +41,8 @@ class RunnerCase(ThreadCase):
         super().setUp()
         for name in ('FIRST_PAUSE', 'LONGEST_PAUSE'):
             self.enterContext(unittest.mock.patch.object(duty, name, 0.01))
+        for name in ('INTERRUPTION_WAIT', 'LOSS_WAIT'):
+            self.enterContext(unittest.mock.patch.object(policy, name, 0.01))
         self.began = []
         self.task(self.began.append)
 
@@ -92,7 +95,7 @@ class InTheWayTest(RunnerCase):
         self.assertIn('cannot run jobs', warnings[0])
 
     def test_interrupted(self):
-        """One that was begun is counted before it is begun again."""
+        """One that was begun is counted, and waits; its thread does not."""
         jobid = self.add('test.task', 'last')
         with self.without(3, INTERRUPTED):
             self.start()
@@ -104,21 +107,53 @@ class InTheWayTest(RunnerCase):
         self.assertIn('failed while it ran the job', job.history[0].error)
         self.assertEqual(4, len(set(self.tried)))
 
+    def test_interrupted_holds_up_nobody(self):
+        """The thread is free for others, whatever the job does meanwhile."""
+        with unittest.mock.patch.object(policy, 'INTERRUPTION_WAIT', 1000), \
+                self.without(1, INTERRUPTED):
+            jobid = self.add('test.task', 'first')
+            self.start()
+            self.until(lambda: self.job(jobid).attempts == 1)
+            others = [self.add('test.task', number) for number in range(5)]
+            self.until(lambda: all(
+                self.has_status(other, COMPLETED) for other in others))
+        job = self.job(jobid)
+        self.assertEqual((QUEUED, 0), (job.status, job.failures))
+        self.assertGreater(job.due, time.time() + 100)
+
+    def test_interrupted_for_ever(self):
+        """It may be what the job does: then that counts at last."""
+        for attempts in (1, 3):
+            with self.subTest(attempts), self.without(10 ** 6, INTERRUPTED):
+                self.service.policy = Policy(
+                    attempts=attempts, retry_wait=0.001)
+                transaction.commit()
+                del self.began[:]
+                jobid = self.add('test.task')
+                self.start()
+                self.until(lambda jobid=jobid: self.has_status(jobid, ERROR))
+                self.stop()
+                job = self.job(jobid)
+                self.assertEqual(
+                    (policy.INTERRUPTIONS + attempts,) * 2,
+                    (len(self.began), job.attempts))
+                self.assertIn('failed while it ran the job', job.error)
+
     def test_interrupted_and_cannot_be_counted(self):
         """Until it is counted, it is not begun again."""
         jobid = self.add('test.task', 'last')
-        renew = JobExecution.renew
+        settle = JobExecution.settle
         failing = threading.Event()
         failing.set()
 
-        def fail(service, claim, now=None):
+        def fail(service, *args):
             if failing.is_set():
-                tried.append(claim)
+                tried.append(args)
                 raise OSError('full')
-            return renew(service, claim, now)
+            return settle(service, *args)
         tried = []
         with self.without(1, INTERRUPTED), unittest.mock.patch.object(
-                JobExecution, 'renew', fail), \
+                JobExecution, 'settle', fail), \
                 logged('lovely.remotetask') as lines:
             made = self.start()
             self.until(lambda: len(tried) > 5)

@@ -19,6 +19,7 @@ from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import STARTLATER
 from lovely.remotetask.interfaces import ClaimLost
 from lovely.remotetask.job import Run
+from lovely.remotetask.ledger import Ledger
 from lovely.remotetask.policy import DAY
 from lovely.remotetask.storage import books
 from lovely.remotetask.storage import crew
@@ -196,6 +197,37 @@ class RunTest(UndoCase):
             self.look()
         self.assertEqual(HELD, self.service.getStatus(jobid))
         self.check_counts()
+
+    def test_each_is_looked_at(self):
+        """Of as many as are looked at five times, soon; however they ended."""
+        from lovely.remotetask import audit
+        number = 5 * audit.OTHERS
+        for step in (0, 1, 1000):
+            ledger = Ledger()
+            for jobid in range(number):
+                ledger.jobs[COMPLETED][7.0 + jobid * step, jobid] = None
+            with self.subTest(step):
+                seen = set()
+                for _ in range(15):
+                    seen.update(key for key, _ in audit._some(
+                        ledger, COMPLETED))
+                self.assertGreater(len(seen), 0.99 * number)
+
+    def test_what_is_looked_at_does_not_stay(self):
+        """In the cache, where others have what they need."""
+        from lovely.remotetask import audit
+        oids = [self.job(self.ended())._p_oid for _ in range(5)]
+        self.settle()
+        connection = self.service._p_jar
+        for loaded in (None, False):
+            if loaded is None:
+                connection.cacheMinimize()
+            audit.look(self.service.store, NOW)
+            found = [connection.get(oid) for oid in oids]
+            self.assertEqual(
+                [loaded] * 5, [job._p_changed for job in found])
+            for job in found:
+                job._p_activate()
 
     def test_pruned(self):
         """Nor is it pruned as what it was before."""

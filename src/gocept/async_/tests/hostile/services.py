@@ -3,6 +3,7 @@
 import time
 
 import transaction
+import zope.component
 import zope.component.hooks
 
 from gocept.async_.tests.hostile import jobs
@@ -17,6 +18,7 @@ from lovely.remotetask.interfaces import CRONJOB
 from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import STATUSES
+from lovely.remotetask.interfaces import ITaskService
 
 
 @kind(COMPLETED)
@@ -87,23 +89,35 @@ def adds_and_rolls_back(call):
     savepoint.rollback()
 
 
+def events():
+    """Return the service of all jobs that jobs add.
+
+    The other one has jobs of the same ids.
+    """
+    return zope.component.getUtility(ITaskService, 'events')
+
+
 @kind(COMPLETED, calls=TRANSIENT_CALLS)
 def cancels_another(call):
     jobs.add_child(call.name, 'victim', jobs.victim)
-    call.service.cancel(call.root.effects[call.name + '/victim'].jobid)
+    events().cancel(call.root.effects[call.name + '/victim'].jobid)
 
 
 @kind(COMPLETED, calls=TRANSIENT_CALLS)
 def removes_another(call):
     jobs.add_child(call.name, 'victim', jobs.victim)
-    call.service.remove(call.root.effects[call.name + '/victim'].jobid)
+    events().remove(call.root.effects[call.name + '/victim'].jobid)
     call.root.effects[call.name + '/victim'].jobid = None
 
 
 @kind(COMPLETED, ERROR, calls=TRANSIENT_CALLS)
 def processes_in_job(call):
-    """Runs whatever waits in its own transaction."""
-    call.service.processNext(time.time() - 10 ** 6)
+    """Runs whatever waits in its own transaction.
+
+    An end is dated by the time that is given: by one of two weeks ago, the
+    job would be removed at once.
+    """
+    call.service.processNext(time.time() - 60)
 
 
 @kind(COMPLETED, ERROR)

@@ -1,6 +1,7 @@
 """Jobs that do to their transaction what they must not."""
 
 import contextlib
+import datetime
 
 import transaction
 
@@ -175,8 +176,8 @@ def commits_elsewhere(call):
         connection.close()
 
 
-# A ZEO server says no more than that its storage could not.
-@kind(waits=True)
+# PostgreSQL takes it.
+@kind(ERROR, COMPLETED)
 def huge_note(call):
     transaction.get().note('x' * 70_000)
 
@@ -184,6 +185,18 @@ def huge_note(call):
 @kind()
 def unpicklable_note(call):
     transaction.get().setExtendedInfo('odd', lambda: 1)
+
+
+# A ZEO server takes plain values alone.
+@kind(ERROR, COMPLETED)
+def date_in_note(call):
+    transaction.get().setExtendedInfo('odd', datetime.date(2026, 1, 1))
+
+
+@kind()
+def unpicklable_note_in_hook(call):
+    txn = transaction.get()
+    txn.addBeforeCommitHook(txn.setExtendedInfo, ('odd', lambda: 1))
 
 
 @kind(ERROR, COMPLETED)
