@@ -2,7 +2,6 @@
 
 import functools
 import inspect
-import logging
 import types
 
 import zope.component
@@ -11,13 +10,14 @@ from gocept.async_ import task
 from gocept.async_.argument import MAX_SIZE
 from gocept.async_.argument import copy_arguments
 from gocept.async_.database import place
+from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.interfaces import DEFAULT_PRIORITY
 from lovely.remotetask.interfaces import ITaskService
 from lovely.remotetask.policy import policy_of
 from lovely.remotetask.running.execution import is_running
 
 
-log = logging.getLogger(__name__)
+log = journal(__name__)
 
 
 def is_async():

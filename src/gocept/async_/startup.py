@@ -15,6 +15,7 @@ from gocept.async_ import database
 from gocept.async_.declaration import declarations
 from gocept.async_.elsewhere import elsewhere
 from lovely.remotetask import TaskService
+from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.interfaces import ITaskService
 from lovely.remotetask.startup import openedDatabase
 from lovely.remotetask.startup import root_folder
@@ -23,7 +24,7 @@ from lovely.remotetask.storage.upgrade import SCHEMA
 from lovely.remotetask.storage.upgrade import upgrade
 
 
-log = logging.getLogger(__name__)
+log = journal(__name__)
 
 # How often a service is tried to be created, or brought up to date, while
 # other processes that are starting do it too.

@@ -24,6 +24,20 @@ def parents(location):
         location = getattr(location, '__parent__', None)
 
 
+def path(location):
+    """Return the names (list of str) from the root folder to a location.
+
+    Raise ValueError for one that is within itself.
+    """
+    found = list(parents(location))
+    if len(found) == DEPTH:
+        raise ValueError(
+            f'{getattr(location, "__name__", None)!r} has parents without '
+            f'end: one of them was put into itself; take it out of there.')
+    names = [getattr(each, '__name__', None) for each in found]
+    return [name for name in reversed(names) if name]
+
+
 def home(location):
     """Return the connection of the nearest parent that is stored, or None."""
     connections = (getattr(each, '_p_jar', None) for each in parents(location))

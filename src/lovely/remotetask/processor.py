@@ -1,6 +1,5 @@
 """Processors: the threads that take jobs and run them."""
 
-import logging
 import os
 import threading
 import time
@@ -10,8 +9,8 @@ import transaction
 import zope.interface
 
 from lovely.remotetask import interfaces
+from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.foreign.outcome import attempt
-from lovely.remotetask.foreign.outcome import in_runner
 from lovely.remotetask.running import quirks
 from lovely.remotetask.running import settings
 from lovely.remotetask.running.claimer import Claimer
@@ -35,7 +34,7 @@ __all__ = ['CommitGate', 'MultiProcessor', 'ProcessorRequest',
            'ProcessorStopped', 'SimpleProcessor', 'service_path',
            'start_processor', 'stop_all']
 
-log = logging.getLogger(__name__)
+log = journal(__name__)
 
 # Seconds between two heartbeats, and how many may be missed.
 HEARTBEAT = 15.0
@@ -336,8 +335,6 @@ class SimpleProcessor(Member):
         self.thread.start()
 
     def _run_thread(self):
-        # Nobody interrupts this thread from a keyboard, either.
-        in_runner.set(True)
         try:
             self()
         finally:

@@ -8,7 +8,6 @@ In zope.conf::
 """
 
 import contextlib
-import logging
 import weakref
 
 import transaction
@@ -21,11 +20,12 @@ from zope.component.interfaces import ISite
 
 from lovely.remotetask import interfaces
 from lovely.remotetask.foreign import value
+from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.foreign.outcome import attempt
 from lovely.remotetask.running import reserve
 
 
-log = logging.getLogger(__name__)
+log = journal(__name__)
 
 # The database the application opened last, as a weak reference.  The event
 # of a new web application does not name it.

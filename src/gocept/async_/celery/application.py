@@ -35,12 +35,13 @@ from gocept.async_.celery import transport
 from gocept.async_.celery import worker
 from gocept.async_.celery.entrance import entrance
 from gocept.async_.recurring import Pauses
+from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.foreign.outcome import attempt
 from lovely.remotetask.foreign.outcome import in_runner
 from lovely.remotetask.running import registry
 
 
-log = logging.getLogger(__name__)
+log = journal(__name__)
 
 VARIABLE = 'GOCEPT_ASYNC_ZOPE_CONF'
 

@@ -1,7 +1,6 @@
 """Sending addresses of jobs to the broker."""
 
 import json
-import logging
 import os
 import threading
 import time
@@ -13,6 +12,7 @@ from gocept.async_.celery.settings import hide
 from gocept.async_.celery.settings import is_installed
 from gocept.async_.celery.settings import sender_settings
 from gocept.async_.celery.settings import settings
+from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.foreign.outcome import attempt
 
 
@@ -20,7 +20,7 @@ from lovely.remotetask.foreign.outcome import attempt
 __all__ = ['TASK', 'Breaker', 'Broker', 'Sender', 'broker', 'hide',
            'is_installed', 'sender', 'sender_settings', 'settings']
 
-log = logging.getLogger(__name__)
+log = journal(__name__)
 
 # Seconds after a failure before the broker is tried again: at first, and at
 # most.

@@ -5,7 +5,6 @@ read here, and only here; the worker goes on with what was made of it.
 """
 
 import json
-import logging
 import re
 import uuid
 
@@ -13,10 +12,11 @@ import kombu.message
 
 from gocept.async_.celery.settings import TASK
 from gocept.async_.recurring import Complaint
+from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.foreign.outcome import attempt
 
 
-log = logging.getLogger(__name__)
+log = journal(__name__)
 
 # Bytes of the body of a message; an address has some hundred.
 MAX_SIZE = 16 * 1024

@@ -1,7 +1,6 @@
 """The processor "celery": tells workers of jobs, and runs none itself."""
 
 import functools
-import logging
 import time
 
 import zope.interface
@@ -9,6 +8,7 @@ import zope.interface
 from gocept.async_.celery import broker
 from gocept.async_.declaration import declarations
 from gocept.async_.recurring import Complaint
+from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.foreign.outcome import attempt
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import IProcessor
@@ -22,7 +22,7 @@ from lovely.remotetask.running.settings import check_wait_time
 from lovely.remotetask.startup import root_folder
 
 
-log = logging.getLogger(__name__)
+log = journal(__name__)
 
 # The queue of a service without a name.
 UNNAMED = 'gocept.async'

@@ -1,6 +1,5 @@
 """What a process of a Celery worker does for all services."""
 
-import logging
 import os
 import random
 import threading
@@ -17,6 +16,7 @@ from gocept.async_.recurring import Complaint
 from gocept.async_.recurring import Pauses
 from gocept.async_.recurring import Trial
 from lovely.remotetask.foreign import blame
+from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.foreign.outcome import attempt
 from lovely.remotetask.interfaces import IProcessorFactory
 from lovely.remotetask.interfaces import NoSuchService
@@ -27,7 +27,7 @@ from lovely.remotetask.running.gate import ProcessorStopped
 from lovely.remotetask.startup import root_folder
 
 
-log = logging.getLogger(__name__)
+log = journal(__name__)
 
 # Seconds between two rounds, on average.
 ROUND = 1.0

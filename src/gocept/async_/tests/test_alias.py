@@ -138,12 +138,12 @@ import importlib, threading
 barrier = threading.Barrier(6)
 found = []
 def load(name):
-    barrier.wait(10)
+    barrier.wait(60)
     found.append(importlib.import_module(name))
 threads = [threading.Thread(target=load, args=(name,)) for name in
            ['gocept.async.task', 'gocept.async_.task'] * 3]
 [thread.start() for thread in threads]
-[thread.join(20) for thread in threads]
+[thread.join(60) for thread in threads]
 assert len(found) == 6 and len(set(map(id, found))) == 1, found
 ''')
 

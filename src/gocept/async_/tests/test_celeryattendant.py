@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import contextlib
+import threading
 import time
 import unittest.mock
 
@@ -42,6 +43,11 @@ class AttendantTest(CeleryCase):
         return self.attendant.run_job(
             jobid, tid or self.jobs_db.lastTransaction())
 
+    def tid_to_come(self):
+        """Return the id of a transaction that can be, but was not yet."""
+        self.enterContext(unittest.mock.patch.object(patience, 'SKEW', 3600))
+        return tid_at(time.time() + 600)
+
     def later(self, seconds):
         return time.time() + seconds
 
@@ -56,10 +62,27 @@ class AttendantTest(CeleryCase):
         self.assertEqual(COMPLETED, self.job(jobid).status)
         self.assertEqual(1, self.service.counts()[COMPLETED])
 
+    def test_round_with_whatever_is_raised(self):
+        """What a record raises keeps nothing else from being done."""
+        for class_ in KeyboardInterrupt, SystemExit, GeneratorExit:
+            with self.subTest(class_.__name__), \
+                    unittest.mock.patch.object(
+                        self.attendant.membership, 'look_at_clock',
+                        side_effect=class_('from a record')), \
+                    unittest.mock.patch.object(
+                        self.attendant, 'sweep') as sweep:
+                self.attendant.duties['find'].due = 0
+                self.attendant.duties['clock'].due = 0
+                thread = threading.Thread(target=self.attendant.tend)
+                thread.start()
+                thread.join()
+                sweep.assert_called_once_with()
+                self.assertIn('from a record', self.attendant.trouble)
+
     def test_waits_for_the_transaction(self):
         """A message that comes before the commit is not lost."""
         jobid = self.service.add('test.task', 'a')
-        tid = tid_at(time.time() + 0.5)
+        tid = self.tid_to_come()
         looks = []
 
         def sleep(seconds):
@@ -82,14 +105,14 @@ class AttendantTest(CeleryCase):
     def test_does_not_wait_for_what_nobody_has_committed(self):
         """A message may be forged; it is not to hold a thread up."""
         jobid = self.add('test.task', 'a')
-        for seconds in 3, 60, 10 ** 7:
+        for seconds in 60, 3600, 10 ** 7:
             with unittest.mock.patch('time.sleep', self.fail):
                 self.run_job(jobid, tid_at(time.time() + seconds))
         self.assertEqual(['a'], self.effects)
 
     def test_asks_the_server(self):
         """Who answers has told of all that was committed before."""
-        tid = tid_at(time.time() + 0.5)
+        tid = self.tid_to_come()
         jobid = self.add('test.task', 'a')
 
         def ping():

@@ -350,7 +350,7 @@ class CreateTest(StartupCase):
         sample.called.clear()
         sample.record()
         transaction.commit()
-        self.assertTrue(sample.called.wait(10))
+        self.assertTrue(sample.called.wait(60))
 
 
 class PackTest(StartupCase):

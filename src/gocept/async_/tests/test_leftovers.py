@@ -99,7 +99,7 @@ class LeftoversTest(unittest.TestCase):
             waiting = subprocess.Popen([*BARE, WAIT, folder])
             self.addCleanup(waiting.wait)
             self.addCleanup(waiting.kill)
-            end = time.monotonic() + 10
+            end = time.monotonic() + 60
             while (waiting.pid not in leftovers.find(folder)
                     and time.monotonic() < end):
                 # It becomes the program in a moment.

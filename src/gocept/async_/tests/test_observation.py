@@ -54,6 +54,16 @@ class ObservationTest(unittest.TestCase):
         self.observation.step()
         self.assert_problem(None)
 
+    def test_whatever_is_raised(self):
+        """Nothing that a record or a service raises ends the thread."""
+        for class_ in KeyboardInterrupt, SystemExit, GeneratorExit:
+            with self.subTest(class_.__name__):
+                self.fail_with(class_('from a record'))
+                thread = threading.Thread(target=self.observation.step)
+                thread.start()
+                thread.join()
+                self.assert_problem('from a record')
+
     def test_message_of_any_kind(self):
         """An empty message is no problem named, a long one is a part of it.
         """

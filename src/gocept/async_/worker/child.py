@@ -3,7 +3,6 @@
 import contextlib
 import datetime
 import json
-import logging
 import os
 import signal
 import subprocess
@@ -14,10 +13,11 @@ from gocept.async_.recurring import Complaint
 from gocept.async_.worker.report import LONGEST
 from gocept.async_.worker.report import STARTING
 from gocept.async_.worker.report import parse
+from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.foreign.outcome import attempt
 
 
-log = logging.getLogger(__name__)
+log = journal(__name__)
 
 # Seconds without a report after which a process is taken for stuck.
 LATE = 10.0

@@ -1,15 +1,15 @@
 """Let a process end in time, whatever its threads wait for."""
 
 import faulthandler
-import logging
 import os
 import sys
 import threading
 
+from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.foreign.outcome import attempt
 
 
-log = logging.getLogger(__name__)
+log = journal(__name__)
 
 # Seconds after which the process ends even if nothing can be logged.
 LAST = 1.0

@@ -7,7 +7,6 @@ system tells who has it.  What is written in the file is for others to read.
 import contextlib
 import errno
 import fcntl
-import logging
 import os
 import signal
 import stat
@@ -17,9 +16,10 @@ import sys
 from gocept.async_.worker.ownfile import NotOurs
 from gocept.async_.worker.ownfile import is_at
 from gocept.async_.worker.ownfile import open_own
+from lovely.remotetask.foreign.journal import journal
 
 
-log = logging.getLogger(__name__)
+log = journal(__name__)
 
 # The byte that is locked.  Others lock whole files, or their first bytes: who
 # has exactly this one is a worker.

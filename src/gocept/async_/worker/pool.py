@@ -8,10 +8,11 @@ import time
 from gocept.async_.recurring import Complaint
 from gocept.async_.recurring import Pauses
 from gocept.async_.worker.child import Child
+from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.foreign.outcome import attempt
 
 
-log = logging.getLogger(__name__)
+log = journal(__name__)
 
 # A process that has never been ready, or dies within so many seconds, is
 # started again after a pause: the first and the longest one, in seconds.

@@ -6,7 +6,6 @@ listens to what it reports.
 
 import contextlib
 import json
-import logging
 import math
 import os
 import resource
@@ -26,13 +25,14 @@ from gocept.async_.worker.observation import describe
 from gocept.async_.worker.report import Report
 from gocept.async_.worker.wakeup import Wakeup
 from lovely.remotetask import processor
+from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.foreign.outcome import attempt
 from lovely.remotetask.running.alive import sign_of_life
 from lovely.remotetask.startup import root_folder
 
 
 # This module is run as __main__.
-log = logging.getLogger('gocept.async_.worker.process')
+log = journal('gocept.async_.worker.process')
 
 # Seconds between two reports.
 BEAT = 1.0

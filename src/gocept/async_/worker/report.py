@@ -1,13 +1,14 @@
 """What a worker process tells the main process: lines of JSON in a pipe."""
 
 import json
-import logging
 import math
 import os
 import threading
 
+from lovely.remotetask.foreign.journal import journal
 
-log = logging.getLogger(__name__)
+
+log = journal(__name__)
 
 # Bytes of a line; more is no report.
 LONGEST = 2 ** 20

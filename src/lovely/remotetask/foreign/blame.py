@@ -11,6 +11,7 @@ import errno
 import os
 import threading
 
+from ZODB.FileStorage import FileStorage
 from ZODB.POSException import ConflictError
 from ZODB.POSException import POSKeyError
 from ZODB.POSException import ReadOnlyError
@@ -38,9 +39,23 @@ def is_interrupted(exception, db):
 
 
 def is_closed(db):
-    """Return whether a database was closed."""
+    """Return whether a ZODB.DB was closed, or its storage has given up.
+
+    FileStorage closes itself where it cannot tell what the disk has taken.
+    """
     # There is no flag.  First thing, `close` replaces itself on the DB.
-    return 'close' in vars(db)
+    return 'close' in vars(db) or any(
+        isinstance(storage, FileStorage) and storage._file.closed
+        for storage in parts(db.storage))
+
+
+def parts(storage):
+    """Iterate over a storage and those that it is made of."""
+    yield storage
+    for name in ('base', 'changes'):
+        part = getattr(storage, name, None)
+        if part is not None:
+            yield from parts(part)
 
 
 def _comes_from_storage(exception, db):

@@ -1,6 +1,7 @@
 """How a call went that may fail in any way."""
 
 import contextvars
+import threading
 from typing import Any
 from typing import NamedTuple
 
@@ -14,8 +15,15 @@ from lovely.remotetask.foreign.description import describe
 from lovely.remotetask.task import TaskError
 
 
-# Whether this thread only runs jobs.  Nobody interrupts it from a keyboard:
-# a KeyboardInterrupt is raised by a job, and ends that alone.
+# What an exception is given when it is raised; and those that a group holds.
+# The class of one may have anything else under these names.
+_TRACEBACK, _CAUSE, _CONTEXT, _IS_SUPPRESSED = (
+    vars(BaseException)[name] for name in (
+        '__traceback__', '__cause__', '__context__', '__suppress_context__'))
+_MEMBERS = vars(BaseExceptionGroup)['exceptions']
+
+# Whether the main thread runs jobs, and whoever wants to end it does not use
+# the keyboard: a KeyboardInterrupt is raised by a job, and ends that alone.
 in_runner = contextvars.ContextVar('in_runner', default=False)
 
 
@@ -74,9 +82,38 @@ def attempt(call, *args, describe=None):
         return Outcome(call(*args))
     except BaseException as exception:
         if (issubclass(type(exception), KeyboardInterrupt)
-                and not in_runner.get()):
+                and _may_be_interrupted()):
             raise
         return (_failure if describe is None else describe)(exception)
+
+
+def _may_be_interrupted():
+    """Return whether a keyboard may interrupt this thread."""
+    # In any other one somebody else has raised the exception.
+    return (threading.get_ident() == threading.main_thread().ident
+            and not in_runner.get())
+
+
+def let_go(exception):
+    """Cut what an exception has kept of the calls that it was raised in.
+
+    One that a module raises again and again would keep the frames of each
+    run, and all that was in them: objects, jobs, connections.
+    """
+    # By their ids: a class may have made others equal, or refuse a hash.
+    seen, left = {}, [exception]
+    while left:
+        found = left.pop()
+        if found is None or id(found) in seen:
+            continue
+        seen[id(found)] = found
+        left += [_CAUSE.__get__(found), _CONTEXT.__get__(found)]
+        if issubclass(type(found), BaseExceptionGroup):
+            left += _MEMBERS.__get__(found)
+        for slot in _TRACEBACK, _CAUSE, _CONTEXT:
+            slot.__set__(found, None)
+        # To set a cause does that, too.
+        _IS_SUPPRESSED.__set__(found, False)
 
 
 def failure_of(exception):

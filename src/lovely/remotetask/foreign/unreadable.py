@@ -17,6 +17,7 @@ from ZODB.POSException import StateLoadError
 from lovely.remotetask import interfaces
 from lovely.remotetask.foreign.blame import is_interrupted
 from lovely.remotetask.foreign.description import escaped
+from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.foreign.outcome import attempt
 from lovely.remotetask.foreign.outcome import failure_of
 from lovely.remotetask.foreign.value import is_of_database
@@ -24,7 +25,7 @@ from lovely.remotetask.interfaces import DEFAULT_PRIORITY
 from lovely.remotetask.interfaces import HELD
 
 
-log = logging.getLogger(__name__)
+log = journal(__name__)
 
 # Whether this thread is in `read`.
 _quiet = contextvars.ContextVar('_quiet', default=False)

@@ -11,6 +11,7 @@ import transaction
 from ZODB.FileStorage import FileStorage
 from ZODB.interfaces import IMVCCStorage
 
+from lovely.remotetask.foreign.blame import parts
 from lovely.remotetask.foreign.outcome import attempt
 
 
@@ -51,7 +52,7 @@ def sign_of_life(db, seen=None, doubt=lambda text: None):
 
 def _ask(database, called, seen, doubt):
     doubt(f'{called} does not answer')
-    for storage in _parts(database.storage):
+    for storage in parts(database.storage):
         _ask_storage(storage)
     last = _last_transaction(database.storage)
     is_idle = last is None or seen.get(called, last) == last
@@ -60,15 +61,6 @@ def _ask(database, called, seen, doubt):
         if is_idle and not connection.isReadOnly():
             doubt(f'{called} takes no changes')
             _prepare(connection, txn)
-
-
-def _parts(storage):
-    """Iterate over a storage and those that it is made of."""
-    yield storage
-    for name in ('base', 'changes'):
-        part = getattr(storage, name, None)
-        if part is not None:
-            yield from _parts(part)
 
 
 def _ask_storage(storage):

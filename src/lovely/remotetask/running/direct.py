@@ -4,6 +4,7 @@ import transaction
 
 from lovely.remotetask import interfaces
 from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.foreign.outcome import let_go
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import WAITING
@@ -54,6 +55,7 @@ def _run(engine, job, claim, now):
         ) from outcome.exception
     if outcome.failed:
         engine.fail(job, run, outcome, now)
+        let_go(outcome.exception)
     else:
         engine.complete(job, run, outcome.value, now)
 

@@ -1,19 +1,20 @@
 """All duties of one member of a service, and what it says when one fails."""
 
-import logging
 import time
 
 from ZODB.POSException import ConflictError
 
 from lovely.remotetask import interfaces
 from lovely.remotetask.foreign.description import escaped
+from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.foreign.outcome import let_go
 from lovely.remotetask.running.duty import reason_of
 from lovely.remotetask.running.gate import ProcessorStopped
 
 
 # Whatever a processor says is said by one logger.
-log = logging.getLogger('lovely.remotetask.processor')
+log = journal('lovely.remotetask.processor')
 
 # Seconds for which it may meet conflicts only, or wait for its service to be
 # committed, before others are to know.
@@ -55,10 +56,16 @@ class Duties(dict):
         return outcome.value
 
     def report(self, outcome, name, now=None):
-        """Note that a duty has failed, and tell the log in due time."""
+        """Note that a duty has failed, and tell the log in due time.
+
+        The exception is let go.
+        """
         now = time.monotonic() if now is None else now
-        if outcome.is_a(ProcessorStopped):
-            return
+        if not outcome.is_a(ProcessorStopped):
+            self._note(outcome, name, now)
+        let_go(outcome.exception)
+
+    def _note(self, outcome, name, now):
         # What one meets then depends on where the thread was.
         if self._member.is_closed():
             self._member.stop_as_closed()

@@ -29,8 +29,10 @@ from lovely.remotetask.foreign.description import escaped
 from lovely.remotetask.foreign.description import plain
 from lovely.remotetask.foreign.outcome import attempt
 from lovely.remotetask.foreign.outcome import failure_of
+from lovely.remotetask.foreign.outcome import let_go
 from lovely.remotetask.foreign.outcome import undescribed
 from lovely.remotetask.job import Run
+from lovely.remotetask.part import parents
 from lovely.remotetask.running import runlog
 from lovely.remotetask.running import surroundings
 from lovely.remotetask.running.gate import ProcessorStopped
@@ -325,10 +327,7 @@ def job_context(service, name):
 
 
 def _site_of(service):
-    location = service
-    while location is not None and not ISite.providedBy(location):
-        location = getattr(location, '__parent__', None)
-    return location
+    return next(filter(ISite.providedBy, parents(service)), None)
 
 
 class Attempt:
@@ -401,7 +400,15 @@ class Attempt:
         return outcome._replace(interrupted=interrupted)
 
     def store_failure(self, failure):
-        """Store why the run failed.  Return what became of the claim."""
+        """Store why the run failed, and let the exception go.
+
+        Return what became of the claim.
+        """
+        end = self._store_and_tell(failure)
+        let_go(failure.exception)
+        return end
+
+    def _store_and_tell(self, failure):
         if not self.begun:
             runlog.not_begun(self.path, self.run, failure)
             return NOT_BEGUN
@@ -411,6 +418,7 @@ class Attempt:
             if not stored.failed or stored.interrupted:
                 break
             runlog.not_stored(self.path, self.run, failure, stored)
+            let_go(stored.exception)
         if stored.interrupted:
             runlog.interrupted(self.path, self.run, stored)
             return INTERRUPTED

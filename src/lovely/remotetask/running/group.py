@@ -4,6 +4,7 @@ import transaction
 from ZODB.Connection import Connection
 
 from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.foreign.outcome import let_go
 from lovely.remotetask.interfaces import CannotRollBack
 from lovely.remotetask.running import runlog
 from lovely.remotetask.running import surroundings
@@ -60,6 +61,8 @@ class Group:
 
     def _run_alone(self, failure):
         runlog.one_by_one(self.path, len(self.attempts), failure)
+        for each in failure, *(failed for _, failed in self.failed):
+            let_go(each.exception)
         return {each.run.claim: run_claimed(
             self.db, self.path, each.run.claim, self.commit)
             for each in self.attempts}

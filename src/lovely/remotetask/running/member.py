@@ -3,9 +3,9 @@
 What it does besides running jobs, and what it says when it cannot.
 """
 
-import logging
 import time
 
+from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.foreign.outcome import attempt
 from lovely.remotetask.running import quirks
 from lovely.remotetask.running.duties import Duties
@@ -15,7 +15,7 @@ from lovely.remotetask.running.membership import Membership
 
 
 # Whatever a processor says is said by one logger.
-log = logging.getLogger('lovely.remotetask.processor')
+log = journal('lovely.remotetask.processor')
 
 # Seconds between two looks at what is kept long enough, and how many jobs
 # are removed in one transaction.

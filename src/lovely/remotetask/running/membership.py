@@ -4,7 +4,6 @@ It has the name under which jobs are claimed, keeps the books in transactions
 of its own, tells that it lives, and takes over from those that do not.
 """
 
-import logging
 import time
 
 import transaction
@@ -13,6 +12,7 @@ from persistent.timestamp import TimeStamp
 from lovely.remotetask import interfaces
 from lovely.remotetask import machine
 from lovely.remotetask import moment
+from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.foreign.outcome import attempt
 from lovely.remotetask.running import execution
 from lovely.remotetask.running import group
@@ -24,7 +24,7 @@ from lovely.remotetask.running.gate import CommitGate
 from lovely.remotetask.running.watch import Watch
 
 
-log = logging.getLogger(__name__)
+log = journal(__name__)
 
 # Seconds for which workers that are gone are taken over from, until something
 # else is done in between.
@@ -168,8 +168,9 @@ class Membership:
     def _path_of_service(self):
         manager = transaction.TransactionManager(explicit=True)
         connection = self.db.open(manager)
-        manager.begin()
         try:
+            # A storage that is polled may fail here.
+            manager.begin()
             # From the content to the jobs, see docs/engine.rst.
             db, oid = self.place
             jobs = connection.get_connection(db.database_name)

@@ -4,11 +4,12 @@ from ZODB.DemoStorage import DemoStorage
 from ZODB.FileStorage import FileStorage
 from ZODB.MappingStorage import MappingStorage
 
+from lovely.remotetask.foreign.blame import is_closed
 
-def is_closed(db):
-    """Return whether a ZODB.DB was closed."""
-    # There is no flag.  First thing, `close` replaces itself on the DB.
-    return 'close' in vars(db)
+
+# Found here, too.
+__all__ = ['has_changes', 'is_away', 'is_closed', 'is_read_only',
+           'is_served', 'keeps_time_itself', 'last_transaction_heard_of']
 
 
 def is_read_only(db):

@@ -1,22 +1,22 @@
 """The processors that run in this process, one for each service."""
 
 import atexit
-import logging
 import os
 import threading
 import time
 import weakref
 
-from zope.security.proxy import removeSecurityProxy
-
 from lovely.remotetask import interfaces
 from lovely.remotetask import machine
+from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.part import parents
+from lovely.remotetask.part import path
 from lovely.remotetask.running import quirks
 from lovely.remotetask.running import settings
 
 
-log = logging.getLogger(__name__)
+log = journal(__name__)
 
 # Seconds that running jobs have to finish when the process ends.
 GRACE = 30.0
@@ -174,9 +174,11 @@ def _wake(committed, services):
 
 
 def service_path(service):
-    """Return the names from the root folder to the service."""
-    names = [location.__name__ for location in _lineage(service)]
-    return [name for name in reversed(names) if name]
+    """Return the names from the root folder to the service.
+
+    Raise ValueError for one that is within itself.
+    """
+    return path(service)
 
 
 def root_database(service):
@@ -187,16 +189,8 @@ def root_database(service):
 
     Return None if the service is not stored yet.
     """
-    *_, root = _lineage(service)
+    *_, root = parents(service)
     return None if root._p_jar is None else root._p_jar.db()
-
-
-def _lineage(service):
-    """Iterate from the service up to the root folder."""
-    location = removeSecurityProxy(service)
-    while location is not None:
-        yield location
-        location = removeSecurityProxy(location.__parent__)
 
 
 def _database(service):
@@ -210,12 +204,12 @@ def _database(service):
 def _find(service):
     """Return the processor of a service, None if there is none."""
     place = _place(service)
-    path = id(root_database(service)), service_path(service)
+    where = id(root_database(service)), service_path(service)
     for processor in list(_processors.values()):
         known = processor.place
         if known is None:
             # It has not met its service yet.
-            found = (id(processor.db), processor.servicePath) == path
+            found = (id(processor.db), processor.servicePath) == where
         else:
             found = known == place
         if found:

@@ -12,10 +12,11 @@ from typing import NamedTuple
 from lovely.remotetask import interfaces
 from lovely.remotetask import moment
 from lovely.remotetask.foreign.description import escaped
+from lovely.remotetask.foreign.journal import journal
 
 
 # Everything about runs is said by one logger.
-log = logging.getLogger('lovely.remotetask.running.execution')
+log = journal('lovely.remotetask.running.execution')
 
 
 class End(NamedTuple):

@@ -3,7 +3,6 @@
 import threading
 import time
 
-from lovely.remotetask.foreign.outcome import in_runner
 from lovely.remotetask.running.duty import Pauses
 from lovely.remotetask.running.execution import ENDED
 from lovely.remotetask.running.execution import INTERRUPTED
@@ -36,7 +35,6 @@ class Runner:
         return began is not None and began < moment
 
     def _loop(self):
-        in_runner.set(True)
         try:
             while self._team.take_claims(self.claims):
                 self.began = time.monotonic()

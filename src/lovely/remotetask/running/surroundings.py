@@ -23,11 +23,12 @@ from typing import NamedTuple
 import zope.component.hooks
 import zope.security.management
 
+from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.foreign.outcome import attempt
 from lovely.remotetask.foreign.outcome import undescribed
 
 
-log = logging.getLogger(__name__)
+log = journal(__name__)
 
 
 def in_context(call, *args):

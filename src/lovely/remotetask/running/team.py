@@ -1,9 +1,9 @@
 """The threads of a processor that run jobs."""
 
-import logging
 import threading
 import time
 
+from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.foreign.outcome import attempt
 from lovely.remotetask.running.claims import Claims
 from lovely.remotetask.running.claims import listed
@@ -17,7 +17,7 @@ from lovely.remotetask.running.tempo import Tempo
 
 
 # Whatever a processor says is said by one logger.
-log = logging.getLogger('lovely.remotetask.processor')
+log = journal('lovely.remotetask.processor')
 
 
 class Team:

@@ -3,13 +3,15 @@
 Storage only.
 """
 
-import logging
 import random
 
+from lovely.remotetask.foreign.journal import journal
+from lovely.remotetask.foreign.outcome import attempt
 from lovely.remotetask.interfaces import DELAYED
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import WAITING
 from lovely.remotetask.job import CronJob
+from lovely.remotetask.part import path
 from lovely.remotetask.storage import aside
 from lovely.remotetask.storage import books
 from lovely.remotetask.storage import crew
@@ -24,7 +26,7 @@ from lovely.remotetask.storage.lookup import checked
 from lovely.remotetask.storage.removal import belongs
 
 
-log = logging.getLogger(__name__)
+log = journal(__name__)
 
 # How many jobs of each status are looked at, of the newest and of the others.
 NEWEST = 50
@@ -190,15 +192,6 @@ def _correct_time(store, jobid, job, now):
         books.set_time(store, job, found.value)
 
 
-def _path(location):
-    """Return the names from the root folder to a location."""
-    names = []
-    while location is not None:
-        names.append(location.__name__)
-        location = location.__parent__
-    return [name for name in reversed(names) if name]
-
-
 def adopt(store):
     """Take the jobs of a store that was copied; return whether it was.
 
@@ -208,7 +201,8 @@ def adopt(store):
     if store.oid in (None, store._p_oid):
         return False
     log.warning('%s: a copy of another service; jobs that wait in both are '
-                'held here', '/'.join(_path(store.service)))
+                'held here', '/'.join(
+                    attempt(path, store.service).value or ['?']))
     store.copied_at = store._p_serial
     store.oid = store._p_oid
     for worker_id in list(store.workers):

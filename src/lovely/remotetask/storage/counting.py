@@ -11,7 +11,11 @@ from lovely.remotetask.storage import removal
 
 
 def counts(store):
-    """Return the number of jobs by status."""
+    """Return the number of jobs by status.
+
+    Where the number of a status could not be read any more, and had to be
+    begun anew, it is not exact; but never less than none.
+    """
     found = {}
     for status, length in store.ledger.counts.items():
         number = store.read(length).value or 0
@@ -19,7 +23,7 @@ def counts(store):
     for strand, key in lookup.strands(store):
         add(found, store.read(_unseen, store, strand, key).value or {})
     _correct_by_claims(store, found)
-    return found
+    return {status: max(0, number) for status, number in found.items()}
 
 
 def _unseen(store, strand, key):

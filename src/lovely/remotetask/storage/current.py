@@ -1,6 +1,7 @@
 """The transaction that changes of a service become part of."""
 
 import transaction
+from ZODB.POSException import ReadOnlyError
 
 from lovely.remotetask import interfaces
 
@@ -17,8 +18,9 @@ def current(persistent):
     None if it is in no database.
 
     Raise NoTransaction if there is none, or if it would never store the
-    change.  Asked first, before anything is changed: an object that cannot
-    register with its connection must not be changed in memory either.
+    change; ReadOnlyError if the database would not.  Asked first, before
+    anything is changed: an object that cannot register with its connection
+    must not be changed in memory either.
     """
     connection = persistent._p_jar
     if connection is None:
@@ -39,7 +41,20 @@ def current(persistent):
             'part of it any more. Add or change jobs before the commit, in a '
             'before-commit hook perhaps, or in a transaction of its own, with '
             'another connection.')
+    _check_can_write(connection)
     return txn
+
+
+def _check_can_write(connection):
+    storage = connection.db().storage
+    is_connected = getattr(storage, 'is_connected', lambda: True)
+    # A client that has no server says that it is read-only; it may have one
+    # again before the commit.
+    if connection.isReadOnly() and is_connected():
+        raise ReadOnlyError(
+            f'No jobs can be added or changed: the database '
+            f'"{connection.db().database_name}" is read-only here; use a '
+            f'process, or a connection, that can write to it.')
 
 
 def _begun(manager):

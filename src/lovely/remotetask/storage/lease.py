@@ -103,12 +103,22 @@ def _choose(store, free, is_visible):
     """Return some of the lanes, visible ones first."""
     seen, others = [], []
     for found in free:
-        visible = store.read(is_visible, found)
+        visible = store.read(_is_good, store, found, is_visible)
         if not visible.failed:
             (seen if visible.value else others).append(found)
         if len(seen) == LANES_AT_ONCE:
             break
     return [*seen, *others][:LANES_AT_ONCE]
+
+
+def _is_good(store, found, is_visible):
+    """Return whether a lane is visible; raise what cannot be read of it."""
+    for priority in found.strands:
+        cursor = store.cursors.get(found.key(priority))
+        # Without its cursor, what is added there would not be claimed.
+        if cursor is not None:
+            cursor._p_activate()
+    return is_visible(found)
 
 
 def _unused(store):

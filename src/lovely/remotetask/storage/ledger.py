@@ -7,6 +7,7 @@ import BTrees
 import BTrees.Length
 import persistent
 
+from lovely.remotetask.foreign.unreadable import read
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import ERROR
@@ -52,7 +53,20 @@ class Ledger(persistent.Persistent):
         """Count a change of status of some jobs; None is no job."""
         for status, change in ((old, -number), (new, number)):
             if status is not None and old != new:
-                self.counts[status].change(change)
+                self._length(status).change(change)
+
+    def _length(self, status):
+        """Return the Length of a status; another for one that is no good."""
+        length = self.counts[status]
+        # Most are loaded already.
+        if length._p_changed is None and read(
+                self._p_jar.db(), length._p_activate).failed:
+            # What is listed nowhere begins at nothing.
+            number = read(self._p_jar.db(), len, self.jobs.get(status, ()))
+            length = BTrees.Length.Length(
+                (number.value or 0) + self.number_of_swept(status))
+            self.counts = {**self.counts, status: length}
+        return length
 
     def add(self, job):
         """List a job by the time at which it came to rest."""

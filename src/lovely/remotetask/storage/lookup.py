@@ -22,13 +22,24 @@ TYPES = (('fence', (int, type(None))), ('priority', (int, type(None))),
 
 
 def strands(store):
-    """Return all strands whose lanes can be read, with their keys."""
-    found = store.read(_strands, store, store.lanes)
+    """Return all strands that can be read, with their keys.
+
+    Without the cursor of one, nobody knows what of it has been claimed.
+    """
+    found = store.read(_strands_at_cursors, store)
     if not found.failed:
         return found.value
     each = [store.read(_strands, store, [number]) for number in store.lanes]
-    return [pair for found in each if not found.failed
-            for pair in found.value]
+    return [(strand, key) for found in each if not found.failed
+            for strand, key in found.value
+            if not store.read(sequence_at_cursor, store, key).failed]
+
+
+def _strands_at_cursors(store):
+    found = _strands(store, store.lanes)
+    for _, key in found:
+        sequence_at_cursor(store, key)
+    return found
 
 
 def _strands(store, numbers):
@@ -182,8 +193,14 @@ def is_leaving(store, jobid):
     if is_legacy(store, jobid):
         return False
     sequence, _, _ = lane.split_id(jobid)
-    cursor = store.cursors.get(lane.strand_key(jobid))
-    return cursor is not None and sequence in cursor.removed
+    removed = store.read(_removed_at_cursor, store, lane.strand_key(jobid))
+    # What cannot be read hides no job.
+    return sequence in (removed.value or ())
+
+
+def _removed_at_cursor(store, key):
+    cursor = store.cursors.get(key)
+    return () if cursor is None else cursor.removed
 
 
 def stand_in(store, jobid):

@@ -145,8 +145,12 @@ class JobStore(persistent.Persistent):
         strand = place.lane.append(
             job, lane.encode_change(old, new), job.priority, note)
         if strand.has_new_segment:
-            strand.trim_some(lookup.sequence_at_cursor(
-                self, lane.strand_key(place.id)))
+            strand.trim_some(self._passed(lane.strand_key(place.id)))
+
+    def _passed(self, key):
+        found = self.read(lookup.sequence_at_cursor, self, key)
+        # Nothing of a strand leaves it then.
+        return self.start if found.failed else found.value
 
     # What a job asks, which cannot know the rooms of the storage
 

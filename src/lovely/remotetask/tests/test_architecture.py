@@ -15,8 +15,9 @@ SOURCE = PACKAGE.parent.parent
 LEVELS = (
     'interfaces', 'part', 'number', 'moment', 'zone', 'wallclock', 'cron',
     'policy', 'task',
-    'foreign.description', 'foreign.outcome', 'foreign.copier',
-    'foreign.value', 'foreign.record', 'foreign.blame', 'foreign.unreadable',
+    'foreign.description', 'foreign.outcome', 'foreign.journal',
+    'foreign.copier', 'foreign.value', 'foreign.record', 'foreign.blame',
+    'foreign.unreadable',
     'job', 'machine',
     'storage.current', 'storage.lane', 'storage.lease', 'storage.pool',
     'storage.ledger', 'storage.worker', 'storage.lookup', 'storage.crew',
@@ -172,15 +173,17 @@ class PackageTest(unittest.TestCase):
     def test_threads_live_in_the_processor(self):
         """Threads are known here, at its gate and where it is registered.
 
-        And where it is asked whether there can be any, and what they share.
+        And where it is asked whether there can be any, what they share, and
+        whether the current one can be interrupted.
         """
         threading = {'threading', '_thread', 'concurrent', 'asyncio',
                      'multiprocessing'}
         found = {path.name for path in sources(PACKAGE)
                  if threading & {name.split('.')[0] for name in imports(path)}}
-        self.assertEqual({'blame.py', 'duty.py', 'gate.py', 'processor.py',
-                          'registry.py', 'runner.py', 'settings.py',
-                          'surroundings.py', 'team.py', 'watch.py'}, found)
+        self.assertEqual({'blame.py', 'duty.py', 'gate.py', 'outcome.py',
+                          'processor.py', 'registry.py', 'runner.py',
+                          'settings.py', 'surroundings.py', 'team.py',
+                          'watch.py'}, found)
 
 
 class StyleTest(unittest.TestCase):

@@ -24,12 +24,14 @@ from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.policy import Policy
+from lovely.remotetask.running import quirks
 from lovely.remotetask.running.execution import INTERRUPTED
 from lovely.remotetask.running.execution import NOT_BEGUN
 from lovely.remotetask.running.execution import run_claimed
 from lovely.remotetask.tests.fixture import DatabaseCase
 from lovely.remotetask.tests.fixture import effect
 from lovely.remotetask.tests.fixture import engine
+from lovely.remotetask.tests.fixture import logged
 
 
 A = 'host:1:thread:no-machine-1'
@@ -240,6 +242,24 @@ class JudgeTest(BlameCase):
         db = ZODB.DB(None)
         db.close()
         self.assertTrue(self.interrupts(ValueError(), db))
+
+    def test_a_storage_that_has_given_up(self):
+        """Nor if it has closed itself, as it does when the disk fails late;
+        whatever it is wrapped in.
+        """
+        folder = self.enterContext(tempfile.TemporaryDirectory())
+        storage = FileStorage(f'{folder}/Data.fs')
+        databases = [ZODB.DB(storage), ZODB.DB(DemoStorage(base=storage))]
+        for db in databases:
+            self.assertFalse(self.interrupts(ValueError('closed'), db))
+        with unittest.mock.patch.object(
+                storage, '_finish_finish', side_effect=OSError), \
+                self.assertRaises(OSError), logged(), \
+                databases[0].transaction() as connection:
+            connection.root()['a'] = 'change'
+        for db in databases:
+            self.assertTrue(self.interrupts(ValueError('closed'), db))
+            self.assertTrue(quirks.is_closed(db))
 
     def test_no_descriptors(self):
         """A process that cannot open anything is to blame."""

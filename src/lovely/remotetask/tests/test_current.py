@@ -1,9 +1,13 @@
 """Which transaction a change becomes part of; where there is none."""
 
+import unittest.mock
+
 import transaction
 import ZODB
 import ZODB.DemoStorage
 from transaction.interfaces import TransactionFailedError
+from ZODB.POSException import ReadOnlyError
+from zope.app.publication.zopepublication import ZopePublication
 
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import ERROR
@@ -80,11 +84,10 @@ class CurrentCase(StoreCase):
             'hasJobsWaiting': lambda: service.hasJobsWaiting(0),
         }
 
-    def refused(self, service, advice=''):
+    def refused(self, service, advice='', error=NoTransaction):
         """Check that each call is refused and nothing changed in memory."""
         for name, call in self.changes(service).items():
-            with self.subTest(name), \
-                    self.assertRaisesRegex(NoTransaction, advice):
+            with self.subTest(name), self.assertRaisesRegex(error, advice):
                 call()
 
     def check_unchanged(self):
@@ -185,6 +188,35 @@ class RefusedTest(CurrentCase):
         manager.abort()
         connection.close()
         self.check_unchanged()
+
+    def test_read_only(self):
+        """Where the database cannot be written to, as in a replica."""
+        with unittest.mock.patch.object(
+                self.here.connection, 'isReadOnly', lambda: True):
+            self.refused(self.here.service, 'is read-only', ReadOnlyError)
+            self.assertFalse(self.here.connection._registered_objects)
+        self.check_unchanged()
+
+    def test_earlier_state(self):
+        """Nor what is shown as it was at some time."""
+        manager = transaction.TransactionManager()
+        before = self.db.open(manager, at=self.db.lastTransaction())
+        self.addCleanup(before.close)
+        self.addCleanup(manager.abort)
+        service = before.root()[ZopePublication.root_name]['tasks']
+        self.refused(service, 'is read-only', ReadOnlyError)
+        self.check_unchanged()
+
+    def test_a_server_that_is_away(self):
+        """It may be back before the commit, and is not said to be read-only.
+        """
+        with unittest.mock.patch.object(
+                self.here.connection, 'isReadOnly', lambda: True), \
+                unittest.mock.patch.object(
+                    self.here.connection.db().storage, 'is_connected',
+                    lambda: False, create=True):
+            self.here.service.add('test.task')
+        self.here.commit()
 
     def test_a_closed_connection(self):
         """A connection that was closed changes nothing any more."""

@@ -89,6 +89,15 @@ class AttemptTest(TaskCase):
         with self.assertRaises(KeyboardInterrupt):
             self.fail(KeyboardInterrupt())
 
+    def test_nobody_interrupts_other_threads(self):
+        """There a job, a record or a hook has raised it, and fails."""
+        found = []
+        thread = threading.Thread(target=lambda: found.append(
+            self.fail(KeyboardInterrupt('no keyboard')).error))
+        thread.start()
+        thread.join()
+        self.assertEqual(['no keyboard'], found)
+
 
 class ForkTest(unittest.TestCase):
 

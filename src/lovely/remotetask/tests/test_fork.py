@@ -43,7 +43,7 @@ case.service_task(work)
 
 
 def until(condition):
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while not condition() and time.monotonic() < end:
         time.sleep(0.01)
     assert condition(), 'It did not happen.'
@@ -61,7 +61,7 @@ def fork(child):
         finally:
             sys.stdout.flush()
             os._exit(code)
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while time.monotonic() < end:
         found, status = os.waitpid(pid, os.WNOHANG)
         if found:

@@ -686,6 +686,60 @@ class FindAgainTest(StepCase):
         self.claimed()
         self.assertIsNone(self.made.trouble)
 
+    def test_put_into_itself(self):
+        """A site whose parents never end is found by no walk upwards."""
+        site = self.root['intranet']
+        site['again'] = site
+        transaction.commit()
+        self.claimed()
+        with self.assertRaisesRegex(ValueError, 'parents without end'):
+            self.service.startProcessing()
+        del self.root['intranet']
+        transaction.commit()
+        self.step(self.made)
+        self.assertIn('cannot find its service', self.made.trouble)
+
+    def test_renamed_by_a_job(self):
+        """A job may rename its own site; it is completed, and so are others.
+        """
+        def rename(service, input):
+            site = service.__parent__
+            root = site.__parent__
+            del root['intranet']
+            root['portal'] = site
+        self.service_task(rename, 'test.rename')
+        jobs = [self.add('test.rename'), self.add('test.task', 'a')]
+        self.step(self.made)
+        claims = [self.made.claims.take() for _ in range(2)]
+        for claim in claims:
+            self.made.team.run([claim])
+        for step in range(3):
+            self.step(self.made, step)
+        self.made.team.run([claims[1]])
+        self.made.claims.note_run(claims)
+        self.step(self.made, 3)
+        transaction.begin()
+        self.assertEqual(
+            [(COMPLETED, 1)] * 2,
+            [(job.status, job.attempts) for job in map(self.job, jobs)])
+        self.assertEqual(2, self.service.counts()[COMPLETED])
+
+    def test_removed_by_a_job(self):
+        """A job may remove its own service: then there is nothing to do."""
+        def remove(service, input):
+            del service.__parent__[service.__name__]
+        self.service_task(remove, 'test.remove')
+        self.add('test.remove')
+        self.step(self.made)
+        claim = self.made.claims.take()
+        with logged('lovely.remotetask', logging.WARNING) as lines:
+            self.made.team.run([claim])
+            self.made.claims.note_run([claim])
+            for step in range(20):
+                self.step(self.made, step)
+        self.assertLess(len(lines), 7)
+        self.assertIn('cannot find its service', self.made.trouble)
+
     def test_never_there(self):
         """Where there was none, nothing is said for some seconds."""
         made = self.stepping()

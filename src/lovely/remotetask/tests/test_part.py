@@ -18,6 +18,7 @@ from lovely.remotetask.part import DEPTH
 from lovely.remotetask.part import home
 from lovely.remotetask.part import parents
 from lovely.remotetask.part import part
+from lovely.remotetask.part import path
 
 
 @part
@@ -54,6 +55,16 @@ class ParentsTest(unittest.TestCase):
         one.__parent__, other.__parent__ = other, one
         self.assertEqual(DEPTH, len(list(parents(one))))
         self.assertIsNone(home(one))
+
+    def test_path(self):
+        """The names of all that have one, but for those without end."""
+        root, folder, found = Location(), Location(), Location()
+        folder.__name__, found.__name__ = 'folder', 'found'
+        found.__parent__, folder.__parent__ = folder, root
+        self.assertEqual(['folder', 'found'], path(found))
+        root.__parent__ = folder
+        with self.assertRaisesRegex(ValueError, "'found' has parents without"):
+            path(found)
 
     def test_home(self):
         """The database of the nearest parent that is stored in one."""

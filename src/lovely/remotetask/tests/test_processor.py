@@ -301,15 +301,15 @@ class LoopTest(DatabaseCase):
         self.todo = threading.Event()
         self.done = threading.Event()
         thread.start()
-        self.todo.wait(10)
+        self.todo.wait(60)
         transaction.commit()
         self.done.set()
-        thread.join(10)
+        thread.join(60)
         self.assertFalse(thread.is_alive())
 
     def commit_from_elsewhere(self):
         self.todo.set()
-        self.done.wait(10)
+        self.done.wait(60)
 
     def test_errors_of_bookkeeping_are_told(self):
         """What keeps it from working is logged, and it goes on."""

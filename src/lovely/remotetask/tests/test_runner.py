@@ -274,6 +274,8 @@ class DeadTest(RunnerCase):
         jobid = self.add('test.task', 'before')
         made = self.start()
         self.until(lambda: self.has_status(jobid, COMPLETED))
+        # And does not look after that job any more: that catches all.
+        self.until(lambda: not made.claims.ids)
         thread, = made.threads
         ctypes.pythonapi.PyThreadState_SetAsyncExc(
             ctypes.c_ulong(thread.ident), ctypes.py_object(SystemExit))

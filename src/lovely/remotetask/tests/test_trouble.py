@@ -2,12 +2,14 @@
 
 import contextlib
 import logging
+import tempfile
 import time
 import unittest.mock
 
 import transaction
 import ZODB
 from ZEO.Exceptions import ClientDisconnected
+from ZODB.FileStorage import FileStorage
 from ZODB.MappingStorage import MappingStorage
 from ZODB.POSException import ConflictError
 from ZODB.POSException import ReadOnlyError
@@ -426,5 +428,16 @@ class NoDatabaseTest(StepCase):
         self.step(made)
         with contextlib.closing(ZODB.DB(None)) as other:
             made.membership.place = other, made.service_oid
+        self.assertEqual([], self.step(made))
+        self.assertFalse(made.running)
+
+    def test_given_up(self):
+        """So does a storage that has closed itself: it works never again."""
+        folder = self.enterContext(tempfile.TemporaryDirectory())
+        storage = FileStorage(f'{folder}/Data.fs')
+        made = self.stepping()
+        self.step(made)
+        made.membership.place = ZODB.DB(storage), made.service_oid
+        storage.close()
         self.assertEqual([], self.step(made))
         self.assertFalse(made.running)

@@ -1,6 +1,7 @@
 """Records that cannot be read: they are set aside, and all others go on."""
 
 import sys
+import time
 import types
 import unittest.mock
 
@@ -23,11 +24,14 @@ from lovely.remotetask.interfaces import HELD
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import STARTLATER
+from lovely.remotetask.interfaces import STATUSES
 from lovely.remotetask.interfaces import IJob
 from lovely.remotetask.interfaces import UnreadableResult
 from lovely.remotetask.job import Job
 from lovely.remotetask.policy import DAY
 from lovely.remotetask.storage import crew
+from lovely.remotetask.storage import lane
+from lovely.remotetask.storage import pool
 from lovely.remotetask.storage.source import LAST
 from lovely.remotetask.tests.fixture import engine
 from lovely.remotetask.tests.test_store import NOW
@@ -480,13 +484,42 @@ class OtherRecordsTest(UnreadableCase):
     def test_tail(self):
         """Nobody adds to a lane whose end cannot be read."""
         self.add('test.task')
-        lane = self.service.store.lanes[0]
-        self.break_(lane.strands[5].tail)
+        self.break_(self.service.store.lanes[0].strands[5].tail)
         ids = [self.add('test.task') for _ in range(3)]
         self.assertEqual(ids, self.step())
         self.assertEqual(['lane 0'], self.service.unreadable())
         self.assertLess(2, len(self.service.jobs))
         self.service.find()
+
+    def test_cursor(self):
+        """Nothing is claimed from a strand of which nobody knows how much was
+        claimed before; all others go on, and nobody adds to it.
+        """
+        before = self.add('test.task')
+        self.assertEqual([before], self.step())
+        self.break_(self.service.store.cursors[lane.strand_key(before)])
+        pool._pools.clear()
+        ids = [self.add('test.task') for _ in range(40)]
+        urgent = self.add('test.task', priority=9)
+        self.assertEqual({*ids, urgent}, {*self.step(), *self.step()})
+        self.assertEqual(PROCESSING, self.service.getStatus(before))
+        self.assertIn(
+            f'cursor {lane.strand_key(before)}', self.service.unreadable())
+        self.service.find()
+        self.service.counts()
+        self.assertLess(40, len(list(self.service.jobs)))
+        self.service.clean()
+        transaction.commit()
+
+    def test_added_at_a_cursor_that_is_broken(self):
+        """Who has the lane already adds to it, and meets nothing."""
+        first = self.add('test.task')
+        self.step()
+        self.break_(self.service.store.cursors[lane.strand_key(first)])
+        for _ in range(2 * lane.SEGMENT_SIZE):
+            self.add('test.task')
+        later = self.add('test.task', priority=9)
+        self.assertIn(later, self.step())
 
     def test_lane(self):
         """Nor to one that cannot be read at all."""
@@ -562,6 +595,34 @@ class OtherRecordsTest(UnreadableCase):
         self.claim()
         self.break_(self.service.store.ledger.counts[COMPLETED])
         self.assertEqual(1, self.service.counts()[PROCESSING])
+
+    def test_counts_of_what_goes_on(self):
+        """Jobs are claimed, run and counted, whichever number is broken."""
+        for status in STATUSES:
+            with self.subTest(status):
+                ids = [self.add('test.task') for _ in range(2)]
+                delayed = self.add('test.task', delay=1)
+                self.finish_all()
+                self.break_(self.service.store.ledger.counts[status])
+                later = [self.add('test.task') for _ in range(20)]
+                self.add('test.task', delay=1)
+                before = self.service.counts()
+                self.assertLessEqual(0, min(before.values()))
+                self.assertLess(0, len(self.service.jobs))
+                self.finish_all()
+                for jobid in ids + later + [delayed]:
+                    self.assertEqual(
+                        COMPLETED, self.service.getStatus(jobid))
+                counts = self.service.counts()
+                self.assertEqual(
+                    len(list(self.service.jobs)), counts[COMPLETED])
+                self.assertEqual(sum(counts.values()), counts[COMPLETED])
+
+    def finish_all(self):
+        """Run all that waits, as a processor does."""
+        late = time.time() + 9
+        while self.claim(now=late):
+            self.finish()
 
     def test_cron_job(self):
         """A cron job that cannot be read waits for nothing."""

@@ -1,0 +1,141 @@
+"""Handlers and filters of loggers may raise anything."""
+
+import contextlib
+import logging
+import time
+import unittest
+import unittest.mock
+
+import transaction
+
+from lovely.remotetask.foreign.journal import journal
+from lovely.remotetask.interfaces import COMPLETED
+from lovely.remotetask.interfaces import ERROR
+from lovely.remotetask.running import group
+from lovely.remotetask.tests.fixture import engine
+from lovely.remotetask.tests.test_misbehaviour import RunCase
+from lovely.remotetask.tests.test_runner import RunnerCase
+
+
+class Failing(logging.Handler):
+    """As one that writes to a stream which somebody has taken away."""
+
+    def __init__(self, error):
+        super().__init__()
+        self.error = error
+        self.met = 0
+
+    def handle(self, record):
+        self.met += 1
+        raise self.error
+
+
+ERRORS = (AttributeError('no stream'), RecursionError(), SystemExit(3),
+          OSError(28, 'No space left on device'), UnicodeError())
+
+
+@contextlib.contextmanager
+def failing(error, name='lovely.remotetask'):
+    """Let all that is said raise something.  The value is the handler."""
+    handler = Failing(error)
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    try:
+        yield handler
+    finally:
+        logger.setLevel(level)
+        logger.removeHandler(handler)
+
+
+class JournalTest(unittest.TestCase):
+
+    def test_says_it(self):
+        """By the logger of that name; as of the place where it is said."""
+        log = journal('lovely.remotetask.test')
+        with self.assertLogs('lovely.remotetask.test', 1) as found:
+            log.info('%s', 1, extra={'job': 5})
+            log.log(logging.DEBUG, 'two')
+            for say in log.debug, log.warning, log.error, log.critical:
+                say('three')
+        self.assertEqual(['INFO', 'DEBUG', 'DEBUG', 'WARNING', 'ERROR',
+                          'CRITICAL'],
+                         [record.levelname for record in found.records])
+        self.assertEqual(
+            {('test_journal.py', 'test_says_it')},
+            {(record.filename, record.funcName) for record in found.records})
+        self.assertEqual(('1', 5), (
+            found.records[0].getMessage(), found.records[0].job))
+
+    def test_whatever_is_raised(self):
+        """Nobody hears of it who wants to say something."""
+        log = journal('lovely.remotetask.test')
+        for error in ERRORS:
+            with failing(error, 'lovely.remotetask.test') as handler:
+                log.info('one')
+            self.assertEqual(1, handler.met)
+
+    def test_what_is_no_handler(self):
+        """Nor of what is none, nor of a filter."""
+        logger = logging.getLogger('lovely.remotetask.test')
+
+        def refuse(record):
+            raise SystemExit
+        logger.addFilter(refuse)
+        self.addCleanup(logger.removeFilter, refuse)
+        journal('lovely.remotetask.test').error('one')
+        logger.removeFilter(refuse)
+        logger.handlers.append(7)
+        self.addCleanup(logger.handlers.remove, 7)
+        journal('lovely.remotetask.test').error('one')
+
+
+class RunTest(RunCase):
+
+    def test_status(self):
+        """What became of a job is stored as it is, and it runs once."""
+        for error in ERRORS:
+            with self.subTest(type(error).__name__), \
+                    failing(error) as handler:
+                self.calls = 0
+                good, bad = self.run_jobs(
+                    lambda service, input: 1 // input, 1, 0)
+                self.assertEqual(
+                    [(COMPLETED, 1), (ERROR, 1)],
+                    [(job.status, job.attempts) for job in (good, bad)])
+                self.assertEqual(2, self.calls)
+                self.assertGreater(handler.met, 1)
+
+    def test_group(self):
+        """Nor are those run again that run together."""
+        self.enterContext(failing(RecursionError()))
+        self.service_task(self.count, 'test.count')
+        ids = [self.add('test.count') for _ in range(3)]
+        claims = engine(self.service).claim('host:1', 9, time.time())
+        transaction.commit()
+        group.run_group(self.db, ['tasks'], claims, transaction.commit)
+        self.assertEqual(3, self.calls)
+        self.assertEqual([1] * 3, [self.job(jobid).attempts for jobid in ids])
+
+    def count(self, service, input):
+        self.calls += 1
+
+
+class ThreadTest(RunnerCase):
+
+    def test_goes_on(self):
+        """Neither who claims nor who runs ends because of it."""
+        self.enterContext(failing(SystemExit(3)))
+        self.task(lambda input: 1 // input, 'test.divide')
+        jobs = [self.add('test.divide', number % 2) for number in range(6)]
+        made = self.start()
+        with unittest.mock.patch.object(
+                made, 'step', side_effect=ValueError):
+            self.until(lambda: made.trouble)
+        for jobid in jobs:
+            self.until(lambda jobid=jobid: self.job(jobid).status in (
+                COMPLETED, ERROR))
+        self.assertTrue(made.running)
+        self.assertEqual(
+            [1] * 6, [self.job(jobid).attempts for jobid in jobs])
