@@ -15,7 +15,7 @@ from gocept.async_.argument import refer
 from gocept.async_.database import place
 from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.interfaces import DEFAULT_PRIORITY
-from lovely.remotetask.interfaces import IJobExecution
+from lovely.remotetask.policy import policy_of
 from lovely.remotetask.running.execution import is_running
 from lovely.remotetask.running.server import server
 
@@ -122,9 +122,9 @@ def _find_service(name: str) -> Any:
 
 def _max_size(service: Any) -> int:
     """Return how many bytes the arguments of a call may take."""
-    engine: Any = IJobExecution(service, None)
-    # Without one it is a stand-in for tests, say.
-    return MAX_SIZE if engine is None else engine.max_size()
+    # A stand-in for tests, say, need not have a policy.
+    return (policy_of(service).max_size if hasattr(service, 'policy')
+            else MAX_SIZE)
 
 
 def _check_callable(undecorated: Any) -> None:

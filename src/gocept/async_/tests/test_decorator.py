@@ -15,6 +15,7 @@ import zope.component.hooks
 from zope.app.publication.zopepublication import ZopePublication
 
 import gocept.async_.decorator
+from gocept.async_ import decorator
 from gocept.async_ import function
 from gocept.async_ import is_async
 from gocept.async_.testing import process
@@ -22,7 +23,7 @@ from gocept.async_.tests import sample
 from gocept.async_.tests.functional import FunctionalTestCase
 from gocept.async_.tests.functional import add_service
 from lovely.remotetask.interfaces import ITaskService
-from lovely.remotetask.jobexecution import JobExecution
+from lovely.remotetask.policy import Policy
 from lovely.remotetask.running.execution import ProcessorRequest
 from lovely.remotetask.running.execution import interaction
 
@@ -249,7 +250,8 @@ class RefusedCallTest(FunctionalTestCase):
         for args in (('a' * 1000,), (['a'] * 1000,), ([b'a' * 400] * 1,
                      {'b': b'b' * 400, 'c': b'c' * 400})):
             with unittest.mock.patch.object(
-                    JobExecution, 'max_size', lambda self: 1000), \
+                    decorator, 'policy_of',
+                    lambda service: Policy(max_size=1000)), \
                     self.assertRaisesRegex(
                         ValueError, r'argument.* takes at least \d+ bytes, '
                         r'and 1000 are allowed \(max_size.*hand over'):

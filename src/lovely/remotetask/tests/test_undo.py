@@ -19,10 +19,10 @@ from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import STARTLATER
 from lovely.remotetask.interfaces import ClaimLost
 from lovely.remotetask.job import Run
-from lovely.remotetask.ledger import Ledger
 from lovely.remotetask.policy import DAY
 from lovely.remotetask.storage import books
 from lovely.remotetask.storage import crew
+from lovely.remotetask.storage.ledger import Ledger
 from lovely.remotetask.tests.fixture import effect
 from lovely.remotetask.tests.fixture import engine
 from lovely.remotetask.tests.test_store import NOW
@@ -200,7 +200,7 @@ class RunTest(UndoCase):
 
     def test_each_is_looked_at(self):
         """Of as many as are looked at five times, soon; however they ended."""
-        from lovely.remotetask import audit
+        from lovely.remotetask.storage import audit
         number = 5 * audit.OTHERS
         for step in (0, 1, 1000):
             ledger = Ledger()
@@ -215,7 +215,7 @@ class RunTest(UndoCase):
 
     def test_what_is_looked_at_does_not_stay(self):
         """In the cache, where others have what they need."""
-        from lovely.remotetask import audit
+        from lovely.remotetask.storage import audit
         oids = [self.job(self.ended())._p_oid for _ in range(5)]
         self.settle()
         connection = self.service._p_jar
