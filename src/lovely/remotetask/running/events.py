@@ -209,6 +209,10 @@ def name_of(job):
     return plain(found if isinstance(found, str) else job.task, 500)
 
 
+# Under this a transaction has the events that are to be sent after it.
+_pending = object()
+
+
 def send_after_commit(kind, service, job):
     """Tell of a change of a job once that is committed.
 
@@ -220,10 +224,10 @@ def send_after_commit(kind, service, job):
     txn = service._p_jar.transaction_manager.get()
     event = kind(tuple(server().path(service)), job.id, name_of(job))
     try:
-        pending = txn.data(_telling)
+        pending = txn.data(_pending)
     except KeyError:
         pending = []
-        txn.set_data(_telling, pending)
+        txn.set_data(_pending, pending)
         txn.addAfterCommitHook(_send_pending, (pending,))
     pending.append((job, job.stored_status, event))
 
