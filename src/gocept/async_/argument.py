@@ -3,7 +3,7 @@
 import functools
 
 from lovely.remotetask.foreign import value
-from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.running.server import server
 from lovely.remotetask.task import TaskError
 
@@ -55,7 +55,7 @@ def resolve(args, kwargs, service):
 def _resolved(argument, service):
     if type(argument) is not Reference:
         return argument
-    found = attempt(server().referred, argument.opaque, service)
+    found = outcome_of(server().referred, argument.opaque, service)
     if found.failed and value.is_of_database(found):
         raise found.exception
     if found.failed:

@@ -5,7 +5,7 @@ import zope.interface
 
 from gocept.async_.interfaces import IServiceDeclaration
 from lovely.remotetask.foreign import value
-from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.interfaces import IProcessorFactory
 from lovely.remotetask.interfaces import IProcessorSettings
 from lovely.remotetask.interfaces import ITaskService
@@ -98,7 +98,7 @@ def declared_settings(service):
                           != getattr(service, '__name__', None))
     for declaration in likely_first:
         # Content on the way to the site of another one may be unreadable.
-        found = attempt(_declares, declaration, root, service)
+        found = outcome_of(_declares, declaration, root, service)
         if found.failed and value.is_of_database(found):
             raise found.exception
         if found.value:
@@ -112,7 +112,7 @@ def _declares(declaration, root, service):
 
 def _root(service):
     """Return the outermost parent of a service, None if it has no parent."""
-    found = attempt(lambda: list(parents(service)))
+    found = outcome_of(lambda: list(parents(service)))
     if found.failed and value.is_of_database(found):
         raise found.exception
     return found.value[-1] if len(found.value or ()) > 1 else None

@@ -4,7 +4,7 @@
 import itertools
 
 from lovely.remotetask.foreign import value
-from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.interfaces import WAITING
 from lovely.remotetask.running.server import server
 
@@ -56,7 +56,7 @@ def _first_items(location, limit):
 
 def _asked(call, *args):
     """Return what a call returns, None if it fails because of the content."""
-    found = attempt(call, *args)
+    found = outcome_of(call, *args)
     if found.failed and value.is_of_database(found):
         raise found.exception
     return found.value

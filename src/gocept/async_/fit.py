@@ -15,7 +15,7 @@ from gocept.async_.argument import resolve
 from lovely.remotetask.foreign import blame
 from lovely.remotetask.foreign import record
 from lovely.remotetask.foreign import value
-from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.interfaces import CannotRun
 from lovely.remotetask.running.server import server
 from lovely.remotetask.task import TaskError
@@ -39,7 +39,7 @@ def find_call(description, service):
 
     Raise CannotRun if the installed code cannot make it.
     """
-    loaded = attempt(description._p_activate)
+    loaded = outcome_of(description._p_activate)
     if loaded.failed:
         _raise_unfit(loaded, description, lambda: _what_is_unloadable(
             description))
@@ -69,7 +69,7 @@ def find_site(description, service):
     if found is None:
         return None
     _check_whole('The site of the call', found)
-    reached = attempt(server().is_reachable, found, service)
+    reached = outcome_of(server().is_reachable, found, service)
     if reached.failed:
         _raise_unfit(reached, description, lambda: 'The site of the call')
     if not reached.value:
@@ -97,7 +97,7 @@ def _raise_unfit(failure, description, what):
 
 def _find_function(name, description):
     """Return a function and its signature."""
-    found = attempt(lookup.find_function, name)
+    found = outcome_of(lookup.find_function, name)
     if not found.failed:
         function = found.value.undecorated
         return function, _signature(function)
@@ -123,7 +123,7 @@ def _check_arguments(signature, description):
             continue
         _check_whole(name, each)
         for found in _persistent_objects(each):
-            loaded = attempt(found._p_activate)
+            loaded = outcome_of(found._p_activate)
             if loaded.failed:
                 _raise_unfit(loaded, description, lambda name=name: name)
     for name, each in vars(description).items():
@@ -147,11 +147,12 @@ def _what_is_unloadable(description):
     call = f'The call of {name!r}'
     unloadable = set(record.unloadable(description))
     state = record.state(description)
-    found = attempt(lambda: _named(
+    found = outcome_of(lambda: _named(
         _find_function(lookup.current_name(name), description)[1],
         state['args'], state['kwargs']))
     if found.failed:
-        found = attempt(lambda: _named(None, state['args'], state['kwargs']))
+        found = outcome_of(
+            lambda: _named(None, state['args'], state['kwargs']))
     for argument, each in found.value or ():
         classes = unloadable & record.class_names(each)
         if classes:

@@ -10,7 +10,7 @@ import zope.interface
 
 from gocept.async_ import interfaces
 from lovely.remotetask.foreign import value
-from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.interfaces import CannotRun
 
 
@@ -50,7 +50,7 @@ def find_function(name):
     cannot be found or is not decorated.
     """
     # A module may do, and raise, anything when it is imported.
-    found = attempt(_import, name)
+    found = outcome_of(_import, name)
     if found.failed and value.is_of_database(found):
         raise found.exception
     if found.failed:

@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.retry import Pauses
 
 
@@ -75,7 +75,7 @@ class Trial:
         """
         if now < self._due:
             return
-        outcome = attempt(self._call)
+        outcome = outcome_of(self._call)
         if outcome.failed:
             self._due = now + self._pauses.next()
             self._complaint.say('cannot %s: %s', self._what, outcome.error)

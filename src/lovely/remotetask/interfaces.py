@@ -690,7 +690,7 @@ class IJobExecution(zope.interface.Interface):
     def logs_messages():
         """Return whether the log may show messages of exceptions."""
 
-    def held(worker_id):
+    def claimed_ids(worker_id):
         """Return the ids of the jobs a worker has claimed."""
 
     def settle(worker_id, jobids, begun=(), now=None, interrupted=()):

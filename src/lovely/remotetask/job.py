@@ -12,7 +12,7 @@ import zope.interface
 from lovely.remotetask import cron
 from lovely.remotetask import interfaces
 from lovely.remotetask import number
-from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.foreign.unreadable import read
 from lovely.remotetask.foreign.unreadable import reason_of
 from lovely.remotetask.interfaces import CANCELLED
@@ -145,7 +145,7 @@ class Details(persistent.Persistent):
 
     def says(self, error, traceback):
         """Return whether it has these texts, and can be read."""
-        found = attempt(lambda: (self.error, self.traceback))
+        found = outcome_of(lambda: (self.error, self.traceback))
         return found.value == (error, traceback)
 
 
@@ -491,7 +491,7 @@ class Job(persistent.Persistent):
         # Computed first: nothing of what may raise comes in the middle.
         status = self.status_after(status)
         if due is None and status in WAITING:
-            found = attempt(self.next_due, run.claim.time)
+            found = outcome_of(self.next_due, run.claim.time)
             # Nobody could tell when to run it next.
             status = HELD if found.failed else status
             failure = found if found.failed else failure

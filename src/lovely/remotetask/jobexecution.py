@@ -9,8 +9,8 @@ import zope.interface
 
 from lovely.remotetask import interfaces
 from lovely.remotetask import moment
-from lovely.remotetask.foreign.outcome import attempt
 from lovely.remotetask.foreign.outcome import lost_run
+from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import ERROR
@@ -88,7 +88,7 @@ class JobExecution:
                 f'claimed by {claim.processor}.')
         return job
 
-    def held(self, worker_id):
+    def claimed_ids(self, worker_id):
         """See IJobExecution."""
         worker = crew.worker(self.store, worker_id)
         return [] if worker is None else list(worker.claims)
@@ -207,7 +207,7 @@ class JobExecution:
         """See IJobExecution."""
         # One whose record cannot be read cannot give any, and is gone.
         return {**dict.fromkeys(self.store.workers),
-                **{worker.id: attempt(_sign_of_life, worker).value
+                **{worker.id: outcome_of(_sign_of_life, worker).value
                    for worker in crew.workers(self.store)}}
 
     def release(self, is_alive, now=None):

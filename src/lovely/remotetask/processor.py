@@ -10,7 +10,7 @@ import zope.interface
 
 from lovely.remotetask import interfaces
 from lovely.remotetask.foreign.journal import journal
-from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.running import quirks
 from lovely.remotetask.running import settings
 from lovely.remotetask.running import suspects
@@ -180,7 +180,7 @@ class SimpleProcessor(Member):
             # Before the step: what is committed during it is not missed.
             self._seen = self._last_transaction()
             self._stepping_since = time.monotonic()
-            outcome = attempt(self.step)
+            outcome = outcome_of(self.step)
             self._stepping_since = None
             if outcome.failed:
                 self.duties.report(outcome, 'take')
@@ -263,7 +263,7 @@ class SimpleProcessor(Member):
 
     def _last_transaction(self):
         """Return the last transaction, if that can be told at no cost."""
-        return attempt(
+        return outcome_of(
             quirks.last_transaction_heard_of, self.service_db).value
 
     def _longest_wait(self):
@@ -298,7 +298,7 @@ class SimpleProcessor(Member):
         if quirks.is_away(self.service_db):
             # Whoever sees that this process is gone takes them over.
             return
-        outcome = attempt(self.membership.leave, self.claims.run, commit)
+        outcome = outcome_of(self.membership.leave, self.claims.run, commit)
         if outcome.failed:
             self.duties.report(outcome, 'take')
 

@@ -7,7 +7,7 @@ import time
 import transaction
 from transaction.interfaces import TransientError
 
-from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.foreign.outcome import outcome_of
 
 
 # A wait is doubled so often at most: it is longer than any limit by then, and
@@ -136,8 +136,8 @@ def in_private_transaction(db, call, attempts, then=None):
 
     Return what the last one of them returns.
     """
-    return again(lambda: attempt(_call_in_private, db, call, then), attempts,
-                 Pauses(FIRST_PAUSE, LONGEST_PAUSE, 1.0))
+    return again(lambda: outcome_of(_call_in_private, db, call, then),
+                 attempts, Pauses(FIRST_PAUSE, LONGEST_PAUSE, 1.0))
 
 
 def _call_in_private(db, call, then):

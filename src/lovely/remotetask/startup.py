@@ -17,7 +17,7 @@ import zope.component.event  # noqa: F401
 from lovely.remotetask import interfaces
 from lovely.remotetask.foreign import value
 from lovely.remotetask.foreign.journal import journal
-from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.retry import private_connection
 from lovely.remotetask.running import quirks
 from lovely.remotetask.running.server import server
@@ -76,7 +76,7 @@ def tried(what, call, *args):
     So that one site, or service, does not keep others from being started.
     What says that the database is away is raised.
     """
-    outcome = attempt(call, *args)
+    outcome = outcome_of(call, *args)
     if outcome.failed and value.is_of_database(outcome):
         raise outcome.exception
     if outcome.failed:

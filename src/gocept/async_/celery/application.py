@@ -29,8 +29,8 @@ from gocept.async_.celery import worker
 from gocept.async_.celery.entrance import entrance
 from lovely.remotetask import forking
 from lovely.remotetask.foreign.journal import journal
-from lovely.remotetask.foreign.outcome import attempt
 from lovely.remotetask.foreign.outcome import in_runner
+from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.forking import of_process
 from lovely.remotetask.running import registry
 
@@ -154,7 +154,7 @@ def _enter(sender, **kw):
 
 
 def _attend():
-    outcome = attempt(attendance)
+    outcome = outcome_of(attendance)
     entrance.report(not outcome.failed)
     if outcome.failed:
         # Celery would go on, and acknowledge messages that it cannot handle.

@@ -16,7 +16,7 @@ from gocept.async_.celery.processor import address
 from gocept.async_.celery.sent import Sent
 from gocept.async_.celery.sent import Waiting
 from lovely.remotetask import machine
-from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.running import execution
 from lovely.remotetask.running import lag
 from lovely.remotetask.running import registry
@@ -83,7 +83,7 @@ class Attendant(CeleryProcessor):
                 self._runs.end(jobid)
         if self._runs.ended >= SETTLE_AT:
             # The next claims would write so many old ones again.
-            attempt(self.settle)
+            outcome_of(self.settle)
         return claim is not None
 
     def _has_seen(self, tid, jobid):
@@ -157,7 +157,7 @@ class Attendant(CeleryProcessor):
         with self._record:
             if not self._runs.ended:
                 return
-            outcome = attempt(
+            outcome = outcome_of(
                 self.membership.bookkeep, runs.settle, self.worker_id,
                 self._runs, self.membership.clock.now())
             if not outcome.failed:
@@ -173,8 +173,8 @@ class Attendant(CeleryProcessor):
         """Settle claims one by one; raise what is wrong with the last one."""
         failure = None
         for jobid in self.membership.bookkeep(
-                runs.held, self.worker_id, self._runs):
-            outcome = attempt(
+                runs.claimed_ids, self.worker_id, self._runs):
+            outcome = outcome_of(
                 self.membership.bookkeep, runs.drop, self.worker_id, [jobid],
                 self._runs, self.membership.clock.now())
             if outcome.failed:
@@ -237,7 +237,7 @@ class Attendant(CeleryProcessor):
             claims = engine.claim(
                 self.worker_id, SWEEP_AT_ONCE, now,
                 scheduled=self.knows_time())
-            described = [attempt(self._describe, engine.service, claim.job)
+            described = [outcome_of(self._describe, engine.service, claim.job)
                          for claim in claims]
             # A job that cannot be read does not hold up the others.
             return leader, [outcome.value for outcome in described
@@ -270,7 +270,7 @@ class Attendant(CeleryProcessor):
 
     def close(self, timeout=registry.GRACE):
         super().close(timeout)
-        outcome = attempt(self._leave)
+        outcome = outcome_of(self._leave)
         if outcome.failed:
             self.duties.report(outcome, 'end')
 

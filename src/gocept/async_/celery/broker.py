@@ -12,7 +12,7 @@ from gocept.async_.celery.settings import is_installed
 from gocept.async_.celery.settings import sender_settings
 from gocept.async_.celery.settings import settings
 from lovely.remotetask.foreign.journal import journal
-from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.forking import of_process
 from lovely.remotetask.retry import Pauses
 
@@ -134,7 +134,7 @@ class Sender:
 
     def _attempt(self, call, *args):
         """Call something with this thread's connection; return an Outcome."""
-        outcome = attempt(call, *args)
+        outcome = outcome_of(call, *args)
         if outcome.failed:
             self.close()
         return outcome
@@ -187,7 +187,7 @@ class Sender:
         """Close the connection of this thread."""
         producer, self._mine.producer = self._mine.producer, None
         if producer is not None:
-            attempt(producer.connection.release)
+            outcome_of(producer.connection.release)
 
 
 @of_process

@@ -12,7 +12,7 @@ from celery.worker import state
 
 from gocept.async_.celery import message as celerymessage
 from gocept.async_.celery.entrance import entrance
-from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.retry import Pauses
 
 
@@ -56,7 +56,7 @@ class Consumer(consumer.Consumer):
         handle = super().create_task_handler(*args, **kw)
 
         def on_message(message):
-            outcome = attempt(celerymessage.read, message)
+            outcome = outcome_of(celerymessage.read, message)
             if outcome.failed:
                 _refuse(message, outcome.error)
             else:
@@ -68,7 +68,7 @@ class Consumer(consumer.Consumer):
         self._connected = time.monotonic()
         if not self.restart_count:
             self._wait_for_pool()
-        outcome = attempt(
+        outcome = outcome_of(
             loops.asynloop if self.hub else loops.synloop, *args)
         if outcome.failed:
             raise _as_disturbance(outcome.exception, self.connection_errors)
@@ -83,7 +83,7 @@ class Consumer(consumer.Consumer):
             raise WorkerLostError('No process of the pool can run jobs.')
 
     def connect(self):
-        outcome = attempt(super().connect)
+        outcome = outcome_of(super().connect)
         if outcome.failed and self.restart_count:
             raise _as_disturbance(outcome.exception, self.connection_errors)
         if outcome.failed:
@@ -118,7 +118,7 @@ def _refuse(message, reason):
     refusals.add(reason)
     # An acknowledgement fails only if the connection is lost, and the loop
     # finds that out.
-    attempt(message.ack)
+    outcome_of(message.ack)
 
 
 def _as_disturbance(exception, connection_errors):
@@ -138,7 +138,7 @@ class Node(kombu.pidbox.Node):
     """Answers questions of Celery's remote control."""
 
     def handle_message(self, body, message=None):
-        outcome = attempt(self._question, body)
+        outcome = outcome_of(self._question, body)
         if outcome.failed:
             refusals.add('it is no question that is answered')
         elif outcome.value is not None:

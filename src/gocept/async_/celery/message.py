@@ -13,7 +13,7 @@ import kombu.message
 from gocept.async_.celery.settings import TASK
 from gocept.async_.recurring import Complaint
 from lovely.remotetask.foreign.journal import journal
-from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.foreign.outcome import outcome_of
 
 
 log = journal(__name__)
@@ -41,7 +41,7 @@ def read(message):
 
     Raise Refused.
     """
-    outcome = attempt(_address, message)
+    outcome = outcome_of(_address, message)
     if outcome.failed and not outcome.is_a(Refused):
         raise Refused('it cannot be read')
     if outcome.failed:
@@ -117,10 +117,10 @@ class Message(kombu.message.Message):
     lost = Complaint(log.warning)
 
     def ack_log_error(self, logger, errors, multiple=False):
-        self._tell(attempt(self.ack))
+        self._tell(outcome_of(self.ack))
 
     def reject_log_error(self, logger, errors, requeue=False):
-        self._tell(attempt(self.reject, requeue))
+        self._tell(outcome_of(self.reject, requeue))
 
     def _tell(self, outcome):
         # What is raised is not always one of the errors: if the connection

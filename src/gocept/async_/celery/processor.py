@@ -9,7 +9,7 @@ from gocept.async_.celery import broker
 from gocept.async_.declaration import declarations
 from gocept.async_.recurring import Complaint
 from lovely.remotetask.foreign.journal import journal
-from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import IProcessor
 from lovely.remotetask.interfaces import IProcessorFactory
@@ -75,7 +75,7 @@ class CeleryProcessor(Member):
 
     def start(self):
         """Find out whether there is a broker to send to; nothing runs."""
-        outcome = attempt(broker.sender)
+        outcome = outcome_of(broker.sender)
         if outcome.failed:
             log.error('%s: nothing can be sent: %s', self.thread_name,
                       broker.hide(outcome.error))
@@ -120,7 +120,7 @@ class CeleryProcessor(Member):
 
         The rest is left to the sweep of a worker.
         """
-        outcome = attempt(self._send, addresses)
+        outcome = outcome_of(self._send, addresses)
         if outcome.failed:
             self._unsent.say('%s: cannot send: %s', self.thread_name,
                              broker.hide(outcome.error))

@@ -68,21 +68,21 @@ def claim_job(engine, worker_id, jobid, runs, now):
     """
     # This worker's old claim on the job has ended; settle it first, or the new
     # claim would overwrite it before it is counted.
-    if jobid in engine.held(worker_id):
+    if jobid in engine.claimed_ids(worker_id):
         drop(engine, worker_id, [jobid], runs, now)
     return engine.claim_job(worker_id, jobid, now)
 
 
 def settle(engine, worker_id, runs, now):
     """Settle claims on jobs that no thread has."""
-    drop(engine, worker_id, held(engine, worker_id, runs), runs, now)
+    drop(engine, worker_id, claimed_ids(engine, worker_id, runs), runs, now)
 
 
-def held(engine, worker_id, runs):
+def claimed_ids(engine, worker_id, runs):
     """Return the ids of jobs that are claimed, and that no thread has."""
     # A commit of a claim may have succeeded though an error came back; these
     # are settled, too.
-    return [jobid for jobid in engine.held(worker_id)
+    return [jobid for jobid in engine.claimed_ids(worker_id)
             if jobid not in runs.running]
 
 

@@ -15,7 +15,7 @@ from gocept.async_.celery.secret import masked_url
 from gocept.async_.celery.secret import secrets_of_options
 from gocept.async_.celery.secret import secrets_of_url
 from gocept.async_.interfaces import IBroker
-from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.running.server import server
 
 
@@ -135,7 +135,7 @@ def hide(text):
     """Return a text without what is secret of the broker that is declared.
     """
     # If it cannot be used, nobody was told what is secret.
-    outcome = attempt(broker)
+    outcome = outcome_of(broker)
     return text if outcome.failed else outcome.value.screen().hide(text)
 
 

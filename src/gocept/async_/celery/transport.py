@@ -21,7 +21,7 @@ from kombu.transport import pyamqp
 from kombu.transport import virtual
 
 from gocept.async_.celery.secret import masked_url
-from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.foreign.outcome import outcome_of
 
 
 # Bytes of what is read as one message at most, with all its headers.
@@ -124,7 +124,7 @@ class RedisQoS:
     """Mixed into what keeps messages of Redis until they are acknowledged."""
 
     def restore_by_tag(self, tag, client=None, leftmost=False):
-        outcome = attempt(super().restore_by_tag, tag, client, leftmost)
+        outcome = outcome_of(super().restore_by_tag, tag, client, leftmost)
         if outcome.is_a((TypeError, ValueError, RecursionError)):
             # What was kept under that tag is no message; it is forgotten.
             self._remove_from_indices(tag).execute()
@@ -140,7 +140,7 @@ def envelope(item, queue=''):
 
     JSON; that of an empty message if the item is none.
     """
-    outcome = attempt(_contents, item)
+    outcome = outcome_of(_contents, item)
     found = {} if outcome.failed else outcome.value
     body = found.get('body', '')
     return json.dumps({
@@ -200,7 +200,7 @@ def frame_handler(connection, callback):
 
 def is_readable(buffer):
     """Return whether a content header of AMQP can be read."""
-    return _size(buffer) <= MAX_SIZE and not attempt(
+    return _size(buffer) <= MAX_SIZE and not outcome_of(
         serialization.decode_properties_basic, buffer, 12).failed
 
 

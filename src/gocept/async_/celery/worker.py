@@ -16,7 +16,7 @@ from gocept.async_.recurring import Complaint
 from gocept.async_.recurring import Trial
 from lovely.remotetask.foreign import blame
 from lovely.remotetask.foreign.journal import journal
-from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.interfaces import IProcessorFactory
 from lovely.remotetask.interfaces import NoSuchService
 from lovely.remotetask.retry import Pauses
@@ -105,7 +105,7 @@ class Attendance:
         """
         end = None
         while True:
-            outcome = attempt(self._run, address)
+            outcome = outcome_of(self._run, address)
             if not outcome.failed:
                 self._has_entered()
                 return outcome.value
@@ -189,14 +189,14 @@ class Attendance:
         the others are looked after.
         """
         with root_folder(self.db) as root:
-            outcomes = [attempt(_place, declaration, root)
+            outcomes = [outcome_of(_place, declaration, root)
                         for declaration in declarations()]
         places = [outcome.value for outcome in outcomes
                   if outcome.value is not None]
         with self._lock:
             if not any(outcome.failed for outcome in outcomes):
                 self._leave_others({place.path for place in places})
-            outcomes += [attempt(self._enter, place) for place in places]
+            outcomes += [outcome_of(self._enter, place) for place in places]
         for outcome in outcomes:
             if outcome.failed:
                 raise outcome.exception
@@ -228,7 +228,7 @@ class Attendance:
             time.sleep(1.0)
             # Without a database no job will ever end, so a worker that is to
             # end does not wait for ever.
-            pauses = pauses + 1 if self._is_stopping() and attempt(
+            pauses = pauses + 1 if self._is_stopping() and outcome_of(
                 sign_of_life, self.db).failed else 0
         if not self.is_closed:
             log.error('this process is to end, and the database is away: '

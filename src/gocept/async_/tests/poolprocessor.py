@@ -11,7 +11,7 @@ import zope.interface
 
 from lovely.remotetask import interfaces
 from lovely.remotetask import machine
-from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.job import Run
 from lovely.remotetask.processor import CommitGate
 from lovely.remotetask.running.execution import in_transaction
@@ -70,13 +70,13 @@ class PoolProcessor:
     def __call__(self):
         self._may_begin.wait()
         while self.running:
-            outcome = attempt(self.processNext)
+            outcome = outcome_of(self.processNext)
             self.trouble = outcome.error if outcome.failed else None
             if not outcome.value:
                 self._wake.wait(PAUSE if outcome.failed else self._wait_time)
                 self._wake.clear()
         self._pool.shutdown()
-        attempt(self._leave, self._gate.commit)
+        outcome_of(self._leave, self._gate.commit)
 
     def processNext(self, jobid=None):
         """Run as many jobs as there are processes, and wait for all."""
@@ -87,7 +87,7 @@ class PoolProcessor:
                            HEARTBEAT).not_done:
             self._book(_sign, self._worker_id)
         for run, future in running:
-            outcome = attempt(future.result)
+            outcome = outcome_of(future.result)
             if outcome.is_a(futures.BrokenExecutor):
                 # A process has ended in the middle; so have all others.
                 self._open_pool()
@@ -122,7 +122,7 @@ class PoolProcessor:
         self._gate.close(timeout)
         if self._thread is not None and self._thread.is_alive():
             self._pool.shutdown(wait=False, cancel_futures=True)
-            attempt(self._leave, transaction.commit)
+            outcome_of(self._leave, transaction.commit)
 
     def _leave(self, commit):
         in_transaction(
@@ -141,13 +141,13 @@ def _run(module, name, args, kwargs):
 def _claim(engine, worker_id, limit):
     """Return pairs: an IClaim, and the Outcome of looking at its call."""
     _count_left(engine, worker_id)
-    return [(claim, attempt(_call_of, engine.claimed(claim)))
+    return [(claim, outcome_of(_call_of, engine.claimed(claim)))
             for claim in engine.claim(worker_id, limit)]
 
 
 def _count_left(engine, worker_id):
     """Settle claims on jobs that were begun, and whose end is not stored."""
-    left = engine.held(worker_id)
+    left = engine.claimed_ids(worker_id)
     engine.settle(worker_id, left, begun=left)
 
 

@@ -201,7 +201,7 @@ class AttendantTest(CeleryCase):
         self.attendant.sweep(self.later(11))
         self.assertEqual('queued', self.job(jobid).status)
         self.assertEqual(
-            [], engine(self.service).held(self.attendant.worker_id))
+            [], engine(self.service).claimed_ids(self.attendant.worker_id))
         self.assertTrue(self.run_job(jobid))
 
     def test_paused(self):
@@ -268,11 +268,11 @@ class AttendantTest(CeleryCase):
             again.append(self.in_thread(self.run_job, *service.jobs))
             self.in_thread(self.attendant.settle)
             self.in_thread(self.attendant.tend)
-            again.append(self.in_thread(held))
+            again.append(self.in_thread(claimed_ids))
 
-        def held():
+        def claimed_ids():
             with self.elsewhere() as service:
-                return engine(service).held(self.attendant.worker_id)
+                return engine(service).claimed_ids(self.attendant.worker_id)
         self.service_task(task, 'test.other')
         jobid = self.add('test.other', 'a')
         self.assertTrue(self.run_job(jobid))
@@ -309,7 +309,7 @@ class AttendantTest(CeleryCase):
                 self.run_job(self.add('test.task', number))
         transaction.begin()
         self.assertEqual(
-            2, len(engine(self.service).held(self.attendant.worker_id)))
+            2, len(engine(self.service).claimed_ids(self.attendant.worker_id)))
 
     def test_beats(self):
         """A worker whose job takes long is heard of."""
@@ -518,4 +518,5 @@ class CountedTest(CeleryCase):
                                 for line in logs.output))
         transaction.begin()
         self.assertEqual(
-            [self.jobid], engine(self.service).held(self.attendant.worker_id))
+            [self.jobid],
+            engine(self.service).claimed_ids(self.attendant.worker_id))

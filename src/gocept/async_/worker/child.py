@@ -14,7 +14,7 @@ from gocept.async_.worker.report import LONGEST
 from gocept.async_.worker.report import STARTING
 from gocept.async_.worker.report import parse
 from lovely.remotetask.foreign.journal import journal
-from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.foreign.outcome import outcome_of
 
 
 log = journal(__name__)
@@ -80,7 +80,7 @@ class Child:
 
     def _hear(self, line):
         # Jobs run in that process, and may write anything anywhere.
-        outcome = attempt(parse, line)
+        outcome = outcome_of(parse, line)
         if outcome.failed:
             self._complaint.say(
                 'process %s: what it reports cannot be understood: %s',

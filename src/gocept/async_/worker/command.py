@@ -21,7 +21,7 @@ from gocept.async_.worker.ownfile import NotOurs
 from gocept.async_.worker.pool import Pool
 from gocept.async_.worker.systemd import Notifier
 from gocept.async_.worker.wakeup import Wakeup
-from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.retry import Pauses
 
 
@@ -171,7 +171,7 @@ class Worker:
 
     def _survive(self):
         """Go one round, whatever it meets: jobs are running."""
-        outcome = attempt(self._go_round)
+        outcome = outcome_of(self._go_round)
         if outcome.failed:
             self._complaint.say('something went wrong, but the worker goes '
                                 'on\n%s', outcome.traceback)

@@ -6,7 +6,7 @@ import sys
 import threading
 
 from lovely.remotetask.foreign.journal import journal
-from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.foreign.outcome import outcome_of
 
 
 log = journal(__name__)
@@ -31,17 +31,17 @@ class Ending:
         """Let the process end after so many seconds, with exit code 1."""
         # This watchdog needs neither the interpreter's lock nor a log that
         # takes lines.
-        attempt(self._watch, seconds + LAST)
+        outcome_of(self._watch, seconds + LAST)
         timer = threading.Timer(seconds, self._end, [seconds])
         timer.daemon = True
-        attempt(timer.start)
+        outcome_of(timer.start)
 
     def _watch(self, seconds: float) -> None:
         faulthandler.dump_traceback_later(
             seconds, exit=True, file=self._nowhere)
 
     def _end(self, seconds: float) -> None:
-        attempt(log.error, 'process %s has not ended within %.0f s and is '
+        outcome_of(log.error, 'process %s has not ended within %.0f s and is '
                 'cut off; its threads wait at %s', os.getpid(), seconds,
                 '; '.join(where_threads_are()))
         os._exit(1)

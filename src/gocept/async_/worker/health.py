@@ -12,7 +12,7 @@ from typing import Any
 
 from gocept.async_.worker.ownfile import check_own
 from gocept.async_.worker.ownfile import open_own
-from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.foreign.outcome import outcome_of
 
 
 # Seconds that a client may take, from its connection to the last byte.
@@ -134,7 +134,7 @@ def answer(request: bytes, status: Status) -> bytes:
     elif path not in ('/', '/ready', '/live'):
         code, content = 404, {'error': 'choose /ready or /live'}
     else:
-        outcome = attempt(_judge, path.strip('/') or 'ready', status)
+        outcome = outcome_of(_judge, path.strip('/') or 'ready', status)
         code, content = (503, {'error': outcome.error}) \
             if outcome.failed else outcome.value
     body = json.dumps(content, indent=1).encode() + b'\n'

@@ -6,7 +6,7 @@ import os
 import queue
 import threading
 
-from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.foreign.outcome import outcome_of
 
 
 # Lines that wait to be written; what is more is lost.
@@ -36,7 +36,7 @@ class StandardError(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """See logging.Handler."""
         # A line that cannot be made, or for which there is no room, is lost.
-        attempt(self._put, record)
+        outcome_of(self._put, record)
 
     def _put(self, record: logging.LogRecord) -> None:
         self._lines.put_nowait(self.format(record))

@@ -6,7 +6,7 @@ import time
 
 from gocept.async_.worker.report import STARTING
 from gocept.async_.worker.report import shorten
-from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.retry import Pauses
 
 
@@ -62,7 +62,7 @@ class Observation:
     def step(self):
         """Look once.  Return for how many seconds to wait then."""
         self._set_doubt(self._doubt)
-        outcome = attempt(self._look, self._set_doubt)
+        outcome = outcome_of(self._look, self._set_doubt)
         if outcome.failed:
             self._problem = describe(outcome)
         else:

@@ -9,7 +9,7 @@ import time
 from gocept.async_.recurring import Complaint
 from gocept.async_.worker.child import Child
 from lovely.remotetask.foreign.journal import journal
-from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.retry import Pauses
 from lovely.remotetask.retry import doubled
 
@@ -63,7 +63,7 @@ class Place:
 
     def _start(self, now):
         """Start a child, or try it later: there may be no room for one."""
-        outcome = attempt(self._pool.start_child)
+        outcome = outcome_of(self._pool.start_child)
         if outcome.failed:
             self.problem = outcome.error
             self._start_at = now + self._pauses.next()

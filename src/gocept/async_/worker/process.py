@@ -26,7 +26,7 @@ from gocept.async_.worker.report import Report
 from gocept.async_.worker.wakeup import Wakeup
 from lovely.remotetask import processor
 from lovely.remotetask.foreign.journal import journal
-from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.running.alive import sign_of_life
 from lovely.remotetask.running.events import JobEnded
 from lovely.remotetask.running.events import JobRetried
@@ -95,7 +95,7 @@ class WorkerProcess:
             for declaration in declarations():
                 name = declaration.name
                 doubt(f'the service "{name}" cannot be looked at')
-                seen = attempt(self._see, declaration, root)
+                seen = outcome_of(self._see, declaration, root)
                 if seen.failed:
                     found[name] = {'problem': describe(seen)}
                 elif declaration in self.declarations:
@@ -153,7 +153,7 @@ class WorkerProcess:
     def _keep_telling(self):
         complaint = Complaint(log.error)
         while not self.report.gone:
-            outcome = attempt(self._tell)
+            outcome = outcome_of(self._tell)
             if outcome.failed:
                 complaint.say('cannot report: %s', describe(outcome))
             self._news.wait(BEAT)
@@ -205,7 +205,7 @@ class WorkerProcess:
 def _trouble(made):
     """Return why a processor cannot work, or None."""
     # A processor that somebody else has written may know nothing of troubles.
-    outcome = attempt(getattr, made, 'trouble', None)
+    outcome = outcome_of(getattr, made, 'trouble', None)
     if outcome.failed:
         return describe(outcome)
     return None if outcome.value is None else str(outcome.value)

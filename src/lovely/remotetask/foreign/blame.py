@@ -18,7 +18,7 @@ from ZODB.POSException import ReadOnlyError
 from ZODB.POSException import StorageError
 from ZODB.POSException import StorageSystemError
 
-from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.foreign.outcome import outcome_of
 
 
 # Attributes by which a storage refers to the ones that it stands on.
@@ -39,8 +39,8 @@ def is_interrupted(exception, db):
 
 def is_able():
     """Return whether this process can open files, and start threads."""
-    return not attempt(_open_something).failed \
-        and not attempt(_start_something).failed
+    return not outcome_of(_open_something).failed \
+        and not outcome_of(_start_something).failed
 
 
 def is_exhausted(exception):
@@ -142,8 +142,8 @@ def _lacks_descriptors(exception):
     """Return whether this process cannot open anything any more."""
     if not issubclass(type(exception), OSError):
         return False
-    number = attempt(OSError.errno.__get__, exception).value
-    return number in NO_DESCRIPTORS and attempt(_open_something).failed
+    number = outcome_of(OSError.errno.__get__, exception).value
+    return number in NO_DESCRIPTORS and outcome_of(_open_something).failed
 
 
 def _open_something():
@@ -154,7 +154,7 @@ def _lacks_threads(exception):
     """Return whether this process cannot start any thread any more."""
     # Thread.start raises this; there is no class of its own for it.
     return (type(exception) is RuntimeError
-            and attempt(_start_something).failed)
+            and outcome_of(_start_something).failed)
 
 
 def _start_something():

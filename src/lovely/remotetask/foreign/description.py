@@ -2,7 +2,7 @@
 
 The class of an exception belongs to the application.  Whatever it is asked
 for may fail, be endless, or be an object that cannot be stored: so each
-question is asked by `attempt`, and each answer is made a plain str of a
+question is asked by `outcome_of`, and each answer is made a plain str of a
 limited length.
 """
 

@@ -8,7 +8,7 @@ is lost, and not the thread that has said it.
 import functools
 import logging
 
-from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.foreign.outcome import undescribed
 
 
@@ -21,4 +21,4 @@ def journal(name):
 
 
 def _handle(logger, record):
-    attempt(type(logger).handle, logger, record, describe=undescribed)
+    outcome_of(type(logger).handle, logger, record, describe=undescribed)

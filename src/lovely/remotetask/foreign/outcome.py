@@ -75,7 +75,7 @@ class Outcome(NamedTuple):
 Describing = Callable[[BaseException], Outcome]
 
 
-def attempt(call: Callable[..., Any], *args: Any,
+def outcome_of(call: Callable[..., Any], *args: Any,
             describe: Describing | None = None) -> Outcome:
     """Call something that may fail in any way.  Return an Outcome.
 
@@ -164,5 +164,5 @@ def _is_retryable(exception: BaseException) -> bool:
 
 def _ask(call: Callable[..., Any], default: Any, *args: Any) -> Any:
     """Return what a function returns; the default if that fails."""
-    outcome = attempt(call, *args, describe=undescribed)
+    outcome = outcome_of(call, *args, describe=undescribed)
     return default if outcome.failed else outcome.value

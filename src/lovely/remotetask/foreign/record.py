@@ -11,7 +11,7 @@ import itertools
 import zodbpickle.pickle
 from ZODB import broken
 
-from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.foreign.value import is_of_database
 
 
@@ -27,7 +27,7 @@ def state(stored):
     What is not a number, a text or a container is a stand-in, see
     `class_names`; a persistent object is one without a class.
     """
-    read = attempt(lambda: _load(_data(stored), _stand_in))
+    read = outcome_of(lambda: _load(_data(stored), _stand_in))
     if read.failed and is_of_database(read):
         raise read.exception
     return read.value
@@ -38,26 +38,26 @@ def unloadable(stored):
 
     A list of str, ``module.name``.  Calls code of the classes.
     """
-    found = attempt(_data, stored)
+    found = outcome_of(_data, stored)
     if found.failed:
         # The storage does not give the record, so there is nothing to look at.
         return []
     names = set()
-    attempt(_load, found.value,
+    outcome_of(_load, found.value,
             lambda *name: names.add(name) or _stand_in(*name))
     names = sorted(name for name in names if name[0] not in _TOOLS)
     # Where a class is gone, others may fail only because of that: the blame is
     # on what is gone.
     to_blame = [name for name in names if _is_gone(*name)]
-    if not to_blame and attempt(
+    if not to_blame and outcome_of(
             _load, found.value, broken.find_global).failed:
-        to_blame = [name for name in names if not attempt(
+        to_blame = [name for name in names if not outcome_of(
             _load, found.value, _without(*name)).failed]
     return ['.'.join(name) for name in to_blame]
 
 
 def _is_gone(module, name):
-    found = attempt(broken.find_global, module, name)
+    found = outcome_of(broken.find_global, module, name)
     return found.failed or (isinstance(found.value, type)
                             and issubclass(found.value, broken.Broken))
 

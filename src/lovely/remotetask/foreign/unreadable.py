@@ -18,8 +18,8 @@ from lovely.remotetask import interfaces
 from lovely.remotetask.foreign.blame import is_interrupted
 from lovely.remotetask.foreign.description import escaped
 from lovely.remotetask.foreign.journal import journal
-from lovely.remotetask.foreign.outcome import attempt
 from lovely.remotetask.foreign.outcome import failure_of
+from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.foreign.value import is_of_database
 from lovely.remotetask.interfaces import DEFAULT_PRIORITY
 from lovely.remotetask.interfaces import HELD
@@ -52,7 +52,7 @@ def read(db, call, *args):
     """
     token = _quiet.set(True)
     try:
-        outcome = attempt(call, *args)
+        outcome = outcome_of(call, *args)
     finally:
         _quiet.reset(token)
     if outcome.failed:

@@ -1,7 +1,7 @@
 """Values as the database gives them back, or the reason why it does not.
 
 To pickle a value and to read it back runs code of any class, which may do and
-raise anything; so all of that is done by `attempt`.
+raise anything; so all of that is done by `outcome_of`.
 """
 
 import itertools
@@ -20,7 +20,7 @@ from lovely.remotetask.foreign.copier import PLAIN_IDS
 from lovely.remotetask.foreign.copier import Copier
 from lovely.remotetask.foreign.copier import Refused
 from lovely.remotetask.foreign.copier import TooLarge
-from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.foreign.outcome import outcome_of
 
 
 # Whoever copies values finds all of these here.
@@ -56,7 +56,7 @@ def copy(value, connection, limit=None, what='the value', found=None):
     """
     if is_small(value, limit):
         return value
-    copied = attempt(Copier(connection, limit).copy, value, found)
+    copied = outcome_of(Copier(connection, limit).copy, value, found)
     if copied.failed:
         _complain(copied, value, what, limit)
     return copied.value
@@ -84,7 +84,7 @@ def class_name(class_):
     """Return module and name of a class (str), whatever it says of them."""
     # The names are joined, not formatted: formatting would call methods of a
     # subclass of str.
-    named = attempt(lambda: '.'.join((class_.__module__,
+    named = outcome_of(lambda: '.'.join((class_.__module__,
                                       class_.__qualname__)))
     return type.__repr__(class_) if named.failed else named.value
 
@@ -100,7 +100,7 @@ def broken(value):
     finder = _BrokenFinder()
     # A value that cannot be pickled any more has shown up to there what is
     # broken in it.
-    looked = attempt(finder.dump, value)
+    looked = outcome_of(finder.dump, value)
     if looked.failed and is_of_database(looked):
         raise looked.exception
     return sorted(finder.names)
@@ -128,7 +128,7 @@ def reason(failure):
     if (issubclass(type(exception), _STATE_ERRORS)
             and exception.__cause__ is not None):
         # The database says that it has failed, and nothing else.
-        failure = attempt(_raise, exception.__cause__)
+        failure = outcome_of(_raise, exception.__cause__)
     return f'{failure.errorClass}: {failure.error}'[:_MESSAGE_SIZE]
 
 
@@ -139,7 +139,7 @@ def function_name(input):
 
     None if it is no stored call, or does not say a name.
     """
-    found = attempt(getattr, input, 'function_name', None)
+    found = outcome_of(getattr, input, 'function_name', None)
     if found.failed and is_of_database(found):
         raise found.exception
     return found.value if type(found.value) is str else None
@@ -199,7 +199,7 @@ class _BrokenFinder(zodbpickle.pickle.Pickler):
         return next(self._numbers)
 
     def _look_at_target(self, reference):
-        target = attempt(reference)
+        target = outcome_of(reference)
         if not target.failed:
             self._look_at(type(target.value))
         elif is_of_database(target):

@@ -3,7 +3,7 @@
 What a client has in its cache says nothing of that: each database is asked.
 """
 
-from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.retry import private_connection
 from lovely.remotetask.running import quirks
 
@@ -32,7 +32,7 @@ def sign_of_life(db, seen=None, doubt=lambda text: None):
     for name, database in databases.items():
         called = f'the database "{name}"' \
             if len(databases) > 1 else 'the database'
-        outcome = attempt(_ask, database, called, seen, doubt)
+        outcome = outcome_of(_ask, database, called, seen, doubt)
         if outcome.failed:
             raise NoSignOfLife(
                 f'{called}: {outcome.error or outcome.errorClass}'

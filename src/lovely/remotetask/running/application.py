@@ -26,7 +26,7 @@ from zope.security.proxy import removeSecurityProxy
 from zope.site.site import SiteManagementFolder
 
 from lovely.remotetask import interfaces
-from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.part import DEPTH
 from lovely.remotetask.part import parents
 from lovely.remotetask.part import path
@@ -223,14 +223,15 @@ class Configuration:
         """See IConfiguration."""
         # Others that start at the same time make the root folder, too, and
         # zope.app.appsetup has no second try.
-        return again(lambda: attempt(self._open_once), OPENINGS,
+        return again(lambda: outcome_of(self._open_once), OPENINGS,
                      Pauses(FIRST_PAUSE, LONGEST_PAUSE))
 
     def _open_once(self):
         databases, _ = zope.app.appsetup.appsetup.multi_database(
             self._options.databases)
-        told = attempt(zope.event.notify, zope.processlifetime.DatabaseOpened(
-            databases[0]))
+        told = outcome_of(
+            zope.event.notify,
+            zope.processlifetime.DatabaseOpened(databases[0]))
         if told.failed and is_transient(told):
             transaction.abort()
             for db in databases:

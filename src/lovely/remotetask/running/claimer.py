@@ -3,7 +3,7 @@
 import functools
 from typing import NamedTuple
 
-from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.running import suspects
 
 
@@ -32,7 +32,7 @@ def _turn(engine, worker_id, known, run, late, unsettled, room, threads,
     now, scheduled = clock.now(), clock.is_good
     # Of those not known here the commit went through, though an error came
     # back.
-    unknown = set(engine.held(worker_id)) - known
+    unknown = set(engine.claimed_ids(worker_id)) - known
     if run or late or unknown:
         engine.settle(worker_id, [*run, *late, *unknown], run, now)
     # If this process dies, those count as begun that come first.
@@ -73,12 +73,12 @@ class Claimer:
     def take(self):
         """Settle claims and make others.  Return whether there may be more."""
         run, late = self._claims.to_settle()
-        outcome = attempt(self._turn, run, late)
+        outcome = outcome_of(self._turn, run, late)
         if outcome.failed and (run or late) and not outcome.retryable:
             # One of them may be to blame for that.
             self._settle_apart(run, late)
             run, late = [], []
-            outcome = attempt(self._turn, run, late)
+            outcome = outcome_of(self._turn, run, late)
         if outcome.failed:
             raise outcome.exception
         turn = outcome.value
@@ -109,7 +109,7 @@ class Claimer:
         failures = 0
         for jobid, begun in [*((jobid, True) for jobid in run),
                              *((jobid, False) for jobid in late)]:
-            outcome = attempt(self._settle, jobid, begun)
+            outcome = outcome_of(self._settle, jobid, begun)
             if outcome.failed and failures == UNSETTLED_AT_ONCE:
                 # They are not to blame.
                 return

@@ -3,8 +3,8 @@
 import transaction
 
 from lovely.remotetask import interfaces
-from lovely.remotetask.foreign.outcome import attempt
 from lovely.remotetask.foreign.outcome import let_go
+from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import WAITING
@@ -43,8 +43,8 @@ def _run(engine, job, claim, now):
     savepoint = _manager(job).savepoint(optimistic=True)
     token = direct_run.set((job.store, claim))
     try:
-        outcome = attempt(_call_task, engine, job)
-        rolled_back = outcome.failed and attempt(savepoint.rollback)
+        outcome = outcome_of(_call_task, engine, job)
+        rolled_back = outcome.failed and outcome_of(savepoint.rollback)
     finally:
         direct_run.reset(token)
     if outcome.failed and rolled_back.failed:

@@ -7,8 +7,8 @@ from ZODB.POSException import ConflictError
 from lovely.remotetask import interfaces
 from lovely.remotetask.foreign.description import escaped
 from lovely.remotetask.foreign.journal import journal
-from lovely.remotetask.foreign.outcome import attempt
 from lovely.remotetask.foreign.outcome import let_go
+from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.running.duty import reason_of
 from lovely.remotetask.running.gate import ProcessorStopped
 
@@ -44,10 +44,10 @@ class Duties(dict):
         """
         if not (self[name].is_due(now) and self['find'].is_due(now)):
             return None
-        outcome = attempt(call, *args)
+        outcome = outcome_of(call, *args)
         if (outcome.is_a(interfaces.NoSuchService)
                 and self._member.find_again()):
-            outcome = attempt(call, *args)
+            outcome = outcome_of(call, *args)
         if outcome.failed:
             self.report(outcome, name, now)
         else:

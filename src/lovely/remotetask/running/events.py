@@ -16,8 +16,8 @@ from zope.component.event import dispatch
 from lovely.remotetask import interfaces
 from lovely.remotetask.foreign.description import plain
 from lovely.remotetask.foreign.journal import journal
-from lovely.remotetask.foreign.outcome import attempt
 from lovely.remotetask.foreign.outcome import let_go
+from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.running import surroundings
 from lovely.remotetask.running.duty import Duty
 from lovely.remotetask.running.duty import reason_of
@@ -158,11 +158,11 @@ def send(event):
     others = []
     for each in list(zope.event.subscribers):
         if type(each) is Observer:
-            attempt(each, event)
+            outcome_of(each, event)
         elif each is not dispatch or _has_handlers(type(event)):
             others.append(each)
     if others:
-        attempt(surroundings.in_context, _tell, others, event)
+        outcome_of(surroundings.in_context, _tell, others, event)
 
 
 # It may fail each time, for each job.
@@ -177,8 +177,8 @@ def _tell(subscribers, event):
         with surroundings.site(None), surroundings.interaction():
             for each in subscribers:
                 transaction.manager.manager = manager
-                outcome = attempt(each, event)
-                attempt(manager.abort)
+                outcome = outcome_of(each, event)
+                outcome_of(manager.abort)
                 if outcome.failed:
                     _complain(event, outcome)
                     let_go(outcome.exception)
@@ -205,7 +205,7 @@ def texts_of(failure, is_private):
 def name_of(job):
     """Return what a job runs, for people: its function, or its task."""
     # An input that cannot be loaded has no name.
-    found = attempt(lambda: job.input.function_name).value
+    found = outcome_of(lambda: job.input.function_name).value
     return plain(found if isinstance(found, str) else job.task, 500)
 
 
@@ -235,6 +235,7 @@ def send_after_commit(kind, service, job):
 def _send_pending(committed, pending):
     for job, status, event in pending if committed else ():
         # A savepoint may have been rolled back.
-        now = attempt(lambda job=job: job._p_jar and job.stored_status).value
+        now = outcome_of(
+            lambda job=job: job._p_jar and job.stored_status).value
         if now == status:
             send(event)

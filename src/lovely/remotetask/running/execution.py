@@ -18,9 +18,9 @@ from lovely.remotetask import interfaces
 from lovely.remotetask import moment
 from lovely.remotetask.foreign import blame
 from lovely.remotetask.foreign import value
-from lovely.remotetask.foreign.outcome import attempt
 from lovely.remotetask.foreign.outcome import failure_of
 from lovely.remotetask.foreign.outcome import let_go
+from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.foreign.outcome import undescribed
 from lovely.remotetask.job import Run
 from lovely.remotetask.retry import Pauses
@@ -114,7 +114,7 @@ def _find_task(service, job):
 
 
 def _load_input(job):
-    outcome = attempt(_loaded, job)
+    outcome = outcome_of(_loaded, job)
     if not outcome.failed:
         _check_whole(outcome.value)
         return outcome.value
@@ -156,7 +156,7 @@ def in_this_process(call, *args):
     that runs the job.
     """
     pid = os.getpid()
-    outcome = attempt(call, *args, describe=undescribed)
+    outcome = outcome_of(call, *args, describe=undescribed)
     if os.getpid() != pid:
         _leave_child(outcome)
     if outcome.failed:
@@ -180,13 +180,13 @@ def _take_leave(outcome):
     if outcome.failed and outcome.is_a(SystemExit):
         code = outcome.exception.code
         if not isinstance(code, int | None):
-            attempt(_complain, code)
+            outcome_of(_complain, code)
             code = 1
     elif outcome.failed:
-        attempt(_complain, failure_of(outcome.exception).traceback)
+        outcome_of(_complain, failure_of(outcome.exception).traceback)
         code = 1
     for stream in sys.stdout, sys.stderr:
-        attempt(_flush, stream)
+        outcome_of(_flush, stream)
     return (code or 0) & 0xff
 
 
@@ -258,7 +258,7 @@ def in_transaction(db, path, commit, call, *args):
     """
     def once():
         with opened_engine(db, path) as engine:
-            return attempt(_call_and_commit, commit, call, engine, *args)
+            return outcome_of(_call_and_commit, commit, call, engine, *args)
     return again(once, BOOKKEEPING_ATTEMPTS, Pauses(*BOOKKEEPING_PAUSES),
                  BOOKKEEPING_PATIENCE)
 
@@ -277,7 +277,7 @@ def job_context(service, name):
     return Surroundings(server().around_job(service), name)
 
 
-class Attempt:
+class Execution:
     """A claimed job that is run once, in a transaction of its own.
 
     commit -- called to commit the current transaction.
@@ -300,7 +300,7 @@ class Attempt:
         stored in another one.
         """
         # Also what opens the session, or closes it, may fail in any way.
-        outcome = attempt(surroundings.in_context, self._run_in_session)
+        outcome = outcome_of(surroundings.in_context, self._run_in_session)
         if not outcome.failed:
             outcome = outcome.value
         if not outcome.failed:
@@ -319,7 +319,7 @@ class Attempt:
                 self.begun = True
                 # Before the session is over: its data managers can tell
                 # whether an error is transient.
-                outcome = attempt(
+                outcome = outcome_of(
                     in_this_process, self._run_and_commit, session, engine)
             return outcome
         finally:
@@ -374,7 +374,7 @@ class Attempt:
             return NOT_BEGUN
         # The last resort is to store nothing of the exception itself.
         for each in (failure, failure, undescribed(failure.exception)):
-            stored = self.judged(attempt(self._store, each))
+            stored = self.judged(outcome_of(self._store, each))
             if not stored.failed or stored.interrupted:
                 break
             runlog.not_stored(self.path, self.run, failure, stored)
@@ -432,7 +432,7 @@ def run_claimed(db, path, claim, commit):
     INTERRUPTED.  Never raise
     for what a job does.
     """
-    return Attempt(db, path, claim, commit)()
+    return Execution(db, path, claim, commit)()
 
 
 def _fail(engine, run, failure):

@@ -3,13 +3,13 @@
 import transaction
 from ZODB.Connection import Connection
 
-from lovely.remotetask.foreign.outcome import attempt
 from lovely.remotetask.foreign.outcome import let_go
+from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.interfaces import CannotRollBack
 from lovely.remotetask.running import runlog
 from lovely.remotetask.running import surroundings
 from lovely.remotetask.running.execution import ENDED
-from lovely.remotetask.running.execution import Attempt
+from lovely.remotetask.running.execution import Execution
 from lovely.remotetask.running.execution import in_this_process
 from lovely.remotetask.running.execution import job_context
 from lovely.remotetask.running.execution import run_claimed
@@ -38,7 +38,7 @@ class Group:
         self.path = path
         self.commit = commit
         self.attempts = [
-            Attempt(db, path, claim, commit) for claim in claims]
+            Execution(db, path, claim, commit) for claim in claims]
         # Attempts with their Ends, and with failures.
         self.completed = []
         self.failed = []
@@ -46,7 +46,7 @@ class Group:
 
     def __call__(self):
         """Run the jobs.  Return what became of each claim that was run."""
-        outcome = attempt(surroundings.in_context, self._run_in_session)
+        outcome = outcome_of(surroundings.in_context, self._run_in_session)
         if not outcome.failed:
             outcome = outcome.value
         if outcome.failed:
@@ -72,7 +72,7 @@ class Group:
         outcome = None
         try:
             self._engine = session.begin(self.path)
-            outcome = attempt(in_this_process, self._run_and_commit)
+            outcome = outcome_of(in_this_process, self._run_and_commit)
             return outcome
         finally:
             session.close(clean=outcome is None or outcome.failed)
@@ -88,7 +88,8 @@ class Group:
         for each in self.attempts:
             self._is_over = False
             savepoint = transaction.savepoint(optimistic=True)
-            outcome = attempt(surroundings.in_context, self._run, each, left)
+            outcome = outcome_of(
+                surroundings.in_context, self._run, each, left)
             session.resume()
             if self._is_over:
                 return
@@ -105,7 +106,7 @@ class Group:
             raise RunAlone('The transaction of the others was ended.')
 
     def _roll_back(self, txn, savepoint, left):
-        if attempt(savepoint.rollback).failed or _left_in(txn) != left:
+        if outcome_of(savepoint.rollback).failed or _left_in(txn) != left:
             # It would go on at the commit of the others.
             raise CannotRollBack('A job has left something in its group.')
 

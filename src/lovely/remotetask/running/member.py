@@ -6,7 +6,7 @@ What it does besides running jobs, and what it says when it cannot.
 import time
 
 from lovely.remotetask.foreign.journal import journal
-from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.running import quirks
 from lovely.remotetask.running.duties import Duties
 from lovely.remotetask.running.duty import Duty
@@ -150,7 +150,7 @@ class Member:
 
     def find_again(self):
         """Look for a service that is not where it was.  Return success."""
-        found = attempt(self.membership.find_again).value
+        found = outcome_of(self.membership.find_again).value
         if found == REPLACED:
             self.forget_claims()
         return found is not None

@@ -12,7 +12,7 @@ from lovely.remotetask import interfaces
 from lovely.remotetask import machine
 from lovely.remotetask import moment
 from lovely.remotetask.foreign.journal import journal
-from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.retry import private_connection
 from lovely.remotetask.running import events
 from lovely.remotetask.running import execution
@@ -148,14 +148,14 @@ class Membership:
         """
         if self.place is None:
             return None
-        path = attempt(self._path_of_service).value
+        path = outcome_of(self._path_of_service).value
         if path is not None and self._is_at(path):
             if path != self.path:
                 log.info('%s: the service is at /%s now',
                          self.name(), '/'.join(path))
             self.path = path
             return MOVED
-        found = attempt(_look_up, self.db, self.path).value
+        found = outcome_of(_look_up, self.db, self.path).value
         if found in (None, self.place):
             return None
         log.warning('%s: there is another service now in the place of the '
@@ -166,7 +166,7 @@ class Membership:
         return REPLACED
 
     def _is_at(self, path):
-        return attempt(_look_up, self.db, path).value == self.place
+        return outcome_of(_look_up, self.db, path).value == self.place
 
     def _path_of_service(self):
         with private_connection(self.db) as connection:
@@ -201,7 +201,7 @@ class Membership:
             if self.is_alive(worker_id):
                 continue
             # One by one: what keeps one from being released is its own.
-            outcome = attempt(
+            outcome = outcome_of(
                 self.bookkeep, _release, worker_id, sign, self.clock.now())
             released += self._tell_of_lost(outcome.value or ())
             failures += [outcome.exception] if outcome.failed else ()
@@ -295,7 +295,7 @@ def _settle(engine, worker_id, jobids, begun, now, interrupted):
 
 def _settle_lost(engine, worker_id, claim, now, interrupted):
     """Return what to tell of: nothing, if the end was stored after all."""
-    found = attempt(engine.claimed, claim)
+    found = outcome_of(engine.claimed, claim)
     ids = [claim.job]
     engine.settle(worker_id, ids, ids, now, ids if interrupted else ())
     return [] if found.failed else [_described(engine, claim.job)]
@@ -328,8 +328,8 @@ def _release(engine, worker_id, sign, now):
 
 def _described(engine, jobid):
     """Return id, status and function of a job, for others to be told."""
-    job = attempt(engine.service.jobs.get, jobid).value
-    found = attempt(lambda: (jobid, job.status, events.name_of(job)))
+    job = outcome_of(engine.service.jobs.get, jobid).value
+    found = outcome_of(lambda: (jobid, job.status, events.name_of(job)))
     return found.value or (jobid, None, None)
 
 

@@ -13,7 +13,7 @@ from zope.security.management import system_user
 from zope.security.proxy import removeSecurityProxy
 
 from lovely.remotetask.foreign import value
-from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.interfaces import CannotRun
 from lovely.remotetask.running.surroundings import ProcessorRequest
 from lovely.remotetask.task import TaskError
@@ -53,7 +53,7 @@ def current_id():
     The first one that has one.  Never raise.
     """
     for participation in participations():
-        found = attempt(lambda: str(participation.principal.id))  # noqa: B023
+        found = outcome_of(lambda: str(participation.principal.id))  # noqa: B023
         if not found.failed and participation.principal.id is not None:
             return found.value
     return None
@@ -92,7 +92,7 @@ def _described(principal):
 
 def _id_of(principal):
     """Return the id of a principal as a plain str, or None."""
-    asked = attempt(getattr, principal, 'id')
+    asked = outcome_of(getattr, principal, 'id')
     if asked.failed and value.is_of_database(asked):
         raise asked.exception
     class_ = type(principal if asked.failed else asked.value)

@@ -15,7 +15,7 @@ from ZODB.MappingStorage import MappingStorage
 
 from lovely.remotetask.foreign.blame import is_closed
 from lovely.remotetask.foreign.blame import parts
-from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.foreign.outcome import outcome_of
 
 
 # Found here by all who ask about databases.
@@ -58,7 +58,7 @@ def send(storage, value):
     from ZEO.asyncio import marshal
 
     # There is none while it has no connection; Z stands for pickles.
-    version = attempt(
+    version = outcome_of(
         lambda: storage._server.client.protocol_version).value or b'Z'
     data = marshal.encoder(version)(value)
     if version.startswith(b'M'):

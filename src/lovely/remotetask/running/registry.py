@@ -8,7 +8,7 @@ import weakref
 from lovely.remotetask import interfaces
 from lovely.remotetask import machine
 from lovely.remotetask.foreign.journal import journal
-from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.forking import of_process
 from lovely.remotetask.running import quirks
 from lovely.remotetask.running import settings
@@ -81,7 +81,7 @@ def start_processor(processor):
             del _processors[id(each)]
         _processors[id(processor)] = processor
         _started.add(processor)
-    outcome = attempt(processor.start)
+    outcome = outcome_of(processor.start)
     if outcome.failed:
         with _processors_lock:
             _processors.pop(id(processor), None)
@@ -120,7 +120,7 @@ def stop_all(grace=GRACE):
 
 def _call(processor, name, *args):
     """Call a method of a processor; others go on, whatever that raises."""
-    outcome = attempt(lambda: getattr(processor, name)(*args))
+    outcome = outcome_of(lambda: getattr(processor, name)(*args))
     if outcome.failed:
         log.error('%s: %s failed\n%s', '/'.join(processor.servicePath), name,
                   outcome.traceback)

@@ -3,7 +3,7 @@
 Never an argument, nor a result.  A message of an exception may hold some: it
 is shown where the service allows that (`log_messages`), on one line.  The
 fields of the records, for formatters: `service` (its path), `job` (its id),
-`function` and `attempt`.
+`function` and `outcome_of`.
 """
 
 import logging

@@ -11,7 +11,7 @@ import functools
 import transaction
 
 from lovely.remotetask import interfaces
-from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.retry import PrivateManager
 from lovely.remotetask.running import quirks
 from lovely.remotetask.running import signature
@@ -100,12 +100,12 @@ class Session:
             # Who opens it next asks the storage for news, not this one.
             each.explicit_transactions = True
             _allow_to_close(each)
-        good = (not attempt(self.manager.abort).failed
+        good = (not outcome_of(self.manager.abort).failed
                 and all(map(self._is_good, connections)))
         if clean:
             for each in connections:
-                attempt(each.cacheMinimize)
-        if not good or attempt(self.connection.close).failed:
+                outcome_of(each.cacheMinimize)
+        if not good or outcome_of(self.connection.close).failed:
             _release(connections)
 
     def _connections(self):
@@ -146,9 +146,9 @@ def _allow_to_close(connection):
 def _release(connections):
     """Take leave of a connection that is not given back to its pool."""
     for each in connections:
-        attempt(quirks.release, each)
+        outcome_of(quirks.release, each)
         # It would be counted as open as long as somebody refers to it.
-        attempt(lambda: each.db().pool.all.discard(each))  # noqa: B023
+        outcome_of(lambda: each.db().pool.all.discard(each))  # noqa: B023
         each.opened = None
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from collections.abc import Mapping
 from typing import Any
 
-from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.foreign.outcome import outcome_of
 
 
 # More threads of one process do not run more jobs.
@@ -81,5 +81,5 @@ def _names(factory: Callable[..., Any]) -> list[str] | None:
 
 def _shown(value: object) -> str:
     """Return a value for a message; not all of a long one."""
-    text = attempt(repr, value).value or f'a {type(value).__name__}'
+    text = outcome_of(repr, value).value or f'a {type(value).__name__}'
     return text if len(text) <= 60 else f'{text[:60]}...'

@@ -11,7 +11,7 @@ from ZODB.Connection import TransactionMetaData
 from lovely.remotetask.foreign import blame
 from lovely.remotetask.foreign.description import escaped
 from lovely.remotetask.foreign.description import plain
-from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.running import quirks
 from lovely.remotetask.task import TaskError
 
@@ -42,7 +42,7 @@ def check(txn, db):
 
     db -- any of the databases of the application; all of them count.
     """
-    found = attempt(_as_stored, txn)
+    found = outcome_of(_as_stored, txn)
     if found.failed:
         raise TaskError(
             f'What the transaction of the job says of itself cannot be stored '
@@ -70,7 +70,7 @@ def _check_served(storage, txn, sizes):
             raise TaskError(
                 f'The {name} of the transaction of the job has {size} bytes, '
                 f'and the database takes {LONGEST}; shorten it.')
-    sent = attempt(quirks.send, storage, txn.extension)
+    sent = outcome_of(quirks.send, storage, txn.extension)
     if sent.failed:
         raise TaskError(
             f'The extension of the transaction of the job cannot be sent to '

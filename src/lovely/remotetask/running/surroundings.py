@@ -27,7 +27,7 @@ import zope.security.management
 from zope.security.interfaces import IPrincipal
 
 from lovely.remotetask.foreign.journal import journal
-from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.foreign.outcome import undescribed
 from lovely.remotetask.forking import of_process
 
@@ -157,14 +157,14 @@ class _Process:
         with self._lock:
             if not self._runs:
                 # Where the current folder is gone, say, nothing is known.
-                self._before = attempt(_look, describe=undescribed).value
+                self._before = outcome_of(_look, describe=undescribed).value
             self._runs += 1
 
     def end(self):
         """Set back what was changed.  Return the names of these parts."""
         with self._lock:
             self._runs -= 1
-            now = attempt(_look, describe=undescribed).value
+            now = outcome_of(_look, describe=undescribed).value
             if now == self._before or self._before is None:
                 return []
             return [name for name in _State._fields
@@ -174,7 +174,7 @@ class _Process:
         before = getattr(self._before, name)
         if before == getattr(now, name, None):
             return False
-        attempt(getattr(_SETTERS, name), before)
+        outcome_of(getattr(_SETTERS, name), before)
         return True
 
 
@@ -203,7 +203,7 @@ class JobPlace:
         self._outer = info.site, info.sm, dict(state)
         state.clear()
         zope.security.management.newInteraction(self._participation)
-        entered = attempt(zope.component.hooks.setSite, self._site)
+        entered = outcome_of(zope.component.hooks.setSite, self._site)
         if entered.failed:
             self.__exit__()
             raise entered.exception
@@ -232,7 +232,7 @@ class Surroundings:
 
     def __enter__(self):
         _process.begin()
-        entered = attempt(self._place.__enter__)
+        entered = outcome_of(self._place.__enter__)
         if entered.failed:
             self._leave_process()
             raise entered.exception

@@ -4,7 +4,7 @@ import threading
 import time
 
 from lovely.remotetask.foreign.journal import journal
-from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.running.claims import Claims
 from lovely.remotetask.running.claims import listed
 from lovely.remotetask.running.execution import ENDED
@@ -68,7 +68,7 @@ class Team:
         while (len(self.runners) + len(self._buried)
                < self._processor.maxThreads
                and self._duties['threads'].is_due(now)):
-            outcome = attempt(self._add_runner)
+            outcome = outcome_of(self._add_runner)
             if outcome.failed:
                 self._duties.report(outcome, 'threads', now)
             else:
@@ -167,10 +167,10 @@ class Team:
         execution.run_claimed.
         """
         if len(claims) == 1:
-            outcome = attempt(self._run_one, claims[0])
+            outcome = outcome_of(self._run_one, claims[0])
             ends = {claims[0]: outcome.value or ENDED}
         else:
-            outcome = attempt(self._membership.run_group, claims)
+            outcome = outcome_of(self._membership.run_group, claims)
             ends = outcome.value
         if outcome.failed:
             # They count as begun, for all that is known.
@@ -184,7 +184,7 @@ class Team:
             self._duties.note_well('run', time.monotonic())
             return
         # What is in the way is in the way of this, too.
-        outcome = attempt(self._membership.check)
+        outcome = outcome_of(self._membership.check)
         if outcome.failed:
             self._duties.report(outcome, 'run')
         else:
@@ -200,7 +200,7 @@ class Team:
 
         Return an Outcome.
         """
-        outcome = attempt(self._membership.settle_lost, claim, interrupted)
+        outcome = outcome_of(self._membership.settle_lost, claim, interrupted)
         if outcome.failed:
             self._duties.report(outcome, 'run')
         return outcome

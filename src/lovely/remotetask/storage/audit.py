@@ -7,7 +7,7 @@ import itertools
 import random
 
 from lovely.remotetask.foreign.journal import journal
-from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.interfaces import DELAYED
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import WAITING
@@ -215,7 +215,7 @@ def adopt(store):
         return False
     log.warning('%s: a copy of another service; jobs that wait in both are '
                 'held here', '/'.join(
-                    attempt(path, store.service).value or ['?']))
+                    outcome_of(path, store.service).value or ['?']))
     store.copied_at = store._p_serial
     store.oid = store._p_oid
     for worker_id in list(store.workers):

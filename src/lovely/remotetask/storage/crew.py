@@ -1,6 +1,6 @@
 """Workers and claims: who has which job.  Storage only."""
 
-from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.foreign.unreadable import UnreadableRecord
 from lovely.remotetask.foreign.unreadable import opened
 from lovely.remotetask.interfaces import WAITING
@@ -153,7 +153,7 @@ def gone(store, is_alive, now):
         # A worker whose heartbeat could not be read has got a new one, and
         # counts as just heard of.
         if not repair_heartbeat(store, each, now):
-            outcome = attempt(is_alive, each)
+            outcome = outcome_of(is_alive, each)
             if not (outcome.failed or outcome.value):
                 found.append(each.id)
     return found

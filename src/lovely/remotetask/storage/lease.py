@@ -1,6 +1,6 @@
 """Which process may add to which lane, and for how long.
 
-Storage only; `pool` asks for leases in transactions of its own.
+Storage only; `adder` asks for leases in transactions of its own.
 """
 
 from lovely.remotetask import machine

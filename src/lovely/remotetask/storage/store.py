@@ -14,13 +14,13 @@ import zope.interface.common.mapping
 
 from lovely.remotetask import moment
 from lovely.remotetask.foreign.unreadable import read
+from lovely.remotetask.storage import adder
 from lovely.remotetask.storage import books
 from lovely.remotetask.storage import counting
 from lovely.remotetask.storage import crew
 from lovely.remotetask.storage import lane
 from lovely.remotetask.storage import lease
 from lovely.remotetask.storage import lookup
-from lovely.remotetask.storage import pool
 from lovely.remotetask.storage.ledger import Ledger
 
 
@@ -103,7 +103,7 @@ class JobStore(persistent.Persistent):
 
         Raise NoTransaction if there is none.
         """
-        found = pool.lane_of_transaction(self)
+        found = adder.lane_of_transaction(self)
         return Place(found, found.next_id(priority))
 
     def add(self, job, place, status):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition
 from hypothesis.stateful import rule
 
-from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.interfaces import WAITING
 from lovely.remotetask.interfaces import ClaimLost
 from lovely.remotetask.job import Run
@@ -119,7 +119,7 @@ class Processors:
             self.in_the_middle(step.manager, step.connection)
             engine(step.service).complete(job, Run(claim, now), 'done', now)
         else:
-            failure = attempt(self.fail, OUTCOMES[outcome])
+            failure = outcome_of(self.fail, OUTCOMES[outcome])
             engine(step.service).fail(job, Run(claim, now), failure, now)
         step.apply = lambda: self.has_run(claim, outcome, now)
         return None

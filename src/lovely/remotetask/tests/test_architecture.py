@@ -20,7 +20,7 @@ LEVELS = (
     'foreign.copier', 'foreign.value', 'foreign.record', 'foreign.blame',
     'foreign.unreadable',
     'retry', 'policy', 'job', 'machine', 'forking',
-    'storage.current', 'storage.lane', 'storage.lease', 'storage.pool',
+    'storage.current', 'storage.lane', 'storage.lease', 'storage.adder',
     'storage.ledger', 'storage.worker', 'storage.lookup', 'storage.crew',
     'storage.books', 'storage.removal', 'storage.aside', 'storage.settlement',
     'storage.counting', 'storage.passing', 'storage.source', 'storage.audit',
@@ -354,7 +354,7 @@ class StyleTest(unittest.TestCase):
              if isinstance(node, ast.Name)} & {'Exception', 'BaseException'})
 
     def test_everything_is_caught_in_one_place(self):
-        """Only `outcome.attempt` catches every exception."""
+        """Only `outcome.outcome_of` catches every exception."""
         found = []
         for path in sources(SOURCE):
             for function in nodes(path, ast.FunctionDef):
@@ -364,7 +364,7 @@ class StyleTest(unittest.TestCase):
                     if isinstance(handler, ast.ExceptHandler)
                     and self.catches_everything(handler)]
         self.assertEqual(
-            ['lovely/remotetask/foreign/outcome.py:attempt'], found)
+            ['lovely/remotetask/foreign/outcome.py:outcome_of'], found)
 
     def test_nothing_is_caught_outside_of_functions(self):
         """Nor does a module catch everything at its top."""

@@ -231,7 +231,7 @@ class HookTest(InvariantCase):
         (JobExecution, 'settle'),
         (JobExecution, 'sign'), (JobExecution, 'signs_of_life'),
         (JobExecution, 'prune'), (JobExecution, 'correct_schedule'),
-        (JobExecution, 'next_due'), (JobExecution, 'held'),
+        (JobExecution, 'next_due'), (JobExecution, 'claimed_ids'),
         (JobExecution, 'stop_worker'), (JobExecution, 'commit_every'),
         (execution, 'run_claimed'), (execution, 'in_transaction'),
         (group, 'run_group'), (Team, 'run'), (Team, 'has_run'),

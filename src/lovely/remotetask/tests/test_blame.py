@@ -21,8 +21,8 @@ from ZODB.POSException import ReadOnlyError
 
 from lovely.remotetask import policy
 from lovely.remotetask.foreign import blame
-from lovely.remotetask.foreign.outcome import attempt
 from lovely.remotetask.foreign.outcome import in_runner
+from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import QUEUED
@@ -211,7 +211,7 @@ class JudgeTest(BlameCase):
         def fail():
             raise exception
         return blame.is_interrupted(
-            attempt(fail).exception, db or self.db)
+            outcome_of(fail).exception, db or self.db)
 
     def test_classes(self):
         """The class alone tells nothing."""
@@ -230,7 +230,7 @@ class JudgeTest(BlameCase):
         self.assertFalse(self.interrupts(DriverError()))
         self.storage.fails = {'last': DriverError()}
         self.assertTrue(blame.is_interrupted(
-            attempt(self.storage.lastTransaction).exception, self.db))
+            outcome_of(self.storage.lastTransaction).exception, self.db))
         self.storage.fails = {}
 
     def test_another_database(self):
@@ -238,7 +238,7 @@ class JudgeTest(BlameCase):
         other = Failing()
         other.fails = {'last': OSError()}
         self.assertFalse(blame.is_interrupted(
-            attempt(other.lastTransaction).exception, self.db))
+            outcome_of(other.lastTransaction).exception, self.db))
 
     def test_a_closed_database(self):
         """Nothing can be done with one."""
@@ -271,7 +271,7 @@ class JudgeTest(BlameCase):
         os.close(lowest)
         resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, limits[1]))
         try:
-            outcome = attempt(open, os.devnull)
+            outcome = outcome_of(open, os.devnull)
             found = blame.is_interrupted(outcome.exception, self.db)
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, limits)

@@ -3,7 +3,7 @@
 import transaction
 from transaction.interfaces import TransientError
 
-from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import ERROR
@@ -63,7 +63,7 @@ class CallersCase(StoreCase):
         world = self.other
         world.manager.begin()
         engine(world.service).settle(A, [
-            jobid for jobid in engine(world.service).held(A)
+            jobid for jobid in engine(world.service).claimed_ids(A)
             if world.service.jobs[jobid].status != PROCESSING])
         engine(world.service).claim(B, 5, NOW)
         engine(world.service).beat(B, NOW)
@@ -367,7 +367,7 @@ class PassedTest(CallersCase):
         """A held job is cancelled, requeued and removed like any other."""
         jobid = self.add('test.task')
         claim = self.claimed(jobid)
-        failure = attempt(_cannot_run)
+        failure = outcome_of(_cannot_run)
         engine(self.service).fail(
             engine(self.service).claimed(claim), Run(claim, NOW), failure, NOW)
         transaction.commit()

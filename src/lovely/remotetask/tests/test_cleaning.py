@@ -188,7 +188,7 @@ class FewTest(CleaningCase):
         self.left = {}
         self.clean(COMPLETED, CANCELLED)
         self.check_gone()
-        engine(self.service).settle(A, engine(self.service).held(A))
+        engine(self.service).settle(A, engine(self.service).claimed_ids(A))
         self.claim(worker=B)
         self.check_gone()
 

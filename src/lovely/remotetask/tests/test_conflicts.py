@@ -86,7 +86,7 @@ class ClaimConflictTest(ConflictCase):
         for world, worker in ((self.one, A), (self.two, B)):
             world.manager.begin()
             claim, = [world.service.store.workers[worker].get(jobid)
-                      for jobid in engine(world.service).held(worker)]
+                      for jobid in engine(world.service).claimed_ids(worker)]
             job = engine(world.service).claimed(claim)
             engine(world.service).complete(job, Run(claim, NOW), None, NOW)
             engine(world.service).settle(worker, [job.id])
@@ -209,7 +209,7 @@ class CancelConflictTest(ConflictCase):
                     self.one.abort()
                 transaction.begin()
                 {'settle': lambda: engine(self.service).settle(
-                    A, engine(self.service).held(A)),
+                    A, engine(self.service).claimed_ids(A)),
                  'stop_worker': lambda: engine(self.service).stop_worker(A),
                  'release': lambda: engine(self.service).release(
                      lambda worker: False, NOW)}[end]()

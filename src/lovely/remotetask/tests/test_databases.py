@@ -20,7 +20,8 @@ from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.running import execution
 from lovely.remotetask.running import lag
 from lovely.remotetask.running import registry
-from lovely.remotetask.storage import pool
+from lovely.remotetask.storage import adder
+from lovely.remotetask.tests import test_adder
 from lovely.remotetask.tests import test_bulk
 from lovely.remotetask.tests import test_conflicts
 from lovely.remotetask.tests import test_execution
@@ -28,7 +29,6 @@ from lovely.remotetask.tests import test_group
 from lovely.remotetask.tests import test_keeping
 from lovely.remotetask.tests import test_listing
 from lovely.remotetask.tests import test_membership
-from lovely.remotetask.tests import test_pool
 from lovely.remotetask.tests import test_processor
 from lovely.remotetask.tests import test_service
 from lovely.remotetask.tests import test_store
@@ -49,7 +49,7 @@ from lovely.remotetask.tests.fixture import logged
 
 # Whatever is tested of a service in a database holds for one in another.
 MODULES = (test_bulk, test_conflicts, test_execution, test_group,
-           test_keeping, test_listing, test_membership, test_pool,
+           test_keeping, test_listing, test_membership, test_adder,
            test_processor,
            test_service, test_store, test_threads, test_waiting)
 
@@ -296,7 +296,7 @@ class ConnectionTest(Case):
             opened.append(open_(*args, **kw))
             return opened[-1]
         with unittest.mock.patch.object(self.jobs_db, 'open', note):
-            pool.lease_lanes(self.service.store)
+            adder.lease_lanes(self.service.store)
         self.assertEqual(
             [['jobs']], [list(each.connections) for each in opened])
 

@@ -4,7 +4,7 @@ import random
 import unittest
 import unittest.mock
 
-from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.running.duty import LONGEST_PAUSE
 from lovely.remotetask.running.duty import Duty
 from lovely.remotetask.running.duty import Pauses
@@ -139,7 +139,7 @@ class ReasonTest(unittest.TestCase):
     def reason(self, exception):
         def fail():
             raise exception
-        return reason_of(attempt(fail))
+        return reason_of(outcome_of(fail))
 
     def test_never_empty(self):
         """An exception without a message has a class."""

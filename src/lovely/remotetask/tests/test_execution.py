@@ -49,11 +49,11 @@ class AttemptTest(TaskCase):
     def fail(self, exception):
         def raise_it():
             raise exception
-        return execution.attempt(raise_it)
+        return execution.outcome_of(raise_it)
 
     def test_success(self):
         """A call that returns is not failed and has its value."""
-        outcome = execution.attempt(divmod, 7, 2)
+        outcome = execution.outcome_of(divmod, 7, 2)
         self.assertEqual((3, 1), outcome.value)
         self.assertFalse(outcome.failed)
         self.assertFalse(outcome.retryable)
@@ -116,9 +116,9 @@ class ForkTest(unittest.TestCase):
         for stream in None, object():
             with unittest.mock.patch.multiple(
                     sys, stdout=stream, stderr=stream):
-                self.assertEqual(0, self.leave(execution.attempt(int)))
-                self.leave(execution.attempt(int, 'x'))
-                self.leave(execution.attempt(sys.exit, 'x'))
+                self.assertEqual(0, self.leave(execution.outcome_of(int)))
+                self.leave(execution.outcome_of(int, 'x'))
+                self.leave(execution.outcome_of(sys.exit, 'x'))
 
 
 class InteractionTest(TaskCase):

@@ -6,8 +6,8 @@ import weakref
 
 import transaction
 
-from lovely.remotetask.foreign.outcome import attempt
 from lovely.remotetask.foreign.outcome import let_go
+from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.policy import Policy
 from lovely.remotetask.running import group
@@ -166,7 +166,7 @@ class RunTest(RunCase):
         with logged('lovely.remotetask'):
             for _ in range(3):
                 processor.duties.report(
-                    attempt(raise_in_handler, Thing()), 'take')
+                    outcome_of(raise_in_handler, Thing()), 'take')
         self.assertIsNone(PLAIN.__traceback__)
         self.assertIsNone(PLAIN.__context__)
 
@@ -189,9 +189,9 @@ class LetGoTest(unittest.TestCase):
         """When it is raised again, its context is shown as at first."""
         def fail():
             raise_in_handler('the context')
-        first = attempt(fail)
+        first = outcome_of(fail)
         let_go(first.exception)
-        second = attempt(fail)
+        second = outcome_of(fail)
         self.assertIn('the context', second.traceback)
         self.assertEqual(first.traceback, second.traceback)
         let_go(second.exception)

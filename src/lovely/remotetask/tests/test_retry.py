@@ -8,7 +8,7 @@ import ZODB
 from transaction.interfaces import TransientError
 
 from lovely.remotetask import retry
-from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.retry import Pauses
 from lovely.remotetask.retry import again
 from lovely.remotetask.retry import doubled
@@ -48,7 +48,7 @@ class AgainTest(unittest.TestCase):
         self.failures = []
 
     def call(self):
-        return attempt(self._call)
+        return outcome_of(self._call)
 
     def _call(self):
         if self.failures:

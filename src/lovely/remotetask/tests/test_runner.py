@@ -260,7 +260,7 @@ class DeadTest(RunnerCase):
         def run_or_die(team, claims):
             if any(claim.job in self.deadly for claim in claims):
                 self.died.extend(claim.job for claim in claims)
-                # Not by `attempt`: this is what nothing catches.
+                # Not by `outcome_of`: this is what nothing catches.
                 raise SystemExit
             return run(team, claims)
         self.died = []

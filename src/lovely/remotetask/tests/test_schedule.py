@@ -123,7 +123,7 @@ class TimeTest(ScheduleCase):
             self.service.reschedule(jobid)
             transaction.commit()
             self.claim(now=now + 700)
-            self.finish() if engine(self.service).held(A) else None
+            self.finish() if engine(self.service).claimed_ids(A) else None
             self.assertEqual(1, len(self.service.store.schedule))
 
     def test_index(self):

@@ -54,7 +54,7 @@ class StoreCase(DatabaseCase):
         """Run all that a worker has claimed, then settle it; commit."""
         transaction.begin()
         claims = [self.service.store.workers[worker].get(jobid)
-                  for jobid in engine(self.service).held(worker)]
+                  for jobid in engine(self.service).claimed_ids(worker)]
         for claim in claims:
             job = engine(self.service).claimed(claim)
             run = Run(claim, NOW)

@@ -65,7 +65,7 @@ class CountTest(DatabaseCase):
     def turn(self, room, unsettled):
         asked = engine(self.service)
         found = claimer._turn(
-            asked, A, set(asked.held(A)), [], [], unsettled, room, 2,
+            asked, A, set(asked.claimed_ids(A)), [], [], unsettled, room, 2,
             self.clock)
         transaction.commit()
         return [claim.job for claim in found.claims]
@@ -131,8 +131,8 @@ class ServicesTest(DatabaseCase):
         """Let a processor do its bookkeeping.  Return what it claims."""
         asked = engine(service)
         found = claimer._turn(
-            asked, worker, set(asked.held(worker)), list(run), [], {}, 10, 2,
-            self.clock)
+            asked, worker, set(asked.claimed_ids(worker)), list(run), [], {},
+            10, 2, self.clock)
         transaction.commit()
         return [claim.job for claim in found.claims]
 

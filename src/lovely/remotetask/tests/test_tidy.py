@@ -6,10 +6,10 @@ import transaction
 
 from lovely.remotetask import machine
 from lovely.remotetask.interfaces import COMPLETED
+from lovely.remotetask.storage import adder
 from lovely.remotetask.storage import lane
 from lovely.remotetask.storage import lease
 from lovely.remotetask.storage import lookup
-from lovely.remotetask.storage import pool
 from lovely.remotetask.storage import tidy
 from lovely.remotetask.tests.fixture import Opened
 from lovely.remotetask.tests.fixture import engine
@@ -37,11 +37,11 @@ class TidyCase(StoreCase):
         name = f'host:99999999:adder:elsewhere-{self.seconds}'
         if here:
             name = f'host:99999999:adder:{machine.MACHINE}--1'
-        with unittest.mock.patch.object(pool, '_process', name), \
-                unittest.mock.patch.object(pool, 'time', self):
-            pool._pools.clear()
+        with unittest.mock.patch.object(adder, '_process', name), \
+                unittest.mock.patch.object(adder, 'time', self):
+            adder._spare.clear()
             jobid = self.add('test.task', **kw)
-        pool._pools.clear()
+        adder._spare.clear()
         return lane.split_id(jobid)[1]
 
     # The clock of those processes.
@@ -50,7 +50,7 @@ class TidyCase(StoreCase):
         return 1e9 + self.seconds
 
     def monotonic(self):
-        return pool._began
+        return adder._began
 
     def tidy(self):
         """Look after all lanes as a processor does, until all is done."""
@@ -239,15 +239,15 @@ class RetireTest(TidyCase):
         self.many()
         for _ in range(60):
             # Each in another lane.
-            pool._pools.clear()
+            adder._spare.clear()
             with unittest.mock.patch.object(
-                    pool, '_process', f'host:1:adder:x-{_}'):
+                    adder, '_process', f'host:1:adder:x-{_}'):
                 if self.service.getStatus(jobid) == 'start later':
                     self.service.startJob(jobid)
                 else:
                     self.service.cancel(jobid) or self.service.requeue(jobid)
                 transaction.commit()
-        pool._pools.clear()
+        adder._spare.clear()
         self.run_all(keep=True)
         for other in list(self.service.jobs):
             if other != jobid:

@@ -79,7 +79,8 @@ class UndoCase(StoreCase):
 
     def settle(self, name='settle', worker=A):
         transaction.begin()
-        engine(self.service).settle(worker, engine(self.service).held(worker))
+        asked = engine(self.service)
+        asked.settle(worker, asked.claimed_ids(worker))
         self.commit(name)
 
     def check(self, **expected):
@@ -342,9 +343,9 @@ class AddTest(UndoCase):
         self.check(processing=71)
 
     def another_process(self):
-        from lovely.remotetask.storage import pool
-        pool._pools.clear()
-        pool._process = pool._process[:-1] + 'x'
+        from lovely.remotetask.storage import adder
+        adder._spare.clear()
+        adder._process = adder._process[:-1] + 'x'
 
 
 class ChangeTest(UndoCase):
@@ -522,7 +523,7 @@ class RandomTest(UndoCase):
 
     def settle_ended(self, worker):
         engine(self.service).settle(worker, [
-            jobid for jobid in engine(self.service).held(worker)
+            jobid for jobid in engine(self.service).claimed_ids(worker)
             if jobid not in self.service.jobs
             or self.service.getStatus(jobid) != PROCESSING])
 

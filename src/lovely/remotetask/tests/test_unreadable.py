@@ -29,9 +29,9 @@ from lovely.remotetask.interfaces import IJob
 from lovely.remotetask.interfaces import UnreadableResult
 from lovely.remotetask.job import Job
 from lovely.remotetask.policy import DAY
+from lovely.remotetask.storage import adder
 from lovely.remotetask.storage import crew
 from lovely.remotetask.storage import lane
-from lovely.remotetask.storage import pool
 from lovely.remotetask.storage.source import LAST
 from lovely.remotetask.tests.fixture import engine
 from lovely.remotetask.tests.test_store import NOW
@@ -118,7 +118,7 @@ class UnreadableCase(StoreCase):
         self.forget()
         engine(self.service).release(lambda worker: True, now)
         engine(self.service).settle(worker, [
-            jobid for jobid in engine(self.service).held(worker)
+            jobid for jobid in engine(self.service).claimed_ids(worker)
             if self.service.getStatus(jobid) != PROCESSING])
         claims = engine(self.service).claim(worker, 100, now)
         ids = [claim.job for claim in claims]
@@ -498,7 +498,7 @@ class OtherRecordsTest(UnreadableCase):
         before = self.add('test.task')
         self.assertEqual([before], self.step())
         self.break_(self.service.store.cursors[lane.strand_key(before)])
-        pool._pools.clear()
+        adder._spare.clear()
         ids = [self.add('test.task') for _ in range(40)]
         urgent = self.add('test.task', priority=9)
         self.assertEqual({*ids, urgent}, {*self.step(), *self.step()})

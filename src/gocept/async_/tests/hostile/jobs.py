@@ -22,7 +22,7 @@ from gocept.async_.tests.hostile import states
 from gocept.async_.tests.hostile.kinds import Call
 from gocept.async_.tests.hostile.kinds import note
 from gocept.async_.tests.hostile.kinds import root_of
-from lovely.remotetask.foreign.outcome import attempt
+from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.interfaces import ITask
 
 
@@ -167,7 +167,7 @@ def process_state():
     return {
         'locale': locale.setlocale(locale.LC_ALL),
         'time zone': (time.timezone, os.environ.get('TZ')),
-        'folder': attempt(os.getcwd).value,
+        'folder': outcome_of(os.getcwd).value,
         'umask': mask,
         'environment': os.environ.get('PATH'),
         'output': sys.stdout is None or sys.stdout.closed,

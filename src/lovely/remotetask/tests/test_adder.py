@@ -7,9 +7,9 @@ import unittest.mock
 
 import transaction
 
+from lovely.remotetask.storage import adder
 from lovely.remotetask.storage import lane
 from lovely.remotetask.storage import lease
-from lovely.remotetask.storage import pool
 from lovely.remotetask.tests.fixture import Calls
 from lovely.remotetask.tests.fixture import DatabaseCase
 from lovely.remotetask.tests.fixture import Opened
@@ -36,19 +36,19 @@ class PoolCase(DatabaseCase):
         numbers = {found._p_oid: number for number, found
                    in self.service.store.lanes.items()}
         return sorted(numbers[entry.oid] for entry
-                      in pool._pool(self.service.store))
+                      in adder._spare_lanes(self.service.store))
 
     def another_process(self):
         """Act as a process that has no lanes yet."""
-        pool._begin()
+        adder._begin()
 
     def later(self, seconds):
         """Let time go by, for the rest of the test."""
-        now, monotonic = pool.time.time(), pool.time.monotonic()
+        now, monotonic = adder.time.time(), adder.time.monotonic()
         clock = unittest.mock.Mock()
         clock.time = lambda: now + seconds
         clock.monotonic = lambda: monotonic + seconds
-        patch = unittest.mock.patch.object(pool, 'time', clock)
+        patch = unittest.mock.patch.object(adder, 'time', clock)
         patch.start()
         self.addCleanup(patch.stop)
 
@@ -138,13 +138,13 @@ class TransactionTest(PoolCase):
         gc.collect()
         self.assertIn(first, self.free())
 
-    def test_in_the_pool_once(self):
+    def test_is_given_back_once(self):
         """However a transaction ends, its lane is given back once."""
         self.add()
         self.here.commit()
         self.here.abort()
         gc.collect()
-        entries = list(pool._pool(self.here.service.store))
+        entries = list(adder._spare_lanes(self.here.service.store))
         self.assertEqual(len({entry.oid for entry in entries}), len(entries))
 
     def test_a_service_that_is_not_committed(self):
@@ -259,17 +259,17 @@ class LeaseTest(PoolCase):
         """A process does not use a lane that it has not used for long."""
         first = self.add()
         self.here.commit()
-        self.later(pool.USED * lease.LEASE + 60)
+        self.later(adder.USED * lease.LEASE + 60)
         self.assertNotEqual(first, self.add())
 
     def test_a_fork(self):
         """A child does not use the lanes of its parent."""
         self.add()
         self.here.commit()
-        before = pool._process
+        before = adder._process
         self.another_process()
-        self.assertNotEqual(before, pool._process)
-        self.assertEqual({}, dict(pool._pools))
+        self.assertNotEqual(before, adder._process)
+        self.assertEqual({}, dict(adder._spare))
 
     def test_spare_lanes(self):
         """There are always some that nobody uses."""
@@ -292,16 +292,16 @@ class LeaseTest(PoolCase):
 
     def test_two_that_lease_at_once(self):
         """Of two who lease the same lanes, the later one tries again."""
-        lease_lanes, leases = pool.lease_lanes, []
+        lease_lanes, leases = adder.lease_lanes, []
         original = lease.take
 
         def take(store, *args):
             result = original(store, *args)
             leases.append(result)
             if len(leases) == 1:
-                process, pool._process = pool._process, 'another'
+                process, adder._process = adder._process, 'another'
                 lease_lanes(self.service.store)
-                pool._process = process
+                adder._process = process
             return result
         transaction.begin()
         with unittest.mock.patch.object(lease, 'take', take):
@@ -312,5 +312,5 @@ class LeaseTest(PoolCase):
         oids = {entry.oid for entry in entries}
         for number, owner in owners.items():
             self.assertEqual(
-                owner == pool._process,
+                owner == adder._process,
                 self.service.store.lanes[number]._p_oid in oids)

@@ -1,6 +1,6 @@
 """Which lane the current transaction adds to.
 
-A process leases lanes and keeps them in a pool.  A transaction has a lane to
+A process keeps the lanes that it leases.  A transaction has a lane to
 itself until it ends.  See docs/engine.rst.
 """
 
@@ -32,8 +32,8 @@ ATTEMPTS = 30
 @of_process
 def _begin():
     # Two processes must not add to one lane.
-    global _pools, _process, _began
-    _pools = weakref.WeakKeyDictionary()
+    global _spare, _process, _began
+    _spare = weakref.WeakKeyDictionary()
     _process = machine.new_worker_id('adder')
     _began = time.monotonic()
 
@@ -77,18 +77,18 @@ def lane_of_transaction(store):
     if txn is None or store._p_serial == z64:
         # Not committed yet, so nobody else can see it.
         return store.lanes[0]
-    held = _held(txn)
+    taken = _taken(txn)
     key = id(store._p_jar), store._p_oid
-    if key not in held:
-        held[key] = _take(store)
-    return held[key].lane
+    if key not in taken:
+        taken[key] = _take(store)
+    return taken[key].lane
 
 
-class _Held:
-    """A lane held by a transaction."""
+class _Taken:
+    """A lane that a transaction has."""
 
-    def __init__(self, pool, entry, lane):
-        self.pool = pool
+    def __init__(self, spare, entry, lane):
+        self.spare = spare
         self.entry = entry
         self.lane = lane
 
@@ -99,67 +99,67 @@ class _Held:
             # Loads what was invalidated, from after this commit.
             self.entry.serials = self.lane.serials()
             self.entry.used = time.monotonic()
-        self.pool.append(self.entry)
+        self.spare.append(self.entry)
 
 
-def _held(txn):
+def _taken(txn):
     try:
-        return txn.data(_pools)
+        return txn.data(_spare)
     except KeyError:
-        held = {}
-        txn.set_data(_pools, held)
-        txn.addAfterCommitHook(_after_commit, (held,))
-        txn.addAfterAbortHook(_give_back, (held, False))
+        taken = {}
+        txn.set_data(_spare, taken)
+        txn.addAfterCommitHook(_after_commit, (taken,))
+        txn.addAfterAbortHook(_give_back, (taken, False))
         # One that is never ended.
-        weakref.finalize(txn, _give_back, held, False)
-        return held
+        weakref.finalize(txn, _give_back, taken, False)
+        return taken
 
 
-def _after_commit(committed, held):
-    _give_back(held, committed)
+def _after_commit(committed, taken):
+    _give_back(taken, committed)
 
 
-def _give_back(held, committed):
+def _give_back(taken, committed):
     # A deque and a dict: their single operations need no lock.
-    while held:
-        _, lane = held.popitem()
+    while taken:
+        _, lane = taken.popitem()
         lane.give_back(committed)
 
 
-def _pool(store):
-    pools = _pools.setdefault(store._p_jar.db(), {})
-    return pools.setdefault(store._p_oid, collections.deque())
+def _spare_lanes(store):
+    spare = _spare.setdefault(store._p_jar.db(), {})
+    return spare.setdefault(store._p_oid, collections.deque())
 
 
 def _take(store):
-    pool = _pool(store)
-    for _ in range(len(pool)):
+    spare = _spare_lanes(store)
+    for _ in range(len(spare)):
         try:
-            entry = pool.popleft()
+            entry = spare.popleft()
         except IndexError:
             break
         if entry.expired:
             continue
         lane = entry.open(store)
         if lane is not None:
-            return _Held(pool, entry, lane)
-        pool.append(entry)
-    return _lease(store, pool)
+            return _Taken(spare, entry, lane)
+        spare.append(entry)
+    return _lease(store, spare)
 
 
-def _lease(store, pool):
+def _lease(store, spare):
     found = None
     for entry in lease_lanes(store):
         lane = None if found else entry.open(store)
         if lane is None:
-            pool.append(entry)
+            spare.append(entry)
         else:
-            found = _Held(pool, entry, lane)
+            found = _Taken(spare, entry, lane)
     if found is None:
         # This snapshot shows no lane that is free.  One of somebody else's:
         # at worst a conflict.
         number = random.choice(list(store.lanes))
-        found = _Held(pool, None, store.lanes[number])
+        found = _Taken(spare, None, store.lanes[number])
     return found
 
 
