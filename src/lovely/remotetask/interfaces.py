@@ -568,7 +568,8 @@ class ITaskService(zope.location.interfaces.IContained):
         jobid -- run this job instead of the next one.
 
         Return whether there was a job.  Nothing is committed.  A job that
-        fails is rolled back to a savepoint.
+        fails is rolled back to a savepoint.  Where the caller rolls back the
+        transaction, the run is rolled back with it, and does not count.
         """
 
     def process(now=None):
