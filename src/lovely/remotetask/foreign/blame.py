@@ -7,6 +7,7 @@ what decides is who has raised it, and whether the process can still do what
 it failed to do.
 """
 
+import contextlib
 import errno
 import os
 import threading
@@ -24,6 +25,9 @@ from lovely.remotetask.foreign.outcome import outcome_of
 # Attributes by which a storage refers to the ones that it stands on.
 INNER = ('storage', 'base', 'changes', '_storage', '_mvcc_storage',
          '_normal_storage', '_server', '_storage_wrapper')
+
+# How often it is looked which connections there are, while they change.
+LOOKS = 1000
 
 NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 
@@ -109,7 +113,7 @@ def storages(db):
     waiting = [each.storage for each in db.databases.values()]
     waiting += [each._mvcc_storage for each in db.databases.values()]
     for each in db.databases.values():
-        waiting += [connection._storage for connection in list(each.pool.all)]
+        waiting += [connection._storage for connection in _connections(each)]
     while waiting:
         storage = waiting.pop()
         if storage is not None and id(storage) not in found:
@@ -117,6 +121,19 @@ def storages(db):
             waiting += [vars(storage).get(name) for name in INNER
                         if hasattr(storage, '__dict__')]
     return list(found.values())
+
+
+def _connections(db):
+    """Return all connections of a database, whatever other threads do.
+
+    Without its lock: whoever opens a connection has that while a server does
+    not answer.
+    """
+    for _ in range(LOOKS):
+        with contextlib.suppress(RuntimeError):
+            return list(db.pool.all)
+        # Another thread has opened one in this moment.
+    return []
 
 
 def _frames(exception):

@@ -9,6 +9,7 @@ import tempfile
 import threading
 import unittest.mock
 import warnings
+import weakref
 
 import transaction
 import ZODB
@@ -284,6 +285,23 @@ class JudgeTest(BlameCase):
             raise RuntimeError("can't start new thread")
         with unittest.mock.patch.object(threading.Thread, 'start', start):
             self.assertTrue(self.interrupts(RuntimeError('any')))
+
+    def test_while_others_open_connections(self):
+        """A set of connections that changes while it is looked through."""
+        class Changing(weakref.WeakSet):
+
+            looks = 0
+
+            def __iter__(self):
+                self.looks += 1
+                if self.looks < 4:
+                    raise RuntimeError('Set changed size during iteration')
+                return super().__iter__()
+        changing = Changing(self.db.pool.all)
+        self.enterContext(
+            unittest.mock.patch.object(self.db.pool, 'all', changing))
+        self.assertIn(self.storage, blame.storages(self.db))
+        self.assertEqual(4, changing.looks)
 
 
 class ExhaustionTest(DatabaseCase):
