@@ -24,6 +24,10 @@ from pathlib import Path
 
 PROCESSES = Path('/proc')
 
+# Python starts it for pools of processes, and it ends when all have ended that
+# use it: the runner of the tests, too, which is looking here.
+TRACKER = b'from multiprocessing.resource_tracker import main'
+
 # Seconds that those have which are about to end.
 PATIENCE = 10.0
 
@@ -72,6 +76,8 @@ def find(folder):
                 os.getpid(), os.getppid()):
             with contextlib.suppress(OSError):
                 command = (each / 'cmdline').read_bytes()
+                if TRACKER in command:
+                    continue
                 if mark in command + (each / 'environ').read_bytes() \
                         + os.fsencode(os.readlink(each / 'cwd')):
                     found[int(each.name)] = command.replace(

@@ -81,6 +81,13 @@ class LeftoversTest(unittest.TestCase):
             'start("import time; time.sleep(0.3)")', patience=LONG)
         self.assertEqual((0, ''), (code, said))
 
+    def test_tracker_of_pools(self):
+        """Python's own helper for pools ends with the runner of the tests."""
+        code, said, _ = self.run_tests(
+            'import multiprocessing.resource_tracker as tracker\n'
+            'tracker.ensure_running()')
+        self.assertEqual((0, ''), (code, said))
+
     def test_failure(self):
         """What the tests have found is not hidden."""
         code, said, _ = self.run_tests('sys.exit(3)')
