@@ -629,7 +629,7 @@ class IJobExecution(zope.interface.Interface):
         """
 
     def put_last(worker_id, jobids):
-        """Note that a worker begins some jobs after all others, if ever.
+        """Remember that a worker begins some jobs after all others, if ever.
 
         See `at_once` of `claim`: it counts from the first one on.
         """
@@ -706,20 +706,21 @@ class IJobExecution(zope.interface.Interface):
         """
 
     def enter(worker_id, now=None):
-        """Note a worker, though it claims nothing."""
+        """Keep a record of a worker, though it claims nothing."""
 
     def beat(worker_id, now=None):
-        """Note that a worker lives; one that is not noted stays so."""
+        """Write into the record of a worker that it lives, if there is one.
+        """
 
     def sign(worker_id, now=None):
-        """Note a worker, and that it lives.
+        """Keep a record of a worker, and that it lives.
 
         Return the persistent object that is written for that: after the
         commit its `_p_serial` tells when it was, by the storage's clock.
         """
 
     def signs_of_life():
-        """Return a mapping: the id of each worker that is noted, and a value.
+        """Return a mapping: the id of each worker with a record, and a value.
 
         The value is another one whenever the worker was heard of.  Of one
         whose record cannot be read it stays the same: that one is gone.
@@ -820,7 +821,7 @@ class IProcessor(zope.interface.Interface):
         """
 
     def added(jobs):
-        """Note that jobs were added or wait again, and are committed.
+        """Remember that jobs were added or wait again, and are committed.
 
         jobs -- list of IJob; empty if it is not known which.
 

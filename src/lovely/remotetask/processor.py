@@ -219,13 +219,13 @@ class SimpleProcessor(Member):
         databases = self.db, self.service_db
         # First: a client that has no server says that it is read-only.
         if any(map(quirks.is_away, databases)):
-            self.duties.note_ill(
+            self.duties.mark_ill(
                 'write', 'the server of the database is away', now)
             return False
         if any(map(quirks.is_read_only, databases)):
-            self.duties.note_ill('write', 'the database is read-only', now)
+            self.duties.mark_ill('write', 'the database is read-only', now)
             return False
-        self.duties.note_well('write', now)
+        self.duties.mark_well('write', now)
         return True
 
     def beats(self, now):
@@ -344,7 +344,7 @@ class SimpleProcessor(Member):
             self.team.end()
 
     def wake(self):
-        """Note that there may be something to do."""
+        """Remember that there may be something to do."""
         self._wake.set()
 
     def added(self, jobs):

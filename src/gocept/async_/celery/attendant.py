@@ -126,7 +126,7 @@ class Attendant(CeleryProcessor):
         self.membership.catch_up()
         self._runs.call(claim)
         end = self.membership.run(claim)
-        self._runs.note_end(claim, end)
+        self._runs.mark_end(claim, end)
         if end in (execution.NOT_BEGUN, execution.INTERRUPTED):
             raise Interrupted(
                 f'what job {claim.job} stands on has failed: {end}')

@@ -58,7 +58,7 @@ class Breaker:
             return True
 
     def failed(self):
-        """Note a failure.  Return whether it is the first one."""
+        """Remember a failure.  Return whether it is the first one."""
         with self._lock:
             first = self._wait is None
             self._wait = self._pauses.next()
@@ -66,7 +66,7 @@ class Breaker:
             return first
 
     def succeeded(self):
-        """Note a success.  Return whether it is the first one again."""
+        """Remember a success.  Return whether it is the first one again."""
         with self._lock:
             first = self._wait is not None
             self._wait = None
@@ -129,7 +129,7 @@ class Sender:
         if outcome.failed and self._clock() < min(late, end):
             # The connection may be one that the broker has closed since.
             outcome = self._attempt(self._publish, queue, address)
-        self._note(outcome)
+        self._mark(outcome)
         return not outcome.failed
 
     def _attempt(self, call, *args):
@@ -146,7 +146,7 @@ class Sender:
             # Celery's own takes longer than all the rest here.
             kwargsrepr=repr(address))
 
-    def _note(self, outcome):
+    def _mark(self, outcome):
         if not outcome.failed:
             if self.breaker.succeeded():
                 log.info('The Celery broker answers again.')
@@ -168,7 +168,7 @@ class Sender:
         if not self.breaker.allows():
             return None
         outcome = self._attempt(self._count, queue)
-        self._note(outcome)
+        self._mark(outcome)
         return outcome.value
 
     def _count(self, queue):

@@ -40,7 +40,7 @@ class Runs:
         """Remember that the function of a job is about to be called."""
         self.begun.add(claim.job)
 
-    def note_end(self, claim, end):
+    def mark_end(self, claim, end):
         """Remember what became of a claim; see execution.run_claimed."""
         if end == execution.NOT_BEGUN:
             self.begun.discard(claim.job)

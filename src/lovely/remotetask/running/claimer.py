@@ -82,7 +82,7 @@ class Claimer:
         if outcome.failed:
             raise outcome.exception
         turn = outcome.value
-        self._claims.note_settled(run, late)
+        self._claims.mark_settled(run, late)
         self.next_due = turn.next_due
         self._team.commit_every = turn.commit_every
         if turn.claims:
@@ -118,9 +118,9 @@ class Claimer:
                 self._claims.set_aside(jobid, begun)
                 self._duties.report(outcome, 'settle')
             elif begun:
-                self._claims.note_settled([jobid], [])
+                self._claims.mark_settled([jobid], [])
             else:
-                self._claims.note_settled([], [jobid])
+                self._claims.mark_settled([], [jobid])
 
     def _settle(self, jobid, begun):
         self._membership.settle([jobid], [jobid] if begun else [])
@@ -128,4 +128,4 @@ class Claimer:
     def settle_unsettled(self, jobid, begun):
         """Settle a claim for which that had failed."""
         self._settle(jobid, begun)
-        self._claims.note_unsettled(jobid)
+        self._claims.mark_unsettled(jobid)

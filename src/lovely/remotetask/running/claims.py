@@ -45,8 +45,8 @@ class Claims:
         # Another runner was quicker.
         return None
 
-    def note_run(self, claims):
-        """Note that jobs were run."""
+    def mark_run(self, claims):
+        """Remember that jobs were run."""
         self._run.extend(claim.job for claim in claims)
 
     # For the claimer
@@ -90,20 +90,20 @@ class Claims:
         """Return two lists of ids: of jobs that were run, and of others."""
         return list(self._run), list(self._late)
 
-    def note_settled(self, run, late):
-        """Note that claims are settled: the first ones of `to_settle`."""
+    def mark_settled(self, run, late):
+        """Remember that claims are settled: the first ones of `to_settle`."""
         for ids, settled in ((self._run, run), (self._late, late)):
             for jobid in settled:
                 ids.popleft()
                 self.ids.discard(jobid)
 
     def set_aside(self, jobid, begun):
-        """Note that a claim, the first one of its kind, is not settled."""
+        """Remember that a claim, the first one of its kind, is not settled."""
         (self._run if begun else self._late).popleft()
         self.unsettled[jobid] = begun
 
-    def note_unsettled(self, jobid):
-        """Note that a claim could be settled after all."""
+    def mark_unsettled(self, jobid):
+        """Remember that a claim could be settled after all."""
         self.unsettled.pop(jobid, None)
         self.ids.discard(jobid)
 
@@ -121,8 +121,8 @@ class Claims:
         found, self._missed = missed & self._missed, missed
         return sorted(found)
 
-    def note_missed(self, ids):
-        """Note that jobs were begun, though nobody has said so."""
+    def mark_missed(self, ids):
+        """Remember that jobs were begun, though nobody has said so."""
         self._run.extend(ids)
 
     def end(self, runners):

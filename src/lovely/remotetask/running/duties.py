@@ -51,37 +51,37 @@ class Duties(dict):
         if outcome.failed:
             self.report(outcome, name, now)
         else:
-            self.note_well('find', now)
-            self.note_well(name, now)
+            self.mark_well('find', now)
+            self.mark_well(name, now)
         return outcome.value
 
     def report(self, outcome, name, now=None):
-        """Note that a duty has failed, and tell the log in due time.
+        """Remember that a duty has failed, and tell the log in due time.
 
         The exception is let go.
         """
         now = time.monotonic() if now is None else now
         if not outcome.is_a(ProcessorStopped):
-            self._note(outcome, name, now)
+            self._mark_failed(outcome, name, now)
         let_go(outcome.exception)
 
-    def _note(self, outcome, name, now):
+    def _mark_failed(self, outcome, name, now):
         # What one meets then depends on where the thread was.
         if self._member.is_closed():
             self._member.stop_as_closed()
         elif outcome.is_a(interfaces.NoSuchService):
             # Not committed yet, or removed.
-            self.note_ill('find', reason_of(outcome), now, patience=(
+            self.mark_ill('find', reason_of(outcome), now, patience=(
                 PATIENCE if self._member.service_oid is None else 0.0))
         elif outcome.retryable:
-            self.note_ill(
+            self.mark_ill(
                 name, f'conflicts, or a server that is away; trying again: '
                 f'{reason_of(outcome)}', now, outcome.errorClass,
                 PATIENCE if outcome.is_a(ConflictError) else 0.0)
         else:
-            self._note_failure(name, outcome, now)
+            self._mark_failure(name, outcome, now)
 
-    def _note_failure(self, name, outcome, now):
+    def _mark_failure(self, name, outcome, now):
         duty = self[name]
         was_failing = duty.is_failing
         if not duty.has_failed(now, reason_of(outcome), outcome.errorClass):
@@ -95,15 +95,15 @@ class Duties(dict):
                       self._member.thread_name, duty.what,
                       _traceback(outcome))
 
-    def note_ill(self, name, reason, now, kind=None, patience=0.0):
-        """Note why a duty cannot be done, where a traceback tells nothing."""
+    def mark_ill(self, name, reason, now, kind=None, patience=0.0):
+        """Remember why it cannot be done, where a traceback tells nothing."""
         duty = self[name]
         if duty.has_failed(now, reason, kind, patience):
             log.warning('%s: cannot %s: %s',
                         self._member.thread_name, duty.what, reason)
 
-    def note_well(self, name, now):
-        """Note that a duty was done."""
+    def mark_well(self, name, now):
+        """Remember that a duty was done."""
         if self[name].has_ended(now):
             log.info('%s: can %s again', self._member.thread_name,
                      self[name].what)

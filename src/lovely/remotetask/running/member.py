@@ -131,11 +131,11 @@ class Member:
         clock = self.membership.clock
         if clock.is_far:
             how = 'ahead of' if clock.ahead > 0 else 'behind'
-            self.duties.note_ill('schedule', (
+            self.duties.mark_ill('schedule', (
                 f'the clock of this machine is {abs(clock.ahead):.0f} s {how} '
                 f'that of the database; correct it'), now)
         elif clock.is_good:
-            self.duties.note_well('schedule', now)
+            self.duties.mark_well('schedule', now)
         return clock.is_good
 
     def _prune_for_a_while(self):

@@ -47,7 +47,7 @@ class Runner:
         """Run the claims until each has ended, whatever is in the way."""
         number = len(self.claims)
         unended = self._run(list(self.claims))
-        self._note_duration((time.monotonic() - self.began) / number)
+        self._mark_duration((time.monotonic() - self.began) / number)
         pauses = Pauses()
         while self.claims:
             if not self._team.pause(pauses.next()):
@@ -60,7 +60,7 @@ class Runner:
         del self.claims[:]
         self.began = None
 
-    def _note_duration(self, seconds):
+    def _mark_duration(self, seconds):
         if not self.claims:
             self._team.learn(seconds)
 

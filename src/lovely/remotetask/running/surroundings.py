@@ -153,7 +153,7 @@ class _Process:
         self._before = None
 
     def begin(self):
-        """Note how things are, unless other runs are under way."""
+        """Remember how things are, unless other runs are under way."""
         with self._lock:
             if not self._runs:
                 # Where the current folder is gone, say, nothing is known.

@@ -59,7 +59,7 @@ class Team:
                 self._bury(runner)
         if not any(runner.claims for runner in self.runners):
             # Nobody waits for something to get well.
-            self._duties.note_well('run', now)
+            self._duties.mark_well('run', now)
         if now - self._searched >= self._processor.heartbeat:
             self._searched = now
             self._look_for_missed()
@@ -72,7 +72,7 @@ class Team:
             if outcome.failed:
                 self._duties.report(outcome, 'threads', now)
             else:
-                self._duties.note_well('threads', now)
+                self._duties.mark_well('threads', now)
 
     def _add_runner(self):
         taken = {runner.number for runner in self.runners}
@@ -81,7 +81,7 @@ class Team:
 
     def _bury(self, runner):
         self.runners.remove(runner)
-        self.claims.note_run(runner.claims)
+        self.claims.mark_run(runner.claims)
         self._buried.update(claim.job for claim in runner.claims)
         log.error('%s: a thread that runs jobs has died, and is replaced; '
                   'these count as failed: %s', self.thread_name,
@@ -92,7 +92,7 @@ class Team:
             [claim.job for runner in self.runners
              for claim in list(runner.claims)])
         if missed:
-            self.claims.note_missed(missed)
+            self.claims.mark_missed(missed)
             log.error('%s: no thread has these jobs any more; they count as '
                       'failed: %s', self.thread_name, listed(missed))
 
@@ -135,7 +135,7 @@ class Team:
             while runner.thread.is_alive():
                 runner.thread.join(self._processor.heartbeat / 4)
                 beat()
-            self.claims.note_run(runner.claims)
+            self.claims.mark_run(runner.claims)
 
     # What runners call
 
@@ -176,19 +176,19 @@ class Team:
             # They count as begun, for all that is known.
             self._duties.report(outcome, 'run')
             return dict.fromkeys(claims, UNSTORED)
-        self._note_ends(ends)
+        self._mark_ends(ends)
         return {claim: ends.get(claim, UNSTORED) for claim in claims}
 
-    def _note_ends(self, ends):
+    def _mark_ends(self, ends):
         if not {NOT_BEGUN, INTERRUPTED}.intersection(ends.values()):
-            self._duties.note_well('run', time.monotonic())
+            self._duties.mark_well('run', time.monotonic())
             return
         # What is in the way is in the way of this, too.
         outcome = outcome_of(self._membership.check)
         if outcome.failed:
             self._duties.report(outcome, 'run')
         else:
-            self._duties.note_ill(
+            self._duties.mark_ill(
                 'run', 'a job could not be begun, or how it ended could not '
                 'be stored; the log tells more at the level DEBUG',
                 time.monotonic())
@@ -210,8 +210,8 @@ class Team:
         return not self._processor.wait_for_stop(seconds)
 
     def has_run(self, claims):
-        """Note that jobs have been run."""
-        self.claims.note_run(claims)
+        """Remember that jobs have been run."""
+        self.claims.mark_run(claims)
         # Besides this one, who will take what is there.
         idle = sum(runner.began is None for runner in list(self.runners))
         if self.claims.waiting <= self.low_water() + idle:

@@ -53,7 +53,7 @@ class Worker(persistent.Persistent):
         return Claim(jobid, self.id, self.processor, *claim)
 
     def put_last(self, jobids):
-        """Note that some jobs are not begun before all others."""
+        """Remember that some jobs are not begun before all others."""
         found = {jobid: self.claims[jobid] for jobid in jobids
                  if jobid in self.claims}
         if found and list(self.claims)[-len(found):] != list(found):

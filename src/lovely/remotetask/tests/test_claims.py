@@ -33,11 +33,11 @@ class ClaimsTest(unittest.TestCase):
         """What was run is settled, and those that come meanwhile later."""
         for _ in range(3):
             self.claims.take()
-        self.claims.note_run(self.made[:2])
+        self.claims.mark_run(self.made[:2])
         run, late = self.claims.to_settle()
         self.assertEqual(([1, 2], []), (run, late))
-        self.claims.note_run(self.made[2:])
-        self.claims.note_settled(run, late)
+        self.claims.mark_run(self.made[2:])
+        self.claims.mark_settled(run, late)
         self.assertEqual(({3}, [3]), (self.claims.ids, self.claims.run))
 
     def test_late(self):
@@ -51,14 +51,14 @@ class ClaimsTest(unittest.TestCase):
         """One that cannot be settled is not in the way of others."""
         for _ in range(2):
             self.claims.take()
-        self.claims.note_run(self.made[:2])
+        self.claims.mark_run(self.made[:2])
         self.claims.set_aside(1, begun=True)
         self.claims.give_up_waiting()
         self.claims.set_aside(3, begun=False)
         self.assertEqual(([2], []), self.claims.to_settle())
         self.assertEqual({1: True, 3: False}, self.claims.unsettled)
         self.assertEqual([2, 1], self.claims.run)
-        self.claims.note_unsettled(1)
+        self.claims.mark_unsettled(1)
         self.assertEqual({2, 3}, self.claims.ids)
 
     def test_end(self):
@@ -77,10 +77,10 @@ class ClaimsTest(unittest.TestCase):
         """What no runner has at two looks was lost on the way."""
         for _ in range(3):
             self.claims.take()
-        self.claims.note_run(self.made[:1])
+        self.claims.mark_run(self.made[:1])
         self.assertEqual([], self.claims.missed([2]))
         self.assertEqual([3], self.claims.missed([2]))
-        self.claims.note_missed([3])
+        self.claims.mark_missed([3])
         self.assertEqual([1, 3], self.claims.run)
         self.assertEqual([], self.claims.missed([2]))
 
@@ -100,7 +100,7 @@ class ClaimsTest(unittest.TestCase):
     def test_forget(self):
         """Of another service nothing is claimed."""
         self.claims.take()
-        self.claims.note_run(self.made[:1])
+        self.claims.mark_run(self.made[:1])
         self.claims.forget()
         self.assertEqual((set(), 0, ([], [])), (
             self.claims.ids, self.claims.waiting, self.claims.to_settle()))

@@ -716,7 +716,7 @@ class FindAgainTest(StepCase):
         for step in range(3):
             self.step(self.made, step)
         self.made.team.run([claims[1]])
-        self.made.claims.note_run(claims)
+        self.made.claims.mark_run(claims)
         self.step(self.made, 3)
         transaction.begin()
         self.assertEqual(
@@ -734,7 +734,7 @@ class FindAgainTest(StepCase):
         claim = self.made.claims.take()
         with logged('lovely.remotetask', logging.WARNING) as lines:
             self.made.team.run([claim])
-            self.made.claims.note_run([claim])
+            self.made.claims.mark_run([claim])
             for step in range(20):
                 self.step(self.made, step)
         self.assertLess(len(lines), 7)
