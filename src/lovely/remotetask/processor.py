@@ -137,11 +137,6 @@ class SimpleProcessor(Member):
         """Return the ids of all jobs that were claimed here."""
         return self.claims.ids.union(self._stepwise)
 
-    @property
-    def _claimed(self):
-        """The ids of the jobs that are claimed."""
-        return self.claims.ids
-
     # The claimer
 
     @property
