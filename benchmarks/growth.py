@@ -23,8 +23,8 @@ import storages
 import tasks
 from depth import BATCH
 from depth import WORKER
-from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.history import MAX_HISTORY
+from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.running import execution
 from lovely.remotetask.task import SimpleTask
 from stage import PATH

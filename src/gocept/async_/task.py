@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import inspect
+import types
 
 import persistent
 import zope.interface
@@ -42,8 +43,10 @@ class TaskDescription(persistent.Persistent):
     # Its class can be imported wherever jobs are read; see job.wrap.
     canBeReferredTo = True
 
+    # What a call has none of need not be stored.
     site = None
     principal = None
+    kwargs = types.MappingProxyType({})
     # Opaque, see IApplicationServer.  None: there is only the id, or none.
     principals = None
     # Whether there are References among the arguments.
@@ -52,14 +55,19 @@ class TaskDescription(persistent.Persistent):
     def __init__(self, f, args, kwargs):
         self.f = f
         self.args = args
-        self.kwargs = kwargs
+        if kwargs:
+            self.kwargs = kwargs
         if has_references(args, kwargs):
             self.refers = True
         self._set_principals(server().principals())
-        self.site = server().site()
+        site = server().site()
+        if site is not None:
+            self.site = site
 
     def _set_principals(self, found):
-        self.principal = server().principal_id(found)
+        principal = server().principal_id(found)
+        if principal is not None:
+            self.principal = principal
         # The usual ones need not be stored.
         if found and found != server().principals_of(self.principal):
             self.principals = found

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import persistent
 
+from lovely.remotetask import interfaces
 from lovely.remotetask.foreign.description import TRACEBACK_SIZE
 from lovely.remotetask.foreign.description import plain
 from lovely.remotetask.foreign.outcome import outcome_of
@@ -26,8 +27,28 @@ MAX_HISTORY = 19
 # records of so many each, which are not written again.
 RECENT = 4
 
+# Texts that nearly every job has, and the numbers that are stored in their
+# place.  Others are only ever appended: these are in the databases.
+TEXTS = (
+    interfaces.QUEUED, interfaces.COMPLETED, interfaces.CRONJOB,
+    interfaces.DELAYED, interfaces.STARTLATER, interfaces.CANCELLED,
+    interfaces.ERROR, interfaces.HELD,
+    # The task of all decorated functions.
+    'gocept.async.function')
+NUMBERS = {text: number for number, text in enumerate(TEXTS)}
+
 # A traceback of more characters has a record of its own.
 LONG = 400
+
+
+def abbreviated(text: Any) -> Any:
+    """Return what is stored of a status or the name of a task."""
+    return NUMBERS.get(text, text)
+
+
+def full(stored: Any) -> Any:
+    """Return what was abbreviated."""
+    return TEXTS[stored] if type(stored) is int else stored
 
 
 class Text(persistent.Persistent):
@@ -119,6 +140,12 @@ class Attempt(NamedTuple):
         return traceback_of(self.details)
 
 
+def attempt_of(stored: tuple[Any, ...]) -> Attempt:
+    """Return an Attempt that was remembered."""
+    *others, status = stored
+    return Attempt(*others, full(status))
+
+
 # Attempts as plain tuples, oldest first: half the work for a pickle.
 Attempts = tuple[tuple[Any, ...], ...]
 
@@ -139,7 +166,9 @@ def remembered(past: tuple[Past, ...], recent: Attempts,
     """Return what is remembered after one more attempt: past and recent.
 
     past -- as many as are needed for MAX_HISTORY attempts.
+    attempt -- a plain tuple, see Attempt.
     """
+    attempt = (*attempt[:-1], abbreviated(attempt[-1]))
     if len(recent) < RECENT:
         last = recent[-1] if recent else ()
         return past, (*recent, _shared(attempt, last))
@@ -162,7 +191,7 @@ def newest_first(past: tuple[Past, ...],
                  recent: Attempts) -> Iterator[tuple[Any, ...]]:
     """Iterate over at most MAX_HISTORY + 1 attempts that can be read.
 
-    As plain tuples, see Attempt.
+    As plain tuples, see `attempt_of`.
     """
     earlier = (reversed(_attempts(each)) for each in reversed(past))
     found = itertools.chain(

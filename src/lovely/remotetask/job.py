@@ -12,9 +12,11 @@ from lovely.remotetask import cron
 from lovely.remotetask import interfaces
 from lovely.remotetask import number
 from lovely.remotetask.foreign.outcome import outcome_of
-from lovely.remotetask.history import Attempt
 from lovely.remotetask.history import Details
+from lovely.remotetask.history import abbreviated
+from lovely.remotetask.history import attempt_of
 from lovely.remotetask.history import error_of
+from lovely.remotetask.history import full
 from lovely.remotetask.history import newest_first
 from lovely.remotetask.history import remembered
 from lovely.remotetask.history import traceback_of
@@ -193,6 +195,10 @@ USUAL = ('id', 'task', 'input', 'created', 'status', 'store',
          'started', 'completed', 'attempts', 'fence', '_history')
 
 
+# Those of which nearly all have one of a few texts.
+ABBREVIATED = frozenset(('task', 'status'))
+
+
 @zope.interface.implementer(interfaces.IJob)
 class Job(persistent.Persistent):
     """See IJob."""
@@ -252,6 +258,10 @@ class Job(persistent.Persistent):
         # A tuple in place of most of the dictionary, without what is missing
         # at its end: ZODB is told of each single object in a pickle.
         state = super().__getstate__()
+        for name in ABBREVIATED.intersection(state):
+            state[name] = abbreviated(state[name])
+        if self._history:
+            self._abbreviate_times(state, *self._history[-1][:2])
         usual = [state.pop(name, None) for name in USUAL]
         while usual[-1] is None:
             del usual[-1]
@@ -263,12 +273,25 @@ class Job(persistent.Persistent):
             state = {name: value for name, value
                      in zip(USUAL, usual, strict=False) if value is not None}
             state.update(others or {})
+            for name in ABBREVIATED.intersection(state):
+                state[name] = full(state[name])
+            if state.get('started') is True:
+                started, duration, *_ = state['_history'][-1]
+                state['started'] = started
+                state['completed'] = started + duration
         super().__setstate__(state)
+
+    @staticmethod
+    def _abbreviate_times(state, started, duration):
+        """Note that the times of a job are those of its last attempt."""
+        if (duration is not None and state.get('started') == started
+                and state.get('completed') == started + duration):
+            state['started'], state['completed'] = True, None
 
     @property
     def history(self):
         """See IJob."""
-        return tuple(Attempt(*attempt).part_of(self)
+        return tuple(attempt_of(attempt).part_of(self)
                      for attempt in reversed(list(self._newest_first())))
 
     def _newest_first(self):
@@ -373,7 +396,7 @@ class Job(persistent.Persistent):
 
     def end_under(self, claim):
         """Return the status in which a run under a claim ended, or None."""
-        for attempt in map(Attempt._make, self._newest_first()):
+        for attempt in map(attempt_of, self._newest_first()):
             if attempt.fence < claim.fence:
                 # The fence only grows, so those before are none of it.
                 break

@@ -11,6 +11,8 @@ from lovely.remotetask import history
 from lovely.remotetask.foreign.description import MESSAGE_SIZE
 from lovely.remotetask.foreign.description import TRACEBACK_SIZE
 from lovely.remotetask.interfaces import ERROR
+from lovely.remotetask.interfaces import PROCESSING
+from lovely.remotetask.interfaces import STATUSES
 from lovely.remotetask.job import CronJob
 from lovely.remotetask.job import Job
 from lovely.remotetask.job import Run
@@ -207,6 +209,65 @@ class JobsTest(DatabaseCase):
             self.assertIsNone(job.details._p_changed)
             self.assertIn('no way', job.error)
             self.assertIsNone(job.details.traceback._p_changed)
+
+
+class StateTest(unittest.TestCase):
+    """What is stored is short, and is read as it was."""
+
+    def assertReadBack(self, job):
+        state = dict(vars(job))
+        stored = job.__getstate__()
+        self.assertEqual(state, vars(job))
+        copy = type(job).__new__(type(job))
+        copy.__setstate__(stored)
+        # What is None need not be stored.
+        self.assertEqual(*(
+            {name: value for name, value in each.items()
+             if value is not None} for each in (state, vars(copy))))
+        return stored
+
+    def test_states(self):
+        """Whatever has happened to the job."""
+        for class_ in (Job, CronJob):
+            job = class_(1, 'gocept.async.function', 'input')
+            self.assertReadBack(job)
+            job.change_status(job.waiting_status)
+            self.assertReadBack(job)
+            job.lose(CLAIM, 'gone')
+            self.assertReadBack(job)
+            job.retry(Run(claim(job, 1), 61.25), failure(), 70.5, 80.0)
+            self.assertReadBack(job)
+            job.cancel(75.0)
+            self.assertReadBack(job)
+            job.clear()
+            self.assertReadBack(job)
+
+    def test_ended(self):
+        """Names and times are not there twice."""
+        job = running()
+        job.task = 'gocept.async.function'
+        job.succeed(Run(CLAIM, 1764151200.123), None, 1764151200.456)
+        stored = self.assertReadBack(job)
+        self.assertEqual(1, repr(stored).count('1764151200.'))
+        self.assertNotIn('completed', repr(stored))
+        self.assertNotIn('gocept', repr(stored))
+
+    def test_other_names(self):
+        """Those of the application are stored as they are."""
+        for name in ('', 'queued', 'mail', 'gocept.async.functions'):
+            job = Job(1, name, None)
+            self.assertReadBack(job)
+            self.assertEqual(name, job.task)
+
+    def test_numbers(self):
+        """Databases have them: none may ever change."""
+        self.assertEqual(
+            ('queued', 'completed', 'cronjob', 'delayed', 'start later',
+             'cancelled', 'error', 'held', 'gocept.async.function'),
+            history.TEXTS)
+        for status in STATUSES:
+            if status != PROCESSING:
+                self.assertIs(int, type(history.abbreviated(status)))
 
 
 class JobClassTest(unittest.TestCase):
