@@ -19,7 +19,7 @@ LEVELS = (
     'foreign.description', 'foreign.outcome', 'foreign.journal',
     'foreign.copier', 'foreign.value', 'foreign.record', 'foreign.blame',
     'foreign.unreadable',
-    'retry', 'policy', 'job', 'machine', 'forking',
+    'retry', 'policy', 'history', 'job', 'machine', 'forking',
     'storage.current', 'storage.lane', 'storage.lease', 'storage.adder',
     'storage.ledger', 'storage.worker', 'storage.lookup', 'storage.crew',
     'storage.books', 'storage.removal', 'storage.aside', 'storage.settlement',

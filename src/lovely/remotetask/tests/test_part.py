@@ -12,7 +12,7 @@ from zope.security.proxy import Proxy
 from zope.security.proxy import removeSecurityProxy
 
 from lovely.remotetask.interfaces import IClaim
-from lovely.remotetask.job import Attempt
+from lovely.remotetask.history import Attempt
 from lovely.remotetask.job import Claim
 from lovely.remotetask.part import DEPTH
 from lovely.remotetask.part import home
