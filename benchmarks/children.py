@@ -75,7 +75,7 @@ def waiting_worker(storage_stage):
     sys.stdin.readline()
     with stage.processing(storage_stage):
         sys.stdin.read()
-    _say('ended')
+    _say({'commits': counting.commits(), 'failed': counting.failed()})
 
 
 def committer(storage_stage, place, number):
