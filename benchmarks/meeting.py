@@ -16,7 +16,6 @@ from statistics import median
 from typing import NamedTuple
 
 import storages
-import table
 import tasks
 import teams
 from scene import Measured
