@@ -143,7 +143,7 @@ class Attempt(NamedTuple):
 def attempt_of(stored: tuple[Any, ...]) -> Attempt:
     """Return an Attempt that was remembered."""
     *others, status = stored
-    return Attempt(*others, full(status))
+    return Attempt._make((*others, full(status)))
 
 
 # Attempts as plain tuples, oldest first: half the work for a pickle.

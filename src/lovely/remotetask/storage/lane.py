@@ -32,6 +32,14 @@ _LANE_BITS = 10
 # More could not be told apart by the ids of their jobs.
 MAX_LANES = 1 << _LANE_BITS
 
+# So many lanes are leased at a time.
+LANES_AT_ONCE = 2
+
+# Whoever keeps the books of other lanes writes other objects: there are so
+# many shelves of them.  More workers than these meet; and each page of jobs
+# is merged from all.  It may never change: ids tell where their jobs are.
+SHELVES = 8
+
 # How many segments are looked at when a new one is begun, to drop those that
 # are empty: more than one, so that they go faster than they come.
 _TRIM = 3
@@ -92,6 +100,15 @@ def aligned(sequence):
 def strand_key(place):
     """Return the key of the strand that an entry is in, from its id."""
     return place & ((1 << (_PRIORITY_BITS + _LANE_BITS)) - 1)
+
+
+def shelf_number(place):
+    """Return the number of the shelf for an id: that of its lane.
+
+    Lanes that are leased together have one.
+    """
+    _, number, _ = split_id(place)
+    return number // LANES_AT_ONCE % SHELVES
 
 
 class Note(NamedTuple):

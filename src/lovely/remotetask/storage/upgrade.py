@@ -82,7 +82,7 @@ def _upgrade_job(store, job, number):
     job.store = store
     job.__dict__.pop('scheduledFor', None)
     job._p_changed = True
-    store.ledger.count(None, job.stored_status)
+    store.ledger.count(job.id, None, job.stored_status)
     books.book(store, job)
 
 
