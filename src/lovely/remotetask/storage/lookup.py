@@ -144,11 +144,18 @@ def raw(store, jobid):
     """
     if is_legacy(store, jobid):
         return checked(store.legacy[jobid], jobid)
-    entry = entry_of(store, jobid) if jobid >= 0 else None
+    job = stored_at(store, jobid)
+    return None if job is None else checked(job, jobid)
+
+
+def stored_at(store, jobid):
+    """Return the object at the place of a job, not loaded; None without one.
+    """
+    segment, sequence = segment_of(store, jobid) if jobid >= 0 else (None, 0)
     # An entry that is a note leads to a job that has another id.
-    if entry is None or entry.job is None or entry.old is not None:
+    if segment is None or not segment.is_of_new(sequence):
         return None
-    return checked(entry.job, jobid)
+    return segment.job(sequence)
 
 
 def checked(job, jobid):
