@@ -35,7 +35,8 @@ LEVELS = (
     'running.settings', 'running.registry', 'running.lag', 'running.clock',
     'running.watch', 'running.tempo', 'running.duties', 'running.claims',
     'running.membership', 'running.member', 'running.runner', 'running.team',
-    'running.suspects', 'running.claimer', 'running.direct',
+    'running.suspects', 'running.claimer', 'running.idling',
+    'running.direct',
     'xmlrpc', 'startup', 'processor', 'service', 'bulk', 'testing')
 
 # Parts of the package that nothing else may import.
@@ -183,7 +184,8 @@ class PackageTest(unittest.TestCase):
                      'multiprocessing'}
         found = {path.name for path in sources(PACKAGE)
                  if threading & {name.split('.')[0] for name in imports(path)}}
-        self.assertEqual({'blame.py', 'duty.py', 'gate.py', 'outcome.py',
+        self.assertEqual({'blame.py', 'duty.py', 'gate.py', 'idling.py',
+                          'outcome.py',
                           'processor.py', 'registry.py', 'runner.py',
                           'settings.py', 'surroundings.py', 'suspects.py',
                           'team.py', 'watch.py'}, found)

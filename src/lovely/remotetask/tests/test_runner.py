@@ -23,6 +23,7 @@ from lovely.remotetask.processor import MultiProcessor
 from lovely.remotetask.processor import SimpleProcessor
 from lovely.remotetask.running import duty
 from lovely.remotetask.running import execution
+from lovely.remotetask.running import idling
 from lovely.remotetask.running import registry
 from lovely.remotetask.running.execution import INTERRUPTED
 from lovely.remotetask.running.execution import NOT_BEGUN
@@ -396,7 +397,7 @@ class ClaimerTest(RunnerCase):
     def test_dies(self):
         """A processor whose claimer has died does not run; another does."""
         with unittest.mock.patch.object(
-                SimpleProcessor, '_wait', side_effect=SystemExit):
+                idling.Idling, 'wait', side_effect=SystemExit):
             self.service.startProcessing()
             made, = registry._processors.values()
             self.until(lambda: not made.thread.is_alive())
