@@ -211,6 +211,7 @@ class SimpleProcessor(Member):
 
     def _finish(self):
         """Let the runners end, then hand back what they did not run."""
+        self.idling.end()
         self.team.end()
         self.team.join(self._beat)
         suspects.end_turn(self.membership.worker_id)
@@ -254,6 +255,7 @@ class SimpleProcessor(Member):
             # Made before this process was forked.
             self._pid = os.getpid()
             self.membership.become_another()
+            self.idling.become_another()
         self.thread = threading.Thread(
             target=self._run_thread, name=self.thread_name, daemon=True)
         self.thread.running = True
@@ -265,6 +267,7 @@ class SimpleProcessor(Member):
         finally:
             # Whatever has ended it: it takes no more jobs.
             self.stop()
+            self.idling.end()
             self.team.end()
 
     def wake(self):

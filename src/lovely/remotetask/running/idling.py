@@ -1,15 +1,24 @@
-"""How the claimer of a processor waits, and what ends that."""
+"""How the claimer of a processor waits, and what ends that.
+
+What is added in this process wakes it.  Of what others commit it hears by the
+channel of the database, or from the server of ZEO; where it does not hear, it
+looks: soon after there was a job, and then ever more seldom.
+"""
 
 import threading
 import time
 import weakref
 
 from lovely.remotetask.foreign.outcome import outcome_of
+from lovely.remotetask.retry import Pauses
 from lovely.remotetask.running import quirks
+from lovely.remotetask.running import suspects
+from lovely.remotetask.running import wire
+from lovely.remotetask.running.channel import word_for
 from lovely.remotetask.running.clock import SOON
 
 
-# Seconds between two looks at what other processes have committed.
+# Seconds between two looks at what other processes have committed, at least.
 LOOK = 0.02
 
 # Seconds that an idle processor waits at least, whatever its waitTime.
@@ -26,9 +35,19 @@ class Idling:
 
     def __init__(self, processor):
         self._processor = processor
-        # The last transaction before the step that is being done.
+        # When the last step began, and the last transaction before it.
+        self._looked = float('-inf')
         self._seen = None
-        self._wake = threading.Event()
+        # Where the claimer hears of other processes, and under which word.
+        self._wire = self._word = None
+        # The ids that were claimed when it waited last, whether these were
+        # others before, and the pauses since they were.
+        self._claimed = None
+        self._was_fruitful = True
+        self._pauses = Pauses(LOOK, self._interval)
+        # Set after one of the two below; then it is looked which one.
+        self._call = threading.Event()
+        self._woken = self._told = False
         self._stopped = threading.Event()
         # Set when the claimer may begin.
         self._may_begin = threading.Event()
@@ -38,7 +57,13 @@ class Idling:
 
     def wake(self):
         """Remember that there may be something to do."""
-        self._wake.set()
+        self._woken = True
+        self._call.set()
+
+    def tell(self):
+        """Remember that others may have committed something to do."""
+        self._told = True
+        self._call.set()
 
     def begin_after(self, txn):
         """Let nothing begin before a transaction has ended."""
@@ -72,6 +97,8 @@ class Idling:
     def look(self):
         """Remember what was committed last, as a step is about to see."""
         # Before the step: what is committed during it is not missed.
+        self._told = False
+        self._looked = time.monotonic()
         self._seen = self._last_transaction()
 
     def wait(self):
@@ -83,22 +110,43 @@ class Idling:
             # Something is wrong; that jobs are added helps nothing.
             self.wait_for_stop(pause)
             return
-        end = time.monotonic() + self.longest()
-        seen = self._seen
+        self._listen()
+        self._compare_claims()
+        while not self._is_called(self.longest()) and self._may_rest():
+            # Nothing was committed; and nothing has become due.
+            pass
+        self._woken = False
+
+    def _compare_claims(self):
+        claimed = frozenset(self._processor.claims.ids)
+        self._was_fruitful = claimed != self._claimed
+        if self._was_fruitful:
+            self._claimed = claimed
+            self._pauses = Pauses(LOOK, self._interval)
+
+    def _is_called(self, seconds):
+        """Wait for a call that is to be followed.  Return whether it came."""
+        end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
-            if self._wake.wait(left if seen is None else min(left, LOOK)):
-                break
-            if self.has_news():
-                break
-        self._wake.clear()
+            looks = self._told or self._seen is not None
+            if self._call.wait(min(left, LOOK) if looks else left):
+                self._call.clear()
+            if self._woken or self.has_news():
+                return True
+        return False
 
     def has_news(self):
         """Return whether to see what was committed since the last step."""
-        # While there is enough to run, it was mostly this process itself;
-        # and each step may meet those of other processors.
+        processor = self._processor
+        if processor.claims.waiting > processor.team.low_water():
+            # While there is enough to run, it was mostly this process itself;
+            # and each step may meet those of other processors.
+            return False
+        if self._told:
+            # Whoever says so for nothing does not keep this one at work.
+            return (self._was_fruitful
+                    or time.monotonic() - self._looked >= LOOK)
         return (self._seen is not None
-                and self._processor.claims.waiting
-                <= self._processor.team.low_water()
                 and self._last_transaction() != self._seen)
 
     def _last_transaction(self):
@@ -109,7 +157,7 @@ class Idling:
     def longest(self):
         """Return how many seconds to wait if nothing happens."""
         processor = self._processor
-        waits = [max(processor.waitTime, LEAST_WAIT)]
+        waits = [self._next_pause()]
         clock = processor.membership.clock
         if processor.claimer.next_due is not None:
             waits.append(max(0.0, processor.claimer.next_due - clock.now()))
@@ -122,6 +170,62 @@ class Idling:
         if threads.is_failing:
             waits.append(max(0.0, threads.due - time.monotonic()))
         return min(waits)
+
+    @property
+    def _interval(self):
+        return max(self._processor.waitTime, LEAST_WAIT)
+
+    def _next_pause(self):
+        """Return after how many seconds to look for jobs again."""
+        is_polled = outcome_of(
+            quirks.is_polled, self._processor.service_db).value
+        if self._is_listening() or not is_polled:
+            return self._interval
+        return self._pauses.next()
+
+    # The channel
+
+    def _listen(self):
+        """Have other processes tell of what they add to the service."""
+        place = self._processor.place
+        if place is None:
+            return
+        found, word = wire.wire_of(place[0]), word_for(place[1])
+        if (found, word) != (self._wire, self._word):
+            self.end()
+            self._wire, self._word = found, word
+        if found is not None:
+            found.listen(word, self.tell, self._interval)
+
+    def _is_listening(self):
+        return self._wire is not None and self._wire.is_listening
+
+    def _may_rest(self):
+        """Return whether a step would find what the last one has found.
+
+        Who listens is told of each commit, in time; the rest is what becomes
+        due in this process.
+        """
+        processor = self._processor
+        now = time.monotonic()
+        clock = processor.membership.clock
+        due = processor.claimer.next_due
+        return not (
+            self.is_stopping or not self._is_listening()
+            or processor.claims.ids or processor.trouble
+            or suspects.is_taken() or not clock.is_good
+            or now - self._looked >= processor.heartbeat
+            or due is not None and due <= clock.now())
+
+    def end(self):
+        """Listen no more."""
+        if self._wire is not None:
+            self._wire.forget(self._word)
+        self.become_another()
+
+    def become_another(self):
+        """Forget the wire: that of the process this one was forked from."""
+        self._wire = self._word = None
 
 
 def _let(committed, event):

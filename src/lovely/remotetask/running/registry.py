@@ -12,6 +12,7 @@ from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.forking import of_process
 from lovely.remotetask.running import quirks
 from lovely.remotetask.running import settings
+from lovely.remotetask.running import wire
 from lovely.remotetask.running.server import server
 
 
@@ -153,15 +154,19 @@ def _to_wake(txn):
 def _wake(committed, services):
     if not committed:
         return
+    # A savepoint may have been rolled back: others were never stored.
+    services = {place: [job for job in jobs if job._p_jar is not None]
+                for place, jobs in services.items()}
     # It may have been started or stopped in the meantime.
     for processor in list(_processors.values()):
         place = processor.place
-        # A savepoint may have been rolled back: others were never stored.
-        jobs = [job for job in services.get(place, ())
-                if job._p_jar is not None]
+        jobs = services.get(place, [])
         # One that has not found its service yet is woken in any case.
         if jobs or place is None:
             _call(processor, 'added', jobs)
+    for place in services:
+        if services[place]:
+            wire.tell(*place)
 
 
 def service_path(service):
