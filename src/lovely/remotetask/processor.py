@@ -13,6 +13,7 @@ from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.running import quirks
 from lovely.remotetask.running import settings
 from lovely.remotetask.running import suspects
+from lovely.remotetask.running import wire
 from lovely.remotetask.running.claimer import Claimer
 from lovely.remotetask.running.claims import listed
 from lovely.remotetask.running.clock import FAR
@@ -178,7 +179,9 @@ class SimpleProcessor(Member):
         for jobid, begun in list(self.claims.unsettled.items()):
             self.duties.do('settle', now, self.claimer.settle_unsettled, jobid,
                      begun)
+        _, late = self.claims.to_settle()
         more = self.duties.do('take', now, self.claimer.take)
+        self._tell_others(set(late) - self.claims.ids)
         return bool(more or (self.team.waits_for_settling
                              and not self.duties['take'].is_failing))
 
@@ -227,9 +230,17 @@ class SimpleProcessor(Member):
         if quirks.is_away(self.service_db):
             # Whoever sees that this process is gone takes them over.
             return
+        left = self.known_ids().difference(self.claims.run)
         outcome = outcome_of(self.membership.leave, self.claims.run, commit)
         if outcome.failed:
             self.duties.report(outcome, 'take')
+        else:
+            self._tell_others(left)
+
+    def _tell_others(self, ids):
+        """Tell other processes of jobs that are not claimed here any more."""
+        if ids and self.place is not None:
+            wire.tell(*self.place)
 
     @property
     def runners(self):

@@ -60,7 +60,7 @@ class Idling:
         self._woken = True
         self._call.set()
 
-    def tell(self):
+    def hear(self):
         """Remember that others may have committed something to do."""
         self._told = True
         self._call.set()
@@ -195,7 +195,7 @@ class Idling:
             self.end()
             self._wire, self._word = found, word
         if found is not None:
-            found.listen(word, self.tell, self._interval)
+            found.listen(word, self.hear, self._interval)
 
     def _is_listening(self):
         return self._wire is not None and self._wire.is_listening

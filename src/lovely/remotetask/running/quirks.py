@@ -86,7 +86,7 @@ def is_polled(db):
 
 def postgresql_of(storage):
     """Return RelStorage's adapter if a storage is on PostgreSQL, or None."""
-    while storage is not None:
+    while not isinstance(storage, DemoStorage | None):
         found = vars(storage).get('_adapter')
         if any(each.__module__.startswith('relstorage.adapters.postgresql')
                for each in type(found).__mro__):

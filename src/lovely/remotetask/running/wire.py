@@ -5,11 +5,11 @@ the only connection to it.  Others leave word, and go on.
 """
 
 import atexit
+import contextlib
 import threading
 import time
 import weakref
 
-from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.forking import of_process
 from lovely.remotetask.running.bell import Bell
@@ -18,8 +18,6 @@ from lovely.remotetask.running.channel import word_for
 from lovely.remotetask.running.outbox import Outbox
 from lovely.remotetask.running.telegraph import Telegraph
 
-
-log = journal(__name__)
 
 # Seconds that the last words have to be sent when the process ends.
 GRACE = 1.0
@@ -57,6 +55,10 @@ def tell(db, oid):
 
     To be called once they are committed.  Never fails, nor waits for a server.
     """
+    outcome_of(_tell, db, oid)
+
+
+def _tell(db, oid):
     wire = wire_of(db)
     if wire is not None:
         wire.send(word_for(oid))
@@ -168,13 +170,16 @@ class Wire:
             self._thread = None
 
     def _start(self):
-        self._bell = Bell()
-        self._telegraph = Telegraph(
-            self._channel, self._calls, self._outbox, self.name)
-        self._thread = threading.Thread(
-            target=self._loop, args=(self._telegraph, self._bell),
-            name=self.name, daemon=True)
-        self._thread.start()
+        with contextlib.ExitStack() as failed:
+            self._bell = Bell()
+            failed.callback(self._bell.close)
+            self._telegraph = Telegraph(
+                self._channel, self._calls, self._outbox, self.name)
+            self._thread = threading.Thread(
+                target=self._loop, args=(self._telegraph, self._bell),
+                name=self.name, daemon=True)
+            self._thread.start()
+            failed.pop_all()
 
     # Its thread
 
