@@ -8,6 +8,9 @@ import socket
 # Seconds that it is waited for at most.
 LONGEST = 3600.0
 
+# Without state in the kernel: a descriptor may be closed, and be another one.
+Selector = getattr(selectors, 'PollSelector', selectors.SelectSelector)
+
 
 class Bell:
     """Any thread may ring; one waits, until it rings or a descriptor is
@@ -19,6 +22,10 @@ class Bell:
         for end in self._outside, self._inside:
             end.setblocking(False)
         self._rung = False
+        self._selector = Selector()
+        self._selector.register(self._inside, selectors.EVENT_READ)
+        # The descriptor that was waited for last.
+        self._descriptor: int | None = None
 
     def ring(self) -> None:
         """Let who waits go on, at once or the next time."""
@@ -33,12 +40,9 @@ class Bell:
 
         Return whether the descriptor is readable.
         """
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._inside, selectors.EVENT_READ)
-            if descriptor is not None:
-                selector.register(descriptor, selectors.EVENT_READ)
-            ready = [key.fd for key, _ in selector.select(
-                min(seconds, LONGEST))]
+        self._wait_for(descriptor)
+        ready = [key.fd for key, _ in self._selector.select(
+            min(seconds, LONGEST))]
         if self._inside.fileno() in ready:
             # In this order: a ring in between is heard again.
             self._rung = False
@@ -46,7 +50,17 @@ class Bell:
                 self._inside.recv(64)
         return descriptor in ready
 
+    def _wait_for(self, descriptor: int | None) -> None:
+        if descriptor == self._descriptor:
+            return
+        if self._descriptor is not None:
+            self._selector.unregister(self._descriptor)
+        if descriptor is not None:
+            self._selector.register(descriptor, selectors.EVENT_READ)
+        self._descriptor = descriptor
+
     def close(self) -> None:
         """Give both ends up."""
+        self._selector.close()
         self._outside.close()
         self._inside.close()

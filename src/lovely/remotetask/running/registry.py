@@ -24,11 +24,13 @@ GRACE = 30.0
 
 @of_process
 def _begin():
-    global _processors, _started, _processors_lock, _direct_worker_id
+    global _processors, _started, _processors_lock, _direct_worker_id, _tellers
     # By their own ids.
     _processors = {}
     # Also those that were stopped, and replaced, but run a job still.
     _started = weakref.WeakSet()
+    # Those that run no jobs, but tell those who do.
+    _tellers = weakref.WeakSet()
     _processors_lock = threading.Lock()
     _direct_worker_id = None
 
@@ -58,6 +60,8 @@ def start(service):
         service.__name__, found.processorFactory, db, service_path(service),
         found.processorArguments)
     made.place = _place(service)
+    if not getattr(found.processorFactory, 'runsJobs', True):
+        _tellers.add(made)
     if quirks.has_changes(service._p_jar):
         # It would claim what was run, say, and is not committed; and whoever
         # commits would meet it, and have to try again.
@@ -157,6 +161,7 @@ def _wake(committed, services):
     # A savepoint may have been rolled back: others were never stored.
     services = {place: [job for job in jobs if job._p_jar is not None]
                 for place, jobs in services.items()}
+    told = set()
     # It may have been started or stopped in the meantime.
     for processor in list(_processors.values()):
         place = processor.place
@@ -164,8 +169,10 @@ def _wake(committed, services):
         # One that has not found its service yet is woken in any case.
         if jobs or place is None:
             _call(processor, 'added', jobs)
-    for place in services:
-        if services[place]:
+        if processor in _tellers:
+            told.add(place)
+    for place, jobs in services.items():
+        if jobs and place not in told:
             wire.tell(*place)
 
 

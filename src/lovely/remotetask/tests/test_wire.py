@@ -2,6 +2,7 @@
 
 import gc
 import os
+import socket
 import threading
 import time
 import unittest
@@ -15,12 +16,15 @@ from ZODB.DemoStorage import DemoStorage
 
 from lovely.remotetask import TaskService
 from lovely.remotetask.interfaces import IChannel
+from lovely.remotetask.running import registry
 from lovely.remotetask.running import wire
+from lovely.remotetask.running.bell import Bell
 from lovely.remotetask.running.channel import word_for
 from lovely.remotetask.running.wire import Wire
 from lovely.remotetask.tests.fixture import PATIENCE
 from lovely.remotetask.tests.fixture import Calls
 from lovely.remotetask.tests.fixture import DatabaseCase
+from lovely.remotetask.tests.fixture import QuietProcessor
 from lovely.remotetask.tests.test_telegraph import Channel
 
 
@@ -221,6 +225,19 @@ class AfterCommitTest(DatabaseCase):
                          set(self.told.words))
         self.assertEqual(2, len(self.told.words))
 
+    def test_told_otherwise(self):
+        """A processor that runs no jobs tells those who do by itself."""
+        def factory(*args, **kw):
+            return QuietProcessor(*args, **kw)
+        factory.runsJobs = False
+        self.service.processorFactory = factory
+        self.addCleanup(registry.stop_all, 0)
+        self.service.startProcessing()
+        transaction.abort()
+        self.add('test.task')
+        made, = registry._processors.values()
+        self.assertEqual((1, []), (made.woken, self.told.words))
+
     def test_wire_that_fails(self):
         """Whoever commits does not hear of it."""
         self.told.send = unittest.mock.Mock(side_effect=OSError)
@@ -310,3 +327,52 @@ class DatabaseTest(unittest.TestCase):
         self.assertEqual(100, len(words))
         for word in words:
             self.assertRegex(word, r'\A[0-9a-f]{16}\Z')
+
+
+class BellTest(unittest.TestCase):
+
+    def setUp(self):
+        self.bell = Bell()
+        self.addCleanup(self.bell.close)
+        self.outside, self.inside = socket.socketpair()
+        self.addCleanup(self.outside.close)
+        self.addCleanup(self.inside.close)
+
+    def test_ring(self):
+        """Rung before, it does not wait; once, however often it was."""
+        for _ in range(10 ** 5):
+            self.bell.ring()
+        began = time.monotonic()
+        self.assertFalse(self.bell.wait(PATIENCE))
+        self.assertLess(time.monotonic() - began, PATIENCE / 2)
+        self.assertFalse(self.bell.wait(0.0))
+
+    def test_descriptor(self):
+        """It tells whether there is something to read."""
+        number = self.inside.fileno()
+        self.assertFalse(self.bell.wait(0.0, number))
+        self.outside.send(b'.')
+        self.assertTrue(self.bell.wait(PATIENCE, number))
+        self.bell.ring()
+        self.assertTrue(self.bell.wait(PATIENCE, number))
+        # It is waited for no more.
+        self.assertFalse(self.bell.wait(0.0))
+
+    def test_another_of_the_same_number(self):
+        """The system gives numbers away again."""
+        number = self.inside.fileno()
+        self.bell.wait(0.0, number)
+        self.inside.close()
+        other, self.inside = socket.socketpair()
+        self.addCleanup(other.close)
+        if self.inside.fileno() != number:
+            other, self.inside = self.inside, other
+            self.addCleanup(other.close)
+        self.assertEqual(number, self.inside.fileno())
+        other.send(b'.')
+        self.assertTrue(self.bell.wait(PATIENCE, number))
+
+    def test_nobody_is_there(self):
+        """Whoever rings does not hear of it."""
+        self.bell.close()
+        self.bell.ring()
