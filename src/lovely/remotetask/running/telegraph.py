@@ -23,6 +23,10 @@ STEADY = 10.0
 # Seconds between two looks at most: so a dead connection is noticed.
 LONGEST_LOOK = 60.0
 
+# Seconds that a look may be late: the server may stand still, or be gone
+# without a word.
+PATIENCE = 5.0
+
 
 class Telegraph:
     """Has one connection to a channel at a time; one thread uses it.
@@ -33,7 +37,7 @@ class Telegraph:
     outbox -- Outbox.
     name -- str, for the log.
 
-    is_listening -- whether a word that somebody sends now would be heard.
+    is_listening -- whether the connection is there, and listens.
     descriptor -- int, readable when something has come; None without a
         connection.
     """
@@ -72,6 +76,13 @@ class Telegraph:
             self._connection is None or self.is_listening
             or now - self._used >= REST)
 
+    def hears(self, now):
+        """Return whether a word that somebody sends now would come.
+
+        As far as any thread can tell.
+        """
+        return self.is_listening and now < self._next_look + PATIENCE
+
     def close(self):
         """Close the connection, if there is one."""
         connection, self._connection = self._connection, None
@@ -97,10 +108,10 @@ class Telegraph:
 
     def _listen(self, now):
         self._connection.listen()
-        self.is_listening = True
         # Nothing was heard before this: let all look.
         self._newest = None
         self._next_look = now
+        self.is_listening = True
 
     def _hear(self, words):
         for word in set(words):
@@ -125,8 +136,7 @@ class Telegraph:
         newest = self._connection.newest()
         calls = list(self._calls.values())
         self._next_look = now + min(
-            (interval for _, interval in calls), default=LONGEST_LOOK)
-        self._next_look = min(self._next_look, now + LONGEST_LOOK)
+            LONGEST_LOOK, *(interval for _, interval in calls))
         if newest != self._newest:
             self._newest = newest
             for call, _ in calls:

@@ -135,7 +135,7 @@ class Wire:
     def is_listening(self):
         """Whether a word that somebody sends now would come."""
         telegraph = self._telegraph
-        return (telegraph is not None and telegraph.is_listening
+        return (telegraph is not None and telegraph.hears(time.monotonic())
                 and self._has_thread())
 
     def end(self):

@@ -256,8 +256,8 @@ class RestTest(IdlingCase):
                 ('claims', made.claims, 'ids', {1}),
                 ('a job is due', made.claimer, 'next_due', clock.now() - 1),
                 ('the clock was set', clock, 'trusted', False),
-                ('signs of life', self.idling, '_looked',
-                 self.idling._looked - made.heartbeat),
+                ('others may be dead', made.duties['release'], 'due', 0.0),
+                ('old jobs are left', made.duties['prune'], 'due', 0.0),
                 ('stopped', made.idling._stopped, 'is_set', lambda: True)):
             with self.subTest(what), \
                     unittest.mock.patch.object(owner, name, value):

@@ -13,6 +13,7 @@ from lovely.remotetask.interfaces import IChannelConnection
 from lovely.remotetask.running.outbox import SPACING
 from lovely.remotetask.running.outbox import Outbox
 from lovely.remotetask.running.telegraph import LONGEST_LOOK
+from lovely.remotetask.running.telegraph import PATIENCE
 from lovely.remotetask.running.telegraph import REST
 from lovely.remotetask.running.telegraph import STEADY
 from lovely.remotetask.running.telegraph import Telegraph
@@ -243,6 +244,17 @@ class ListenTest(Case):
         """At least so often that a dead connection is noticed."""
         self.listen('one', 10 ** 6)
         self.assertAlmostEqual(LONGEST_LOOK, self.step())
+
+    def test_server_that_stands_still(self):
+        """Who waits for an answer in vain hears nothing."""
+        self.listen('one', 2.0)
+        self.step()
+        for seconds, expected in (
+                (0, True), (2.0, True), (2.0 + PATIENCE, False)):
+            self.assertEqual(
+                expected, self.telegraph.hears(self.now + seconds))
+        self.step(2.0 + PATIENCE)
+        self.assertTrue(self.telegraph.hears(self.now))
 
     def test_stop(self):
         """Once nobody listens any more, that is the end."""

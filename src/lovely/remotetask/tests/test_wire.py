@@ -21,6 +21,7 @@ from lovely.remotetask.running import wire
 from lovely.remotetask.running.bell import Bell
 from lovely.remotetask.running.channel import word_for
 from lovely.remotetask.running.wire import Wire
+from lovely.remotetask.tests.databases import TwoDatabases
 from lovely.remotetask.tests.fixture import PATIENCE
 from lovely.remotetask.tests.fixture import Calls
 from lovely.remotetask.tests.fixture import DatabaseCase
@@ -176,12 +177,13 @@ class Told:
 
     def __init__(self):
         self.words = []
+        self.listened = []
 
     def send(self, word):
         self.words.append(word)
 
     def listen(self, word, call, interval):
-        pass
+        self.listened.append(word)
 
 
 class AfterCommitTest(DatabaseCase):
@@ -254,6 +256,24 @@ class AfterCommitTest(DatabaseCase):
         del self.told.words[:]
         a_processor._finish()
         self.assertEqual([self.word], self.told.words)
+
+
+class TwoDatabasesTest(TwoDatabases, DatabaseCase):
+    """The service is in another database than its site."""
+
+    def test_by_that_of_the_jobs(self):
+        """It is told there, and heard there."""
+        self.task(Calls())
+        told = wire._wires[self.jobs_db] = Told()
+        self.addCleanup(wire._wires.pop, self.jobs_db)
+        self.add('test.task')
+        word = word_for(self.service._p_oid)
+        self.assertEqual([word], told.words)
+        made = self.processor()
+        made.membership.check()
+        made.idling._listen()
+        self.assertEqual([word], told.listened)
+        self.assertIsNone(wire.wire_of(self.db))
 
 
 class DatabaseTest(unittest.TestCase):
