@@ -194,8 +194,10 @@ class Idling:
         if (found, word) != (self._wire, self._word):
             self.end()
             self._wire, self._word = found, word
-        if found is not None:
-            found.listen(word, self.hear, self._interval)
+        if found is not None and found.listen(
+                word, self.hear, self._interval):
+            # Others may have told of something since the last step.
+            self.hear()
 
     def _is_listening(self):
         return self._wire is not None and self._wire.is_listening
@@ -221,7 +223,7 @@ class Idling:
     def end(self):
         """Listen no more."""
         if self._wire is not None:
-            self._wire.forget(self._word)
+            self._wire.forget(self._word, self.hear)
         self.become_another()
 
     def become_another(self):

@@ -136,7 +136,7 @@ class Telegraph:
         newest = self._connection.newest()
         calls = list(self._calls.values())
         self._next_look = now + min(
-            LONGEST_LOOK, *(interval for _, interval in calls))
+            [LONGEST_LOOK, *(interval for _, interval in calls)])
         if newest != self._newest:
             self._newest = newest
             for call, _ in calls:

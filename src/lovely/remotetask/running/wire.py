@@ -117,18 +117,24 @@ class Wire:
         interval -- seconds from a commit, whatever it is, until it is called
             at the latest.
 
+        Return whether what was said before has called nobody.
+
         Is to be called again now and then, for the thread may have died.
         """
         with self._lock:
-            is_known = self._calls.get(word) == (call, interval)
+            is_new = self._calls.get(word) != (call, interval)
             self._calls[word] = call, interval
-            if not (is_known and self._has_thread()):
+            if is_new or not self._has_thread():
                 self._run()
+            return is_new
 
-    def forget(self, word):
-        """Call nothing any more when a word comes."""
+    def forget(self, word, call):
+        """Call something no more; somebody else may listen by now."""
         with self._lock:
-            if self._calls.pop(word, None) and self._has_thread():
+            if self._calls.get(word, (None, None))[0] != call:
+                return
+            del self._calls[word]
+            if self._has_thread():
                 self._bell.ring()
 
     @property

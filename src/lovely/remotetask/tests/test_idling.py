@@ -24,10 +24,13 @@ class StandIn:
         self.sent = []
 
     def listen(self, word, call, interval):
+        is_new = word not in self.calls
         self.calls[word] = call, interval
+        return is_new
 
-    def forget(self, word):
-        self.calls.pop(word, None)
+    def forget(self, word, call):
+        if self.calls[word][0] == call:
+            del self.calls[word]
 
     def send(self, word):
         self.sent.append(word)
@@ -164,8 +167,20 @@ class ListenTest(IdlingCase):
         self.idling._listen()
         self.assertEqual([word_for(b'87654321')], list(self.wire.calls))
 
+    def test_before_it_listened(self):
+        """What was told since its last step it has not heard; so it looks."""
+        self.assertTrue(self.idling._told)
+        self.idling.look()
+        self.idling._listen()
+        self.assertFalse(self.idling._told)
+        # The process has stopped listening, and goes on.
+        self.wire.calls.clear()
+        self.idling._listen()
+        self.assertTrue(self.idling._told)
+
     def test_hear(self):
         """It looks at once; once for each word that comes before."""
+        self.idling.look()
         self.idling._compare_claims()
         self.assertFalse(self.idling.has_news())
         self.idling.hear()
@@ -216,6 +231,7 @@ class ListenTest(IdlingCase):
         """What is added here needs no channel."""
         self.made.added([])
         began = time.monotonic()
+        self.idling.look()
         self.idling.wait()
         self.assertLess(time.monotonic() - began, 1.0)
         self.assertFalse(self.idling._is_called(0.0))

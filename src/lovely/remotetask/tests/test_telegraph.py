@@ -256,6 +256,18 @@ class ListenTest(Case):
         self.step(2.0 + PATIENCE)
         self.assertTrue(self.telegraph.hears(self.now))
 
+    def test_nobody_listens_any_more(self):
+        """While there is something to send, it goes on; nothing fails."""
+        self.listen()
+        self.step()
+        self.calls.clear()
+        self.outbox.put('one')
+        with logged('lovely.remotetask') as lines:
+            self.step(LONGEST_LOOK)
+        self.assertEqual([], lines)
+        connection, = self.channel.connections
+        self.assertEqual([['one']], connection.sent)
+
     def test_stop(self):
         """Once nobody listens any more, that is the end."""
         self.listen()

@@ -93,6 +93,23 @@ class WireTest(WireCase):
         thread, = self.threads()
         self.assertTrue(thread.daemon)
 
+    def test_who_is_new(self):
+        """It has not heard what was told before: it is told that."""
+        made, _ = self.listening()
+        self.assertTrue(made.listen('other', int, 600))
+        self.assertFalse(made.listen('other', int, 600))
+        made.forget('other', int)
+        self.assertTrue(made.listen('other', int, 600))
+
+    def test_who_comes_after(self):
+        """A processor that ends late does not cut off the one after it."""
+        made, event = self.listening()
+        later = threading.Event()
+        made.listen('word', later.set, 600)
+        made.forget('word', event.set)
+        self.wire().send('word')
+        self.assertTrue(later.wait(PATIENCE))
+
     def test_server_that_does_not_answer(self):
         """Whoever sends does not wait for it."""
         go = threading.Event()
@@ -114,9 +131,9 @@ class WireTest(WireCase):
 
     def test_ended_at_stop(self):
         """The thread goes when nobody listens, and comes again."""
-        made, _ = self.listening()
+        made, event = self.listening()
         thread, = self.threads()
-        made.forget('word')
+        made.forget('word', event.set)
         thread.join(PATIENCE)
         self.assertFalse(thread.is_alive())
         self.assertEqual([], self.channel.connections)
