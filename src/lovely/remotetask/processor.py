@@ -243,14 +243,9 @@ class SimpleProcessor(Member):
             wire.tell(*self.place)
 
     @property
-    def runners(self):
-        """The Runners of its team."""
-        return self.team.runners
-
-    @property
     def threads(self):
         """The threads that run jobs."""
-        return [runner.thread for runner in list(self.runners)
+        return [runner.thread for runner in list(self.team.runners)
                 if runner.thread.is_alive()]
 
     def begin_after(self, txn):

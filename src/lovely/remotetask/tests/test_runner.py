@@ -342,7 +342,7 @@ class DeadTest(RunnerCase):
                 if not team.runners:
                     team._add_runner()
             made = self.start()
-            self.until(lambda: made.runners and not made.threads)
+            self.until(lambda: made.team.runners and not made.threads)
             self.stop()
         self.assertEqual(1, self.job(jobid).attempts)
         self.assertEqual(QUEUED, self.job(jobid).status)
