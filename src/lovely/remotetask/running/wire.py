@@ -33,7 +33,7 @@ _inherited = []
 @of_process
 def _begin():
     global _wires, _lock
-    _inherited.append(_wires)
+    _inherited.extend(_wires.values())
     _wires = weakref.WeakKeyDictionary()
     _lock = threading.Lock()
 
@@ -42,7 +42,8 @@ def wire_of(db):
     """Return the Wire of a ZODB.DB in this process, None if it has none."""
     with _lock:
         if db not in _wires:
-            channel = outcome_of(channel_of, db.storage).value
+            # One that was closed has no storage any more.
+            channel = outcome_of(lambda: channel_of(db.storage)).value
             _wires[db] = None if channel is None else Wire(
                 channel, f'remotetasks-wire.{db.database_name}')
         return _wires[db]
