@@ -893,6 +893,55 @@ class IProcessorFactory(zope.interface.Interface):
         """Raise ValueError if this kind of processor cannot have so many."""
 
 
+class IChannel(zope.interface.Interface):
+    """The way on which a database server takes word from process to process.
+
+    Who commits a job to a database says so on its channel, and processors
+    that wait in other processes hear it.  It only saves time: what was not
+    heard is found by looking for it.
+
+    An adapter from the storage; for RelStorage on PostgreSQL there is one.
+    Where there is none, processors look for jobs again and again.
+    """
+
+    def open():
+        """Return an IChannelConnection, a new one.
+
+        May take long, and raise anything.
+        """
+
+
+class IChannelConnection(zope.interface.Interface):
+    """One connection to a channel; one thread has it.
+
+    Each call may raise anything.  Then the connection is closed, and another
+    one is opened later.
+    """
+
+    def listen():
+        """Receive from now on what others send."""
+
+    def fileno():
+        """Return a descriptor; it is readable if something has come."""
+
+    def receive():
+        """Return what has come by now: an iterable of str.  Do not wait.
+
+        Called when the descriptor is readable.  Any text may be in it, and
+        what this connection has sent need not be.
+        """
+
+    def send(words):
+        """Send a list of str to all that listen; they are visible at once.
+        """
+
+    def newest():
+        """Return what is another value after each commit; one request."""
+
+    def close():
+        """Give the connection up, in whatever state."""
+
+
 class IApplicationServer(zope.interface.Interface):
     """What is known here of the application server; a utility.
 

@@ -77,6 +77,25 @@ def last_transaction_heard_of(db):
     return storage.lastTransaction() if is_served(storage) else None
 
 
+def is_polled(db):
+    """Return whether other processes may commit to a ZODB.DB, unheard."""
+    storage = getattr(db, 'storage', None)
+    return not (storage is None or is_served(storage)
+                or keeps_time_itself(storage))
+
+
+def postgresql_of(storage):
+    """Return RelStorage's adapter if a storage is on PostgreSQL, or None."""
+    while not isinstance(storage, DemoStorage | None):
+        found = vars(storage).get('_adapter')
+        if any(each.__module__.startswith('relstorage.adapters.postgresql')
+               for each in type(found).__mro__):
+            return found
+        # What compresses or encrypts has a base.
+        storage = vars(storage).get('base')
+    return None
+
+
 def keeps_time_itself(storage):
     """Return whether the clock of this process dates its transactions.
 

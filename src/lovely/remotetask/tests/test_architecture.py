@@ -31,12 +31,15 @@ LEVELS = (
     'running.quirks', 'running.server', 'running.surroundings',
     'running.principal', 'running.application', 'running.signature',
     'running.session',
-    'running.refusal', 'running.gate', 'running.duty', 'running.events',
+    'running.refusal', 'running.gate', 'running.duty', 'running.channel',
+    'running.outbox', 'running.bell', 'running.telegraph', 'running.wire',
+    'running.events',
     'running.runlog', 'running.execution', 'running.group', 'running.alive',
     'running.settings', 'running.registry', 'running.lag', 'running.clock',
     'running.watch', 'running.tempo', 'running.duties', 'running.claims',
     'running.membership', 'running.member', 'running.runner', 'running.team',
-    'running.suspects', 'running.claimer', 'running.direct',
+    'running.suspects', 'running.claimer', 'running.idling',
+    'running.direct',
     'xmlrpc', 'startup', 'processor', 'service', 'bulk', 'testing')
 
 # Parts of the package that nothing else may import.
@@ -184,10 +187,11 @@ class PackageTest(unittest.TestCase):
                      'multiprocessing'}
         found = {path.name for path in sources(PACKAGE)
                  if threading & {name.split('.')[0] for name in imports(path)}}
-        self.assertEqual({'blame.py', 'duty.py', 'gate.py', 'outcome.py',
+        self.assertEqual({'blame.py', 'duty.py', 'gate.py', 'idling.py',
+                          'outbox.py', 'outcome.py',
                           'processor.py', 'registry.py', 'runner.py',
                           'settings.py', 'surroundings.py', 'suspects.py',
-                          'team.py', 'watch.py'}, found)
+                          'team.py', 'watch.py', 'wire.py'}, found)
 
 
 class ApplicationServerTest(unittest.TestCase):
