@@ -667,6 +667,43 @@ class IJobExecution(zope.interface.Interface):
         """Return the job of a claim; ClaimLost if that is not good any more.
         """
 
+    def may_run_unclaimed(jobid):
+        """Return whether a job may be run without being claimed first.
+
+        Nobody has changed or claimed it since it was added, and none of those
+        that may have run it unclaimed is gone.  Whoever runs it was entered
+        for that.  The IClaim of such a run is stored with its end.
+        """
+
+    def is_entered(worker_id):
+        """Return whether there is a record of a worker."""
+
+    def is_fresh(jobid):
+        """Return whether somebody may run a job unclaimed, or have run it.
+        """
+
+    def keep(claim):
+        """Store the IClaim of a run that began without one, and goes on.
+
+        Nothing happens if it is stored, or is not good any more.
+        """
+
+    def turns():
+        """Return a mapping: the ids of workers that run jobs unclaimed.
+
+        The value of each is another one as soon as it does not run any more
+        what it ran before, or has claimed it.
+        """
+
+    def outdate(jobid, now=None):
+        """Let nobody run a job unclaimed any more, if it is fresh.
+
+        If it may have been run by one that is gone, that counts as a failed
+        attempt.
+
+        Return whether it was counted.
+        """
+
     def complete(job, run, output, now=None):
         """Store the result of a job and that it is completed.
 
@@ -709,8 +746,11 @@ class IJobExecution(zope.interface.Interface):
             happens again and again: it may be what the job does.
         """
 
-    def enter(worker_id, now=None):
-        """Keep a record of a worker, though it claims nothing."""
+    def enter(worker_id, now=None, unclaimed=False):
+        """Keep a record of a worker, though it claims nothing.
+
+        unclaimed -- whether it runs jobs that it has not claimed.
+        """
 
     def beat(worker_id, now=None):
         """Write into the record of a worker that it lives, if there is one.

@@ -4,6 +4,7 @@ import contextvars
 import datetime
 import itertools
 import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 import persistent
@@ -214,7 +215,12 @@ class Attempt(NamedTuple):
 @part
 @zope.interface.implementer(interfaces.IClaim)
 class Claim(NamedTuple):
-    """See IClaim."""
+    """See IClaim.
+
+    counted -- the status under which the job is counted meanwhile.
+    is_kept_by_run -- called when the end of the run is being stored: whether
+        the claim is to be stored with it; None: it is stored already.
+    """
 
     job: int
     worker: str
@@ -223,6 +229,7 @@ class Claim(NamedTuple):
     attempt: int
     fence: int
     counted: str
+    is_kept_by_run: Callable[[], bool] | None = None
 
 
 class Run(NamedTuple):
