@@ -178,6 +178,23 @@ class IClaim(zope.interface.Interface):
                     'one once the claim is taken away, or has been used.')
 
 
+class ISeat(zope.interface.Interface):
+    """Where a job is run whose claim is not stored.  Never stored itself."""
+
+    def refuse(is_known):
+        """Remember that the job is not run: it has to be claimed first.
+
+        is_known -- whether there is a record of the worker.
+        """
+
+    def is_kept_by_run():
+        """Return whether the claim is to be stored with the end of the run.
+
+        Called when that is about to be stored; not if somebody else has
+        stored the claim meanwhile.
+        """
+
+
 class IFailure(zope.interface.Interface):
     """Why a run failed."""
 
@@ -667,16 +684,14 @@ class IJobExecution(zope.interface.Interface):
         """Return the job of a claim; ClaimLost if that is not good any more.
         """
 
-    def may_run_unclaimed(jobid):
-        """Return whether a job may be run without being claimed first.
+    def admit(claim):
+        """Raise ClaimLost if a job must not be run without a stored claim.
 
-        Nobody has changed or claimed it since it was added, and none of those
-        that may have run it unclaimed is gone.  Whoever runs it was entered
-        for that.  The IClaim of such a run is stored with its end.
+        claim -- IClaim, with an ISeat if it is not stored; that is told.  The
+            worker was entered for that, and nobody has changed or claimed the
+            job since it was added; and none of those that may have run it
+            unclaimed is gone.  The claim is stored with the end of the run.
         """
-
-    def is_entered(worker_id):
-        """Return whether there is a record of a worker."""
 
     def is_fresh(jobid):
         """Return whether somebody may run a job unclaimed, or have run it.
@@ -719,6 +734,12 @@ class IJobExecution(zope.interface.Interface):
 
     def is_behind():
         """Return whether there may be more to claim at once."""
+
+    def has_due(now):
+        """Return whether a job can be claimed that has waited for a time.
+
+        One may be missed, for a while, that is behind others.
+        """
 
     def next_due():
         """Return when the next job of the schedule is due, or None."""

@@ -4,7 +4,7 @@ import contextvars
 import datetime
 import itertools
 import time
-from collections.abc import Callable
+from typing import Any
 from typing import NamedTuple
 
 import persistent
@@ -218,8 +218,8 @@ class Claim(NamedTuple):
     """See IClaim.
 
     counted -- the status under which the job is counted meanwhile.
-    is_kept_by_run -- called when the end of the run is being stored: whether
-        the claim is to be stored with it; None: it is stored already.
+    seat -- an ISeat, where the job is run without a stored claim; None: the
+        claim is stored.
     """
 
     job: int
@@ -229,7 +229,7 @@ class Claim(NamedTuple):
     attempt: int
     fence: int
     counted: str
-    is_kept_by_run: Callable[[], bool] | None = None
+    seat: Any = None
 
 
 class Run(NamedTuple):

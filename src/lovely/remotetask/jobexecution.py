@@ -97,16 +97,22 @@ class JobExecution:
 
     # Without a claim
 
-    def may_run_unclaimed(self, jobid):
+    def admit(self, claim):
         """See IJobExecution."""
+        if claim.seat is None:
+            return
+        is_known = claim.worker in self.store.workers
+        if not (is_known and self._may_run_unclaimed(claim)):
+            claim.seat.refuse(is_known)
+            raise interfaces.ClaimLost(
+                f'Job {claim.job} of {self.service.__name__!r} has to be '
+                f'claimed before it is run.')
+
+    def _may_run_unclaimed(self, claim):
         # A run that is lost is counted, though it may never have begun.
         return (not self.service.paused
                 and policy_of(self.service).attempts > 1
-                and unclaimed.may_be_run(self.store, jobid))
-
-    def is_entered(self, worker_id):
-        """See IJobExecution."""
-        return worker_id in self.store.workers
+                and unclaimed.may_be_run(self.store, claim.job))
 
     def is_fresh(self, jobid):
         """See IJobExecution."""
@@ -143,7 +149,7 @@ class JobExecution:
         self._keep_with_end(run.claim)
 
     def _keep_with_end(self, claim):
-        if claim.is_kept_by_run is not None and claim.is_kept_by_run():
+        if claim.seat is not None and claim.seat.is_kept_by_run():
             unclaimed.keep(self.store, claim)
 
     def fail(self, job, run, failure, now=None):
@@ -221,6 +227,10 @@ class JobExecution:
     def is_behind(self):
         """See IJobExecution."""
         return not self.service.paused and lookup.is_behind(self.store)
+
+    def has_due(self, now):
+        """See IJobExecution."""
+        return not self.service.paused and taking.has_due(self.store, now)
 
     def next_due(self):
         """See IJobExecution."""

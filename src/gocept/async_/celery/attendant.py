@@ -264,27 +264,31 @@ class Attendant(CeleryProcessor):
         Return how many were sent.
         """
         now = self.membership.clock.now() if now is None else now
+        leader, is_needed = self._find_leader(now)
+        self._leading = leader == self.worker_id
+        if is_needed and leader is None:
+            self.membership.bookkeep(_enter, self.worker_id)
+        if not is_needed or not self._leading:
+            return 0
         if self.knows_time():
             # This passes entries of jobs that others have run, and puts what
             # waits for a time into the schedule.
             self.membership.bookkeep(_look, now)
-        leader, waiting = self._find_waiting(now)
-        self._leading = leader == self.worker_id
-        if waiting and leader is None:
-            self.membership.bookkeep(_enter, self.worker_id)
-        if not waiting or not self._leading:
-            return 0
-        found = self._to_send(waiting, now)
+        found = self._to_send(now)
         sent = self.send([each.address for each in found])
         self._sent.remember(found[:sent])
         return sent
 
-    def _find_waiting(self, now):
-        """Return who sweeps, or None, and what could be claimed now."""
+    def _find_leader(self, now):
+        """Return who sweeps, or None; and whether there is need of that."""
         with opened_engine(self.db, self.servicePath) as engine:
             leader = min(self._known(engine), default=None)
-            if leader not in (None, self.worker_id):
-                return leader, []
+            return leader, leader in (None, self.worker_id) and (
+                engine.is_behind() or engine.has_due(now))
+
+    def _find_waiting(self, now):
+        """Return what could be claimed now."""
+        with opened_engine(self.db, self.servicePath) as engine:
             # These claims are never committed: making them is how to see what
             # is next.
             claims = engine.claim(
@@ -293,8 +297,15 @@ class Attendant(CeleryProcessor):
             described = [outcome_of(self._describe, engine.service, claim.job)
                          for claim in claims]
             # A job that cannot be read does not hold up the others.
-            return leader, [outcome.value for outcome in described
-                            if not outcome.failed]
+            return [outcome.value for outcome in described
+                    if not outcome.failed]
+
+    def _may_find_lost(self, now):
+        """Return whether a job waits that may have to be sent."""
+        with opened_engine(self.db, self.servicePath) as engine:
+            oldest = engine.service.oldest_waiting(now)
+            return engine.has_due(now) or (
+                oldest is not None and now - oldest >= self._sent.patience)
 
     def _known(self, engine):
         # After host and pid.
@@ -310,14 +321,20 @@ class Attendant(CeleryProcessor):
             address(self.db, self.servicePath, job),
             max(written, job.due or 0.0), job.due is not None)
 
-    def _to_send(self, waiting, now):
+    def _to_send(self, now):
         sender = broker.sender()
+        self._sent.be_patient(sender.broker.resend_after, 0)
+        if not self._may_find_lost(now):
+            return []
         messages = sender.waiting(self.queue)
         if messages is None:
             # The broker does not answer.
             return []
         self._sent.be_patient(sender.broker.resend_after, messages)
-        return [each for each in waiting if self._sent.is_lost(each, now)]
+        if not self._may_find_lost(now):
+            return []
+        return [each for each in self._find_waiting(now)
+                if self._sent.is_lost(each, now)]
 
     # See CeleryProcessor
 

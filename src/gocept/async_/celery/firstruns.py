@@ -41,30 +41,26 @@ class FirstRuns:
         """
         seat = self._seats.take()
         try:
-            if not self._may_run(seat, jobid):
-                return None
+            self._enter(seat)
             # See Attendant: the connection catches up once.
             self._membership.catch_up()
             end = self._run(seat, jobid)
         finally:
             self._seats.give_back(seat, time.monotonic())
+        if seat.is_refused:
+            return None
         if seat.open is not None:
             # At once, if that works; else in the next round.
             outcome_of(self._leave, seat)
         return end
 
-    def _may_run(self, seat, jobid):
+    def _enter(self, seat):
         membership = self._membership
-        with opened_engine(membership.db, membership.path) as engine:
-            if not engine.may_run_unclaimed(jobid):
-                return False
-            known = seat.is_entered and engine.is_entered(seat.id)
-        if not known:
+        if not seat.is_entered:
             seat.become(machine.new_worker_id(f'seat-{membership.name()}'))
             # It may be entered though an error comes back.
             seat.is_entered = True
             membership.bookkeep(runs.enter_seat, seat.id)
-        return True
 
     def _run(self, seat, jobid):
         membership = self._membership

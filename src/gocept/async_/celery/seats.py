@@ -8,7 +8,10 @@ is counted.  docs/engine.rst tells of it.
 
 import threading
 
+import zope.interface
+
 from lovely.remotetask.interfaces import QUEUED
+from lovely.remotetask.interfaces import ISeat
 from lovely.remotetask.job import Claim
 
 
@@ -18,13 +21,17 @@ LATE = 1.0
 IDLE = 3.0
 
 
+@zope.interface.implementer(ISeat)
 class Seat:
     """The worker record under which one thread runs jobs, one after another.
+
+    See ISeat.
 
     id -- of the worker record.
     is_entered -- whether there is such a record, or may be.
     claims -- Claims of runs since claims were settled, by job id.
     open -- the Claim of a run that goes on, or is not known to be counted.
+    is_refused -- whether the last job has to be claimed; it was not run.
     interrupted -- whether that was interrupted by what it stands on.
     is_full -- whether no other job is to be run here.
     used -- when it was used last, in seconds of the monotonic clock.
@@ -35,7 +42,7 @@ class Seat:
         self.is_entered = False
         self.claims = {}
         self.open = None
-        self.interrupted = self.is_full = False
+        self.interrupted = self.is_refused = self.is_full = False
         self.used = 0.0
         # The thread that runs the job and the one that makes the rounds must
         # not both write the record: one would meet the other, at the end of a
@@ -52,13 +59,21 @@ class Seat:
     def begin(self, jobid, now, monotonic):
         """Return the Claim of a run that begins."""
         claim = Claim(jobid, self.id, self.id.rpartition(':')[0], now, 1, 0,
-                      QUEUED, self._is_kept_by_run)
-        self._is_claimed = self._is_ending = self.interrupted = False
+                      QUEUED, self)
+        self._is_claimed = self._is_ending = False
+        self.interrupted = self.is_refused = False
         self.used = monotonic
         self.claims[jobid] = self.open = claim
         return claim
 
-    def _is_kept_by_run(self):
+    def refuse(self, is_known):
+        """See ISeat."""
+        self.is_refused = True
+        # Others may have taken this process for dead.
+        self.is_full = not is_known
+
+    def is_kept_by_run(self):
+        """See ISeat."""
         with self._lock:
             self._is_ending = not self._is_claimed
             return self._is_ending

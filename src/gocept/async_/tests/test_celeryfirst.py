@@ -19,6 +19,7 @@ from gocept.async_.celery.attendant import Interrupted
 from gocept.async_.tests import test_celeryattendant
 from gocept.async_.tests.celerycase import CeleryCase
 from lovely.remotetask import policy
+from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import PROCESSING
@@ -28,6 +29,7 @@ from lovely.remotetask.machine import MACHINE
 from lovely.remotetask.running import execution
 from lovely.remotetask.running import lag
 from lovely.remotetask.running import registry
+from lovely.remotetask.running.session import opened_engine
 from lovely.remotetask.tests.fixture import engine
 
 
@@ -237,11 +239,13 @@ class ClaimedTest(FirstCase):
         transaction.begin()
         before, = self.seats()
         self.take_away()
-        self.assertTrue(self.run_first(self.add('test.call', 2)))
+        for number in 2, 3:
+            self.assertTrue(self.run_first(self.add('test.call', number)))
         transaction.begin()
         after, = self.seats()
         self.assertNotEqual(before, after)
-        self.assertEqual({COMPLETED: 2}, self.counts())
+        self.assertEqual([1, 2, 3], self.calls)
+        self.assertEqual({COMPLETED: 3}, self.counts())
 
 
 class TwiceTest(FirstCase):
@@ -567,6 +571,19 @@ class CountedTest(test_celeryattendant.CountedTest):
         run_job = self.attendant.run_job
         self.attendant.run_job = lambda jobid, tid: run_job(
             jobid, tid, first=True)
+
+    def lose_ends(self, *args, **kw):
+        """A run that is refused is none."""
+        super().lose_ends(*args, **kw)
+        lost = execution.run_claimed
+
+        def run_claimed(db, path, claim, commit):
+            with opened_engine(db, path) as found:
+                if outcome_of(found.admit, claim).failed:
+                    return execution.NOT_BEGUN
+            return lost(db, path, claim, commit)
+        self.enterContext(unittest.mock.patch.object(
+            execution, 'run_claimed', run_claimed))
 
     def test_run_cannot_be_counted(self):
         """For now: the job is not run again before that."""
