@@ -1232,6 +1232,10 @@ class IFailureTexts(zope.interface.Interface):
         'Whether the service wants no messages to be shown (log_messages): '
         'show only class, frames and place then.')
 
+    is_transient = zope.interface.Attribute(
+        'Whether the error is a passing one, like a conflict: such a run is '
+        'tried again soon, and does not count as a failure.')
+
 
 class IStartRemoteTasksEvent(zope.interface.Interface):
     """The services that the product configuration names are to be started."""

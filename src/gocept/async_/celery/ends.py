@@ -38,12 +38,15 @@ def collected():
 def problem(end):
     """Return in few words what is wrong with an end; None for a good one.
 
+    Nothing is wrong with a conflict: the job is tried again soon.
+
     Never a message of an exception: it may hold what is not to leave the
     worker.
     """
     if end is None:
         return 'how the job ended could not be stored'
-    if end.failure is None or end.committed:
+    if end.failure is None or end.committed or (
+            type(end) is events.JobRetried and end.failure.is_transient):
         return None
     where = f' at {end.failure.place}' if end.failure.place else ''
     return escaped(f'job {end.job}, attempt {end.attempt}, is now '
