@@ -215,8 +215,8 @@ class JobExecution:
         """Count a run of which nobody has stored how it ended."""
         policy = policy_of(self.service)
         if job.failures + 1 < policy.attempts:
-            due = (policy.due_after_loss(job, now) if reason == UNSTORED_END
-                   or reason == INTERRUPTED else None)
+            due = (None if reason in (LOST_PROCESS, MAY_BE_LOST)
+                   else policy.due_after_loss(job, now))
             job.lose(claim, reason.format(claim.processor), due)
         else:
             job.fail(Run(claim, claim.time),

@@ -139,7 +139,7 @@ class Attendant(CeleryProcessor):
             claim, others, lost = self.membership.bookkeep(
                 runs.claim_job, self.worker_id, jobid, self._runs,
                 self.membership.clock.now(), self._first_runs.ids(), first)
-            if claim is not None:
+            if not others:
                 # The claim of an earlier run was settled with this
                 # transaction.
                 self._runs.forget([jobid])
