@@ -126,6 +126,8 @@ class JobExecution:
     def keep(self, claim):
         """See IJobExecution."""
         if _is_good(lookup.find(self.store, claim.job), claim):
+            # Others may have taken the worker for dead.
+            self.enter(claim.worker, unclaimed=True)
             unclaimed.keep(self.store, claim)
 
     def turns(self):

@@ -602,6 +602,23 @@ class CountedTest(test_celeryattendant.CountedTest):
         self.deliver()
         self.assertEqual(1, self.check().attempts)
 
+    def test_taken_for_dead(self):
+        """Others have dropped the record of its seat: it counts all the same.
+        """
+        self.lose_ends(execution.INTERRUPTED)
+        lost = execution.run_claimed
+
+        def run_claimed(*args):
+            end = lost(*args)
+            if len(self.calls) == 1:
+                self.take_away()
+            return end
+        with unittest.mock.patch.object(
+                execution, 'run_claimed', run_claimed):
+            self.deliver()
+        self.assertEqual(1, len(self.calls))
+        self.assertEqual(1, self.check().attempts)
+
     def test_one_claim_cannot_be_settled(self):
         """The others are, and nobody waits for that."""
         others = [self.add('test.call', number) for number in range(3)]
