@@ -148,5 +148,6 @@ class FirstRuns:
         for seat in self._seats.leave_idle(float('inf')):
             runs.leave_seat(engine, seat.id, *seat.to_settle(), now)
         for seat in self._seats.taken():
-            for claim in seat.to_settle()[0][-1:]:
+            claim = seat.open
+            if claim is not None:
                 runs.keep(engine, claim)
