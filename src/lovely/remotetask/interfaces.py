@@ -178,6 +178,23 @@ class IClaim(zope.interface.Interface):
                     'one once the claim is taken away, or has been used.')
 
 
+class ISeat(zope.interface.Interface):
+    """Where a job is run whose claim is not stored.  Never stored itself."""
+
+    def refuse(is_known):
+        """Remember that the job is not run: it has to be claimed first.
+
+        is_known -- whether there is a record of the worker.
+        """
+
+    def is_kept_by_run():
+        """Return whether the claim is to be stored with the end of the run.
+
+        Called when that is about to be stored; not if somebody else has
+        stored the claim meanwhile.
+        """
+
+
 class IFailure(zope.interface.Interface):
     """Why a run failed."""
 
@@ -673,6 +690,41 @@ class IJobExecution(zope.interface.Interface):
         """Return the job of a claim; ClaimLost if that is not good any more.
         """
 
+    def admit(claim):
+        """Raise ClaimLost if a job must not be run without a stored claim.
+
+        claim -- IClaim, with an ISeat if it is not stored; that is told.  The
+            worker was entered for that, and nobody has changed or claimed the
+            job since it was added; and none of those that may have run it
+            unclaimed is gone.  The claim is stored with the end of the run.
+        """
+
+    def is_fresh(jobid):
+        """Return whether somebody may run a job unclaimed, or have run it.
+        """
+
+    def keep(claim):
+        """Store the IClaim of a run that began without one, and goes on.
+
+        Nothing happens if it is stored, or is not good any more.
+        """
+
+    def turns():
+        """Return a mapping: the ids of workers that run jobs unclaimed.
+
+        The value of each is another one as soon as it does not run any more
+        what it ran before, or has claimed it.
+        """
+
+    def outdate(jobid, now=None):
+        """Let nobody run a job unclaimed any more, if it is fresh.
+
+        If it may have been run by one that is gone, that counts as a failed
+        attempt.
+
+        Return whether it was counted.
+        """
+
     def complete(job, run, output, now=None):
         """Store the result of a job and that it is completed.
 
@@ -693,6 +745,12 @@ class IJobExecution(zope.interface.Interface):
         """Return whether there may be more to claim at once.
 
         worker_id -- whose share of the lanes to look into first.
+        """
+
+    def has_due(now):
+        """Return whether a job can be claimed that has waited for a time.
+
+        One may be missed, for a while, that is behind others.
         """
 
     def next_due():
@@ -725,8 +783,11 @@ class IJobExecution(zope.interface.Interface):
             not be loaded.
         """
 
-    def enter(worker_id, now=None):
-        """Keep a record of a worker, though it claims nothing."""
+    def enter(worker_id, now=None, unclaimed=False):
+        """Keep a record of a worker, though it claims nothing.
+
+        unclaimed -- whether it runs jobs that it has not claimed.
+        """
 
     def beat(worker_id, now=None):
         """Write into the record of a worker that it lives, if there is one.
@@ -1235,6 +1296,10 @@ class IFailureTexts(zope.interface.Interface):
     is_private = zope.interface.Attribute(
         'Whether the service wants no messages to be shown (log_messages): '
         'show only class, frames and place then.')
+
+    is_transient = zope.interface.Attribute(
+        'Whether the error is a passing one, like a conflict: such a run is '
+        'tried again soon, and does not count as a failure.')
 
 
 class IStartRemoteTasksEvent(zope.interface.Interface):

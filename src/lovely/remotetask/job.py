@@ -3,6 +3,7 @@
 import contextvars
 import datetime
 import time
+from typing import Any
 from typing import NamedTuple
 
 import persistent
@@ -160,7 +161,12 @@ class Due:
 @part
 @zope.interface.implementer(interfaces.IClaim)
 class Claim(NamedTuple):
-    """See IClaim."""
+    """See IClaim.
+
+    counted -- the status under which the job is counted meanwhile.
+    seat -- an ISeat, where the job is run without a stored claim; None: the
+        claim is stored.
+    """
 
     job: int
     worker: str
@@ -169,6 +175,7 @@ class Claim(NamedTuple):
     attempt: int
     fence: int
     counted: str
+    seat: Any = None
 
 
 class Run(NamedTuple):

@@ -326,6 +326,7 @@ class Execution:
         outcome = None
         try:
             engine = session.begin(self.path)
+            engine.admit(self.run.claim)
             with job_context(engine.service, self._name):
                 self.was_able = self.run.claim.attempt > 1 and blame.is_able()
                 self.begun = True

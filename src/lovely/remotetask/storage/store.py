@@ -47,9 +47,10 @@ class JobStore(persistent.Persistent):
     copied_at -- the serial with which the copy of a store was stored.
     searched -- how far jobs were looked for that nobody has, see `audit`;
         None: there is no need to.
+    losses -- see `unclaimed`; None: there were none.
     """
 
-    oid = copied_at = searched = None
+    oid = copied_at = searched = losses = None
 
     def __init__(self, service=None, start=0):
         """Make an empty store.

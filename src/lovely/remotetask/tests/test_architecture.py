@@ -23,6 +23,7 @@ LEVELS = (
     'storage.current', 'storage.lane', 'storage.lease', 'storage.adder',
     'storage.ledger', 'storage.worker', 'storage.lookup', 'storage.crew',
     'storage.books', 'storage.removal', 'storage.aside', 'storage.settlement',
+    'storage.unclaimed',
     'storage.counting', 'storage.passing', 'storage.source', 'storage.share',
     'storage.audit',
     'storage.taking', 'storage.tidy', 'storage.store', 'storage.backwards',
