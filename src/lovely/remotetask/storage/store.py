@@ -47,9 +47,13 @@ class JobStore(persistent.Persistent):
     copied_at -- the serial with which the copy of a store was stored.
     searched -- how far jobs were looked for that nobody has, see `audit`;
         None: there is no need to.
+    since -- when the jobs of earlier code were brought up to date (POSIX
+        seconds): nothing that ended before is kept any shorter than what
+        ends then.
     """
 
     oid = copied_at = searched = None
+    since = 0.0
 
     def __init__(self, service=None, start=0):
         """Make an empty store.

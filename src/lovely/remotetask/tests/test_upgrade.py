@@ -1,14 +1,13 @@
 """Jobs that lovely.remotetask 0.5 has stored.
 
-data_0_5.fs.gz was written on Python 2.7 by lovely.remotetask 0.5.2 and
-gocept.async 0.3.3, and converted by zodbupdate.  Classes of the application
-that is called `py2shop` there cannot be imported here.
+Classes of the application that is called `py2shop` in the database cannot be
+imported here.
 """
 
-import gzip
-import pathlib
+import datetime
 import shutil
 import tempfile
+import time
 
 import transaction
 import ZODB
@@ -16,6 +15,7 @@ import ZODB.FileStorage
 from ZODB.POSException import POSKeyError
 
 from gocept.async_.task import TaskDescription
+from gocept.async_.tests.python2data import unpack
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import CRONJOB
@@ -25,15 +25,15 @@ from lovely.remotetask.interfaces import HELD
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import STARTLATER
+from lovely.remotetask.policy import DAY
 from lovely.remotetask.processor import SimpleProcessor
 from lovely.remotetask.running.registry import service_path
 from lovely.remotetask.storage import upgrade
+from lovely.remotetask.storage.earlier import ATTRIBUTES
 from lovely.remotetask.tests.fixture import Calls
 from lovely.remotetask.tests.fixture import DatabaseCase
 from lovely.remotetask.tests.fixture import engine
 
-
-DATA = pathlib.Path(__file__).with_name('data_0_5.fs.gz')
 
 # The ids of some jobs of the service `mail`.
 COMPLETED_0 = 2052028988
@@ -57,9 +57,8 @@ class UpgradeCase(DatabaseCase):
     def open_database(self):
         folder = tempfile.mkdtemp()
         self.addCleanup(shutil.rmtree, folder)
-        path = pathlib.Path(folder) / 'Data.fs'
-        path.write_bytes(gzip.decompress(DATA.read_bytes()))
-        return ZODB.DB(ZODB.FileStorage.FileStorage(str(path)))
+        return ZODB.DB(ZODB.FileStorage.FileStorage(
+            str(unpack('core-py3', folder))))
 
     def fill(self, db):
         # The data is there.
@@ -108,17 +107,17 @@ class UpgradeTest(UpgradeCase):
     def test_state_is_old_before(self):
         """The data is what lovely.remotetask 0.5 stored."""
         self.assertEqual(0, self.service.schema)
-        for name in upgrade.OLD_ATTRIBUTES:
+        for name in ATTRIBUTES:
             self.assertIn(name, vars(self.service))
 
     def test_counts(self):
         """All jobs are there, with their status.
 
-        Of the cron jobs, three have values that are none.
+        Of the cron jobs, three have values that are none, and others.
         """
         self.assertEqual(
-            {QUEUED: 10, COMPLETED: 3, ERROR: 8, CANCELLED: 4, STARTLATER: 1,
-             CRONJOB: 10, DELAYED: 3}, self.counts(self.service))
+            {QUEUED: 10, COMPLETED: 3, ERROR: 5, CANCELLED: 4, STARTLATER: 1,
+             CRONJOB: 13, DELAYED: 3}, self.counts(self.service))
         self.assertEqual(39, len(self.service.jobs))
 
     def test_other_services(self):
@@ -126,7 +125,7 @@ class UpgradeTest(UpgradeCase):
         for name, expected in (
                 ('overdue', {DELAYED: 1, CRONJOB: 1}),
                 ('unnamed', {QUEUED: 8, CRONJOB: 2}),
-                ('stuck', {QUEUED: 1, ERROR: 2, CRONJOB: 1})):
+                ('stuck', {QUEUED: 1, HELD: 2, CRONJOB: 1})):
             with self.subTest(name):
                 self.assertEqual(expected, self.counts(self.services[name]))
 
@@ -150,8 +149,14 @@ class UpgradeTest(UpgradeCase):
         """The exception that was stored is shown by its message."""
         jobs = self.service.jobs
         self.assertEqual("('no way', 17)", jobs[TASK_ERROR].error)
-        # Of a class that is gone.
-        self.assertIn('PaymentError', jobs[BROKEN_ERROR].error)
+        self.assertEqual('lovely.remotetask.task.TaskError',
+                         jobs[TASK_ERROR].errorClass)
+
+    def test_error_of_a_class_that_is_gone(self):
+        """It has a message too; what was text on Python 2 is text."""
+        job = self.service.jobs[BROKEN_ERROR]
+        self.assertEqual("(402, 'Zahlung f\xfcr Verlag')", job.error)
+        self.assertEqual('py2shop.errors.PaymentError', job.errorClass)
 
     def test_times(self):
         """Naive local times are read as aware ones."""
@@ -221,13 +226,29 @@ class UpgradeTest(UpgradeCase):
                             ('delayed 1 h', 1), ('delayed cancelled', 0)):
             with self.subTest(name):
                 self.assertEqual(times, self.calls.count(name))
-        self.assertEqual(10, self.counts(self.service)[CRONJOB])
+        self.assertEqual(13, self.counts(self.service)[CRONJOB])
         self.assertNotIn(DELAYED, self.counts(self.service))
 
-    def test_pattern_without_a_day(self):
-        """Its job is in error, and says why."""
-        self.assertIn('minute must be 0 to 59, not 60',
-                      self.service.jobs[NO_PATTERN].error)
+    def test_value_that_is_none(self):
+        """It is left out of the pattern; the job goes on with the others."""
+        self.service.counts()
+        self.assertEqual((0, 20, 40), self.service.jobs[NO_PATTERN].minute)
+
+    def test_no_value_is_left(self):
+        """The job is held from now on, and says why."""
+        before = time.time()
+        job, = [job for job in self.services['stuck'].jobs.values()
+                if 'dayOfWeek' in job.input]
+        self.assertEqual(HELD, job.status)
+        self.assertIn('dayOfWeek=7', job.error)
+        self.assertGreaterEqual(job.completed.timestamp(), before)
+
+    def test_no_day_matches(self):
+        """So it is with 30 February."""
+        job, = [job for job in self.services['stuck'].jobs.values()
+                if '(30,)' in job.input]
+        self.assertEqual(HELD, job.status)
+        self.assertIn('No day ever matches', job.error)
 
     def test_changes(self):
         """Old jobs are started, requeued, cancelled, removed, cleaned."""
@@ -245,9 +266,9 @@ class UpgradeTest(UpgradeCase):
         self.assertNotIn(COMPLETED_0, self.service.jobs)
         self.service.clean()
         held = self.service.counts()[HELD]
-        self.assertEqual({CRONJOB: 10, DELAYED: 3, HELD: held},
+        self.assertEqual({CRONJOB: 13, DELAYED: 3, HELD: held},
                          self.counts(self.service))
-        self.assertEqual(13 + held, len(list(self.service.jobs)))
+        self.assertEqual(16 + held, len(list(self.service.jobs)))
 
     def test_find(self):
         """Old jobs are on the pages, under their status."""
@@ -259,8 +280,24 @@ class UpgradeTest(UpgradeCase):
 
     def test_prune(self):
         """Old jobs do not stay for ever."""
-        self.assertEqual(15, engine(self.service).prune(100, now=FAR))
-        self.assertEqual(24, len(self.service.jobs))
+        self.assertEqual(12, engine(self.service).prune(100, now=FAR))
+        self.assertEqual(27, len(self.service.jobs))
+
+    def test_retention_counts_from_now(self):
+        """However long ago they ended, they can be looked at first."""
+        for job in list(self.stored_jobs().values()):
+            job._p_activate()
+            for name in ('created', 'completed'):
+                if name in vars(job):
+                    vars(job)[name] = datetime.datetime(2011, 5, 1)
+            job._p_changed = True
+        now = time.time()
+        self.assertEqual(0, engine(self.service).prune(100, now=now))
+        self.assertEqual(0, engine(self.service).prune(100, now + 6 * DAY))
+        self.assertEqual(7, engine(self.service).prune(100, now + 8 * DAY))
+        self.assertEqual(5, engine(self.service).prune(100, now + 31 * DAY))
+        self.assertEqual(
+            2011, self.service.jobs[EVERY_QUARTER].created.year)
 
     def test_is_made_once(self):
         """What was brought up to date is stored, and says so."""
@@ -287,7 +324,7 @@ class UpgradeTest(UpgradeCase):
     def test_nothing_old_is_kept(self):
         """The old queue and what jobs knew of it are gone."""
         self.service.counts()
-        for name in upgrade.OLD_ATTRIBUTES:
+        for name in ATTRIBUTES:
             self.assertNotIn(name, self.service.__dict__)
         for job in self.service.jobs.values():
             self.assertNotIn('scheduledFor', job.__dict__)
