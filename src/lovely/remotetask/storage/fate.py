@@ -8,16 +8,17 @@ import math
 from typing import NamedTuple
 
 from lovely.remotetask import cron
+from lovely.remotetask.foreign.unreadable import UnreadableRecord
 from lovely.remotetask.interfaces import CRONJOB
 from lovely.remotetask.interfaces import DELAYED
 from lovely.remotetask.interfaces import HELD
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import QUEUED
+from lovely.remotetask.interfaces import STARTLATER
 from lovely.remotetask.job import CronJob
 from lovely.remotetask.number import exact
 from lovely.remotetask.number import real
 from lovely.remotetask.number import shown
-from lovely.remotetask.storage import lane
 from lovely.remotetask.storage.ledger import LISTED
 from lovely.remotetask.storage.ledger import key_of
 from lovely.remotetask.storage.lookup import checked_but_status
@@ -116,8 +117,8 @@ def fate_of(job, jobid, earlier, now):
     if status in LISTED:
         # This raises where it cannot be told under which time to list it.
         key_of(job)
-    # This raises for what is no status.
-    lane.letter_of(status)
+    elif status != STARTLATER:
+        raise UnreadableRecord(f'its status is {shown(status)}')
     return Fate(status)
 
 
