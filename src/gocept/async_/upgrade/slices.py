@@ -17,7 +17,7 @@ from lovely.remotetask.storage.upgrade import upgrade_some
 log = journal(__name__)
 
 # How many jobs are brought up to date in one transaction.
-SLICE = 1000
+SLICE = 2000
 
 # How often a slice is tried: each time it fails, another process has done one.
 ATTEMPTS = 100
@@ -43,23 +43,26 @@ def bring_up_to_date(db, find, tell=log.info):
         is.
     """
     progress = Progress(tell)
-    number, findings = None, []
+    number, findings, earlier = None, [], None
     while number is None:
-        number, some = in_private_transaction(
-            db, lambda connection: _slice(find(connection), progress),
+        number, some, earlier = in_private_transaction(
+            db, lambda connection: _slice(
+                find(connection), progress, earlier),  # noqa: B023
             ATTEMPTS)
         findings += some
     return Done(number, findings)
 
 
-def _slice(service, progress):
+def _slice(service, progress, earlier):
     """Bring some jobs of a service up to date.
 
-    Return how many it has, None if there is more to do; and a list of
-    Finding.
+    Return how many it has, None if there is more to do; a list of Finding;
+    and the Earlier for the next slice.
     """
-    found = upgrade_some(service, SLICE) if service.schema < SCHEMA else []
-    if service.schema < SCHEMA:
-        progress.tell(service)
-        return None, found
-    return len(service.jobs), found
+    if service.schema == SCHEMA:
+        return len(service.jobs), [], earlier
+    done = upgrade_some(service, SLICE, earlier)
+    if service.schema == SCHEMA:
+        return len(service.jobs), *done
+    progress.tell(service)
+    return None, *done

@@ -22,6 +22,8 @@ DEPTH = 10
 class Earlier:
     """The queue and the schedule of a service, as they were stored.
 
+    Good for any connection, for it knows jobs by their object ids.
+
     trouble -- texts: what of that cannot be read, and why.
     """
 
@@ -30,23 +32,20 @@ class Earlier:
 
         read -- see `unreadable.read`, without the database.
         """
-        self._state = vars(service)
-        self._read = read
         self.trouble = []
-        self._queued = self._look('_queue', lambda queue: {
-            _identity(job) for job in _members(queue, DEPTH)})
-        self._new = self._look('_scheduledQueue', lambda queue: {
-            _identity(job) for job in _members(queue, DEPTH)})
-        self._times = self._look('_scheduledJobs', _times)
+        state = vars(service)
 
-    def _look(self, name, look):
-        """Return what a record tells; None if it cannot be read."""
-        stored = self._state.get(name)
-        found = self._read(look, () if stored is None else stored)
-        if found.failed:
-            self.trouble.append(
-                f'{name} cannot be read: {reason_of(found)}')
-        return found.value
+        def look(name, see):
+            stored = state.get(name)
+            found = read(see, () if stored is None else stored)
+            if found.failed:
+                self.trouble.append(
+                    f'{name} cannot be read: {reason_of(found)}')
+            return found.value
+        # None where nobody knows.
+        self._queued = look('_queue', _identities)
+        self._new = look('_scheduledQueue', _identities)
+        self._times = look('_scheduledJobs', _times)
 
     def is_queued(self, job):
         """Return whether a job is in the queue; None if nobody knows."""
@@ -67,6 +66,10 @@ class Earlier:
 def _identity(job):
     """Return what tells a job from others; it need not be loaded."""
     return job._p_oid or id(job)
+
+
+def _identities(queue):
+    return {_identity(job) for job in _members(queue, DEPTH)}
 
 
 def _members(queue, depth):

@@ -47,12 +47,17 @@ def look_at(job, jobid, earlier, read, now):
         return Look(None, found, [Finding(
             jobid, UNREADABLE, f'It cannot be read: {reason_of(found)}.')])
     told = found.value.findings(jobid)
-    # What has completed is not run again.
-    if found.value.status != COMPLETED:
-        mended |= _mend(vars(job).get('input'))
-    if mended:
+    if _mend(input_of(job)) or mended:
         told.append(Finding(jobid, REPAIRED, MENDED))
     return Look(found.value, None, told)
+
+
+def input_of(job):
+    """Return the input of a job that may be run; None for others."""
+    job._p_activate()
+    state = vars(job)
+    # What has completed is not run again.
+    return None if state.get('status') == COMPLETED else state.get('input')
 
 
 def _mend(record):

@@ -44,6 +44,7 @@ class Progress:
         self._tell = tell
         self._clock = clock
         self._next = clock() + INTERVAL
+        self._number = None
 
     def tell(self, service):
         """Some more jobs of a service are up to date."""
@@ -54,8 +55,10 @@ class Progress:
         # It may not be asked for its store before that is complete.
         store = vars(service)['_store']
         done = sum(length() for length in store.ledger.counts.values())
+        # To count them takes a while.
+        self._number = self._number or len(store.legacy)
         self._tell('%s: %s of %s jobs are brought up to date',
-                   name_of(service), done, len(store.legacy))
+                   name_of(service), done, self._number)
 
 
 def after_commit(service, tell, *args):

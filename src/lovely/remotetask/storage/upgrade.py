@@ -6,10 +6,12 @@ rest in the one of its own.
 """
 
 import itertools
+from typing import NamedTuple
 
 import BTrees
 import persistent
 
+from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.foreign.storederror import text_of
 from lovely.remotetask.interfaces import HELD
 from lovely.remotetask.job import Details
@@ -20,6 +22,7 @@ from lovely.remotetask.storage.earlier import ATTRIBUTES
 from lovely.remotetask.storage.earlier import Earlier
 from lovely.remotetask.storage.earlier import salvage
 from lovely.remotetask.storage.ledger import LISTED
+from lovely.remotetask.storage.look import input_of
 from lovely.remotetask.storage.look import look_at
 from lovely.remotetask.storage.store import JobStore
 
@@ -43,32 +46,46 @@ AT_ONCE = 100
 def upgrade(service):
     """Bring a service that earlier code has stored up to date."""
     progress = telling.Progress()
+    earlier = None
     while service.schema < SCHEMA:
-        upgrade_some(service, AT_ONCE)
+        earlier = upgrade_some(service, AT_ONCE, earlier).earlier
         progress.tell(service)
     telling.all_jobs(service)
 
 
-def upgrade_some(service, limit):
-    """Bring up to `limit` jobs of a service up to date.
+class Slice(NamedTuple):
+    """What was done of a service.
 
-    Return a list of Finding, of which the log tells after the commit.
+    findings -- list of Finding, of which the log tells after the commit.
+    earlier -- Earlier, for what is to be done next.
+    """
+
+    findings: list
+    earlier: Earlier
+
+
+def upgrade_some(service, limit, earlier=None):
+    """Bring up to `limit` jobs of a service up to date.  Return a Slice.
+
+    earlier -- that of a Slice before, in this process; so the queue is read
+        once, which may be long.
     """
     service._p_activate()
     store = _begun(service)
+    if earlier is None:
+        earlier = Earlier(service, store.read)
+        telling.trouble(service, earlier.trouble)
     ids = _next_ids(service, store, limit)
-    books_of_then = Earlier(service, store.read)
     found = []
     for jobid, job in _loaded(store, ids):
-        found += _upgrade_job(store, books_of_then, jobid, job)
-    telling.trouble(service, books_of_then.trouble)
+        found += _upgrade_job(store, earlier, jobid, job)
     telling.findings(service, found)
     service._p_changed = True
     if len(ids) < limit:
         _finish(service)
     else:
         vars(service)[REACHED] = ids[-1]
-    return found
+    return Slice(found, earlier)
 
 
 def _begun(service):
@@ -110,11 +127,13 @@ def _ids(tree, after, limit):
 
 
 def _loaded(store, ids):
-    """Yield ids and jobs; they are loaded many at once."""
+    """Yield ids and jobs; they and their inputs are asked for together."""
     for number in range(0, len(ids), AT_ONCE):
         pairs = [(jobid, store.legacy[jobid])
                  for jobid in ids[number:number + AT_ONCE]]
         _prefetch(store, [job for _, job in pairs])
+        _prefetch(store, [outcome_of(input_of, job).value
+                          for _, job in pairs])
         yield from pairs
 
 
@@ -122,7 +141,8 @@ def _prefetch(store, records):
     if store._p_jar is not None:
         store.read(store._p_jar.prefetch, [
             each for each in records
-            if isinstance(each, persistent.Persistent) and each._p_oid])
+            if issubclass(type(each), persistent.Persistent)
+            and each._p_changed is None])
 
 
 def _upgrade_job(store, earlier, jobid, job):

@@ -503,7 +503,7 @@ class SliceTest(MissingCase):
 
     def slice(self, limit=10):
         """Do some jobs, and commit.  Return the findings."""
-        found = upgrade.upgrade_some(self.service, limit)
+        found = upgrade.upgrade_some(self.service, limit).findings
         transaction.commit()
         self.connection.cacheMinimize()
         return found
