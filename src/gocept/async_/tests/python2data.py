@@ -56,3 +56,11 @@ def make_importable():
     """Let the ported applications, py2shop and shop34, be found."""
     if str(FOLDER) not in sys.path:
         sys.path.insert(0, str(FOLDER))
+
+
+def forget():
+    """Let them be unknown again, as they are to other tests."""
+    sys.path.remove(str(FOLDER))
+    for name in list(sys.modules):
+        if name.partition('.')[0] in ('py2shop', 'shop34'):
+            del sys.modules[name]

@@ -102,6 +102,13 @@ class Toolkit:
         return site.getSiteManager().utilities.registered(
             (), interfaces.ITaskService, name)
 
+    def services(self, site):
+        """See IApplicationServer."""
+        # Others may be registered for what is not there any more.
+        return [(each.name, each.component) for each
+                in site.getSiteManager().registeredUtilities()
+                if each.provided is interfaces.ITaskService]
+
     def folder(self, site):
         """See IApplicationServer."""
         manager = site.getSiteManager()
@@ -238,9 +245,30 @@ class Configuration:
             raise told.exception
         return databases[0]
 
+    def connect(self, read_only):
+        """See IConfiguration."""
+        for database in self._options.databases if read_only else ():
+            _make_read_only(database.config.storage)
+        databases, _ = zope.app.appsetup.appsetup.multi_database(
+            self._options.databases)
+        return databases[0]
+
     def start(self):
         """See IConfiguration."""
         return zope.app.wsgi.config(self._path)
+
+
+def _make_read_only(opener):
+    """Let what a section of the configuration describes be read only.
+
+    opener -- a ZODB.config.BaseConfig.  Some stand on others.
+    """
+    config = opener.config
+    if hasattr(config, 'read_only'):
+        config.read_only = True
+    for name in ('base', 'changes'):
+        if getattr(config, name, None) is not None:
+            _make_read_only(getattr(config, name))
 
 
 # What the Toolkit says of a process, told by the common names

@@ -182,3 +182,25 @@ def _tell_error(job, stored):
         told = text_of(stored)
         job.details = Details(told.error)
         job.errorClass = told.errorClass
+
+
+def left(service, read):
+    """Tell what there is to be done of a service, and change nothing.
+
+    read -- see Earlier.
+
+    Return status to the number of jobs that are done; an iterator over the
+    ids and jobs that are not; and texts: what cannot be read.
+    """
+    state, store, trouble = vars(service), service._store, []
+    tree = state.get('jobs') if store is None else store.legacy
+    after = state.get(REACHED)
+    if tree is None:
+        return {}, iter(()), trouble
+    ids = read(_ids, tree, after, None)
+    if ids.failed:
+        tree, trouble = salvage(tree, read)
+        ids = read(_ids, tree, after, None)
+    done = {} if store is None else {
+        status: length() for status, length in store.ledger.counts.items()}
+    return done, ((jobid, tree[jobid]) for jobid in ids.value), trouble
