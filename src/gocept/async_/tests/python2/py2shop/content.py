@@ -4,6 +4,11 @@ import zope.annotation.interfaces
 import zope.container.contained
 import zope.interface
 import zope.site.folder
+from py2shop.newcontent import NewName
+
+
+# It has moved; the old name stays for what is stored.
+Renamed = NewName
 
 
 class IInvoice(zope.interface.Interface):
@@ -81,8 +86,3 @@ class Address:
     def __init__(self, street, city):
         self.street = street
         self.city = city
-
-
-
-
-# Moved; the old name stays for what is stored.
