@@ -6,13 +6,16 @@ imported here.
 
 import datetime
 import shutil
+import sys
 import tempfile
 import time
+import types
 
 import persistent.wref
 import transaction
 import ZODB
 import ZODB.FileStorage
+from ZODB.Connection import resetCaches
 from ZODB.POSException import POSKeyError
 
 from gocept.async_.task import TaskDescription
@@ -237,6 +240,42 @@ class UpgradeTest(UpgradeCase):
                 self.assertEqual(times, self.calls.count(name))
         self.assertEqual(13, self.counts(self.service)[CRONJOB])
         self.assertNotIn(DELAYED, self.counts(self.service))
+
+    def test_overdue(self):
+        """What was due while nothing ran is run at once, and once."""
+        self.service = self.services['overdue']
+        now = time.time()
+        for _ in range(2):
+            self.drain(self.service, now)
+            self.assertCountEqual(
+                ['overdue cron', 'overdue delayed'], self.calls)
+        self.assertEqual(1, self.counts(self.service)[CRONJOB])
+        for job in self.service.jobs.values():
+            if job.recurring:
+                self.assertGreater(job.due, now)
+                self.assertEqual(0, job.due % 60)
+
+    def test_class_that_is_gone(self):
+        """A job of a class of its own is set aside, and others are run."""
+        module = types.ModuleType('jobs_that_go')
+        module.OwnJob = type('OwnJob', (Job,), {'__module__': module.__name__})
+        sys.modules[module.__name__] = module
+        job = module.OwnJob.__new__(module.OwnJob)
+        vars(job).update(id=5, status=QUEUED, task='shop.echo', input='own',
+                         created=datetime.datetime.now())
+        self.stored_jobs()[5] = job
+        transaction.commit()
+        del sys.modules[module.__name__]
+        self.connection.close()
+        resetCaches()
+        self.root = self.db.open().root()['Application']
+        self.service = self.services['mail']
+        self.assertEqual(HELD, self.service.getStatus(5))
+        self.assertIn('jobs_that_go.OwnJob is gone', self.service.getError(5))
+        self.assertEqual([5], self.service.unreadable())
+        transaction.commit()
+        self.drain(self.service, now=1)
+        self.assertEqual('later 0', self.calls[0])
 
     def test_value_that_is_none(self):
         """It is left out of the pattern; the job goes on with the others."""
