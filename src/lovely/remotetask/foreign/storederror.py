@@ -20,8 +20,6 @@ _OF_ARGUMENTS = BaseException.__str__, KeyError.__str__
 
 _ARGUMENTS = vars(BaseException)['args']
 
-UNREADABLE = 'The exception that was stored cannot be described.'
-
 
 class Text(NamedTuple):
     """What is told of a stored exception.
@@ -40,8 +38,11 @@ def text_of(stored):
         # Python 2 could raise texts.
         return Text(plain(_decoded(stored)), None)
     told = outcome_of(_message, stored, describe=undescribed)
-    name = outcome_of(dotted, type(stored), describe=undescribed)
-    return Text(UNREADABLE if told.failed else told.value, name.value)
+    name = outcome_of(dotted, type(stored), describe=undescribed).value
+    if told.failed:
+        short = (name or 'unknown').rpartition('.')[2]
+        return Text(f'<unprintable {short} object>', name)
+    return Text(told.value, name)
 
 
 def _message(stored):

@@ -10,6 +10,7 @@ from lovely.remotetask.foreign.description import escaped
 from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.part import path
+from lovely.remotetask.storage import counting
 from lovely.remotetask.storage.fate import LOST
 from lovely.remotetask.storage.fate import REPAIRED
 
@@ -54,7 +55,7 @@ class Progress:
         self._next = now + INTERVAL
         # It may not be asked for its store before that is complete.
         store = vars(service)['_store']
-        done = sum(length() for length in store.ledger.counts.values())
+        done = sum(counting.counts(store).values())
         # To count them takes a while.
         self._number = self._number or len(store.legacy)
         self._tell('%s: %s of %s jobs are brought up to date',

@@ -13,10 +13,11 @@ import persistent
 
 from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.foreign.storederror import text_of
+from lovely.remotetask.history import Details
 from lovely.remotetask.interfaces import HELD
-from lovely.remotetask.job import Details
 from lovely.remotetask.storage import aside
 from lovely.remotetask.storage import books
+from lovely.remotetask.storage import counting
 from lovely.remotetask.storage import telling
 from lovely.remotetask.storage.earlier import ATTRIBUTES
 from lovely.remotetask.storage.earlier import Earlier
@@ -172,7 +173,7 @@ def _apply(store, job, found):
     if found.status in LISTED and job.completed is None:
         job.completed = job.created.timestamp()
     job.store = store
-    store.ledger.count(None, job.stored_status)
+    store.ledger.count(job.id, None, job.stored_status)
     books.book(store, job)
 
 
@@ -201,6 +202,5 @@ def left(service, read):
     if ids.failed:
         tree, trouble = salvage(tree, read)
         ids = read(_ids, tree, after, None)
-    done = {} if store is None else {
-        status: length() for status, length in store.ledger.counts.items()}
+    done = {} if store is None else counting.counts(store)
     return done, ((jobid, tree[jobid]) for jobid in ids.value), trouble
