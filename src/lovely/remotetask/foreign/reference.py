@@ -7,11 +7,29 @@ reference cannot be loaded any more.
 """
 
 from ZODB.serialize import ObjectReader
+from ZODB.utils import oid_repr
 
+from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.foreign.outcome import outcome_of
+from lovely.remotetask.foreign.value import class_name
 
+
+log = journal(__name__)
 
 OID_SIZE = 8
+
+
+def load(stored):
+    """Load a persistent object; repair it if need be, and say so.
+
+    Return the Outcome: of a failure that nothing of this could help.
+    """
+    loaded = outcome_of(stored._p_activate)
+    if not loaded.failed or not repair(stored):
+        return loaded
+    log.info('a reference as zodbupdate writes it is repaired in the %s %s',
+             class_name(type(stored)), oid_repr(stored._p_oid))
+    return outcome_of(stored._p_activate)
 
 
 def repair(stored):

@@ -23,6 +23,33 @@ class Holder(persistent.Persistent):
     pass
 
 
+class _Reference:
+
+    def __init__(self, to):
+        self.to = to
+
+
+def spoil(db, stored, how):
+    """Store the record of an object anew, as zodbupdate does.
+
+    how -- called with each reference of the record, returns another one.
+    """
+    data, serial = db.storage.load(stored._p_oid)
+    unpickler = zodbpickle.pickle.Unpickler(io.BytesIO(data))
+    unpickler.persistent_load = _Reference
+    written = io.BytesIO()
+    for _ in range(2):
+        pickler = zodbpickle.pickle.Pickler(written, 3)
+        pickler.persistent_id = lambda each: how(
+            each.to) if type(each) is _Reference else None
+        pickler.dump(unpickler.load())
+    txn = transaction.Transaction()
+    db.storage.tpc_begin(txn)
+    db.storage.store(stored._p_oid, serial, written.getvalue(), '', txn)
+    db.storage.tpc_vote(txn)
+    db.storage.tpc_finish(txn)
+
+
 class CorrectedTest(TaskCase):
 
     def test_corrected(self):
@@ -60,28 +87,10 @@ class RepairTest(TaskCase):
         self.holder.near = persistent.wref.WeakRef(self.target)
         transaction.commit()
 
-    def spoil(self, spoil):
-        """Store the record of the holder as zodbupdate does.
-
-        spoil -- called with a reference of the record, returns that.
-        """
+    def spoil(self, how):
+        """See `spoil`; the record is that of the holder."""
         transaction.abort()
-        data, serial = self.db.storage.load(self.holder._p_oid)
-        stored = io.BytesIO(data)
-        unpickler = zodbpickle.pickle.Unpickler(stored)
-        unpickler.persistent_load = _Reference
-        written = io.BytesIO()
-        for _ in range(2):
-            pickler = zodbpickle.pickle.Pickler(written, 3)
-            pickler.persistent_id = lambda each: spoil(
-                each.to) if type(each) is _Reference else None
-            pickler.dump(unpickler.load())
-        txn = transaction.Transaction()
-        self.db.storage.tpc_begin(txn)
-        self.db.storage.store(
-            self.holder._p_oid, serial, written.getvalue(), '', txn)
-        self.db.storage.tpc_vote(txn)
-        self.db.storage.tpc_finish(txn)
+        spoil(self.db, self.holder, how)
         transaction.begin()
         self.holder._p_invalidate()
 
@@ -135,6 +144,22 @@ class RepairTest(TaskCase):
         with self.assertRaises(StateLoadError):
             self.holder._p_activate()
 
+    def test_load(self):
+        """Whoever loads it for a job says that it is repaired."""
+        self.spoil(lambda found: ['w', found[1][0]])
+        with self.assertLogs(reference.__name__, 'INFO') as logged:
+            self.assertFalse(reference.load(self.holder).failed)
+        self.assertIn('test_reference.Holder', logged.output[0])
+        self.assertIs(self.target, self.holder.near())
+        with self.assertNoLogs(reference.__name__):
+            self.assertFalse(reference.load(self.holder).failed)
+
+    def test_load_fails(self):
+        """What cannot be repaired fails as it did."""
+        self.spoil(lambda found: ['w', 5])
+        with self.assertNoLogs(reference.__name__):
+            self.assertTrue(reference.load(self.holder).is_a(StateLoadError))
+
     def test_reader_is_put_back(self):
         """Also where the record is missing."""
         reader = self.connection._reader
@@ -147,9 +172,3 @@ class RepairTest(TaskCase):
 
     def missing(self, oid, version=''):
         raise POSKeyError(oid)
-
-
-class _Reference:
-
-    def __init__(self, to):
-        self.to = to
