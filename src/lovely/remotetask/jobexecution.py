@@ -5,6 +5,8 @@ the policy of a service decides what becomes of a job; the rooms of
 ``storage`` know none.
 """
 
+import functools
+
 import zope.interface
 
 from lovely.remotetask import interfaces
@@ -103,6 +105,7 @@ class JobExecution:
     def complete(self, job, run, output, now=None):
         """See IJobExecution."""
         job.succeed(run, output, moment.given(now))
+        return settlement.rest_of(job, run.claim)
 
     def fail(self, job, run, failure, now=None):
         """See IJobExecution."""
@@ -122,9 +125,14 @@ class JobExecution:
         else:
             job.retry(run, failure, now, due, failure.retryable)
 
-    def settle(self, worker_id, jobids, begun=(), now=None, interrupted=()):
+    def settle(self, worker_id, jobids, begun=(), now=None, interrupted=(),
+               rests=()):
         """See IJobExecution."""
         for jobid in jobids:
+            if (jobid in rests and self._keep_result
+                    and settlement.settle_at_rest(
+                        self.store, worker_id, jobid, rests[jobid])):
+                continue
             claim = crew.drop_claim(self.store, worker_id, jobid)
             if claim is None:
                 continue
@@ -133,6 +141,11 @@ class JobExecution:
                 self._count_run(job, claim, moment.given(now),
                                 jobid in interrupted)
             self._settle(claim, now)
+
+    @functools.cached_property
+    def _keep_result(self):
+        # Looked up once for all jobs of a transaction.
+        return policy_of(self.service).keep_result
 
     def _count_run(self, job, claim, now, interrupted):
         """Count a run whose end could not be stored."""
@@ -156,7 +169,7 @@ class JobExecution:
 
     def _forget_result(self, job):
         if (job is not None and job.stored_status == COMPLETED
-                and not policy_of(self.service).keep_result):
+                and not self._keep_result):
             settlement.drop(self.store, job)
 
     def _lose(self, job, claim, now, reason):
