@@ -11,13 +11,11 @@ from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.retry import in_private_transaction
 from lovely.remotetask.storage.telling import Progress
 from lovely.remotetask.storage.upgrade import SCHEMA
+from lovely.remotetask.storage.upgrade import SLICE
 from lovely.remotetask.storage.upgrade import upgrade_some
 
 
 log = journal(__name__)
-
-# How many jobs are brought up to date in one transaction.
-SLICE = 2000
 
 # How often a slice is tried: each time it fails, another process has done one.
 ATTEMPTS = 100

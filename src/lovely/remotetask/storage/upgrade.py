@@ -40,7 +40,9 @@ UNREADABLE = '_unreadable'
 # `upgrade`.
 SCHEMA = 1
 
-# How many jobs are asked for in one request, where they come from a server.
+# How many jobs are brought up to date before the next ones are looked for, and
+# how many are asked for in one request, where they come from a server.
+SLICE = 2000
 AT_ONCE = 100
 
 
@@ -49,7 +51,7 @@ def upgrade(service):
     progress = telling.Progress()
     earlier = None
     while service.schema < SCHEMA:
-        earlier = upgrade_some(service, AT_ONCE, earlier).earlier
+        earlier = upgrade_some(service, SLICE, earlier).earlier
         progress.tell(service)
     telling.all_jobs(service)
 
