@@ -247,8 +247,11 @@ class Configuration:
 
     def connect(self, read_only):
         """See IConfiguration."""
-        for database in self._options.databases if read_only else ():
-            _make_read_only(database.config.storage)
+        for database in self._options.databases:
+            for config in _parts(database.config.storage):
+                _check_file(config)
+                if read_only and hasattr(config, 'read_only'):
+                    config.read_only = True
         databases, _ = zope.app.appsetup.appsetup.multi_database(
             self._options.databases)
         return databases[0]
@@ -258,17 +261,26 @@ class Configuration:
         return zope.app.wsgi.config(self._path)
 
 
-def _make_read_only(opener):
-    """Let what a section of the configuration describes be read only.
+def _parts(opener):
+    """Yield what the configuration says of a storage, and of its parts.
 
-    opener -- a ZODB.config.BaseConfig.  Some stand on others.
+    opener -- a ZODB.config.BaseConfig.
     """
-    config = opener.config
-    if hasattr(config, 'read_only'):
-        config.read_only = True
-    for name in ('base', 'changes'):
-        if getattr(config, name, None) is not None:
-            _make_read_only(getattr(config, name))
+    yield opener.config
+    base = getattr(opener.config, 'base', None)
+    for part in (base, *getattr(opener.config, 'factories', ())):
+        if part is not None:
+            yield from _parts(part)
+
+
+def _check_file(config):
+    """Raise FileNotFoundError for a file that would be made.
+
+    config -- of any kind of storage.
+    """
+    path = getattr(config, 'path', None)
+    if isinstance(path, str) and not Path(path).exists():
+        raise FileNotFoundError(f'there is no {path}')
 
 
 # What the Toolkit says of a process, told by the common names
