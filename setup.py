@@ -25,6 +25,11 @@ RELSTORAGE = [
     'psycopg2-binary',
 ]
 
+# For databases that Python 2 has written.
+UPGRADE = [
+    'zodbupdate>=3.0',
+]
+
 # The client for the broker of the examples; others need theirs.
 CELERY = [
     'celery[redis]>=5.7',
@@ -59,7 +64,7 @@ setup(
     packages=find_namespace_packages(
         'src', include=['gocept.*', 'lovely.*']),
     package_data={'': ['*.zcml', '*.pt', '*.rst', '*.txt', '*.conf', '*.css',
-                       '*.js', '*.ini', '*.fs.gz']},
+                       '*.js', '*.ini', '*.xz']},
     zip_safe=False,
     install_requires=[
         'BTrees',
@@ -92,7 +97,8 @@ setup(
         'zeo': ['ZEO'],
         'relstorage': RELSTORAGE,
         'celery': CELERY,
-        'test': DEMO + RELSTORAGE + CELERY + [
+        'upgrade': UPGRADE,
+        'test': DEMO + RELSTORAGE + CELERY + UPGRADE + [
             'ZEO',
             'flower',
             'hypothesis',
@@ -119,7 +125,12 @@ setup(
     entry_points={
         'console_scripts': [
             'async-demo = gocept.async_.demo.run:main',
+            'async-upgrade = gocept.async_.upgrade.command:main',
             'async-worker = gocept.async_.worker.command:main',
+        ],
+        # The classes of Zope 3.4.
+        'zodbupdate': [
+            'gocept.async = gocept.async_.upgrade.zope34:renames',
         ],
     },
 )

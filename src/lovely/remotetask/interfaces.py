@@ -1064,6 +1064,12 @@ class IApplicationServer(zope.interface.Interface):
         Others may be seen from there.
         """
 
+    def services(site):
+        """Return all services that a site itself has registered.
+
+        A list of pairs: the name, and the ITaskService.
+        """
+
     def folder(site):
         """Return where the services of a site are stored.
 
@@ -1169,6 +1175,16 @@ class IConfiguration(zope.interface.Interface):
 
         It holds the root folder, which is made if there is none.  An
         IDatabasesOpened is sent.
+        """
+
+    def connect(read_only):
+        """Open the databases, configured before, and nothing else.
+
+        Nothing is made or brought up to date in them, no event is sent.
+
+        read_only -- whether nothing can be written, either.
+
+        Return the first one.
         """
 
     def start():

@@ -338,9 +338,10 @@ class JobExecution:
         policy = policy_of(self.service)
         pruned = cleaning.drop_some(self.store, limit)
         for status in (COMPLETED, CANCELLED, ERROR, HELD):
-            pruned += removal.prune(
-                self.store, status, now - policy.retention_of(status),
-                limit - pruned)
+            before = now - policy.retention_of(status)
+            if before > self.store.since:
+                pruned += removal.prune(
+                    self.store, status, before, limit - pruned)
         pruned += aside.prune(
             self.store, now - policy.retention_of(HELD), limit - pruned)
         if pruned < limit:

@@ -10,6 +10,7 @@ import tempfile
 
 from ZODB.DemoStorage import DemoStorage
 from ZODB.FileStorage import FileStorage
+from ZODB.FileStorage.FileStorage import FileStorageFormatError
 from ZODB.interfaces import IMVCCStorage
 from ZODB.MappingStorage import MappingStorage
 
@@ -27,6 +28,14 @@ BLOCK = 4096
 
 class NoAnswer(Exception):
     """A storage cannot be worked with; the message says why."""
+
+
+def is_not_converted(failure):
+    """Return whether a file cannot be opened as Python 2 has written it.
+
+    failure -- an Outcome.
+    """
+    return failure.is_a(FileStorageFormatError)
 
 
 def is_read_only(db):

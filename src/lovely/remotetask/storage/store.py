@@ -48,9 +48,13 @@ class JobStore(persistent.Persistent):
     searched -- how far jobs were looked for that nobody has, see `audit`;
         None: there is no need to.
     losses -- see `unclaimed`; None: there were none.
+    since -- when the jobs of earlier code were brought up to date (POSIX
+        seconds): nothing that ended before is kept any shorter than what
+        ends then.
     """
 
     oid = copied_at = searched = losses = None
+    since = 0.0
 
     def __init__(self, service=None, start=0):
         """Make an empty store.

@@ -18,7 +18,7 @@ LEVELS = (
     'task',
     'foreign.description', 'foreign.outcome', 'foreign.journal',
     'foreign.copier', 'foreign.value', 'foreign.record', 'foreign.blame',
-    'foreign.unreadable',
+    'foreign.unreadable', 'foreign.reference', 'foreign.storederror',
     'retry', 'policy', 'history', 'job', 'machine', 'forking',
     'storage.current', 'storage.lane', 'storage.lease', 'storage.adder',
     'storage.ledger', 'storage.worker', 'storage.lookup', 'storage.crew',
@@ -27,7 +27,8 @@ LEVELS = (
     'storage.counting', 'storage.passing', 'storage.source', 'storage.share',
     'storage.audit',
     'storage.taking', 'storage.tidy', 'storage.store', 'storage.backwards',
-    'storage.listing', 'storage.cleaning', 'storage.upgrade',
+    'storage.listing', 'storage.cleaning', 'storage.earlier', 'storage.fate',
+    'storage.look', 'storage.telling', 'storage.upgrade',
     'jobexecution',
     'running.quirks', 'running.server', 'running.surroundings',
     'running.principal', 'running.application', 'running.signature',
@@ -150,7 +151,7 @@ class RoomsTest(unittest.TestCase):
         for chapter, package, folders in (
                 (chapters[0], PACKAGE, FOLDERS),
                 (chapters[1], SOURCE / 'gocept' / 'async_',
-                 ('worker', 'celery'))):
+                 ('worker', 'celery', 'upgrade'))):
             with self.subTest(package.name):
                 self.assertEqual(
                     rooms(package, folders), set(listed(chapter)))
