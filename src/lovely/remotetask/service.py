@@ -233,11 +233,28 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
         return taking.oldest_waiting(self.store, moment.given(now))
 
     def find(self, status=None, task=None, function=None, after=None,
-             limit=50):
+             limit=50, since=None, until=None, principal=None,
+             errorClass=None, as_of=None, deadline=None):
         """See ITaskService."""
         return listing.find(
             self.store, listing.Selection(status, task, function), after,
             limit).part_of(self)
+
+    def cron_jobs(self):
+        """See ITaskService."""
+        raise NotImplementedError
+
+    def pause_job(self, jobid):
+        """See ITaskService."""
+        raise NotImplementedError
+
+    def resume_job(self, jobid):
+        """See ITaskService."""
+        raise NotImplementedError
+
+    def copy(self, jobid):
+        """See ITaskService."""
+        raise NotImplementedError
 
     def cancel(self, jobid):
         """See ITaskService."""
