@@ -5,7 +5,7 @@ from typing import Any
 
 from lovely.remotetask.retry import in_private_transaction
 from lovely.remotetask.running.registry import root_database
-from lovely.remotetask.storage.listing import Selection
+from lovely.remotetask.storage.selection import Selection
 
 
 # How many jobs are changed in one transaction, and how often it is tried.
@@ -17,7 +17,7 @@ ACTIONS = ('requeue', 'cancel', 'remove')
 
 def apply(service: Any, action: str,
           progress: Callable[[int], object] | None = None,
-          **selection: str | None) -> int:
+          **selection: Any) -> int:
     """Requeue, cancel or remove all jobs that are selected.
 
     service -- an ITaskService that is stored in a database.

@@ -33,6 +33,7 @@ from lovely.remotetask.policy import Policy
 from lovely.remotetask.policy import policy_of
 from lovely.remotetask.running import direct
 from lovely.remotetask.running import events
+from lovely.remotetask.running import quirks
 from lovely.remotetask.running import registry
 from lovely.remotetask.startup import bootStrapSubscriber
 from lovely.remotetask.startup import getAutostartServiceNames
@@ -44,6 +45,7 @@ from lovely.remotetask.storage import lookup
 from lovely.remotetask.storage import taking
 from lovely.remotetask.storage import upgrade
 from lovely.remotetask.storage.current import current
+from lovely.remotetask.storage.selection import Selection
 from lovely.remotetask.storage.store import Jobs
 from lovely.remotetask.storage.store import JobStore
 from lovely.remotetask.task import Tasks
@@ -236,9 +238,12 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
              limit=50, since=None, until=None, principal=None,
              errorClass=None, as_of=None, deadline=None):
         """See ITaskService."""
-        return listing.find(
-            self.store, listing.Selection(status, task, function), after,
-            limit).part_of(self)
+        selection = Selection(status, task, function, since, until, principal,
+                              errorClass, as_of)
+        page = listing.find(self.store, selection, after, limit, deadline)
+        shown = None if self._p_jar is None else quirks.snapshot(self._p_jar)
+        return page._replace(
+            as_of=None if shown is None else shown.hex()).part_of(self)
 
     def cron_jobs(self):
         """See ITaskService."""
