@@ -14,6 +14,7 @@ from lovely.remotetask.job import as_datetime
 from lovely.remotetask.part import part
 from lovely.remotetask.storage import whereabouts
 from lovely.remotetask.storage.selection import Selection
+from lovely.remotetask.storage.selection import let_go
 
 
 # Where a page ends: the name of a source, and a place in it.
@@ -75,9 +76,8 @@ class _Look:
         self.last = self.store.read(self.selection.time_of, job).value
         if self.selection.matches(self.store, job):
             self.jobs.append(job)
-        elif was_ghost:
-            # Others have better use for the cache.
-            job._p_deactivate()
+        else:
+            let_go(job, was_ghost)
 
     def page(self, after: str | None) -> Page:
         return Page(self.jobs, after, self.looked_at,
