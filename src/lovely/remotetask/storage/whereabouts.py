@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from lovely.remotetask.foreign.unreadable import UnreadableJob
+from lovely.remotetask.interfaces import CRONJOB
 from lovely.remotetask.interfaces import HELD
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import STARTLATER
@@ -19,6 +20,7 @@ from lovely.remotetask.storage import aside
 from lovely.remotetask.storage import backwards
 from lovely.remotetask.storage import books
 from lovely.remotetask.storage import crew
+from lovely.remotetask.storage import crons
 from lovely.remotetask.storage import lookup
 from lovely.remotetask.storage import removal
 from lovely.remotetask.storage.backwards import Backwards
@@ -52,6 +54,8 @@ def sources(status: str | None) -> list[tuple[str, Source]]:
             'noted', _noted)
         held = [('aside', _aside)] if status == HELD else []
         return [unseen, ('ended', _ended), *held, ('ledger', _of_ledger)]
+    if status == CRONJOB:
+        return [('new', _new), ('ended', _ended), ('crons', _crons)]
     if status in WAITING:
         return [('new', _new), ('ended', _ended), ('schedule', _scheduled)]
     return [('all', _all), ('aside', _without_entry), ('legacy', _legacy)]
@@ -169,6 +173,38 @@ def _is_scheduled(store: Any, key: tuple[float, int]) -> bool:
     job = lookup.checked(store.schedule[key], key[1])
     return (not job.removed and job.stored_status in WAITING
             and books.due_time(job) == key[0])
+
+
+def _crons(store: Any, after: Any, selection: Selection) -> Found:
+    """The cron jobs on the books, also those that run at the moment."""
+    for jobid, found in crons.newest(store, after):
+        was_ghost = is_ghost(found)
+        job = lookup.find(store, jobid)
+        if isinstance(job, UnreadableJob) or job is not None and (
+                store.read(_is_on_books, store, job).value):
+            yield job, jobid, was_ghost
+        else:
+            let_go(found, was_ghost)
+            yield None, jobid, False
+
+
+def _is_on_books(store: Any, job: Any) -> bool:
+    return job.stored_status == CRONJOB and (
+        books.is_booked(store, job) or crew.claim_of(store, job) is not None)
+
+
+def cron_jobs(store: Any) -> list[Any]:
+    """Return the jobs that run again and again, see ITaskService."""
+    found = {}
+    for _, source in sources(CRONJOB):
+        for job, *_ in source(store, None, Selection(CRONJOB)):
+            if job is not None and job.stored_status == CRONJOB:
+                found[job.id] = job
+    return sorted(found.values(), key=_created, reverse=True)
+
+
+def _created(job: Any) -> Any:
+    return job.created, job.id
 
 
 def _legacy(store: Any, after: Any, selection: Selection) -> Found:
