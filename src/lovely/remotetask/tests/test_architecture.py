@@ -21,6 +21,7 @@ LEVELS = (
     'foreign.unreadable',
     'retry', 'policy', 'job', 'machine', 'forking',
     'storage.current', 'storage.lane', 'storage.lease', 'storage.adder',
+    'storage.actions',
     'storage.ledger', 'storage.worker', 'storage.lookup', 'storage.crew',
     'storage.crons', 'storage.books', 'storage.removal', 'storage.aside',
     'storage.settlement', 'storage.counting', 'storage.passing',
@@ -38,7 +39,8 @@ LEVELS = (
     'running.watch', 'running.tempo', 'running.duties', 'running.claims',
     'running.membership', 'running.member', 'running.runner', 'running.team',
     'running.suspects', 'running.claimer', 'running.direct',
-    'xmlrpc', 'startup', 'processor', 'service', 'bulk', 'testing')
+    'xmlrpc', 'startup', 'processor', 'service', 'bulk',
+    'operations', 'testing')
 
 # Parts of the package that nothing else may import.
 OUTSIDE = {'tests', 'browser', 'generations'}
