@@ -643,11 +643,15 @@ class ITaskService(zope.location.interfaces.IContained):
 
         Return whether there was a job.  Nothing is committed.  A job that
         fails is rolled back to a savepoint.  Where the caller rolls back the
-        transaction, the run is rolled back with it, and does not count.
+        transaction, the run is rolled back with it, and does not count: so
+        this raises TaskError in a running job.
         """
 
     def process(now=None):
-        """Run all waiting jobs in the current transaction, one by one."""
+        """Run all waiting jobs in the current transaction, one by one.
+
+        Raise TaskError in a running job.
+        """
 
     def startProcessing():
         """Start the service's processor in this process.
