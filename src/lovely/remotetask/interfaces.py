@@ -223,8 +223,8 @@ class IFailure(zope.interface.Interface):
         'does, if that happens again and again.')
 
 
-class IJob(zope.interface.Interface):
-    """One queued call of a task."""
+class IJobState(zope.interface.Interface):
+    """What becomes of a job, and what it is called."""
 
     id = zope.schema.Int(
         title='Id',
@@ -242,34 +242,23 @@ class IJob(zope.interface.Interface):
         values=STATUSES,
         required=True)
 
-    input = zope.schema.Object(
-        title='Input',
-        description='The input for the task.',
-        schema=zope.interface.Interface,
-        required=False)
-
-    output = zope.schema.Object(
-        title='Output',
-        description='What the task returned.',
-        schema=zope.interface.Interface,
+    function = zope.schema.TextLine(
+        title='Function',
+        description='The dotted name of the function, if the input is a '
+                    'stored call. Its arguments are not loaded for that.',
         required=False,
-        default=None)
+        readonly=True)
 
-    error = zope.schema.Text(
-        title='Error',
-        description='The message of the exception that ended the last run.',
+    principal = zope.schema.TextLine(
+        title='Principal',
+        description='The id of the one who has made the stored call, and as '
+                    'whom it is run. Its arguments are not loaded for that.',
         required=False,
-        default=None)
+        readonly=True)
 
     errorClass = zope.schema.TextLine(
         title='Error class',
         description='Module and name of the class of that exception.',
-        required=False,
-        default=None)
-
-    traceback = zope.schema.Text(
-        title='Traceback',
-        description='The full traceback text of that exception.',
         required=False,
         default=None)
 
@@ -316,6 +305,39 @@ class IJob(zope.interface.Interface):
         title='Completed',
         description='When it ended, well or not (aware, UTC).',
         required=False)
+
+
+class IJobContent(zope.interface.Interface):
+    """What a job is about, which may be private."""
+
+    input = zope.schema.Object(
+        title='Input',
+        description='The input for the task.',
+        schema=zope.interface.Interface,
+        required=False)
+
+    output = zope.schema.Object(
+        title='Output',
+        description='What the task returned.',
+        schema=zope.interface.Interface,
+        required=False,
+        default=None)
+
+    error = zope.schema.Text(
+        title='Error',
+        description='The message of the exception that ended the last run.',
+        required=False,
+        default=None)
+
+    traceback = zope.schema.Text(
+        title='Traceback',
+        description='The full traceback text of that exception.',
+        required=False,
+        default=None)
+
+
+class IJob(IJobState, IJobContent):
+    """One queued call of a task."""
 
 
 class ICronJob(IJob):
@@ -376,6 +398,12 @@ class ICronJob(IJob):
         description='When it will run next (aware, UTC).',
         default=None,
         required=False)
+
+    paused = zope.schema.Bool(
+        title='Paused',
+        description='Whether it is not due until somebody calls '
+                    '`ITaskService.resume_job`.',
+        readonly=True)
 
     def update(minute=(), hour=(), dayOfMonth=(), month=(), dayOfWeek=(),
                delay=None, timezone=None):
@@ -515,17 +543,63 @@ class ITaskService(zope.location.interfaces.IContained):
         number of jobs.
         """
 
-    def find(status=None, task=None, function=None, after=None, limit=50):
-        """Return a page of jobs, newest first: `jobs` and `after`.
+    def find(status=None, task=None, function=None, after=None, limit=50,
+             since=None, until=None, principal=None, errorClass=None,
+             as_of=None, deadline=None):
+        """Return a page of jobs, newest first: an IPage.
 
         status, task -- only jobs with that status, of that task.
         function -- only stored calls of that dotted name.
         after -- the `after` of the page before; the last page has None.
         limit -- int, how many jobs at most.  Where few match, a page may
-            have fewer, and still not be the last.
+            have fewer, and still not be the last: it ends when it has looked
+            at 1000.
+        since, until -- POSIX seconds: only jobs of `since` or later, before
+            `until`.  Of a job at rest it is when it came to rest, of one
+            that is processing when it was claimed; of any other, and of all
+            where no status is asked for, when it was added.
+        principal -- only stored calls of the principal with that id (str).
+        errorClass -- only jobs whose last error was of that class, dotted.
+        as_of -- the `as_of` of a page that somebody has seen: only jobs that
+            nobody has added or changed since then.
+        deadline -- seconds of the monotonic clock, after which the page ends,
+            like one that has looked at 1000 jobs.  At least one is looked
+            at.
 
-        Reads little more than the page.  Raise ValueError for a status that
-        does not exist, or a bad `after` or `limit`.
+        Reads little more than the page, neither arguments nor tracebacks.
+        Jobs that are not selected leave the cache again.  Raise ValueError
+        for a status that does not exist, a bad `after`, `limit` or `as_of`,
+        or what is no time.
+        """
+
+    def cron_jobs():
+        """Return the cron jobs that run again and again: a list of ICronJob.
+
+        Those that wait, are paused, or run at the moment; newest first.
+        Reads no other jobs, however many wait for a time.
+        """
+
+    def pause_job(jobid):
+        """Let a cron job not be due until `resume_job`.
+
+        Return whether that was done: not for one that is paused, cancelled
+        or held, nor for a job that runs once.  A run that has begun goes on.
+        It stays paused after a restart.
+        """
+
+    def resume_job(jobid):
+        """Let a cron job be due again that is paused.
+
+        Its next time counts from now: what was missed is not made up for.
+        Return whether it was paused.
+        """
+
+    def copy(jobid):
+        """Add a job that does once what another one does; it waits at once.
+
+        The same task with the same input; the other job stays as it is.
+        Return the id of the new job.  Raise KeyError for an unknown id,
+        ValueError for a job that cannot be read.
         """
 
     def remove(jobid):
@@ -611,6 +685,173 @@ class ITaskService(zope.location.interfaces.IContained):
 
     def isProcessing():
         """Return whether the service's processor runs in this process."""
+
+
+class IPage(zope.interface.Interface):
+    """A page of jobs, see `ITaskService.find`.  Immutable."""
+
+    jobs = zope.interface.Attribute('List of IJob.')
+
+    after = zope.schema.TextLine(
+        title='After',
+        description='Where the next page begins; None: there is none.',
+        required=False)
+
+    looked_at = zope.schema.Int(
+        title='Looked at', description='At how many jobs, for this page.')
+
+    looked_back_to = zope.schema.Datetime(
+        title='Looked back to',
+        description='The time of the last job that was looked at (aware, '
+                    'UTC): see `since`. None if there was none.',
+        required=False)
+
+    as_of = zope.schema.TextLine(
+        title='As of',
+        description='The last transaction that the page shows: 16 hexadecimal '
+                    'digits. Given to `find`, it leaves out whatever has '
+                    'changed since. None if that is not known.',
+        required=False)
+
+
+class ISlice(zope.interface.Interface):
+    """What was done to some of the jobs that are selected.  Immutable."""
+
+    done = zope.schema.Int(
+        title='Done', description='To how many jobs it was done.')
+
+    skipped = zope.schema.Int(
+        title='Skipped',
+        description='How many were selected to which it could not be done: '
+                    'those that run, say.')
+
+    after = zope.schema.TextLine(
+        title='After',
+        description='Where to go on; None: all that are selected were met.',
+        required=False)
+
+
+class IAction(zope.interface.Interface):
+    """Something that somebody has done to a service.  Immutable."""
+
+    time = zope.schema.Float(title='Time', description='POSIX seconds.')
+
+    who = zope.schema.TextLine(
+        title='Who',
+        description='The id of the principal; None if nobody was logged in.',
+        required=False)
+
+    what = zope.schema.TextLine(
+        title='What', description='The method of IOperations, as "cancel".')
+
+    job = zope.schema.Int(
+        title='Job',
+        description='The id of the job; None if it was done to many, or to '
+                    'the service.',
+        required=False)
+
+    selection = zope.interface.Attribute(
+        'Which jobs were selected: a tuple of pairs, a name of an argument '
+        'of `ITaskService.find` and its value; empty if none was given.')
+
+    number = zope.schema.Int(
+        title='Number', description='To how many jobs it was done.')
+
+
+class IOperations(zope.interface.Interface):
+    """What people do who look after a service: ``IOperations(service)``.
+
+    An adapter that is not stored, good for one transaction.  Each method
+    works in the transaction of the service, commits nothing, and remembers
+    who has done what: in `actions`, in the note of the transaction; and after
+    the commit in the log, and by an IActionTaken.  What has changed nothing
+    is not remembered.
+
+    It asks for the permissions `Operate` and `Manage` of its own; those that
+    ITaskService asks for are not needed besides.
+    """
+
+    service = zope.schema.Object(
+        title='Service',
+        description='The service itself.',
+        schema=ITaskService,
+        readonly=True)
+
+    def requeue(jobid):
+        """See ITaskService.  Operate."""
+
+    def cancel(jobid):
+        """See ITaskService.  Operate."""
+
+    def run_now(jobid):
+        """Add a copy of a cron job, to be run at once.  Operate.
+
+        The job stays as it is, and so does its next time.  Return the id of
+        the copy.  Raise KeyError for an unknown id, ValueError for a job that
+        runs once.
+        """
+
+    def pause_job(jobid):
+        """See ITaskService.  Operate."""
+
+    def resume_job(jobid):
+        """See ITaskService.  Operate."""
+
+    def pause():
+        """Let processors claim no jobs; return whether they did.  Operate."""
+
+    def resume():
+        """Let processors claim jobs again.  Operate.
+
+        Return whether the service was paused.
+        """
+
+    def remove(jobid):
+        """See ITaskService.  Manage."""
+
+    def copy(jobid):
+        """See ITaskService.  Manage."""
+
+    def clean(status=(CANCELLED, ERROR, COMPLETED)):
+        """See ITaskService.  Return how many jobs there were.  Manage."""
+
+    def update_cron(jobid, minute=(), hour=(), dayOfMonth=(), month=(),
+                    dayOfWeek=(), timezone=None):
+        """Give a cron job another pattern, and another next time.  Manage.
+
+        See ICronJob.update.  Raise ValueError for a job that runs once.
+        """
+
+    def requeue_some(after=None, as_of=None, deadline=None, limit=500,
+                     **selection):
+        """Requeue some of the jobs that are selected: an ISlice.  Operate.
+
+        after -- the `after` of the slice before.
+        as_of -- see `ITaskService.find`: that of the page that somebody has
+            seen who wants this; so nothing is hit that was not there then.
+        deadline -- seconds of the monotonic clock, after which the slice
+            ends; default: in 2 seconds.
+        limit -- int, to how many jobs it is done at most.
+        selection -- status, task, function, since, until, principal and
+            errorClass, see `ITaskService.find`.
+
+        Commit after each slice, and go on with its `after` until that is
+        None.  A slice that met a conflict is done again, as a whole.
+        """
+
+    def cancel_some(after=None, as_of=None, deadline=None, limit=500,
+                    **selection):
+        """Cancel some of the jobs: see `requeue_some`.  Operate."""
+
+    def remove_some(after=None, as_of=None, deadline=None, limit=500,
+                    **selection):
+        """Remove some of the jobs: see `requeue_some`.  Manage."""
+
+    def actions():
+        """Return what was done, the last first: a list of IAction.  Manage.
+
+        The last 500.  Slices of one selection are one action.
+        """
 
 
 class IJobExecution(zope.interface.Interface):
@@ -1294,6 +1535,18 @@ class IJobLost(IJobEvent):
     """
 
     status = zope.interface.Attribute('That of the job now.')
+
+
+class IActionTaken(zope.interface.Interface):
+    """Somebody has done something to a service, and that is committed.
+
+    See IJobEvent for how it is sent, and who is told.
+    """
+
+    path = zope.interface.Attribute(
+        'Tuple of str: the names from the root folder to the service.')
+
+    action = zope.interface.Attribute('IAction.')
 
 
 class IFailureTexts(zope.interface.Interface):

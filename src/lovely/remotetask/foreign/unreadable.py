@@ -138,6 +138,7 @@ class UnreadableJob:
     # These attributes would have to be read from the record.
     task = ''
     input = output = errorClass = traceback = claim = details = None
+    function = principal = None
     started = completed = due = note = None
     attempts = transients = interruptions = 0
     priority = DEFAULT_PRIORITY

@@ -13,6 +13,8 @@ from ZODB.FileStorage import FileStorage
 from ZODB.FileStorage.FileStorage import FileStorageFormatError
 from ZODB.interfaces import IMVCCStorage
 from ZODB.MappingStorage import MappingStorage
+from ZODB.utils import p64
+from ZODB.utils import u64
 
 from lovely.remotetask.foreign.blame import is_closed
 from lovely.remotetask.foreign.blame import parts
@@ -103,6 +105,20 @@ def postgresql_of(storage):
         # What compresses or encrypts has a base.
         storage = vars(storage).get('base')
     return None
+
+
+def snapshot(connection):
+    """Return the id of the last transaction that a connection shows.
+
+    bytes; None for a connection without a storage, or without a transaction.
+    """
+    storage = connection._storage
+    start = getattr(storage, '_start', None)
+    if start is not None:
+        # That of the first one which is not shown.
+        return p64(u64(start) - 1)
+    return (storage.lastTransaction() if IMVCCStorage.providedBy(storage)
+            else None)
 
 
 def keeps_time_itself(storage):

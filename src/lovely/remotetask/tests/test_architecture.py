@@ -21,14 +21,15 @@ LEVELS = (
     'foreign.unreadable', 'foreign.reference', 'foreign.storederror',
     'retry', 'policy', 'history', 'job', 'machine', 'forking',
     'storage.current', 'storage.lane', 'storage.lease', 'storage.adder',
+    'storage.actions',
     'storage.ledger', 'storage.worker', 'storage.lookup', 'storage.crew',
-    'storage.books', 'storage.removal', 'storage.aside', 'storage.settlement',
-    'storage.unclaimed',
-    'storage.counting', 'storage.passing', 'storage.source', 'storage.share',
-    'storage.audit',
-    'storage.taking', 'storage.tidy', 'storage.store', 'storage.backwards',
-    'storage.listing', 'storage.cleaning', 'storage.earlier', 'storage.fate',
-    'storage.look', 'storage.telling', 'storage.upgrade',
+    'storage.crons', 'storage.books', 'storage.removal', 'storage.aside',
+    'storage.settlement', 'storage.unclaimed', 'storage.counting',
+    'storage.passing', 'storage.source', 'storage.share', 'storage.audit',
+    'storage.taking', 'storage.tidy', 'storage.store', 'storage.selection',
+    'storage.backwards', 'storage.whereabouts', 'storage.listing',
+    'storage.cleaning', 'storage.earlier', 'storage.fate', 'storage.look',
+    'storage.telling', 'storage.upgrade',
     'jobexecution',
     'running.quirks', 'running.server', 'running.surroundings',
     'running.principal', 'running.application', 'running.signature',
@@ -41,8 +42,8 @@ LEVELS = (
     'running.watch', 'running.tempo', 'running.duties', 'running.claims',
     'running.membership', 'running.member', 'running.runner', 'running.team',
     'running.suspects', 'running.claimer', 'running.idling',
-    'running.direct',
-    'xmlrpc', 'startup', 'processor', 'service', 'bulk', 'testing')
+    'running.direct', 'xmlrpc', 'startup', 'processor', 'service', 'bulk',
+    'operations', 'testing')
 
 # Parts of the package that nothing else may import.
 OUTSIDE = {'tests', 'browser', 'generations'}
@@ -151,7 +152,7 @@ class RoomsTest(unittest.TestCase):
         for chapter, package, folders in (
                 (chapters[0], PACKAGE, FOLDERS),
                 (chapters[1], SOURCE / 'gocept' / 'async_',
-                 ('worker', 'celery', 'upgrade'))):
+                 ('worker', 'celery', 'manage', 'upgrade'))):
             with self.subTest(package.name):
                 self.assertEqual(
                     rooms(package, folders), set(listed(chapter)))
