@@ -8,10 +8,15 @@ def read(name):
     return Path(__file__).with_name(name).read_text(encoding='utf-8')
 
 
-DEMO = [
+# The management pages.
+PAGES = [
+    'zope.browserpage',
+    'zope.i18n',
+]
+
+DEMO = PAGES + [
     'waitress',
     'zope.annotation',
-    'zope.browserpage',
     'zope.errorview[browser]',
     'zope.login',
     'zope.password',
@@ -59,7 +64,7 @@ setup(
     packages=find_namespace_packages(
         'src', include=['gocept.*', 'lovely.*']),
     package_data={'': ['*.zcml', '*.pt', '*.rst', '*.txt', '*.conf', '*.css',
-                       '*.js', '*.ini', '*.fs.gz']},
+                       '*.js', '*.ini', '*.fs.gz', '*.po', '*.mo']},
     zip_safe=False,
     install_requires=[
         'BTrees',
@@ -87,6 +92,7 @@ setup(
     ],
     extras_require={
         'demo': DEMO,
+        'pages': PAGES,
         # What async-worker itself needs is there; not the storage.
         'worker': [],
         'zeo': ['ZEO'],

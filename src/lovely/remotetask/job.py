@@ -366,6 +366,11 @@ class Job(persistent.Persistent):
         return _text(self.details, 'traceback')
 
     @property
+    def scheduledFor(self):
+        """See IJob."""
+        return None if self.due is None else as_datetime(self.due)
+
+    @property
     def stored_status(self):
         """The status without regard to whether the job is claimed."""
         self._p_activate()
@@ -643,11 +648,6 @@ class CronJob(Job):
         return self.delay is None
 
     paused = False
-
-    @property
-    def scheduledFor(self):
-        """See ICronJob."""
-        return None if self.due is None else as_datetime(self.due)
 
     def timeOfNextCall(self, now=None):
         """See ICronJob."""

@@ -5,6 +5,7 @@ docs/engine.rst tells who writes what.
 """
 
 import collections.abc
+import secrets
 from typing import NamedTuple
 
 import BTrees
@@ -45,11 +46,12 @@ class JobStore(persistent.Persistent):
         which it begins when there is one again.
     oid -- that under which the store was stored first: it tells a copy.
     copied_at -- the serial with which the copy of a store was stored.
+    secret -- bytes, what the tokens of forms are made with.
     searched -- how far jobs were looked for that nobody has, see `audit`;
         None: there is no need to.
     """
 
-    oid = copied_at = searched = None
+    oid = copied_at = searched = secret = None
 
     def __init__(self, service=None, start=0):
         """Make an empty store.
@@ -60,6 +62,7 @@ class JobStore(persistent.Persistent):
         """
         self.service = service
         self.start = start
+        self.secret = secrets.token_bytes(32)
         self.lanes = BTrees.family64.IO.BTree()
         self.leases = BTrees.family64.IO.BTree()
         self.cursors = BTrees.family64.IO.BTree()

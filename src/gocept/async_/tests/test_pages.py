@@ -1,0 +1,298 @@
+"""The management pages, by raw HTTP."""
+
+import re
+import unittest
+
+import transaction
+from webtest import TestApp
+from zope.configuration import xmlconfig
+from zope.configuration.exceptions import ConfigurationError
+
+import gocept.async_
+from gocept.async_.pages import directive
+from gocept.async_.testing import FUNCTIONAL_LAYER
+from gocept.async_.testing import login
+from gocept.async_.testing import process
+from gocept.async_.tests import sample
+from gocept.async_.tests.functional import FunctionalTestCase
+from gocept.async_.tests.pageslayer import PagesTestCase
+from lovely.remotetask.interfaces import COMPLETED
+from lovely.remotetask.interfaces import ERROR
+
+
+HOSTILE = '"><script>alert(1)</script>\x00\u202e\ud800&amp;{{7*7}}'
+
+
+class WithoutDirectiveTest(FunctionalTestCase):
+
+    layer = FUNCTIONAL_LAYER
+
+    def test_nothing_is_reachable(self):
+        """No page is there unless ZCML asks for it."""
+        app = TestApp(self.layer.make_wsgi_app())
+        app.authorization = 'Basic', ('mgr', 'mgrpw')
+        for path in ('@@async/', '@@async/events/jobs', 'tasks/@@async/',
+                     'tasks/jobs.html', 'tasks/index.html'):
+            with self.subTest(path):
+                self.assertEqual(
+                    404, app.get(f'/{path}', expect_errors=True).status_int)
+
+
+class RoutesTest(PagesTestCase):
+
+    # By the permission that is needed.
+    PAGES = {
+        'lovely.remotetask.View': [
+            '', '+overview.json', 'events/', 'events/service.json',
+            'events/jobs', 'events/jobs.json', 'events/jobs/{jobid}',
+            'events/jobs/{jobid}.json', 'events/workers',
+            'events/workers.json'],
+    }
+
+    MAY = {'lovely.remotetask.View': {
+        'viewer', 'reader', 'operator', 'manager'}}
+
+    def assert_seen(self, path, may):
+        for who, expected in (('anonymous', 401), ('user', 403),
+                              ('viewer', 200), ('reader', 200),
+                              ('operator', 200), ('manager', 200)):
+            if expected == 200 and who not in may:
+                expected = 403
+            with self.subTest(path, who=who):
+                self.assertEqual(expected, self.ask(path, who).status_int)
+
+    def test_permissions(self):
+        """Each page is shown to those who have its permission, and nobody
+        else."""
+        jobid = self.add()
+        for permission, paths in self.PAGES.items():
+            for path in paths:
+                self.assert_seen(
+                    path.format(jobid=jobid), self.MAY[permission])
+
+    def test_assets_are_for_everybody(self):
+        """The style sheet is found where a page says, by anybody, and kept.
+        """
+        for path in ('', 'events/', 'events/jobs'):
+            page = self.ask(path)
+            found = re.findall(r'(?:href|src)="([^"]*\+static[^"]*)"',
+                               page.text)
+            self.assertEqual(2, len(found))
+            for each in found:
+                self.app.authorization = None
+                asset = page.goto(each)
+                self.assertEqual(200, asset.status_int)
+                self.assertIn('immutable', asset.headers['Cache-Control'])
+
+    def test_there_is_nothing_else(self):
+        """What is no page is not found."""
+        for path in ('nothing/', 'events/nothing', 'events/jobs/x',
+                     'events/jobs/1.json/requeue', 'events/jobs/99',
+                     'events/jobs/99999999999999999999999', '+static/a/b',
+                     'events/service.json/x', 'events/../../x',
+                     'events/jobs/1/nothing', 'events/jobs/-1'):
+            with self.subTest(path):
+                self.assertEqual(404, self.ask(path).status_int)
+
+    def test_with_a_slash(self):
+        """An address without its last slash leads to the one with it."""
+        self.login('manager')
+        for path in ('/@@async', '/@@async/events'):
+            self.assertEqual(200, self.app.get(path).follow().status_int)
+
+    def test_old_names(self):
+        """The views of lovely.remotetask 0.5 lead to the pages."""
+        self.login('manager')
+        base = '/++etc++site/default/events/'
+        for old in ('jobs.html', 'index.html'):
+            answer = self.app.get(base + old).follow()
+            self.assertEqual(200, answer.status_int)
+
+    def test_names_are_encoded(self):
+        """A service with any name is reached by its link."""
+        overview = self.ask('')
+        found = re.search('href="([^"]*)">Größe', overview.text).group(1)
+        page = overview.goto(found)
+        self.assertIn('<h1>Größe 10% m²</h1>', page.text)
+        self.assertEqual(200, page.click('Jobs', index=0).status_int)
+
+    def test_reads_only(self):
+        """No page writes anything."""
+        jobid = self.add()
+        self.run_jobs()
+        db = self.service._p_jar.db()
+        before = db.lastTransaction()
+        for paths in self.PAGES.values():
+            for path in paths:
+                with self.subTest(path):
+                    self.assertEqual(200, self.ask(
+                        path.format(jobid=jobid)).status_int)
+                    self.assertEqual(before, db.lastTransaction())
+
+
+class HeadersTest(PagesTestCase):
+
+    def test_policy(self):
+        """Nothing inline, nothing from elsewhere, no frames, no copies."""
+        headers = self.ask('events/jobs').headers
+        policy = headers['Content-Security-Policy']
+        self.assertIn("default-src 'none'", policy)
+        self.assertIn("frame-ancestors 'none'", policy)
+        self.assertNotIn('unsafe', policy)
+        self.assertEqual('no-store', headers['Cache-Control'])
+
+    def test_nothing_is_inline(self):
+        """The policy would refuse it."""
+        jobid = self.add()
+        for path in ('', 'events/', 'events/jobs', f'events/jobs/{jobid}'):
+            text = self.ask(path).text
+            self.assertNotRegex(text, r'<[^>]* (style|on\w+)=|<style')
+            self.assertNotRegex(text, r'<script(?![^>]* src=)')
+            # All links are relative.
+            self.assertNotRegex(text, r'(href|src|action)="(/|http)')
+
+    def test_language(self):
+        """Pages are in the language that the reader prefers."""
+        page = self.ask('events/', headers={'Accept-Language': 'en-US, de'})
+        self.assertIn('lang="en"', page.text)
+
+    def test_fragment(self):
+        """The content alone; and not again while it stays the same."""
+        self.add()
+        first = self.ask('events/jobs?fragment=1')
+        self.assertNotIn('<html', first.text)
+        etag = first.headers['ETag']
+        again = self.ask('events/jobs?fragment=1',
+                         headers={'If-None-Match': etag})
+        self.assertEqual((304, b''), (again.status_int, again.body))
+        self.add()
+        self.assertEqual(200, self.ask(
+            'events/jobs?fragment=1',
+            headers={'If-None-Match': etag}).status_int)
+
+
+class ContentTest(PagesTestCase):
+
+    def test_hostile_texts(self):
+        """Whatever anybody says is text on a page, and exact in JSON."""
+        login(HOSTILE.replace('\ud800', ''))
+        sample.fail.enqueue('as nobody there is')
+        login('zope.user')
+        sample.fail.enqueue(HOSTILE)
+        process('events', raise_errors=False)
+        job, other = self.service.find(status=ERROR).jobs
+        if job.principal != 'zope.user':
+            job, other = other, job
+        paths = ['', 'events/', 'events/jobs', f'events/jobs/{job.id}',
+                 f'events/jobs/{other.id}']
+        for path in paths:
+            text = self.ask(path).text
+            self.assertNotIn('<script>alert', text)
+            self.assertNotIn('\x00', text)
+            self.assertNotIn('\u202e', text)
+        page = self.ask(f'events/jobs/{job.id}').text
+        self.assertIn('&lt;script&gt;alert(1)', page)
+        # The message of a failed test could not be printed.
+        self.assertEqual(ascii(HOSTILE), ascii(self.ask(
+            f'events/jobs/{job.id}.json').json['error']))
+
+    def test_hostile_parameters(self):
+        """So is what an address says; too much is refused."""
+        from urllib.parse import quote
+        for name in ('status', 'function', 'id', 'after', 'limit', 'said',
+                     'fragment'):
+            for value in ('"><script>alert(1)</script>', '%00', 'x' * 5000,
+                          "';--", '%ff%fe', '9' * 400):
+                given = value if value[0] == '%' else quote(value)
+                with self.subTest(name, value=value[:20]):
+                    answer = self.ask(f'events/jobs?{name}={given}')
+                    self.assertIn(answer.status_int, (200, 400))
+                    self.assertNotIn('<script>alert', answer.text)
+            twice = self.ask(f'events/jobs?{name}=a&{name}=b')
+            self.assertIn(twice.status_int, (200, 400))
+
+    def test_private(self):
+        """What a job is about is told to those who may see it alone."""
+        login('zope.user')
+        sample.fail.enqueue('the private number 4711')
+        process('events', raise_errors=False)
+        jobid = self.job().id
+        for path in ('', 'events/', 'events/jobs', f'events/jobs/{jobid}'):
+            for json in ('', '.json'):
+                if path in ('', 'events/') and json:
+                    continue
+                answer = self.ask(path + json, 'viewer')
+                self.assertEqual(200, answer.status_int, path + json)
+                self.assertNotIn('4711', answer.text, path)
+        self.assertIn('4711', self.ask(f'events/jobs/{jobid}', 'reader').text)
+        found = self.ask(f'events/jobs/{jobid}.json', 'reader').json
+        self.assertIn('4711', found['error'])
+
+    def test_filter(self):
+        """The address says which jobs are listed."""
+        self.add()
+        self.run_jobs()
+        waits = self.add(priority=3)
+        found = self.ask('events/jobs.json?status=queued').json
+        self.assertEqual([str(waits)], [each['id'] for each in found['jobs']])
+        self.assertEqual(1, found['counts'][COMPLETED])
+        self.assertEqual(
+            [], self.ask('events/jobs.json?function=x.y').json['jobs'])
+        self.assertEqual(400, self.ask(
+            'events/jobs?status=nothing').status_int)
+
+    def test_pages(self):
+        """Each job is on one page, and the last page leads to no other."""
+        added = {str(self.add()) for _ in range(5)}
+        found, after = [], ''
+        while after is not None:
+            from urllib.parse import quote
+            page = self.ask(
+                f'events/jobs.json?limit=2&after={quote(after)}').json
+            found += [each['id'] for each in page['jobs']]
+            after = page['after']
+        self.assertEqual((5, added), (len(found), set(found)))
+
+    def test_removed(self):
+        """The page of a job that is gone says so."""
+        answer = self.ask('events/jobs/12345')
+        self.assertEqual(404, answer.status_int)
+        self.assertIn('There is no job 12345.', answer.text)
+        answer = self.ask('events/jobs/12345.json')
+        self.assertEqual('application/problem+json', answer.content_type)
+
+    def test_old_schema(self):
+        """A service that earlier code has stored is not written by a page."""
+        self.service.schema = 0
+        transaction.commit()
+        db = self.service._p_jar.db()
+        before = db.lastTransaction()
+        self.assertEqual(503, self.ask('events/').status_int)
+        self.assertEqual(503, self.ask('events/jobs').status_int)
+        self.assertEqual(200, self.ask('').status_int)
+        self.assertEqual(before, db.lastTransaction())
+
+
+class DirectiveTest(unittest.TestCase):
+
+    def test_layer(self):
+        """Another layer, and another name, can be given."""
+        context = xmlconfig.ConfigurationMachine()
+        xmlconfig.registerCommonDirectives(context)
+        xmlconfig.include(context, 'meta.zcml', gocept.async_)
+        xmlconfig.string('''
+          <configure xmlns:async="http://namespaces.gocept.com/async">
+            <async:pages name="jobs" layout="standard_macros/view"
+              layer="zope.publisher.interfaces.browser.IBrowserRequest" />
+          </configure>''', context, execute=False)
+        names = [action['discriminator'][2] for action in context.actions
+                 if action['discriminator']
+                 and action['discriminator'][0] == 'view']
+        self.assertEqual(['jobs', 'jobs', 'jobs.html', 'index.html'], names)
+
+    def test_without_the_extra(self):
+        """The sentence says what to install."""
+        from unittest import mock
+        with mock.patch('importlib.util.find_spec', lambda name: None), \
+                self.assertRaisesRegex(ConfigurationError, r'\[pages\]'):
+            directive.pages(None, name='async')

@@ -1,0 +1,115 @@
+"""The list of jobs: a filter, and a page of those that match."""
+
+from zope.publisher.interfaces import NotFound
+
+from lovely.remotetask import interfaces
+from lovely.remotetask.browser import cells
+from lovely.remotetask.browser import parameters
+from lovely.remotetask.browser import rows
+from lovely.remotetask.browser.jobpage import JobPage
+from lovely.remotetask.browser.markup import tag
+from lovely.remotetask.browser.page import Page
+from lovely.remotetask.browser.page import template
+from lovely.remotetask.browser.problem import Problem
+from lovely.remotetask.browser.selection import Selection
+from lovely.remotetask.browser.wording import _
+from lovely.remotetask.browser.wording import duration
+
+
+# In the order in which people ask for them.
+TABS = (interfaces.PROCESSING, interfaces.QUEUED, interfaces.DELAYED,
+        interfaces.CRONJOB, interfaces.STARTLATER, interfaces.HELD,
+        interfaces.ERROR, interfaces.CANCELLED, interfaces.COMPLETED)
+
+
+class JobList(Page):
+    """See the module."""
+
+    name = 'jobs'
+    title = _('Jobs')
+    content = template('jobs')
+
+    def publishTraverse(self, request, name):
+        """Return the page of a job."""
+        jobid, is_json = (name.removesuffix('.json'), name.endswith('.json'))
+        if self.is_json or not (jobid.isascii() and jobid.isdecimal()
+                                and len(jobid) < 20):
+            raise NotFound(self.context, name, request)
+        return JobPage(self.context, request, is_json, int(jobid))
+
+    def data(self):
+        """The filter, the counts, a page of jobs, and where the next begins.
+        """
+        form = self.request.form
+        self.selection = Selection.of(form)
+        jobid = parameters.number(form, 'id')
+        limit = parameters.limit(form)
+        if jobid is not None:
+            job = self.service.jobs.get(jobid)
+            found, after = ([] if job is None else [job]), None
+        else:
+            found, after = self._find(parameters.text(form, 'after'), limit)
+        return {
+            'filter': self.selection.given() | (
+                {} if jobid is None else {'id': str(jobid)}),
+            'counts': dict(self.service.counts()),
+            'jobs': [rows.row(job) for job in found],
+            'after': after}
+
+    def _find(self, after, limit):
+        try:
+            page = self.service.find(
+                **self.selection.given(), after=after, limit=limit)
+        except ValueError as error:
+            raise Problem(400, str(error)) from error
+        return page.jobs, page.after
+
+    # For the template
+
+    def statuses(self, counts):
+        """Yield the filters by status, with their numbers."""
+        current = self.selection.status
+        yield {'title': self.say(_('All')), 'number': sum(counts.values()),
+               'url': f'jobs{self.selection.query(status=None)}',
+               'current': None if current else 'true', 'class': 'all'}
+        for status in TABS:
+            yield {'title': self.say.status(status),
+                   'number': counts.get(status, 0),
+                   'url': f'jobs{self.selection.query(status=status)}',
+                   'current': 'true' if status == current else None,
+                   'class': status.replace(' ', '-')}
+
+    def next_page(self, after):
+        """Return the address of the page after this one."""
+        return f'jobs{self.selection.query(after=after)}'
+
+    def first_page(self):
+        """Return the address of the newest jobs, None if these are it."""
+        if parameters.text(self.request.form, 'after') is None:
+            return None
+        return f'jobs{self.selection.query()}'
+
+    def link(self, row):
+        """Return the Markup of what leads to a job."""
+        return tag('a', cells.function(row['function']),
+                   href=f'jobs/{row["id"]}')
+
+    def when(self, row):
+        """Return the Markup of the time of a row."""
+        return self.moment(rows.when(row))
+
+    def seconds(self, seconds):
+        """Return the text of a duration."""
+        return duration(seconds)
+
+    def is_filtered(self, data):
+        """Return whether not all jobs were asked for."""
+        return bool(data['filter'])
+
+    def worker(self, name):
+        """Return the Markup of who runs a job."""
+        return cells.worker(name)
+
+    def error_class(self, name):
+        """Return the Markup of the class of an exception."""
+        return cells.class_name(name)

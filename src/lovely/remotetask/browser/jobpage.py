@@ -1,0 +1,181 @@
+"""The page of one job: what became of it, and what can be done about it."""
+
+from zope.publisher.interfaces import NotFound
+
+from lovely.remotetask import interfaces
+from lovely.remotetask.browser import cells
+from lovely.remotetask.browser import rows
+from lovely.remotetask.browser.action import ACTIONS
+from lovely.remotetask.browser.action import JobAction
+from lovely.remotetask.browser.action import said
+from lovely.remotetask.browser.page import VIEW_ARGUMENTS
+from lovely.remotetask.browser.page import Page
+from lovely.remotetask.browser.page import template
+from lovely.remotetask.browser.problem import Problem
+from lovely.remotetask.browser.selection import Selection
+from lovely.remotetask.browser.wording import _
+from lovely.remotetask.browser.wording import duration
+
+
+# What the first line of the page says; of a status that is not here, its
+# name.
+SENTENCES = {
+    interfaces.QUEUED: _('Waits for a worker'),
+    interfaces.DELAYED: _('Runs once, when its time comes'),
+    interfaces.CRONJOB: _('Runs again and again'),
+    interfaces.STARTLATER: _('Waits until somebody starts it'),
+    interfaces.PROCESSING: _('Is being run: attempt ${attempts}, on '
+                             '${worker}'),
+    interfaces.COMPLETED: _('Completed at attempt ${attempts}, on ${worker}'),
+    interfaces.ERROR: _('Failed for good at attempt ${attempts}, on '
+                        '${worker}'),
+    interfaces.CANCELLED: _('Was cancelled, and does not run'),
+    interfaces.HELD: _('Is held: the installed code cannot run it'),
+}
+
+AGAIN = _('Waits to be tried again, after attempt ${attempts}')
+
+
+class JobPage(Page):
+    """See the module."""
+
+    name = 'jobs'
+    title = _('Job')
+    depth = 2
+    content = template('job')
+
+    def __init__(self, context, request, is_json=False, jobid=0):
+        super().__init__(context, request, is_json)
+        self.jobid = jobid
+
+    def publishTraverse(self, request, name):
+        """Return what does something to the job."""
+        if self.is_json or name not in ACTIONS:
+            raise NotFound(self.context, name, request)
+        return JobAction(self.context, request, self.jobid, name)
+
+    def data(self):
+        """Return all that may be told of the job."""
+        job = find(self.service, self.jobid)
+        data = rows.row(job)
+        shows_all = self.may(VIEW_ARGUMENTS)
+        data['history'] = [_attempt(each, shows_all) for each in job.history]
+        data['claim'] = None if job.claim is None else {
+            'processor': job.claim.processor,
+            'attempt': job.claim.attempt,
+            'time': cells.as_datetime(job.claim.time)}
+        data['actions'] = [name for name, action in ACTIONS.items()
+                           if action.fits(job) and self.may(action.permission)]
+        if shows_all:
+            data.update(_private(job))
+        return data
+
+    # For the template
+
+    def said(self):
+        """Return what the last action has done, None without one."""
+        return said(self.request, self.say)
+
+    def sentence(self, data):
+        """Return what became of the job, in a sentence."""
+        status = data['status']
+        claim = data['claim']
+        attempts = data['attempts'] if claim is None else claim['attempt']
+        if status == interfaces.QUEUED and attempts:
+            return self.say(AGAIN, attempts=attempts)
+        host = (data['worker'] or '?').partition(':')[0]
+        return self.say(SENTENCES.get(status, status), attempts=attempts,
+                        worker=cells.shortened(host, 24))
+
+    def when(self, data):
+        """Return the Markup of the time of that."""
+        return self.moment(rows.when(data))
+
+    def timeline(self, data):
+        """Yield what happened to the job, in order: a word and a time."""
+        yield _('Added'), data['created']
+        if data['due']:
+            yield _('Due'), data['due']
+        if data['claim']:
+            yield _('Claimed'), data['claim']['time']
+        elif data['started']:
+            yield _('Begun'), data['started']
+        if data['completed']:
+            yield _('Ended'), data['completed']
+
+    def facts(self, data):
+        """Yield what else is known: a word and Markup."""
+        yield _('Principal'), data['principal']
+        yield _('Task'), data['task']
+        yield _('Priority'), data['priority']
+        yield _('Wait'), duration(data['wait'])
+        yield _('Run time'), duration(data['run'])
+        yield _('Worker'), cells.worker(data['worker'])
+
+    def buttons(self, data):
+        """Yield what can be done, with what that means."""
+        for name in data['actions']:
+            action = ACTIONS[name]
+            yield {'name': name, 'title': self.say(action.title),
+                   'url': f'{self.jobid}/{name}',
+                   'effect': self.say(
+                       action.effect,
+                       principal=data['principal'] or self.say(_('nobody'))),
+                   'class': action.style}
+
+    def failures(self, data):
+        """Return the address of all failures of the same function."""
+        query = Selection(interfaces.ERROR, data['function']).query()
+        return f'../jobs{query}'
+
+    def seconds(self, seconds):
+        """Return the text of a duration."""
+        return duration(seconds)
+
+    def error_class(self, name):
+        """Return the Markup of the class of an exception."""
+        return cells.class_name(name)
+
+    def worker(self, name):
+        """Return the Markup of who runs a job."""
+        return cells.worker(name)
+
+    def renamed(self, data):
+        """Return the directive that tells where a function is now, or None.
+        """
+        if data['status'] != interfaces.HELD or (
+                data['function'] == data['task']):
+            return None
+        return f'<async:renamed old="{data["function"]}" new="..." />'
+
+
+def find(service, jobid):
+    """Return a job.  Raise Problem if there is none."""
+    job = service.jobs.get(jobid)
+    if job is None:
+        raise Problem(404, _(
+            'There is no job ${jobid}. It was removed, or it ended so long '
+            'ago that it is not kept any more.'), jobid=jobid)
+    return job
+
+
+def _attempt(attempt, shows_all):
+    """Return what is told of one run of a job."""
+    found = {'started': cells.as_datetime(attempt.started),
+             'duration': attempt.duration,
+             'processor': attempt.processor,
+             'error_class': attempt.errorClass,
+             'lost': attempt.duration is None}
+    if shows_all:
+        found['error'] = attempt.error
+        found['traceback'] = attempt.traceback
+    return found
+
+
+def _private(job):
+    """Return what only those see who may see what jobs are about."""
+    texts = interfaces.IJobTexts(job)
+    return {'error': job.error,
+            'arguments': [{'name': name, 'repr': text}
+                          for name, text in texts.arguments],
+            'result': texts.result}
