@@ -585,6 +585,15 @@ class Job(persistent.Persistent):
             (*attempt[:3], None, None, *attempt[5:])
             for attempt in self._history[-1:])
 
+    def copy(self, id):
+        """Return a job that does once what this one does.
+
+        The record of the input is that of both; it is never written again.
+        """
+        made = Job(id, self.task, None, self.priority)
+        made.__dict__['input'] = self.__dict__.get('input')
+        return made
+
     def __repr__(self):
         # That of a job that cannot be read does not raise, either.
         found = outcome_of(self._described)
@@ -647,7 +656,18 @@ class CronJob(Job):
         """Whether the job runs again and again, not once after a delay."""
         return self.delay is None
 
-    paused = False
+    @property
+    def paused(self):
+        """See ICronJob."""
+        return (self.stored_status == CRONJOB and self.store is not None
+                and self.store.is_paused(self))
+
+    @property
+    def scheduledFor(self):
+        """See IJob."""
+        if self.due is None or self.paused:
+            return None
+        return as_datetime(self.due)
 
     def timeOfNextCall(self, now=None):
         """See ICronJob."""

@@ -40,10 +40,12 @@ from lovely.remotetask.startup import getAutostartServiceNames
 from lovely.remotetask.storage import aside
 from lovely.remotetask.storage import cleaning
 from lovely.remotetask.storage import counting
+from lovely.remotetask.storage import crons
 from lovely.remotetask.storage import listing
 from lovely.remotetask.storage import lookup
 from lovely.remotetask.storage import taking
 from lovely.remotetask.storage import upgrade
+from lovely.remotetask.storage import whereabouts
 from lovely.remotetask.storage.current import current
 from lovely.remotetask.storage.selection import Selection
 from lovely.remotetask.storage.store import Jobs
@@ -165,6 +167,16 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
         registry.wake_after_commit(self, job)
         return True
 
+    def copy(self, jobid):
+        """See ITaskService."""
+        current(self)
+        job = self._job(jobid)
+        if isinstance(job, UnreadableJob):
+            raise ValueError(f'Job {jobid} cannot be read, so nobody can tell '
+                             f'what it does: {job.error}')
+        place = self.store.reserve(job.priority)
+        return self._add(job.copy(place.id), place, QUEUED)
+
     def _restore(self, jobid):
         """Let a job wait, or be requeued, that can be read meanwhile."""
         if not aside.restore(self.store, jobid):
@@ -247,19 +259,29 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
 
     def cron_jobs(self):
         """See ITaskService."""
-        raise NotImplementedError
+        return whereabouts.cron_jobs(self.store)
 
     def pause_job(self, jobid):
         """See ITaskService."""
-        raise NotImplementedError
+        current(self)
+        job = self._job(jobid)
+        if job.stored_status != CRONJOB or job.paused:
+            return False
+        crons.pause(self.store, job.id)
+        return True
 
     def resume_job(self, jobid):
         """See ITaskService."""
-        raise NotImplementedError
-
-    def copy(self, jobid):
-        """See ITaskService."""
-        raise NotImplementedError
+        current(self)
+        job = self._job(jobid)
+        if job.stored_status != CRONJOB or not job.paused:
+            return False
+        crons.resume(self.store, job.id)
+        if job.status == CRONJOB:
+            # When a run ends, its processor tells the next time anyway.
+            self.store.change(job, job.reschedule)
+            registry.wake_after_commit(self, job)
+        return True
 
     def cancel(self, jobid):
         """See ITaskService."""
@@ -269,6 +291,7 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
                 or job.status not in (*WAITING, STARTLATER, HELD)):
             return False
         self.store.change(job, job.cancel, moment.now())
+        crons.resume(self.store, job.id)
         events.send_after_commit(events.JobCancelled, self, job)
         return True
 

@@ -3,6 +3,7 @@
 from lovely.remotetask.foreign.unreadable import UnreadableJob
 from lovely.remotetask.storage import lane
 from lovely.remotetask.storage.selection import is_ghost
+from lovely.remotetask.storage.selection import let_go
 
 
 # How many segments are looked at for a job that tells when it was added.
@@ -63,7 +64,7 @@ class Backwards:
             self.job_of, self.store, lane.place(sequence, self.key),
             entry).value
         if job is None:
-            self._let_go(entry.job)
+            let_go(entry.job, self.was_ghost)
             return False
         self.job = job
         # A job further back in the strand was not created later; of one that
@@ -83,12 +84,7 @@ class Backwards:
 
     def leave(self):
         """Leave the job at which it is, as if it had not been there."""
-        self._let_go(self.job)
-
-    def _let_go(self, job):
-        if self.was_ghost and job is not None:
-            # Others have better use for the cache.
-            job._p_deactivate()
+        let_go(self.job, self.was_ghost)
 
     def _entries(self):
         """Iterate over sequences and entries."""
@@ -181,8 +177,7 @@ def _first_time(segment):
         if entry.old is None and entry.job is not None:
             was_ghost = is_ghost(entry.job)
             created = entry.job.created
-            if was_ghost:
-                entry.job._p_deactivate()
+            let_go(entry.job, was_ghost)
             if created is not None:
                 return created.timestamp()
     return None

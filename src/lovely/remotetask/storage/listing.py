@@ -14,6 +14,7 @@ from lovely.remotetask.job import as_datetime
 from lovely.remotetask.part import part
 from lovely.remotetask.storage import whereabouts
 from lovely.remotetask.storage.selection import Selection
+from lovely.remotetask.storage.selection import let_go
 
 
 # Where a page ends: the name of a source, and a place in it.
@@ -75,9 +76,8 @@ class _Look:
         self.last = self.store.read(self.selection.time_of, job).value
         if self.selection.matches(self.store, job):
             self.jobs.append(job)
-        elif was_ghost:
-            # Others have better use for the cache.
-            job._p_deactivate()
+        else:
+            let_go(job, was_ghost)
 
     def page(self, after: str | None) -> Page:
         return Page(self.jobs, after, self.looked_at,
@@ -117,7 +117,8 @@ def _is_int(value: object) -> bool:
 
 _POSITIONS = {'claims': _is_key, 'ended': _is_key, 'ledger': _is_key,
               'schedule': _is_key, 'new': _is_walk, 'all': _is_walk,
-              'noted': _is_walk, 'legacy': _is_int, 'aside': _is_int}
+              'noted': _is_walk, 'legacy': _is_int, 'aside': _is_int,
+              'crons': _is_int}
 
 
 def _candidates(store: Any, selection: Selection,

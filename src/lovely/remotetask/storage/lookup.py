@@ -128,6 +128,14 @@ def entry_of(store, place):
     return segment.entry(sequence)
 
 
+def record(store, jobid):
+    """Return the job of an id as it is: not loaded perhaps, or no good."""
+    if is_legacy(store, jobid):
+        return store.legacy[jobid]
+    entry = entry_of(store, jobid)
+    return None if entry is None else entry.job
+
+
 def raw(store, jobid):
     """Return the job of an id, also one that is removed; None without one.
 

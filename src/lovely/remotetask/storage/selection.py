@@ -1,5 +1,6 @@
 """Which jobs somebody wants to find, and whether a job is one of them."""
 
+import re
 from typing import Any
 from typing import NamedTuple
 
@@ -17,8 +18,8 @@ from lovely.remotetask.storage.ledger import LISTED
 from lovely.remotetask.storage.ledger import key_of
 
 
-# A transaction id as it is given out: so many hexadecimal digits.
-TID_SIZE = 16
+# The id of a transaction, as it is given out.
+TID = re.compile('[0-9a-f]{16}')
 
 
 class Selection(NamedTuple):
@@ -96,15 +97,12 @@ class Selection(NamedTuple):
         """Return the id of the last transaction that was seen, if any."""
         if self.as_of is None:
             return None
-        try:
-            found = bytes.fromhex(self.as_of)
-        except (TypeError, ValueError):
-            found = b''
-        if 2 * len(found) != len(self.as_of) or len(self.as_of) != TID_SIZE:
+        if not (isinstance(self.as_of, str)
+                and TID.fullmatch(self.as_of)):
             raise ValueError(
-                f'as_of must be that of a page of jobs, {TID_SIZE} '
-                f'hexadecimal digits, not {shown(self.as_of)}.')
-        return found
+                f'as_of must be that of a page of jobs, 16 hexadecimal '
+                f'digits, not {shown(self.as_of)}.')
+        return bytes.fromhex(self.as_of)
 
     def _is_as_it_was(self, job: Any) -> bool:
         last_seen = self._last_seen()
@@ -122,6 +120,15 @@ def is_ghost(record: Any) -> bool:
     return getattr(record, '_p_changed', False) is None
 
 
+def let_go(record: Any, was_ghost: bool) -> None:
+    """Leave a record as it was found: others have better use for the cache.
+
+    One that was changed since stays.  A stand-in for a job is no record.
+    """
+    if was_ghost and isinstance(record, persistent.Persistent):
+        record._p_deactivate()
+
+
 def _function_of(store: Any, job: Any) -> str | None:
     """Return the name of the function that a job calls, or None.
 
@@ -132,8 +139,7 @@ def _function_of(store: Any, job: Any) -> str | None:
         return job.function
     was_ghost = is_ghost(stored)
     found = store.read(_named, stored).value
-    if was_ghost:
-        stored._p_deactivate()
+    let_go(stored, was_ghost)
     return found
 
 

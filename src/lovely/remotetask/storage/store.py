@@ -19,6 +19,7 @@ from lovely.remotetask.storage import adder
 from lovely.remotetask.storage import books
 from lovely.remotetask.storage import counting
 from lovely.remotetask.storage import crew
+from lovely.remotetask.storage import crons
 from lovely.remotetask.storage import lane
 from lovely.remotetask.storage import lease
 from lovely.remotetask.storage import lookup
@@ -41,6 +42,9 @@ class JobStore(persistent.Persistent):
 
     crons -- of the jobs that are due by the schedule alone, by id: the job,
         the time, and the fence and the status for which that holds.
+    recurring -- the jobs among them that run again and again, by id; None in
+        a store of before, until processors have passed one.
+    pauses -- the ids of those that somebody has paused, if any.
     aside -- jobs that cannot be read, by id: since when, and why.
     retired -- by the number of a lane that was dropped, the sequence with
         which it begins when there is one again.
@@ -52,6 +56,7 @@ class JobStore(persistent.Persistent):
     """
 
     oid = copied_at = searched = secret = None
+    recurring = pauses = None
 
     def __init__(self, service=None, start=0):
         """Make an empty store.
@@ -71,6 +76,8 @@ class JobStore(persistent.Persistent):
         self.ledger = Ledger()
         self.legacy = None
         self.crons = BTrees.family64.IO.BTree()
+        self.recurring = BTrees.family64.IO.BTree()
+        self.pauses = BTrees.family64.II.TreeSet()
         self.aside = BTrees.family64.IO.BTree()
         self.retired = BTrees.family64.II.BTree()
         for _ in range(lease.SPARE_LANES):
@@ -160,6 +167,10 @@ class JobStore(persistent.Persistent):
     def time_of(self, job, own):
         """See books.time_of."""
         return books.time_of(self, job, own)
+
+    def is_paused(self, job):
+        """See crons.is_paused."""
+        return crons.is_paused(self, job.id)
 
     def is_copied(self, job):
         """Return whether a job is a copy of one of another service."""

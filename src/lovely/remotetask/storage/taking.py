@@ -5,6 +5,7 @@ import heapq
 from lovely.remotetask.interfaces import WAITING
 from lovely.remotetask.storage import audit
 from lovely.remotetask.storage import crew
+from lovely.remotetask.storage import crons
 from lovely.remotetask.storage import lookup
 from lovely.remotetask.storage import removal
 from lovely.remotetask.storage.books import due_time
@@ -48,7 +49,8 @@ def claim_job(store, worker_id, jobid, now):
     """
     job = lookup.find(store, jobid)
     if (job is None or job.status not in WAITING or store.is_copied(job)
-            or due_time(job) > now or has_no_time_yet(job)):
+            or due_time(job) > now or has_no_time_yet(job)
+            or crons.is_paused(store, jobid)):
         return []
     # The entry of the job in the queue is passed over from now on; whoever is
     # claiming it there at this moment must find its claim worthless.

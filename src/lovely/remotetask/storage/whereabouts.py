@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from lovely.remotetask.foreign.unreadable import UnreadableJob
+from lovely.remotetask.interfaces import CRONJOB
 from lovely.remotetask.interfaces import HELD
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import STARTLATER
@@ -19,6 +20,7 @@ from lovely.remotetask.storage import aside
 from lovely.remotetask.storage import backwards
 from lovely.remotetask.storage import books
 from lovely.remotetask.storage import crew
+from lovely.remotetask.storage import crons
 from lovely.remotetask.storage import lookup
 from lovely.remotetask.storage import removal
 from lovely.remotetask.storage.backwards import Backwards
@@ -28,6 +30,7 @@ from lovely.remotetask.storage.ledger import LISTED
 from lovely.remotetask.storage.ledger import before
 from lovely.remotetask.storage.selection import Selection
 from lovely.remotetask.storage.selection import is_ghost
+from lovely.remotetask.storage.selection import let_go
 
 
 # Jobs (None: nothing was found there), how far a source has come with each of
@@ -51,6 +54,8 @@ def sources(status: str | None) -> list[tuple[str, Source]]:
             'noted', _noted)
         held = [('aside', _aside)] if status == HELD else []
         return [unseen, ('ended', _ended), *held, ('ledger', _of_ledger)]
+    if status == CRONJOB:
+        return [('new', _new), ('ended', _ended), ('crons', _crons)]
     if status in WAITING:
         return [('new', _new), ('ended', _ended), ('schedule', _scheduled)]
     return [('all', _all), ('aside', _without_entry), ('legacy', _legacy)]
@@ -94,13 +99,8 @@ def _of_ledger(store: Any, after: Any, selection: Selection) -> Found:
         elif found.value:
             yield job, key, was_ghost
         else:
-            _let_go(job, was_ghost)
+            let_go(job, was_ghost)
             yield None, key, False
-
-
-def _let_go(job: Any, was_ghost: bool) -> None:
-    if was_ghost:
-        job._p_deactivate()
 
 
 def _readable(store: Any, items: Iterator[Any]) -> Iterator[Any]:
@@ -117,18 +117,16 @@ def _listed(status: str, key: tuple[float, int], job: Any) -> bool:
 
 
 def _claimed(store: Any, after: Any, selection: Selection) -> Found:
-    for job, key in _of_claims(store, after):
-        if job.status == PROCESSING:
-            yield job, key, False
+    return _of_claims(store, after, lambda job: job.status == PROCESSING)
 
 
 def _ended(store: Any, after: Any, selection: Selection) -> Found:
     """The jobs whose run has ended, and that no processor has listed."""
-    for job, key in _of_claims(store, after):
-        if (_has_ended(store, job) and not books.is_booked(store, job)
+    def is_ended(job: Any) -> bool:
+        return (_has_ended(store, job) and not books.is_booked(store, job)
                 and (job.stored_status in LISTED
-                     or not lookup.is_pending(store, job))):
-            yield job, key, False
+                     or not lookup.is_pending(store, job)))
+    return _of_claims(store, after, is_ended)
 
 
 def _has_ended(store: Any, job: Any) -> bool:
@@ -136,16 +134,22 @@ def _has_ended(store: Any, job: Any) -> bool:
             and crew.claim_of(store, job) is None)
 
 
-def _of_claims(store: Any, after: Any) -> Iterator[tuple[Any, Any]]:
+def _of_claims(store: Any, after: Any,
+               is_meant: Callable[[Any], bool]) -> Found:
     """Iterate over claimed jobs, each once, and their keys."""
     # Several workers may have had the same job.
     times = {claim.job: claim.time for claim in crew.all_claims(store)}
     keys = sorted(((time, jobid) for jobid, time in times.items()),
                   reverse=True)
     for key in keys:
+        if after is not None and key >= tuple(after):
+            continue
+        was_ghost = is_ghost(store.read(lookup.record, store, key[1]).value)
         job = lookup.find(store, key[1])
-        if job is not None and (after is None or key < tuple(after)):
-            yield job, key
+        if job is not None and is_meant(job):
+            yield job, key, was_ghost
+        elif job is not None:
+            let_go(job, was_ghost)
 
 
 def _scheduled(store: Any, after: Any, selection: Selection) -> Found:
@@ -158,7 +162,7 @@ def _scheduled(store: Any, after: Any, selection: Selection) -> Found:
         elif found.failed and not lookup.is_unseen(store, key[1]):
             yield lookup.find(store, key[1]), key, False
         else:
-            _let_go(store.schedule[key], was_ghost)
+            let_go(store.schedule[key], was_ghost)
             yield None, key, False
         key = before(store.schedule, key)
 
@@ -169,6 +173,38 @@ def _is_scheduled(store: Any, key: tuple[float, int]) -> bool:
     job = lookup.checked(store.schedule[key], key[1])
     return (not job.removed and job.stored_status in WAITING
             and books.due_time(job) == key[0])
+
+
+def _crons(store: Any, after: Any, selection: Selection) -> Found:
+    """The cron jobs on the books, also those that run at the moment."""
+    for jobid, found in crons.newest(store, after):
+        was_ghost = is_ghost(found)
+        job = lookup.find(store, jobid)
+        if isinstance(job, UnreadableJob) or job is not None and (
+                store.read(_is_on_books, store, job).value):
+            yield job, jobid, was_ghost
+        else:
+            let_go(found, was_ghost)
+            yield None, jobid, False
+
+
+def _is_on_books(store: Any, job: Any) -> bool:
+    return job.stored_status == CRONJOB and (
+        books.is_booked(store, job) or crew.claim_of(store, job) is not None)
+
+
+def cron_jobs(store: Any) -> list[Any]:
+    """Return the jobs that run again and again, see ITaskService."""
+    found = {}
+    for _, source in sources(CRONJOB):
+        for job, *_ in source(store, None, Selection(CRONJOB)):
+            if job is not None and job.stored_status == CRONJOB:
+                found[job.id] = job
+    return sorted(found.values(), key=_created, reverse=True)
+
+
+def _created(job: Any) -> Any:
+    return job.created, job.id
 
 
 def _legacy(store: Any, after: Any, selection: Selection) -> Found:
