@@ -58,6 +58,14 @@ def worker(name):
                class_='worker', title=name)
 
 
+def whole_worker(name):
+    """Return a worker with its thread, where there is room."""
+    host, _, rest = name.partition(':')
+    pid, _, thread = rest.partition(':')
+    return [worker(name), ' ', tag(
+        'span', shortened(thread, 40), class_='thread', title=thread)]
+
+
 def class_name(name):
     """Return the class of an exception, without its module."""
     if not name:

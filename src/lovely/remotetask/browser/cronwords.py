@@ -42,8 +42,8 @@ def words(pattern, say):
     found = effective(pattern)
     parts = [_times(found['minute'], found['hour'], say)]
     if found['dayOfWeek']:
-        parts.append(say(_('on ${days}'), days=_listed(
-            [say(DAYS[day]) for day in found['dayOfWeek']])))
+        parts.append(say(_('on ${days}'), days=_of_week(
+            found['dayOfWeek'], say)))
     if found['dayOfMonth']:
         parts.append(say(_('on day ${days} of the month'),
                          days=_listed(found['dayOfMonth'])))
@@ -70,6 +70,14 @@ def _times(minutes, hours, say):
              for minute in minutes]))
     return say(_('at minute ${minutes} of hour ${hours}'),
                minutes=_listed(minutes), hours=_listed(hours))
+
+
+def _of_week(days, say):
+    """Return days of the week; three and more in a row by two of them."""
+    names = [say(DAYS[day]) for day in days]
+    if len(days) > 2 and list(days) == list(range(days[0], days[-1] + 1)):
+        return say(_('${first} to ${last}'), first=names[0], last=names[-1])
+    return _listed(names)
 
 
 def _listed(values):

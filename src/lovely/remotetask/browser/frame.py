@@ -24,6 +24,9 @@ INTERVALS = (2, 5, 15, 60)
 
 THEMES = ('light', 'dark')
 
+# What was done to many jobs.
+DONE = _('Done: ${done}. Skipped, for it means nothing for them: ${skipped}.')
+
 
 class Frame:
     """A document around the content of a page."""
@@ -73,6 +76,7 @@ class Frame:
                                'selected or being typed')),
             'signed-out': self.say(_('You are signed out; reload the page')),
             'newer': self.say(_('${number} newer - show')),
+            'done': self.say(DONE),
             'copied': self.say(_('Copied')),
         })
 
@@ -92,10 +96,11 @@ class Frame:
         if self.page.depth == 0:
             return []
         root = self.page.root()
+        current = self.page.tab or self.page.name
         return [
             {'url': root if url == './' else f'{root}{url}',
              'title': title,
-             'current': 'page' if name == self.page.name else None}
+             'current': 'page' if name == current else None}
             for name, url, title, permission in TABS
             if self.page.may(permission)]
 

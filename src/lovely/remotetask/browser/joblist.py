@@ -1,11 +1,16 @@
 """The list of jobs: a filter, and a page of those that match."""
 
+import time
+
 from zope.publisher.interfaces import NotFound
 
 from lovely.remotetask import interfaces
 from lovely.remotetask.browser import cells
 from lovely.remotetask.browser import parameters
 from lovely.remotetask.browser import rows
+from lovely.remotetask.browser.action import ACTIONS
+from lovely.remotetask.browser.action import said
+from lovely.remotetask.browser.bulkpage import fitting
 from lovely.remotetask.browser.jobpage import JobPage
 from lovely.remotetask.browser.markup import tag
 from lovely.remotetask.browser.page import Page
@@ -20,6 +25,13 @@ from lovely.remotetask.browser.wording import duration
 TABS = (interfaces.PROCESSING, interfaces.QUEUED, interfaces.DELAYED,
         interfaces.CRONJOB, interfaces.STARTLATER, interfaces.HELD,
         interfaces.ERROR, interfaces.CANCELLED, interfaces.COMPLETED)
+
+
+ALL = {'requeue': _('Requeue all'), 'cancel': _('Cancel all'),
+       'remove': _('Remove all')}
+
+# How long is looked for jobs that match, in seconds.
+SECONDS = 0.3
 
 
 class JobList(Page):
@@ -46,23 +58,32 @@ class JobList(Page):
         limit = parameters.limit(form)
         if jobid is not None:
             job = self.service.jobs.get(jobid)
-            found, after = ([] if job is None else [job]), None
+            found, after, back_to = ([] if job is None else [job]), None, None
         else:
-            found, after = self._find(parameters.text(form, 'after'), limit)
+            found, after, back_to = self._find(
+                parameters.text(form, 'after'), limit)
         return {
             'filter': self.selection.given() | (
                 {} if jobid is None else {'id': str(jobid)}),
             'counts': dict(self.service.counts()),
             'jobs': [rows.row(job) for job in found],
-            'after': after}
+            'after': after,
+            'looked_back_to': back_to}
 
     def _find(self, after, limit):
+        """Return jobs, where to go on, and how far back was looked.
+
+        That is None if there are as many jobs as were asked for, or no more.
+        """
         try:
             page = self.service.find(
-                **self.selection.given(), after=after, limit=limit)
+                **self.selection.arguments(), after=after, limit=limit,
+                deadline=time.monotonic() + SECONDS)
         except ValueError as error:
             raise Problem(400, str(error)) from error
-        return page.jobs, page.after
+        is_cut_short = page.after is not None and len(page.jobs) < limit
+        return (page.jobs, page.after,
+                page.looked_back_to if is_cut_short else None)
 
     # For the template
 
@@ -78,6 +99,24 @@ class JobList(Page):
                    'url': f'jobs{self.selection.query(status=status)}',
                    'current': 'true' if status == current else None,
                    'class': status.replace(' ', '-')}
+
+    def said(self):
+        """Return what the last action has done, None without one."""
+        return said(self.request, self.say)
+
+    def looked(self, data):
+        """Return how many were found up to where the page has looked."""
+        return self.say(_('${number} found; looked back to what was'),
+                        number=len(data['jobs']))
+
+    def bulk(self, data):
+        """Yield what can be done to all that match: a title, an address."""
+        if data['jobs'] and not data['filter'].get('id'):
+            for name in fitting(self, self.selection.status):
+                yield {'title': self.say(ALL[name]), 'name': name,
+                       'one': self.say(ACTIONS[name].title),
+                       'style': ACTIONS[name].style,
+                       'url': f'bulk{self.selection.query(action=name)}'}
 
     def next_page(self, after):
         """Return the address of the page after this one."""

@@ -4,10 +4,13 @@ from zope.publisher.interfaces import NotFound
 
 from lovely.remotetask import interfaces
 from lovely.remotetask.browser import cells
+from lovely.remotetask.browser import cronedit
+from lovely.remotetask.browser import cronwords
 from lovely.remotetask.browser import rows
 from lovely.remotetask.browser.action import ACTIONS
 from lovely.remotetask.browser.action import JobAction
 from lovely.remotetask.browser.action import said
+from lovely.remotetask.browser.page import MANAGE
 from lovely.remotetask.browser.page import VIEW_ARGUMENTS
 from lovely.remotetask.browser.page import Page
 from lovely.remotetask.browser.page import template
@@ -50,7 +53,13 @@ class JobPage(Page):
 
     def publishTraverse(self, request, name):
         """Return what does something to the job."""
-        if self.is_json or name not in ACTIONS:
+        if self.is_json:
+            raise NotFound(self.context, name, request)
+        if name == cronedit.NAME:
+            kind = (cronedit.CronUpdate if request.method == 'POST'
+                    else cronedit.CronEdit)
+            return kind(self.context, request, self.jobid)
+        if name not in ACTIONS:
             raise NotFound(self.context, name, request)
         return JobAction(self.context, request, self.jobid, name)
 
@@ -66,6 +75,10 @@ class JobPage(Page):
             'time': cells.as_datetime(job.claim.time)}
         data['actions'] = [name for name, action in ACTIONS.items()
                            if action.fits(job) and self.may(action.permission)]
+        if interfaces.ICronJob.providedBy(job) and job.delay is None:
+            data['pattern'] = {name: list(getattr(job, name))
+                               for name in cronwords.FIELDS}
+            data['timezone'] = job.timezone
         if shows_all:
             data.update(_private(job))
         return data
@@ -105,6 +118,10 @@ class JobPage(Page):
 
     def facts(self, data):
         """Yield what else is known: a word and Markup."""
+        if 'pattern' in data:
+            yield _('Pattern'), ' '.join((
+                cronwords.words(data['pattern'], self.say),
+                data['timezone'] or 'UTC'))
         yield _('Principal'), data['principal']
         yield _('Task'), data['task']
         yield _('Priority'), data['priority']
@@ -139,6 +156,11 @@ class JobPage(Page):
     def worker(self, name):
         """Return the Markup of who runs a job."""
         return cells.worker(name)
+
+    def edits(self, data):
+        """Return the address where the pattern is changed, or None."""
+        return f'{self.jobid}/{cronedit.NAME}' if (
+            'pattern' in data and self.may(MANAGE)) else None
 
     def renamed(self, data):
         """Return the directive that tells where a function is now, or None.

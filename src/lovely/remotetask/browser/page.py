@@ -60,8 +60,9 @@ class Page:
 
     permission = VIEW
     method = 'GET'
-    # Of the tab that leads here.
+    # That in the address, and that of the tab which leads here.
     name = ''
+    tab = ''
     title = ''
     # How many names the address has below the service.
     depth = 1

@@ -6,16 +6,19 @@ from zope.publisher.interfaces.browser import IBrowserPublisher
 
 from lovely.remotetask.browser import assets
 from lovely.remotetask.browser.auditpage import AuditPage
+from lovely.remotetask.browser.bulkpage import BulkPage
 from lovely.remotetask.browser.cronpage import CronPage
 from lovely.remotetask.browser.joblist import JobList
 from lovely.remotetask.browser.page import PUBLIC
+from lovely.remotetask.browser.serviceaction import KINDS
+from lovely.remotetask.browser.serviceaction import ServiceAction
 from lovely.remotetask.browser.servicepage import ServicePage
 from lovely.remotetask.browser.workerpage import WorkerPage
 
 
 # By the name in the address; each also as JSON, with ``.json`` at its end.
 PAGES = {page.name: page for page in (
-    ServicePage, JobList, CronPage, WorkerPage, AuditPage)}
+    ServicePage, JobList, CronPage, WorkerPage, AuditPage, BulkPage)}
 
 
 @zope.interface.implementer(IBrowserPublisher)
@@ -41,6 +44,8 @@ class Pages:
         """Return the page of a name."""
         if name == assets.FOLDER:
             return assets.Assets(self.context, request)
+        if name in KINDS:
+            return ServiceAction(self.context, self.request, name)
         page = PAGES.get(name.removesuffix('.json'))
         if page is None:
             raise NotFound(self.context, name, request)

@@ -10,6 +10,8 @@ from lovely.remotetask.browser.markup import escaped
 from lovely.remotetask.browser.markup import tag
 from lovely.remotetask.browser.page import Page
 from lovely.remotetask.browser.page import template
+from lovely.remotetask.browser.serviceaction import KINDS
+from lovely.remotetask.browser.serviceaction import said
 from lovely.remotetask.browser.wording import _
 
 
@@ -38,8 +40,11 @@ class ServicePage(Page):
     def data(self):
         """State, counts, age of the oldest, failures by their kind."""
         service = self.service
-        return {**summary(service, self.now),
-                'failures': failures(service)}
+        found = summary(service, self.now)
+        return {**found, 'failures': failures(service),
+                'actions': [name for name, kind in KINDS.items()
+                            if kind.fits(found)
+                            and self.may(kind.permission)]}
 
     # For the template
 
@@ -50,6 +55,17 @@ class ServicePage(Page):
                    'number': data['counts'].get(status, 0),
                    'url': f'jobs?status={status.replace(" ", "+")}',
                    'class': status.replace(' ', '-')}
+
+    def said(self):
+        """Return what the last action has done, None without one."""
+        return said(self.request, self.say)
+
+    def buttons(self, data):
+        """Yield what can be done to the service."""
+        for name in data['actions']:
+            kind = KINDS[name]
+            yield {'url': name, 'title': self.say(kind.title),
+                   'effect': self.say(kind.effect), 'class': kind.style}
 
     def state(self, data):
         """Return the Markup of the state of the service."""

@@ -2,6 +2,7 @@
 
 from lovely.remotetask import interfaces
 from lovely.remotetask.browser import cells
+from lovely.remotetask.browser.markup import escaped
 from lovely.remotetask.browser.markup import tag
 from lovely.remotetask.browser.page import Page
 from lovely.remotetask.browser.page import template
@@ -40,13 +41,13 @@ class WorkerPage(Page):
             'heartbeat': cells.as_datetime(worker['heartbeat']),
             'state': state(age),
             'claimed': len(worker['claims']),
-            'jobs': [str(jobid) for jobid, _ in worker['claims'][:CLAIMS]]}
+            'jobs': [str(jobid) for jobid, _time in worker['claims'][:CLAIMS]]}
 
     # For the template
 
     def worker(self, row):
         """Return the Markup of a worker's name."""
-        return cells.worker(row['processor'])
+        return escaped(cells.whole_worker(row['processor']))
 
     def state(self, row):
         """Return the Markup of how it does."""

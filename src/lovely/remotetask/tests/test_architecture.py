@@ -43,8 +43,10 @@ LEVELS = (
     'browser.markup', 'browser.wording', 'browser.cells', 'browser.problem',
     'browser.parameters', 'browser.selection', 'browser.place',
     'browser.assets', 'browser.frame', 'browser.page', 'browser.rows',
-    'browser.posted', 'browser.action', 'browser.jobpage', 'browser.joblist',
-    'browser.servicepage', 'browser.cronwords', 'browser.cronpage',
+    'browser.posted', 'browser.action', 'browser.cronwords',
+    'browser.cronedit', 'browser.jobpage', 'browser.bulkpage',
+    'browser.joblist', 'browser.serviceaction', 'browser.servicepage',
+    'browser.cronpage',
     'browser.workerpage', 'browser.auditpage', 'browser.pages')
 
 # Parts of the package that nothing else may import.

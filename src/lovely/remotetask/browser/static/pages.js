@@ -72,9 +72,52 @@ root.addEventListener('submit', event => {
   if (question && !confirm(question)) event.preventDefault();
 });
 
+// Checking all rows.
+
+root.querySelector('.all')?.addEventListener('change', event => {
+  for (const box of root.querySelectorAll('tbody [name="job"]')) {
+    box.checked = event.target.checked;
+  }
+});
+
+// Slice after slice, until all is done or somebody says stop.
+
+async function doAll(form) {
+  const asked = Object.fromEntries(new FormData(form));
+  const progress = form.querySelector('.progress');
+  const stop = form.querySelector('.stop');
+  let goes = true;
+  delete asked.token;
+  form.querySelector('button:not(.stop)').disabled = true;
+  stop.hidden = false;
+  stop.focus();
+  stop.addEventListener('click', () => { goes = false; });
+  for (;;) {
+    const response = await fetch(form.action, {
+      method: 'POST', body: JSON.stringify(asked),
+      headers: {'Content-Type': 'application/json'}});
+    const found = await response.json();
+    progress.textContent = response.ok ? say(words.done, found)
+      : found.detail;
+    if (!response.ok || !found.after || !goes) break;
+    Object.assign(asked, {after: found.after, done: String(found.done),
+      skipped: String(found.skipped)});
+  }
+  stop.hidden = true;
+}
+
+for (const form of root.querySelectorAll('[data-bulk]')) {
+  form.addEventListener('submit', event => {
+    event.preventDefault();
+    doAll(form).catch(() => {
+      form.querySelector('.progress').textContent = words.away;
+    });
+  });
+}
+
 // Whether the reader is about to do something here.
 
-const IN_USE = 'details[open], dialog[open], input:checked';
+const IN_USE = 'details[open]:not(.filters), dialog[open], input:checked';
 
 function isInUse() {
   const content = root.querySelector('#async-content');
