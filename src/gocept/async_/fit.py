@@ -6,6 +6,7 @@ or get other attributes.  A call that does not fit is not made, and says why.
 
 import functools
 import inspect
+import math
 
 import persistent
 from ZODB.broken import Broken
@@ -43,18 +44,23 @@ def find_call(description, service):
     if loaded.failed:
         _raise_unfit(loaded, description, lambda: _what_is_unloadable(
             description))
-    if description.function_name is None:
+    # The attributes of a description are slow: each asks whether it may be
+    # read before the object is loaded.
+    state = vars(description)
+    name = state.get('_f')
+    if type(name) is not str:
         raise CannotRun('The call does not say of which function it is.')
-    name = lookup.current_name(description.function_name)
-    function, signature = _find_function(name, description)
+    name = lookup.current_name(name)
+    function = _find_function(name, description)
     args, kwargs = description.args, description.kwargs
-    try:
-        signature.bind(*args, **kwargs)
-    except TypeError as error:
-        raise CannotRun(
-            f'{name!r} does not take the stored arguments any more: '
-            f'{error}.') from error
-    _check_arguments(signature, description)
+    if not _surely_takes(function, args, kwargs):
+        try:
+            _signature(function).bind(*args, **kwargs)
+        except TypeError as error:
+            raise CannotRun(
+                f'{name!r} does not take the stored arguments any more: '
+                f'{error}.') from error
+    _check_arguments(function, description, args, kwargs)
     if description.refers:
         args, kwargs = resolve(args, kwargs, service)
     return functools.partial(function, *args, **kwargs)
@@ -68,7 +74,9 @@ def find_site(description, service):
     found = description.site
     if found is None:
         return None
-    _check_whole('The site of the call', found)
+    # Of a persistent object the class alone is looked at.
+    if issubclass(type(found), Broken):
+        _check_whole('The site of the call', found)
     reached = outcome_of(server().is_reachable, found, service)
     if reached.failed:
         _raise_unfit(reached, description, lambda: 'The site of the call')
@@ -96,11 +104,10 @@ def _raise_unfit(failure, description, what):
 
 
 def _find_function(name, description):
-    """Return a function and its signature."""
+    """Return a function, as it was before it was decorated."""
     found = outcome_of(lookup.find_function, name)
     if not found.failed:
-        function = found.value.undecorated
-        return function, _signature(function)
+        return found.value.undecorated
     cause = found.exception.__cause__
     if cause is not None and description._p_jar is not None and (
             blame.is_interrupted(cause, description._p_jar.db())):
@@ -113,12 +120,42 @@ def _find_function(name, description):
 _signature = functools.lru_cache(inspect.signature)
 
 
+@functools.lru_cache
+def _numbers(function):
+    """Return how many positional arguments a function takes, from and to.
+
+    Both are infinite for a function that needs others, too.
+    """
+    parameters = _signature(function).parameters.values()
+    if any(each.kind is each.KEYWORD_ONLY and each.default is each.empty
+           for each in parameters):
+        return math.inf, math.inf
+    positional = [each for each in parameters if each.kind in (
+        each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)]
+    takes_any = any(each.kind is each.VAR_POSITIONAL for each in parameters)
+    return (sum(each.default is each.empty for each in positional),
+            math.inf if takes_any else len(positional))
+
+
+def _surely_takes(function, args, kwargs):
+    """Return whether a function takes arguments, if that is told fast."""
+    least, most = _numbers(function)
+    return not kwargs and least <= len(args) <= most
+
+
 # Arguments
 
-def _check_arguments(signature, description):
+def _check_arguments(function, description, args, kwargs):
     """Raise CannotRun if arguments cannot be used, or annotations."""
-    args, kwargs = description.args, description.kwargs
-    for name, each in _named(signature, args, kwargs):
+    if not all(map(value.is_small, (*args, *kwargs.values()))):
+        _check_large_arguments(function, description, args, kwargs)
+    for name, each in vars(description).items():
+        if name not in ATTRIBUTES:
+            _check_whole(f'{name!r} of the call', each)
+
+
+def _check_large_arguments(function, description, args, kwargs):
+    for name, each in _named(_signature(function), args, kwargs):
         if value.is_small(each):
             continue
         _check_whole(name, each)
@@ -126,9 +163,6 @@ def _check_arguments(signature, description):
             loaded = outcome_of(found._p_activate)
             if loaded.failed:
                 _raise_unfit(loaded, description, lambda name=name: name)
-    for name, each in vars(description).items():
-        if name not in ATTRIBUTES:
-            _check_whole(f'{name!r} of the call', each)
 
 
 def _check_whole(what, each):
@@ -148,7 +182,7 @@ def _what_is_unloadable(description):
     unloadable = set(record.unloadable(description))
     state = record.state(description)
     found = outcome_of(lambda: _named(
-        _find_function(lookup.current_name(name), description)[1],
+        _signature(_find_function(lookup.current_name(name), description)),
         state['args'], state['kwargs']))
     if found.failed:
         found = outcome_of(

@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import sys
 import types
 import weakref
 
@@ -49,6 +50,10 @@ def find_function(name):
     Other decorators may have been put around it.  Raise LookupError if it
     cannot be found or is not decorated.
     """
+    module_name, _, function_name = name.rpartition('.')
+    known, decorated = _known.get(name, (None, None))
+    if known is not None and known is _loaded(module_name, function_name):
+        return decorated
     # A module may do, and raise, anything when it is imported.
     found = outcome_of(_import, name)
     if found.failed and value.is_of_database(found):
@@ -61,7 +66,21 @@ def find_function(name):
         raise LookupError(
             f'{name!r} is not an asynchronous function; decorate it with '
             f'gocept.async_.function.')
+    _known[name] = _loaded(module_name, function_name), found.value
     return found.value
+
+
+# By name: what has it in its module, and the decorated function in that.  To
+# compare is faster than to import once more.
+_known = {}
+
+
+def _loaded(module_name, name):
+    """Return what has a name in a module that is imported, or None."""
+    module = sys.modules.get(module_name)
+    # A module of another class may make its attributes when it is asked.
+    return (vars(module).get(name) if type(module) is types.ModuleType
+            else None)
 
 
 def _import(name):

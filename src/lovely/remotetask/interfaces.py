@@ -206,8 +206,8 @@ class IFailure(zope.interface.Interface):
         'does, if that happens again and again.')
 
 
-class IJob(zope.interface.Interface):
-    """One queued call of a task."""
+class IJobState(zope.interface.Interface):
+    """What becomes of a job, and what it is called."""
 
     id = zope.schema.Int(
         title='Id',
@@ -239,34 +239,9 @@ class IJob(zope.interface.Interface):
         required=False,
         readonly=True)
 
-    input = zope.schema.Object(
-        title='Input',
-        description='The input for the task.',
-        schema=zope.interface.Interface,
-        required=False)
-
-    output = zope.schema.Object(
-        title='Output',
-        description='What the task returned.',
-        schema=zope.interface.Interface,
-        required=False,
-        default=None)
-
-    error = zope.schema.Text(
-        title='Error',
-        description='The message of the exception that ended the last run.',
-        required=False,
-        default=None)
-
     errorClass = zope.schema.TextLine(
         title='Error class',
         description='Module and name of the class of that exception.',
-        required=False,
-        default=None)
-
-    traceback = zope.schema.Text(
-        title='Traceback',
-        description='The full traceback text of that exception.',
         required=False,
         default=None)
 
@@ -320,6 +295,39 @@ class IJob(zope.interface.Interface):
         title='Completed',
         description='When it ended, well or not (aware, UTC).',
         required=False)
+
+
+class IJobContent(zope.interface.Interface):
+    """What a job is about, which may be private."""
+
+    input = zope.schema.Object(
+        title='Input',
+        description='The input for the task.',
+        schema=zope.interface.Interface,
+        required=False)
+
+    output = zope.schema.Object(
+        title='Output',
+        description='What the task returned.',
+        schema=zope.interface.Interface,
+        required=False,
+        default=None)
+
+    error = zope.schema.Text(
+        title='Error',
+        description='The message of the exception that ended the last run.',
+        required=False,
+        default=None)
+
+    traceback = zope.schema.Text(
+        title='Traceback',
+        description='The full traceback text of that exception.',
+        required=False,
+        default=None)
+
+
+class IJob(IJobState, IJobContent):
+    """One queued call of a task."""
 
 
 class ICronJob(IJob):
@@ -636,11 +644,15 @@ class ITaskService(zope.location.interfaces.IContained):
 
         Return whether there was a job.  Nothing is committed.  A job that
         fails is rolled back to a savepoint.  Where the caller rolls back the
-        transaction, the run is rolled back with it, and does not count.
+        transaction, the run is rolled back with it, and does not count: so
+        this raises TaskError in a running job.
         """
 
     def process(now=None):
-        """Run all waiting jobs in the current transaction, one by one."""
+        """Run all waiting jobs in the current transaction, one by one.
+
+        Raise TaskError in a running job.
+        """
 
     def startProcessing():
         """Start the service's processor in this process.

@@ -346,6 +346,7 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
 
     def processNext(self, now=None, jobid=None):
         """See ITaskService."""
+        direct.check_caller()
         current(self)
         now = moment.given(now)
         engine = interfaces.IJobExecution(self)

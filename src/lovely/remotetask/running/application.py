@@ -5,7 +5,6 @@ objects are located and sites and users are known, and how a process is
 configured.  Whoever wants to run on something else replaces it.
 """
 
-import contextlib
 from pathlib import Path
 
 import transaction
@@ -34,7 +33,6 @@ from lovely.remotetask.retry import Pauses
 from lovely.remotetask.retry import again
 from lovely.remotetask.retry import is_transient
 from lovely.remotetask.running import principal
-from lovely.remotetask.running import surroundings
 from lovely.remotetask.running.server import DatabasesOpened
 from lovely.remotetask.running.server import ServerStarted
 from lovely.remotetask.running.surroundings import JobPlace
@@ -48,6 +46,10 @@ SITE_MANAGER = '++etc++site'
 OPENINGS = 10
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 2.0
+
+
+def _nobody():
+    return [ProcessorRequest()]
 
 
 @zope.interface.implementer(interfaces.IApplicationServer)
@@ -146,21 +148,17 @@ class Toolkit:
                 return False
         return False
 
-    @contextlib.contextmanager
     def acting(self, principals, site, service):
         """See IApplicationServer."""
-        with contextlib.ExitStack() as stack:
-            if site is not None:
-                stack.enter_context(surroundings.site(site))
+        return JobPlace(
+            zope.component.hooks.getSite() if site is None else site,
             # In the site: it may have an authentication of its own.
-            stack.enter_context(surroundings.interaction(
-                *principal.requests(principals)))
-            yield
+            lambda: principal.requests(principals))
 
     def around_job(self, service):
         """See IApplicationServer."""
         site = next(filter(self.is_site, parents(service)), None)
-        return JobPlace(site, ProcessorRequest())
+        return JobPlace(site, _nobody)
 
     def is_in_job(self):
         """See IApplicationServer."""

@@ -14,6 +14,19 @@ from lovely.remotetask.job import direct_run
 from lovely.remotetask.running import registry
 from lovely.remotetask.running.execution import Work
 from lovely.remotetask.running.execution import result_of
+from lovely.remotetask.running.refusal import is_part_of_run
+from lovely.remotetask.task import TaskError
+
+
+def check_caller():
+    """Raise TaskError in a job that runs.
+
+    What that had run would be rolled back with it, and not be counted.
+    """
+    if is_part_of_run() or direct_run.get() != (None, None):
+        raise TaskError(
+            'A running job must not run other jobs in its own transaction. '
+            'Leave them to a processor, or call their functions.')
 
 
 def process(engine, job, now):

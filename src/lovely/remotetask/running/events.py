@@ -5,6 +5,7 @@ of that is to harm the job, nor the one who runs it.
 """
 
 import time
+from typing import Any
 from typing import NamedTuple
 
 import transaction
@@ -106,6 +107,14 @@ class JobLost(NamedTuple):
     job: int
     function: str | None
     status: str | None
+
+
+@zope.interface.implementer(interfaces.IActionTaken)
+class ActionTaken(NamedTuple):
+    """See IActionTaken."""
+
+    path: tuple
+    action: Any
 
 
 # Telling

@@ -5,12 +5,30 @@ import contextvars
 from lovely.remotetask.task import TaskError
 
 
-# Whether the transaction of the job that this context belongs to is
-# committed: what comes then, hooks for instance, is no part of the job.
-is_committed = contextvars.ContextVar('is_committed', default=False)
+# The CommitRefusal of the run, or of the group of runs, that this context
+# belongs to; None in others.
+current = contextvars.ContextVar('current', default=None)
 
 # The status of such a transaction, see ITransaction.
 COMMITTED = 'Committed'
+
+
+def is_part_of_run():
+    """Return whether the caller is part of what a job commits.
+
+    That is told by the context: a job may have left its interaction.
+    """
+    refusal = current.get()
+    return refusal is not None and not refusal.is_committed
+
+
+def is_behind_commit():
+    """Return whether the job that the caller belonged to is committed.
+
+    What comes then, hooks for instance, is no part of the job.
+    """
+    refusal = current.get()
+    return refusal is not None and refusal.is_committed
 
 
 class CommitRefusal:
@@ -20,12 +38,17 @@ class CommitRefusal:
     is not completed; run again after a crash, it would store them twice.
 
     manager -- TransactionManager; it keeps a weak reference to this.
+    is_committed -- whether a transaction that it let through is committed.
+
+    The current context is that of what it watches over.
     """
 
     def __init__(self, manager):
         self._manager = manager
         self._lifted = False
         self._refused = False
+        self.is_committed = False
+        current.set(self)
         # Tells us at once of the transaction that has begun already.
         manager.registerSynch(self)
 
@@ -50,7 +73,7 @@ class CommitRefusal:
             # Nobody is told of the one that an abort is followed by.
             self.newTransaction(self._manager.get())
         elif txn.status == COMMITTED:
-            is_committed.set(True)
+            self.is_committed = True
 
     def _refuse(self):
         if self._lifted:

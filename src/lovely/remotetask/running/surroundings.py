@@ -188,25 +188,29 @@ class JobPlace:
     """A context manager: the site and the interaction of a job.
 
     site -- the ISite that is current meanwhile, or None.
-    participation -- whose interaction there is.
+    participations -- called in the site; returns those of the interaction.
     """
 
     # A class, and not a generator: that is entered for each job.
 
-    def __init__(self, site, participation):
+    def __init__(self, site, participations):
         self._site = site
-        self._participation = participation
+        self._participations = participations
 
     def __enter__(self):
         info = zope.component.hooks.siteinfo
         state = vars(zope.security.management.thread_local)
         self._outer = info.site, info.sm, dict(state)
-        state.clear()
-        zope.security.management.newInteraction(self._participation)
-        entered = outcome_of(zope.component.hooks.setSite, self._site)
+        entered = outcome_of(self._enter, state)
         if entered.failed:
             self.__exit__()
             raise entered.exception
+
+    def _enter(self, state):
+        zope.component.hooks.setSite(self._site)
+        participations = self._participations()
+        state.clear()
+        zope.security.management.newInteraction(*participations)
 
     def __exit__(self, *exc_info):
         site, manager, outer = self._outer

@@ -323,7 +323,12 @@ class Strand(persistent.Persistent):
 
 
 class Lane(persistent.Persistent):
-    """Entries of transactions that follow each other, in their order."""
+    """Entries of transactions that follow each other, in their order.
+
+    actions -- ActionLog: what was done in these transactions, if anything.
+    """
+
+    actions = None
 
     def __init__(self, number, start=0):
         self.number = number

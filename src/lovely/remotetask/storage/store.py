@@ -45,6 +45,7 @@ class JobStore(persistent.Persistent):
     recurring -- the jobs among them that run again and again, by id; None in
         a store of before, until processors have passed one.
     pauses -- the ids of those that somebody has paused, if any.
+    actions -- ActionLog: what was done in lanes that were dropped.
     aside -- jobs that cannot be read, by id: since when, and why.
     retired -- by the number of a lane that was dropped, the sequence with
         which it begins when there is one again.
@@ -56,7 +57,7 @@ class JobStore(persistent.Persistent):
     """
 
     oid = copied_at = searched = secret = None
-    recurring = pauses = None
+    recurring = pauses = actions = None
 
     def __init__(self, service=None, start=0):
         """Make an empty store.

@@ -561,7 +561,7 @@ class LeftBehindTest(RunCase):
         site = self.root['other']
         for around in (
                 surroundings.site(site),
-                Surroundings(JobPlace(site, ProcessorRequest()),
+                Surroundings(JobPlace(site, lambda: [ProcessorRequest()]),
                              lambda: 'a job')):
             with around:
                 self.assertNotEqual(hook, info.adapter_hook)

@@ -1,6 +1,5 @@
 """Jobs that act on jobs: their own, others, the service."""
 
-import time
 
 import transaction
 import zope.component
@@ -110,14 +109,10 @@ def removes_another(call):
     call.root.effects[call.name + '/victim'].jobid = None
 
 
-@kind(COMPLETED, ERROR, calls=TRANSIENT_CALLS)
+@kind(ERROR)
 def processes_in_job(call):
-    """Runs whatever waits in its own transaction.
-
-    An end is dated by the time that is given: by one of two weeks ago, the
-    job would be removed at once.
-    """
-    call.service.processNext(time.time() - 60)
+    """Is not let run whatever waits in its own transaction."""
+    call.service.processNext()
 
 
 @kind(COMPLETED, ERROR)

@@ -1,0 +1,111 @@
+"""Jobs that run jobs: what a job does is rolled back, a run is not."""
+
+import time
+
+import transaction
+import zope.security.management
+
+from lovely.remotetask.interfaces import COMPLETED
+from lovely.remotetask.interfaces import ERROR
+from lovely.remotetask.running import group
+from lovely.remotetask.task import TaskError
+from lovely.remotetask.tests.fixture import effect
+from lovely.remotetask.tests.fixture import engine
+from lovely.remotetask.tests.test_misbehaviour import RunCase
+
+
+DAY = 24 * 60 * 60
+LATER = time.time() + 2 * DAY
+
+
+class InJobTest(RunCase):
+    """`process` and `processNext` are refused in a running job."""
+
+    def setUp(self):
+        super().setUp()
+        self.inner_calls = 0
+        self.service_task(self.inner, 'test.inner')
+
+    def inner(self, service, input):
+        self.inner_calls += 1
+
+    def add_inner(self):
+        """Add the job that is to be run by another one, and comes later."""
+        return self.add('test.inner', None, delay=DAY)
+
+    def check(self, job, inner):
+        self.assertEqual(ERROR, job.status)
+        self.assertEqual('TaskError', job.errorClass.split('.')[-1])
+        self.assertIn('must not run other jobs', job.error)
+        self.assertEqual(0, self.inner_calls)
+        self.assertEqual(0, self.job(inner).attempts)
+
+    def test_one_job(self):
+        jobid = self.add_inner()
+        self.check(self.run_job(
+            lambda service, input: service.processNext(jobid=jobid)), jobid)
+
+    def test_all_jobs(self):
+        jobid = self.add_inner()
+        self.check(self.run_job(
+            lambda service, input: service.process(LATER)), jobid)
+
+    def test_without_an_interaction(self):
+        """That a job has left its interaction makes it nobody else."""
+        def work(service, input):
+            zope.security.management.endInteraction()
+            service.processNext(jobid=jobid)
+        jobid = self.add_inner()
+        self.check(self.run_job(work), jobid)
+
+    def test_in_a_hook_before_the_commit(self):
+        def work(service, input):
+            transaction.get().addBeforeCommitHook(
+                service.processNext, (None, jobid))
+        jobid = self.add_inner()
+        self.check(self.run_job(work), jobid)
+
+    def test_in_a_group(self):
+        def work(service, input):
+            if input == 'process':
+                service.processNext(jobid=jobid)
+            effect(service, input)
+        self.service_task(work, 'test.work')
+        jobid = self.add_inner()
+        ids = [self.add('test.work', input) for input in ('process', 'other')]
+        claims = engine(self.service).claim('a:1:t:x', 2)
+        transaction.commit()
+        group.run_group(self.db, ['tasks'], claims, transaction.commit)
+        self.check(self.job(ids[0]), jobid)
+        self.assertEqual(['other'], self.effects)
+
+    def test_in_a_job_that_was_called_directly(self):
+        """What it had run would be rolled back with it, uncounted."""
+        def work(service, input):
+            service.processNext(jobid=jobid)
+        self.service_task(work, 'test.work')
+        jobid = self.add_inner()
+        outer = self.add('test.work', None)
+        self.service.processNext(jobid=outer)
+        transaction.commit()
+        self.check(self.job(outer), jobid)
+
+    def test_it_swallows_the_refusal(self):
+        """It goes on, without having run anything."""
+        def work(service, input):
+            with self.assertRaises(TaskError):
+                service.processNext(jobid=jobid)
+        jobid = self.add_inner()
+        self.assertEqual(COMPLETED, self.run_job(work).status)
+        self.assertEqual(0, self.inner_calls)
+
+    def test_by_a_processor(self):
+        """That runs jobs in transactions of its own, and counts them."""
+        def work(service, input):
+            processor = self.processor()
+            processor.processNext(processor.claimNextJob(LATER))
+            raise ValueError
+        jobid = self.add_inner()
+        self.assertEqual(ERROR, self.run_job(work).status)
+        self.assertEqual(1, self.inner_calls)
+        self.assertEqual(COMPLETED, self.job(jobid).status)
