@@ -2,6 +2,8 @@
 
 import re
 import unittest
+from unittest import mock
+from urllib.parse import quote
 
 import transaction
 from webtest import TestApp
@@ -43,7 +45,7 @@ class RoutesTest(PagesTestCase):
     # By the permission that is needed.
     PAGES = {
         'lovely.remotetask.View': [
-            '', '+overview.json', 'events/', 'events/service.json',
+            '', '+overview.json', 'events/crons', 'events/crons.json', 'events/', 'events/service.json',
             'events/jobs', 'events/jobs.json', 'events/jobs/{jobid}',
             'events/jobs/{jobid}.json', 'events/workers',
             'events/workers.json'],
@@ -198,7 +200,6 @@ class ContentTest(PagesTestCase):
 
     def test_hostile_parameters(self):
         """So is what an address says; too much is refused."""
-        from urllib.parse import quote
         for name in ('status', 'function', 'id', 'after', 'limit', 'said',
                      'fragment'):
             for value in ('"><script>alert(1)</script>', '%00', 'x' * 5000,
@@ -246,8 +247,7 @@ class ContentTest(PagesTestCase):
         added = {str(self.add()) for _ in range(5)}
         found, after = [], ''
         while after is not None:
-            from urllib.parse import quote
-            page = self.ask(
+                page = self.ask(
                 f'events/jobs.json?limit=2&after={quote(after)}').json
             found += [each['id'] for each in page['jobs']]
             after = page['after']
@@ -292,7 +292,6 @@ class DirectiveTest(unittest.TestCase):
 
     def test_without_the_extra(self):
         """The sentence says what to install."""
-        from unittest import mock
         with mock.patch('importlib.util.find_spec', lambda name: None), \
                 self.assertRaisesRegex(ConfigurationError, r'\[pages\]'):
             directive.pages(None, name='async')
