@@ -45,7 +45,8 @@ class RoutesTest(PagesTestCase):
     # By the permission that is needed.
     PAGES = {
         'lovely.remotetask.View': [
-            '', '+overview.json', 'events/crons', 'events/crons.json', 'events/', 'events/service.json',
+            '', '+overview.json', 'events/crons', 'events/crons.json',
+            'events/', 'events/service.json',
             'events/jobs', 'events/jobs.json', 'events/jobs/{jobid}',
             'events/jobs/{jobid}.json', 'events/workers',
             'events/workers.json'],
@@ -247,7 +248,7 @@ class ContentTest(PagesTestCase):
         added = {str(self.add()) for _ in range(5)}
         found, after = [], ''
         while after is not None:
-                page = self.ask(
+            page = self.ask(
                 f'events/jobs.json?limit=2&after={quote(after)}').json
             found += [each['id'] for each in page['jobs']]
             after = page['after']
