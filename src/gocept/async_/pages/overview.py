@@ -8,6 +8,7 @@ from zope.security.proxy import removeSecurityProxy
 
 from gocept.async_.pages.services import services
 from lovely.remotetask.browser import assets
+from lovely.remotetask.browser import openapi
 from lovely.remotetask.browser.markup import escaped
 from lovely.remotetask.browser.markup import tag
 from lovely.remotetask.browser.page import VIEW
@@ -68,6 +69,9 @@ class Overview(Page):
         if name == '+overview.json':
             return Overview(self.context.__parent__, request, self.settings,
                             True)
+        if name == '+openapi.json':
+            return Description(self.context.__parent__, request,
+                               self.settings, True)
         key = name_of(name)
         service = services(self.site).get(key)
         if service is None:
@@ -152,3 +156,11 @@ class Overview(Page):
         status = statuses[0].replace(' ', '+')
         return tag('a', f'{number:,}',
                    href=f'{row["url"]}jobs?status={status}')
+
+
+class Description(Overview):
+    """What there is as JSON, by OpenAPI; for those who see the overview."""
+
+    def data(self):
+        """See Page."""
+        return openapi.document(self.say(_('Background jobs')))

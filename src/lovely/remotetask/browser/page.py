@@ -23,6 +23,7 @@ from lovely.remotetask.browser.markup import visible
 from lovely.remotetask.browser.problem import Problem
 from lovely.remotetask.browser.problem import as_json
 from lovely.remotetask.browser.problem import method_not_allowed
+from lovely.remotetask.browser.problem import refused
 from lovely.remotetask.browser.wording import Words
 from lovely.remotetask.browser.wording import _
 
@@ -129,6 +130,10 @@ class Page:
             data = self.data()
         except Problem as problem:
             return self._refuse(problem)
+        except Unauthorized as error:
+            if not self.is_json:
+                raise
+            return self._refuse(refused(error, self.request))
         return self._as_json(data) if self.is_json else self._as_html(data)
 
     def _set_headers(self):

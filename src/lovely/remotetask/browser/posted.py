@@ -2,6 +2,8 @@
 
 import json
 
+import transaction
+
 from lovely.remotetask import interfaces
 from lovely.remotetask.browser.page import Page
 from lovely.remotetask.browser.problem import Problem
@@ -56,6 +58,11 @@ class Posted(Page):
     def operations(self):
         """The IOperations of the service; it asks for the permissions."""
         return interfaces.IOperations(self.service)
+
+    def _refuse(self, problem):
+        # Half of something must not be stored.
+        transaction.doom()
+        return super()._refuse(problem)
 
     def _as_html(self, data):
         return self.request.response.redirect(self.next(data), status=303)

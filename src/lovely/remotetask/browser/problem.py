@@ -3,6 +3,9 @@
 import http
 import json
 
+import zope.component
+from zope.publisher.defaultview import queryDefaultViewName
+
 from lovely.remotetask.browser.wording import _
 
 
@@ -41,3 +44,22 @@ def as_json(status, title, detail):
     """Return a document of RFC 9457."""
     return json.dumps({'type': 'about:blank', 'title': title,
                        'status': status, 'detail': detail})
+
+
+def refused(error, request):
+    """Return the Problem of an Unauthorized.
+
+    The view of the application for it says how to log in; only its page is
+    left out.
+    """
+    name = queryDefaultViewName(error, request) or 'index.html'
+    view = zope.component.queryMultiAdapter((error, request), name=name)
+    if view is not None:
+        view()
+    status = request.response.getStatus()
+    if 300 <= status < 400:
+        # A form to log in; programs do not.
+        request.response.reset()
+        status = 401
+    return Problem(status if status in (401, 403) else 403, _(
+        'You may not do that; log in as somebody who may.'))

@@ -48,7 +48,8 @@ LEVELS = (
     'browser.cronedit', 'browser.jobpage', 'browser.bulkpage',
     'browser.joblist', 'browser.serviceaction', 'browser.servicepage',
     'browser.cronpage',
-    'browser.workerpage', 'browser.auditpage', 'browser.pages')
+    'browser.workerpage', 'browser.auditpage', 'browser.openapi',
+    'browser.pages')
 
 # Parts of the package that nothing else may import.
 OUTSIDE = {'tests', 'browser', 'generations'}
