@@ -158,6 +158,11 @@ class HeadersTest(PagesTestCase):
         """Pages are in the language that the reader prefers."""
         page = self.ask('events/', headers={'Accept-Language': 'en-US, de'})
         self.assertIn('lang="en"', page.text)
+        page = self.ask('events/', headers={'Accept-Language': 'de-AT, fr'})
+        self.assertIn('lang="de"', page.text)
+        self.assertIn('>Zusammenfassung<', page.text)
+        page = self.ask('events/', headers={'Accept-Language': 'fr'})
+        self.assertIn('lang="en"', page.text)
 
     def test_fragment(self):
         """The content alone; and not again while it stays the same."""
