@@ -2,7 +2,7 @@
 
 import sys
 
-from gocept.async_.testing import login
+from gocept.async_.testing import login as login_as
 from gocept.async_.testing import logout
 from gocept.async_.testing import process
 from gocept.async_.tests.browser import shop
@@ -40,17 +40,21 @@ def few(stage):
 def many(stage, number=3000):
     """So many jobs that have completed, and some that failed."""
     few(stage)
-    for begin in range(0, number, 500):
+    more(stage, number)
+
+
+def more(stage, number):
+    """Complete so many jobs; some of them fail."""
+    for begin in range(0, number, 1000):
         with stage.service() as service:
-            for each in range(begin, begin + 500):
+            for each in range(begin, min(number, begin + 1000)):
                 service.add('echo', {'number': each})
-    with stage.service() as service:
-        service.process()
+            service.process()
 
 
 def _add(stage, call):
     with stage.site():
-        login('zope.user')
+        login_as('zope.user')
         try:
             call()
         finally:

@@ -4,16 +4,20 @@ import contextlib
 import tempfile
 import threading
 from pathlib import Path
+from unittest import mock
 
 import transaction
 import waitress
+import webtest
 import zope.component
 import zope.component.hooks
+from ZODB.Connection import Connection
 from zope.app.wsgi import getWSGIApplication
 
 from lovely.remotetask.interfaces import ITaskService
 from lovely.remotetask.running.server import server
 from lovely.remotetask.startup import openedDatabase
+from lovely.remotetask.storage.store import JobStore
 
 
 CONFIGURATION = '''
@@ -38,8 +42,13 @@ class Server:
         self._server = waitress.create_server(
             application, host='127.0.0.1', port=port, threads=4)
         self.port = self._server.effective_port
-        self._thread = threading.Thread(target=self._server.run)
+        self._thread = threading.Thread(target=self._run)
         self._thread.start()
+
+    def _run(self):
+        # Its sockets are closed while it looks at them.
+        with contextlib.suppress(OSError):
+            self._server.run()
 
     @property
     def url(self):
@@ -70,6 +79,44 @@ class Stage:
         self.db = openedDatabase()
         self._stack.callback(self.db.close)
         self.server = Server(self.application)
+
+    _shared = None
+
+    @classmethod
+    def shared(cls):
+        """Return the one of this process: ZCML is executed once."""
+        if cls._shared is None:
+            cls._shared = cls()
+        return cls._shared
+
+    @classmethod
+    def end_shared(cls):
+        """End it."""
+        if cls._shared is not None:
+            cls._shared.close()
+            cls._shared = None
+
+    def clear(self):
+        """Begin with a service that has no jobs."""
+        with self.service() as service:
+            service._store = JobStore(service)
+            service.paused = False
+
+    def loads(self, path):
+        """Return how many objects a page loads, with nothing in a cache."""
+        counts = []
+        setstate = Connection.setstate
+
+        def counted(connection, loaded):
+            counts.append(loaded._p_oid)
+            return setstate(connection, loaded)
+
+        self.db.cacheMinimize()
+        request = webtest.TestApp(self.application)
+        request.authorization = 'Basic', ('manager', 'manager')
+        with mock.patch.object(Connection, 'setstate', counted):
+            request.get(f'/@@async/{path}')
+        return len(counts)
 
     def start(self, port):
         """Answer again, at the same address."""

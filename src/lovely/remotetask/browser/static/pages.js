@@ -93,7 +93,8 @@ async function doAll(form) {
   stop.focus();
   stop.addEventListener('click', () => { goes = false; });
   for (;;) {
-    const response = await fetch(form.action, {
+    // A field of the form is called action, too.
+    const response = await fetch(form.getAttribute('action'), {
       method: 'POST', body: JSON.stringify(asked),
       headers: {'Content-Type': 'application/json'}});
     const found = await response.json();
