@@ -145,6 +145,10 @@ class JobList(Page):
         """Return whether not all jobs were asked for."""
         return bool(data['filter'])
 
+    def is_narrowed(self, data):
+        """Return whether more than a status was asked for."""
+        return bool(data['filter'].keys() - {'status'})
+
     def worker(self, name):
         """Return the Markup of who runs a job."""
         return cells.worker(name)

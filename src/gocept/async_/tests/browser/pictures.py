@@ -1,5 +1,6 @@
 """Pictures of the pages, for docs/pages.rst and for whoever changes them."""
 
+import itertools
 from pathlib import Path
 
 from gocept.async_.tests.browser import scenes
@@ -12,15 +13,20 @@ PAGES = {'overview': '', 'service': 'events/', 'jobs': 'events/jobs',
          'failed': 'events/jobs?status=error', 'crons': 'events/crons',
          'workers': 'events/workers', 'audit': 'events/audit'}
 
-SIZES = {'wide': (1280, 800), 'narrow': (320, 720)}
+SIZES = {'wide': (1280, 640), 'narrow': (320, 640)}
 
 
-def take(folder, scene=None, sizes=SIZES, schemes=('light', 'dark'),
-         pages=None):
+# Those that docs/pages.rst shows.
+SHOWN = ('overview-wide-light', 'service-wide-light', 'jobs-wide-light',
+         'job-error-wide-light', 'jobs-narrow-dark')
+
+
+def take(folder, scene=None, only=None):
     """Make pictures of all pages.
 
     folder -- Path of where they go.
     scene -- name of a function of `scenes`; nothing is there without one.
+    only -- names of pictures; default: all.
     """
     Path(folder).mkdir(parents=True, exist_ok=True)
     stage, browser = Stage(), Browser()
@@ -28,14 +34,14 @@ def take(folder, scene=None, sizes=SIZES, schemes=('light', 'dark'),
         if scene is not None:
             getattr(scenes, scene)(stage)
         browser.login(stage.server.url, 'manager')
-        for name, address in (pages or addresses(stage)).items():
-            for size, (width, height) in sizes.items():
-                browser.resize(width, height)
-                for scheme in schemes:
-                    browser.prefer(scheme)
-                    browser.open(f'{stage.server.url}/@@async/{address}')
-                    Path(folder, f'{name}-{size}-{scheme}.png').write_bytes(
-                        browser.picture())
+        for page, size, scheme in itertools.product(
+                addresses(stage).items(), SIZES.items(), ('light', 'dark')):
+            name = f'{page[0]}-{size[0]}-{scheme}'
+            if only is None or name in only:
+                browser.resize(*size[1])
+                browser.prefer(scheme)
+                browser.open(f'{stage.server.url}/@@async/{page[1]}')
+                Path(folder, f'{name}.png').write_bytes(browser.picture())
     finally:
         browser.close()
         stage.close()
