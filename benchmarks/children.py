@@ -10,6 +10,7 @@ from pathlib import Path
 import transaction
 
 import counting
+import footprint
 import stage
 import stamps
 import storages
@@ -31,7 +32,7 @@ class Child:
             env=dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path)))
 
     def __enter__(self):
-        self._read()
+        self.read()
         return self
 
     def go(self):
@@ -43,13 +44,14 @@ class Child:
         """Let it end.  Return its result."""
         with self.process:
             self.process.stdin.close()
-            return self._read()
+            return self.read()
 
     def __exit__(self, *error):
         if self.process.poll() is None:
             self.result = self.end()
 
-    def _read(self):
+    def read(self):
+        """Return what it says next."""
         line = self.process.stdout.readline()
         if not line:
             raise RuntimeError('A process of the benchmark has died.')
@@ -75,6 +77,17 @@ def waiting_worker(storage_stage):
     sys.stdin.readline()
     with stage.processing(storage_stage):
         sys.stdin.read()
+    _say({'commits': counting.commits(), 'failed': counting.failed()})
+
+
+def measured_worker(storage_stage, commit_every):
+    """Run jobs, and look at the memory of this process for each line."""
+    with stage.policy(commit_every=commit_every, attempts=1, keep_result=False,
+                      error_retention=1.0), \
+            stage.processing(storage_stage):
+        _say('ready')
+        for _ in sys.stdin:
+            _say(footprint.look(storage_stage.db))
     _say('ended')
 
 
@@ -101,7 +114,7 @@ def adder(storage_stage, jobs):
 
 
 ROLES = {role.__name__: role for role in (
-    worker, waiting_worker, committer, adder)}
+    worker, waiting_worker, measured_worker, committer, adder)}
 
 
 class _Client:

@@ -9,11 +9,16 @@ from ZODB.Connection import Connection
 
 class CountingConnection(Connection):
 
-    commits = 0
+    commits = failed = 0
 
     def tpc_finish(self, txn):
         super().tpc_finish(txn)
         CountingConnection.commits += 1
+
+    def tpc_abort(self, txn):
+        # Called for a commit that was begun and has failed.
+        CountingConnection.failed += 1
+        super().tpc_abort(txn)
 
 
 class CountingDB(ZODB.DB):
@@ -24,6 +29,11 @@ class CountingDB(ZODB.DB):
 def commits():
     """Return how many transactions stored something, in all threads."""
     return CountingConnection.commits
+
+
+def failed():
+    """Return how many commits met a conflict, in all threads."""
+    return CountingConnection.failed
 
 
 class Complaints(logging.Handler):

@@ -70,6 +70,16 @@ def decorated(number):
 
 
 @gocept.async_.function('tasks')
+def quiet(number):
+    """Do nothing at all."""
+
+
+@gocept.async_.function('tasks')
+def failing(number):
+    raise ValueError(f'no way with {number}')
+
+
+@gocept.async_.function('tasks')
 def stamped(number):
     """Note the call for other processes."""
     stamps.put(number)

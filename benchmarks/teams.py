@@ -40,6 +40,15 @@ class Workers:
     def go(self):
         _let_go(self._children)
 
+    def commits(self):
+        """Return how many commits they have made, and how many failed.
+
+        Once they have ended.
+        """
+        results = [child.result for child in self._children]
+        return (sum(result['commits'] for result in results),
+                sum(result['failed'] for result in results))
+
 
 def _entered(stack, made):
     # All are starting by now.

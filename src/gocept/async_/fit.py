@@ -183,10 +183,10 @@ def _what_is_unloadable(description):
     state = record.state(description)
     found = outcome_of(lambda: _named(
         _signature(_find_function(lookup.current_name(name), description)),
-        state['args'], state['kwargs']))
+        state['args'], state.get('kwargs', {})))
     if found.failed:
         found = outcome_of(
-            lambda: _named(None, state['args'], state['kwargs']))
+            lambda: _named(None, state['args'], state.get('kwargs', {})))
     for argument, each in found.value or ():
         classes = unloadable & record.class_names(each)
         if classes:

@@ -35,6 +35,16 @@ TASK_NAME = 'gocept.async.function'
 STORED_NAMES = {'function_name': '_f', 'principal_id': 'principal'}
 
 
+class _NoneStored:
+    """The keyword arguments of a call that has none; what is stored counts.
+
+    A new dict each time: somebody may change it, or pickle it.
+    """
+
+    def __get__(self, description, owner=None):
+        return {}
+
+
 @zope.interface.implementer(interfaces.ITaskDescription)
 class TaskDescription(persistent.Persistent):
     """See ITaskDescription.
@@ -46,8 +56,10 @@ class TaskDescription(persistent.Persistent):
     # Its class can be imported wherever jobs are read; see job.wrap.
     canBeReferredTo = True
 
+    # What a call has none of need not be stored.
     site = None
     principal = None
+    kwargs = _NoneStored()
     # Opaque, see IApplicationServer.  None: there is only the id, or none.
     principals = None
     # Whether there are References among the arguments.
@@ -56,14 +68,19 @@ class TaskDescription(persistent.Persistent):
     def __init__(self, f, args, kwargs):
         self.f = f
         self.args = args
-        self.kwargs = kwargs
+        if kwargs:
+            self.kwargs = kwargs
         if has_references(args, kwargs):
             self.refers = True
         self._set_principals(server().principals())
-        self.site = server().site()
+        site = server().site()
+        if site is not None:
+            self.site = site
 
     def _set_principals(self, found):
-        self.principal = server().principal_id(found)
+        principal = server().principal_id(found)
+        if principal is not None:
+            self.principal = principal
         # The usual ones need not be stored.
         if found and found != server().principals_of(self.principal):
             self.principals = found

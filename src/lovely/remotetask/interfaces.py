@@ -853,7 +853,7 @@ class IJobExecution(zope.interface.Interface):
         readonly=True)
 
     def claim(worker_id, limit, now=None, at_once=None, scheduled=True,
-              may_die=None):
+              may_die=None, own=False):
         """Claim up to `limit` jobs.
 
         worker_id -- str, ``host:pid:thread:token``; the token differs for
@@ -866,6 +866,9 @@ class IJobExecution(zope.interface.Interface):
         may_die -- called without arguments before a job is claimed that was
             run when its process died: whether the process of this worker
             runs no other one, for another service.
+        own -- whether to claim new jobs from this worker's share of the lanes
+            as long as any wait there, so that workers do not meet.  A job of
+            higher priority goes first wherever it is.
 
         Of these jobs a worker gets only one at a time: it may die of that,
         too.
@@ -873,6 +876,9 @@ class IJobExecution(zope.interface.Interface):
         Return a list of IClaim.  Of two who claim the same job the second
         gets a ConflictError on commit.
         """
+
+    def is_own(worker_id, jobid):
+        """Return whether a job is of this worker's share; see `claim`."""
 
     def put_last(worker_id, jobids):
         """Remember that a worker begins some jobs after all others, if ever.
@@ -922,8 +928,11 @@ class IJobExecution(zope.interface.Interface):
         failure -- IFailure.
         """
 
-    def is_behind():
-        """Return whether there may be more to claim at once."""
+    def is_behind(worker_id=None):
+        """Return whether there may be more to claim at once.
+
+        worker_id -- whose share of the lanes to look into first.
+        """
 
     def next_due():
         """Return when the next job of the schedule is due, or None."""

@@ -2,7 +2,6 @@
 
 import contextvars
 import datetime
-import itertools
 import time
 from typing import NamedTuple
 
@@ -16,7 +15,14 @@ from lovely.remotetask.foreign.description import escaped
 from lovely.remotetask.foreign.description import plain
 from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.foreign.unreadable import read
-from lovely.remotetask.foreign.unreadable import reason_of
+from lovely.remotetask.history import Details
+from lovely.remotetask.history import abbreviated
+from lovely.remotetask.history import attempt_of
+from lovely.remotetask.history import error_of
+from lovely.remotetask.history import full
+from lovely.remotetask.history import newest_first
+from lovely.remotetask.history import remembered
+from lovely.remotetask.history import traceback_of
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import CRONJOB
@@ -141,33 +147,6 @@ class Payload:
         job.__dict__[self.name] = stored
 
 
-class Details(persistent.Persistent):
-    """The texts of a failure, in a record of their own.
-
-    They are long, and seldom read; the record of the job is written with
-    each of its runs.
-    """
-
-    def __init__(self, error, traceback=None):
-        self.error = error
-        self.traceback = traceback
-
-    def says(self, error, traceback):
-        """Return whether it has these texts, and can be read."""
-        found = outcome_of(lambda: (self.error, self.traceback))
-        return found.value == (error, traceback)
-
-
-def _text(details, name):
-    """Return a text of Details, or why there is none."""
-    if details is None:
-        return None
-    jar = details._p_jar
-    found = read(None if jar is None else jar.db(), getattr, details, name)
-    return (f'It cannot be read: {reason_of(found)}.' if found.failed
-            else found.value)
-
-
 class Due:
     """When a cron job is due, as the schedule of the processors says.
 
@@ -186,38 +165,6 @@ class Due:
         job._p_activate()
         job._p_changed = True
         job.__dict__['due'] = seconds
-
-
-@part
-class Attempt(NamedTuple):
-    """One run of a job.
-
-    started, duration -- POSIX seconds, seconds; the duration is None if the
-        process was gone before the end.
-    processor -- ``host:pid:thread``.
-    errorClass -- of the exception, None without one.
-    details -- Details of the exception, None without one.
-    fence, status -- of the job, before the run and after it; who settles the
-        claim counts by that, whatever has become of the job meanwhile.
-    """
-
-    started: float
-    duration: float | None
-    processor: str
-    errorClass: str | None
-    details: Details | None
-    fence: int
-    status: str
-
-    @property
-    def error(self):
-        """The message of the exception, None without one."""
-        return _text(self.details, 'error')
-
-    @property
-    def traceback(self):
-        """The traceback text of the exception, None without one."""
-        return _text(self.details, 'traceback')
 
 
 @part
@@ -258,6 +205,10 @@ USUAL = ('id', 'task', 'input', 'created', 'status', 'store',
          'started', 'completed', 'attempts', 'fence', '_history')
 
 
+# Those of which nearly all have one of a few texts.
+ABBREVIATED = frozenset(('task', 'status'))
+
+
 @zope.interface.implementer(interfaces.IJob)
 class Job(persistent.Persistent):
     """See IJob."""
@@ -269,8 +220,8 @@ class Job(persistent.Persistent):
     details = None
     # The JobStore; it is set when the job is added.
     store = None
-    # Attempts as plain tuples: half the work for a pickle.
-    _history = ()
+    # The last attempts, and those before; see `history`.
+    _history = _past = ()
     attempts = 0
     transients = 0
     interruptions = 0
@@ -317,6 +268,10 @@ class Job(persistent.Persistent):
         # A tuple in place of most of the dictionary, without what is missing
         # at its end: ZODB is told of each single object in a pickle.
         state = super().__getstate__()
+        for name in ABBREVIATED.intersection(state):
+            state[name] = abbreviated(state[name])
+        if self._history:
+            self._abbreviate_times(state, *self._history[-1][:2])
         usual = [state.pop(name, None) for name in USUAL]
         while usual[-1] is None:
             del usual[-1]
@@ -328,7 +283,20 @@ class Job(persistent.Persistent):
             state = {name: value for name, value
                      in zip(USUAL, usual, strict=False) if value is not None}
             state.update(others or {})
+            for name in ABBREVIATED.intersection(state):
+                state[name] = full(state[name])
+            if state.get('started') is True:
+                started, duration, *_ = state['_history'][-1]
+                state['started'] = started
+                state['completed'] = started + duration
         super().__setstate__(state)
+
+    @staticmethod
+    def _abbreviate_times(state, started, duration):
+        """Note that the times of a job are those of its last attempt."""
+        if (duration is not None and state.get('started') == started
+                and state.get('completed') == started + duration):
+            state['started'], state['completed'] = True, None
 
     @property
     def function(self):
@@ -352,18 +320,22 @@ class Job(persistent.Persistent):
     @property
     def history(self):
         """See IJob."""
-        return tuple(Attempt(*attempt).part_of(self)
-                     for attempt in self._history)
+        return tuple(attempt_of(attempt).part_of(self)
+                     for attempt in reversed(list(self._newest_first())))
+
+    def _newest_first(self):
+        self._p_activate()
+        return newest_first(self._past, self._history)
 
     @property
     def error(self):
         """See IJob."""
-        return _text(self.details, 'error')
+        return error_of(self.details)
 
     @property
     def traceback(self):
         """See IJob."""
-        return _text(self.details, 'traceback')
+        return traceback_of(self.details)
 
     @property
     def scheduledFor(self):
@@ -458,10 +430,13 @@ class Job(persistent.Persistent):
 
     def end_under(self, claim):
         """Return the status in which a run under a claim ended, or None."""
-        for attempt_ in map(Attempt._make, self._history):
-            if (attempt_.fence == claim.fence
-                    and attempt_.processor == claim.processor):
-                return attempt_.status
+        for attempt in map(attempt_of, self._newest_first()):
+            if attempt.fence < claim.fence:
+                # The fence only grows, so those before are none of it.
+                break
+            if (attempt.fence == claim.fence
+                    and attempt.processor == claim.processor):
+                return attempt.status
         return None
 
     def was_run_by(self, claim):
@@ -542,14 +517,12 @@ class Job(persistent.Persistent):
         self._set_due(due)
 
     def _remember(self, attempt):
-        last = self._history[-1] if self._history else ()
-        # Equal texts are pickled once if they are the same object.
-        attempt = tuple(
-            old if type(new) is str and new == old else new
-            for new, old in itertools.zip_longest(
-                attempt, last[:len(attempt)]))
-        self._history = (*self._history[-MAX_HISTORY:], (
-            *attempt, self.fence, self.stored_status))
+        past, self._history = remembered(
+            self._past, self._history,
+            (*attempt, self.fence, self.stored_status))
+        if past:
+            # Most jobs have none, and need not store that.
+            self._past = past
 
     def _set_failure(self, failure):
         if failure is None:
@@ -557,10 +530,10 @@ class Job(persistent.Persistent):
                 self.details = self.errorClass = None
             return
         self.errorClass = failure.errorClass
+        details = Details(failure.error, failure.traceback)
         # A job that fails again and again in the same way writes it once.
-        if self.details is None or not self.details.says(
-                failure.error, failure.traceback):
-            self.details = Details(failure.error, failure.traceback)
+        if self.details is None or not self.details.says(details):
+            self.details = details
 
     def status_after(self, status):
         """Return the status after a run that ended with the given one."""
@@ -616,9 +589,6 @@ REPR_SIZE = 300
 # By how many seconds the clocks of two machines may differ: Kerberos, which
 # many networks use, allows as much.
 CLOCK_TOLERANCE = 300
-
-# Attempts that are kept besides the last one; a cron job has many.
-MAX_HISTORY = 19
 
 # What a removed job keeps until the books know of it.
 KEPT = ('id', 'status', 'priority', 'removed', 'store', 'fence', 'note',
@@ -697,7 +667,7 @@ class CronJob(Job):
     def _last_known_time(self, now):
         """Return when the job ran last, or was added, as far as that is past.
         """
-        times = [attempt[0] for attempt in self._history]
+        times = [started for started, *_ in self._newest_first()]
         times.append(self.__dict__.get('created'))
         return max((time for time in map(number.real, times)
                     if time is not None and 0 <= time <= now), default=now)

@@ -25,6 +25,7 @@ from lovely.remotetask.storage import crew
 from lovely.remotetask.storage import lookup
 from lovely.remotetask.storage import removal
 from lovely.remotetask.storage import settlement
+from lovely.remotetask.storage import share
 from lovely.remotetask.storage import taking
 from lovely.remotetask.storage import tidy
 
@@ -49,12 +50,16 @@ class JobExecution:
     # Claims
 
     def claim(self, worker_id, limit, now=None, at_once=None, scheduled=True,
-              may_die=None):
+              may_die=None, own=False):
         """See IJobExecution."""
         if self.service.paused:
             return []
         return taking.claim(self.store, worker_id, moment.given(now), limit,
-                            at_once, scheduled, may_die)
+                            at_once, scheduled, may_die, own)
+
+    def is_own(self, worker_id, jobid):
+        """See IJobExecution."""
+        return share.is_own(self.store, worker_id, jobid)
 
     def put_last(self, worker_id, jobids):
         """See IJobExecution."""
@@ -167,9 +172,11 @@ class JobExecution:
 
     # What a processor has to know
 
-    def is_behind(self):
+    def is_behind(self, worker_id=None):
         """See IJobExecution."""
-        return not self.service.paused and lookup.is_behind(self.store)
+        return not self.service.paused and (
+            lookup.is_behind(self.store) if worker_id is None
+            else share.is_behind(self.store, worker_id))
 
     def next_due(self):
         """See IJobExecution."""

@@ -68,4 +68,4 @@ def _read(job: Any) -> list[str]:
     state = record.state(stored)
     return [*map(_show, state['args']),
             *(f'{name}={_show(value)}'
-              for name, value in state['kwargs'].items())]
+              for name, value in state.get('kwargs', {}).items())]

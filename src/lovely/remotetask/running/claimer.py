@@ -1,11 +1,16 @@
 """How a processor settles claims and makes others."""
 
 import functools
+import time
 from typing import NamedTuple
 
 from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.running import suspects
 
+
+# Seconds after which a worker claims what is first wherever it is, and not
+# from its own share of the lanes: there may be a lane whose worker is busy.
+LOOK_AROUND = 5.0
 
 # So many claims that cannot be settled are set aside in one step.
 UNSETTLED_AT_ONCE = 10
@@ -18,17 +23,23 @@ class _Turn(NamedTuple):
     more -- whether there may be more to claim at once.
     next_due -- when the next job of the schedule is due, or None.
     commit_every -- how many short jobs to run in one transaction.
+    lags -- whether what was claimed from all lanes is none of its own share:
+        others have more to do than they can.
     """
 
     claims: list
     more: bool
     next_due: float | None
     commit_every: int
+    lags: bool
 
 
 def _turn(engine, worker_id, known, run, late, unsettled, room, threads,
-          clock):
-    """Do the bookkeeping of one step.  Return a _Turn."""
+          clock, own):
+    """Do the bookkeeping of one step.  Return a _Turn.
+
+    own -- see IJobExecution.claim.
+    """
     now, scheduled = clock.now(), clock.is_good
     # Of those not known here the commit went through, though an error came
     # back.
@@ -42,15 +53,18 @@ def _turn(engine, worker_id, known, run, late, unsettled, room, threads,
     commit_every = engine.commit_every()
     claims = engine.claim(
         worker_id, room, now, threads * commit_every + begun, scheduled,
-        functools.partial(suspects.take_turn, worker_id)) if room else []
+        functools.partial(suspects.take_turn, worker_id),
+        own) if room else []
     engine.put_last(
         worker_id, [jobid for jobid in unsettled if not unsettled[jobid]])
     next_due = engine.next_due()
     if next_due is not None and (next_due <= now or not scheduled):
         # Nothing to wait for: it cannot be claimed for another reason.
         next_due = None
-    return _Turn(claims, bool(room) and engine.is_behind(), next_due,
-                 commit_every)
+    lags = bool(claims) and not own and not any(
+        engine.is_own(worker_id, claim.job) for claim in claims)
+    return _Turn(claims, bool(room) and engine.is_behind(worker_id),
+                 next_due, commit_every, lags)
 
 
 class Claimer:
@@ -69,20 +83,25 @@ class Claimer:
         self._team = team
         self._claims = team.claims
         self.next_due = None
+        # When it claims from all lanes again, by the monotonic clock.
+        self._around = time.monotonic() + LOOK_AROUND
 
     def take(self):
         """Settle claims and make others.  Return whether there may be more."""
         run, late = self._claims.to_settle()
-        outcome = outcome_of(self._turn, run, late)
+        own = time.monotonic() < self._around
+        outcome = outcome_of(self._turn, run, late, own)
         if outcome.failed and (run or late) and not outcome.retryable:
             # One of them may be to blame for that.
             self._settle_apart(run, late)
             run, late = [], []
-            outcome = outcome_of(self._turn, run, late)
+            outcome = outcome_of(self._turn, run, late, own)
         if outcome.failed:
             raise outcome.exception
         turn = outcome.value
         self._claims.mark_settled(run, late)
+        if not (own or turn.lags):
+            self._around = time.monotonic() + LOOK_AROUND
         self.next_due = turn.next_due
         self._team.commit_every = turn.commit_every
         if turn.claims:
@@ -92,11 +111,11 @@ class Claimer:
         self._claims.add(turn.claims)
         return turn.more and self._claims.waiting <= self._team.low_water()
 
-    def _turn(self, run, late):
+    def _turn(self, run, late, own):
         return self._membership.bookkeep(
             _turn, self._membership.worker_id, self._processor.known_ids(),
             run, late, dict(self._claims.unsettled), self._room(run, late),
-            self._processor.maxThreads, self._membership.clock)
+            self._processor.maxThreads, self._membership.clock, own)
 
     def _room(self, run, late):
         """Return how many claims to make, once those are settled."""

@@ -11,6 +11,7 @@ from lovely.remotetask.storage import crew
 from lovely.remotetask.storage import lane
 from lovely.remotetask.storage import lookup
 from lovely.remotetask.storage import removal
+from lovely.remotetask.storage.ledger import LISTED
 
 
 # The reason of a job that is removed, but of which something is there still.
@@ -25,7 +26,8 @@ def put(store, jobid, counted, failure, now):
     failure -- the Outcome of `read`.
     """
     if jobid not in store.aside:
-        store.ledger.count(_last_status(store, jobid, counted), HELD)
+        store.ledger.count(
+            jobid, _last_status(store, jobid, counted), HELD)
         store.aside[jobid] = store.now(now), reason_of(failure)
 
 
@@ -95,7 +97,7 @@ def restore(store, jobid):
     if found.failed or found.value is None:
         return False
     if store.aside.pop(jobid, None) is not None:
-        store.ledger.count(HELD, found.value.stored_status)
+        store.ledger.count(jobid, HELD, found.value.stored_status)
         books.book(store, found.value)
     return True
 
@@ -120,9 +122,9 @@ def unreadable(store):
                   if store.read(_look_at, tree[key]).failed]
     found += [f'worker {worker_id}'
               for worker_id in crew.unreadable_workers(store)]
-    for name, tree in (('schedule', store.schedule),
-                       *store.ledger.jobs.items()):
-        if store.read(_ends, tree).failed:
+    for name, trees in (('schedule', [store.schedule]), *(
+            (status, store.ledger.trees(status)) for status in LISTED)):
+        if any(store.read(_ends, tree).failed for tree in trees):
             found.append(f'tree {name}')
     return found
 

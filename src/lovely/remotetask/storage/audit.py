@@ -65,12 +65,12 @@ def look(store, now):
 
 def _some(ledger, status):
     """Return some keys and jobs of a status."""
-    jobs = ledger.jobs[status]
     found = first(ledger.newest(status), NEWEST)
     if len(found) == NEWEST:
         # Somewhere before: over time, each one is looked at.  Many may have
         # ended at the same moment.
-        oldest, newest = jobs.minKey(), found[-1][0]
+        oldest = min(tree.minKey() for tree in ledger.trees(status) if tree)
+        newest = found[-1][0]
         # One in ten begins where the newest ones end.
         part = max(0.0, next(_looks) * STEP % 1 * 1.1 - 0.1)
         time, jobid = (
@@ -98,7 +98,7 @@ def _correct(store, job, status, now):
     before = QUEUED
     if isinstance(job, CronJob):
         before = job.waiting_status if 'delay' in vars(job) else DELAYED
-    store.ledger.count(status, before)
+    store.ledger.count(job.id, status, before)
 
 
 def look_for_lost(store, now):

@@ -145,7 +145,9 @@ def take_out_anywhere(store, jobid):
     Return the status under which they had it, None if they had not.  Takes
     long: it looks through all trees.
     """
-    for status, tree in ((None, store.schedule), *store.ledger.jobs.items()):
+    listed = ((status, tree) for status in LISTED
+              for tree in store.ledger.trees(status))
+    for status, tree in ((None, store.schedule), *listed):
         for key in store.read(list, tree).value or ():
             if key[1] == jobid:
                 status = status or counted_in_schedule(store, jobid)
@@ -163,7 +165,7 @@ def hold(store, job, reason, now):
     """Let a job that waits be held."""
     old = job.stored_status
     job.hold(reason, store.now(now))
-    store.ledger.count(old, HELD)
+    store.ledger.count(job.id, old, HELD)
     book(store, job, now)
 
 
@@ -180,5 +182,5 @@ def book_if_missing(store, job, counted, now, timed=True):
     """
     if is_booked(store, job) or crew.has_claim(store, job):
         return
-    store.ledger.count(counted, job.stored_status)
+    store.ledger.count(job.id, counted, job.stored_status)
     book(store, job, now, timed)

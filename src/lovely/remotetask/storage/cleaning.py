@@ -20,8 +20,8 @@ def clean(store, status):
     """Remove all jobs at rest with a status."""
     for job in whereabouts.unlisted(store, status):
         store.remove(job)
-    jobs = store.ledger.jobs[status]
-    listed = first(jobs.items(), FEW + 1)
+    listed = first((item for tree in store.ledger.trees(status)
+                    for item in tree.items()), FEW + 1)
     if len(listed) > FEW:
         store.ledger.sweep(status, counting.counts(store)[status])
         return
@@ -36,8 +36,9 @@ def clean(store, status):
 def drop_some(store, limit):
     """Drop up to `limit` jobs that were put aside.  Return how many."""
     for swept in store.ledger.swept:
-        found = store.read(first, swept.jobs.items(), limit)
-        for key, job in found.value or ():
+        found = store.read(swept.first, limit)
+        for tree, key, job in found.value or ():
+            del tree[key]
             _drop(store, swept, key, job)
         if not found.value:
             # Nothing is left; or the rest cannot be read, and nobody will ever
@@ -49,7 +50,6 @@ def drop_some(store, limit):
 
 
 def _drop(store, swept, key, job):
-    del swept.jobs[key]
     found = store.read(checked, job, key[1])
     if found.failed or removal.belongs(job, swept.status, key):
         swept.number.change(-1)

@@ -5,6 +5,7 @@ not seen is the difference between the end of a strand and its cursor.
 """
 
 from lovely.remotetask.interfaces import PROCESSING
+from lovely.remotetask.interfaces import STATUSES
 from lovely.remotetask.storage import crew
 from lovely.remotetask.storage import lookup
 from lovely.remotetask.storage import removal
@@ -16,10 +17,11 @@ def counts(store):
     Where the number of a status could not be read any more, and had to be
     begun anew, it is not exact; but never less than none.
     """
-    found = {}
-    for status, length in store.ledger.counts.items():
-        number = store.read(length).value or 0
-        found[status] = number - store.ledger.number_of_swept(status)
+    found = {status: -store.ledger.number_of_swept(status)
+             for status in STATUSES}
+    for lengths in store.ledger.counts.values():
+        for status, length in lengths.items():
+            found[status] += store.read(length).value or 0
     for strand, key in lookup.strands(store):
         add(found, store.read(_unseen, store, strand, key).value or {})
     _correct_by_claims(store, found)

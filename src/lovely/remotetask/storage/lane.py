@@ -9,6 +9,8 @@ from typing import NamedTuple
 import BTrees
 import persistent
 
+from lovely.remotetask.history import abbreviated
+from lovely.remotetask.history import full
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import CRONJOB
@@ -29,6 +31,14 @@ _LANE_BITS = 10
 
 # More could not be told apart by the ids of their jobs.
 MAX_LANES = 1 << _LANE_BITS
+
+# So many lanes are leased at a time.
+LANES_AT_ONCE = 2
+
+# Whoever keeps the books of other lanes writes other objects: there are so
+# many shelves of them.  More workers than these meet; and each page of jobs
+# is merged from all.  It may never change: ids tell where their jobs are.
+SHELVES = 8
 
 # How many segments are looked at when a new one is begun, to drop those that
 # are empty: more than one, so that they go faster than they come.
@@ -92,6 +102,15 @@ def strand_key(place):
     return place & ((1 << (_PRIORITY_BITS + _LANE_BITS)) - 1)
 
 
+def shelf_number(place):
+    """Return the number of the shelf for an id: that of its lane.
+
+    Lanes that are leased together have one.
+    """
+    _, number, _ = split_id(place)
+    return number // LANES_AT_ONCE % SHELVES
+
+
 class Note(NamedTuple):
     """What a later entry of a job tells besides its change of status.
 
@@ -150,6 +169,30 @@ class Segment(persistent.Persistent):
         # The changes are two letters each, in one string: pickling a list
         # takes longer.
         self.changes = ''
+
+    def __getstate__(self):
+        # As little as possible: each call writes it anew.
+        changes = self.changes
+        if changes == changes[:2] * len(self.jobs):
+            changes = changes[:2]
+        before = {abbreviated(status): number
+                  for status, number in self.before.items()}
+        state = self.start, before, self.jobs, changes
+        if self.notes is None and self.noted is None:
+            return state
+        return (*state, self.notes, self.noted)
+
+    def __setstate__(self, state):
+        start, before, jobs, changes, *noted = state
+        if len(changes) == 2:
+            changes *= len(jobs)
+        state = {'start': start, 'jobs': jobs, 'changes': changes,
+                 'before': {full(status): number
+                            for status, number in before.items()}}
+        for name, value in zip(('notes', 'noted'), noted, strict=False):
+            if value is not None:
+                state[name] = value
+        super().__setstate__(state)
 
     @property
     def end(self):
@@ -233,11 +276,18 @@ class Segment(persistent.Persistent):
 class Strand(persistent.Persistent):
     """The entries of one lane with one priority, oldest first."""
 
-    _trim_from = 0
+    # Volatile: whoever forgets it begins anew.
+    _v_trim_from = 0
 
     def __init__(self, start=0):
         self.segments = BTrees.family64.IO.BTree()
         self._add_segment(start, {})
+
+    @property
+    def tail(self):
+        """The Segment to which entries are appended."""
+        # An attribute would have the strand written with each new one.
+        return self.segments[self.segments.maxKey()]
 
     @property
     def end(self):
@@ -249,16 +299,18 @@ class Strand(persistent.Persistent):
 
         note -- a Note, for a job that stands elsewhere.
         """
-        self.tail.append(job, change, note)
-        if self.tail.full:
+        tail = self.tail
+        tail.append(job, change, note)
+        if tail.full:
             # The next segment is begun now, not with the next entry: so `tail`
             # is never full, and an adder never writes a full segment again.
-            self._follow(self.tail.end, self.tail.totals(self.tail.end))
+            self._follow(tail.end, tail.totals(tail.end))
 
     @property
     def has_new_segment(self):
         """Whether the last entry has filled a segment."""
-        return self.tail.start == self.tail.end
+        tail = self.tail
+        return tail.start == tail.end
 
     def skip(self, sequence, totals):
         """Give out no place before `sequence` any more.
@@ -273,21 +325,19 @@ class Strand(persistent.Persistent):
 
     def segment(self, sequence):
         """Return the segment of a sequence, or None."""
-        # The tail is looked at first: then the tree need not be loaded.
-        if sequence >= self.tail.start:
-            return self.tail
-        return self.segments.get(sequence // SEGMENT_SIZE)
+        tail = self.tail
+        return (tail if sequence >= tail.start
+                else self.segments.get(sequence // SEGMENT_SIZE))
 
     def _add_segment(self, start, before, noted=None):
-        self.tail = Segment(start, before, noted)
-        self.segments[start // SEGMENT_SIZE] = self.tail
+        self.segments[start // SEGMENT_SIZE] = Segment(start, before, noted)
 
     def notes(self, end, begin):
         """Iterate over the Entries that are notes, the newest first.
 
         end, begin -- sequences: below the one, not below the other.
         """
-        segment = self.tail if end >= self.tail.start else self.segment(end)
+        segment = self.segment(end)
         sequence = None if segment is None else segment.note_before(end)
         while sequence is not None and sequence >= begin:
             segment = self.segment(sequence)
@@ -314,12 +364,12 @@ class Strand(persistent.Persistent):
         For one who adds; it goes on where it was the last time.
         """
         numbers = list(_first(self.segments.keys(
-            min=self._trim_from, max=end // SEGMENT_SIZE, excludemax=True),
+            min=self._v_trim_from, max=end // SEGMENT_SIZE, excludemax=True),
             _TRIM))
         for number in numbers:
             if self.segments[number].empty:
                 del self.segments[number]
-        self._trim_from = numbers[-1] + 1 if len(numbers) == _TRIM else 0
+        self._v_trim_from = numbers[-1] + 1 if len(numbers) == _TRIM else 0
 
 
 class Lane(persistent.Persistent):

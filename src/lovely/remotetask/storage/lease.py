@@ -5,6 +5,7 @@ Storage only; `adder` asks for leases in transactions of its own.
 
 from lovely.remotetask import machine
 from lovely.remotetask.storage import lane
+from lovely.remotetask.storage.lane import LANES_AT_ONCE
 from lovely.remotetask.storage.lane import Lane
 from lovely.remotetask.storage.lane import Lease
 
@@ -18,7 +19,6 @@ FIRST_LEASE = 300.0
 
 # Lanes kept free for transactions that begin before more can be made.
 SPARE_LANES = 32
-LANES_AT_ONCE = 2
 
 # As long as there are fewer lanes, new ones are made before one is used whose
 # first lease has ended: its transaction may just take long.

@@ -1,7 +1,11 @@
 """What is at rest, by time, and how many jobs there are of each status.
 
-Storage only.
+Storage only.  All that is written of a job here is on one shelf, which its id
+tells: those who keep the books of other lanes do not meet there.
 """
+
+import heapq
+import itertools
 
 import BTrees
 import BTrees.Length
@@ -14,6 +18,7 @@ from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import HELD
 from lovely.remotetask.interfaces import STARTLATER
 from lovely.remotetask.interfaces import STATUSES
+from lovely.remotetask.storage.lane import shelf_number
 
 
 # Nothing happens to these jobs unless somebody asks for it.
@@ -24,7 +29,7 @@ class Swept(persistent.Persistent):
     """Jobs at rest that were put aside, all of one status, to be removed.
 
     status -- under which they are counted still.
-    jobs -- the tree in which they were listed.
+    jobs -- by number of a shelf: the tree in which they were listed.
     number -- BTrees.Length: how many there are left.
     """
 
@@ -33,79 +38,131 @@ class Swept(persistent.Persistent):
         self.jobs = jobs
         self.number = BTrees.Length.Length(number)
 
+    def has(self, job):
+        """Return whether a job is among them."""
+        return (job.stored_status == self.status and key_of(job)
+                in self.jobs.get(shelf_number(job.id), ()))
+
+    def first(self, limit):
+        """Return up to `limit` trees, keys and jobs."""
+        return first(((tree, key, job) for tree in self.jobs.values()
+                      for key, job in tree.items()), limit)
+
 
 class Ledger(persistent.Persistent):
-    """The jobs at rest, and the counts of all.
+    """The jobs at rest, and the counts of all, on several shelves.
 
+    jobs -- by number of a shelf, and by status: a tree of jobs by time and
+        id.  There is a shelf when something was put on it.
+    counts -- by the same: a BTrees.Length.  What those of all shelves add up
+        to counts; one of them alone may be below 0.
     swept -- tuple of Swept.
     """
 
     swept = ()
 
     def __init__(self):
-        self.jobs = {
-            status: BTrees.family64.OO.BTree() for status in LISTED}
+        self.jobs, self.counts = {}, {}
+        self._add_shelf(0)
+
+    def _add_shelf(self, number):
+        self.jobs = {**self.jobs, number: {
+            status: BTrees.family64.OO.BTree() for status in LISTED}}
         # Lengths resolve their conflicts by adding up.
-        self.counts = {
-            status: BTrees.Length.Length() for status in STATUSES}
+        self.counts = {**self.counts, number: {
+            status: BTrees.Length.Length() for status in STATUSES}}
 
-    def count(self, old, new, number=1):
-        """Count a change of status of some jobs; None is no job."""
-        for status, change in ((old, -number), (new, number)):
-            if status is not None and old != new:
-                self._length(status).change(change)
+    def trees(self, status, numbers=None):
+        """Return the trees of a status.
 
-    def _length(self, status):
+        numbers -- of the shelves, by default all.
+        """
+        return [trees[status] for number, trees in self.jobs.items()
+                if numbers is None or number in numbers]
+
+    def _tree(self, status, jobid):
+        """Return the tree in which a job is listed, if it is."""
+        found = self.jobs.get(shelf_number(jobid))
+        return {} if found is None else found[status]
+
+    def count(self, jobid, old, new):
+        """Count a change of status of a job; None is no job."""
+        if old == new:
+            return
+        number = shelf_number(jobid)
+        if number not in self.counts:
+            self._add_shelf(number)
+        for status, change in ((old, -1), (new, 1)):
+            if status is not None:
+                self._length(number, status).change(change)
+
+    def _length(self, number, status):
         """Return the Length of a status; another for one that is no good."""
-        length = self.counts[status]
+        length = self.counts[number][status]
         # Most are loaded already.
         if length._p_changed is None and read(
                 self._p_jar.db(), length._p_activate).failed:
             # What is listed nowhere begins at nothing.
-            number = read(self._p_jar.db(), len, self.jobs.get(status, ()))
-            length = BTrees.Length.Length(
-                (number.value or 0) + self.number_of_swept(status))
-            self.counts = {**self.counts, status: length}
+            length = BTrees.Length.Length(self._number(number, status))
+            self.counts = {**self.counts, number: {
+                **self.counts[number], status: length}}
         return length
+
+    def _number(self, number, status):
+        """Return how many jobs are listed on a shelf, or were put aside."""
+        trees = [self.jobs[number].get(status, ())] + [
+            swept.jobs.get(number, ()) for swept in self.swept
+            if swept.status == status]
+        found = [read(self._p_jar.db(), len, tree) for tree in trees]
+        return sum(each.value or 0 for each in found)
 
     def add(self, job):
         """List a job by the time at which it came to rest."""
-        jobs = self.jobs[job.stored_status]
-        if self._p_jar is not None:
+        number = shelf_number(job.id)
+        if number not in self.jobs:
+            self._add_shelf(number)
+        elif self._p_jar is not None:
             # Somebody may put the tree aside at this moment; the job would go
             # with it, though it came to rest later.
             self._p_jar.readCurrent(self)
-        jobs[key_of(job)] = job
+        self.jobs[number][job.stored_status][key_of(job)] = job
 
     def has(self, job):
         """Return whether a job is listed where it belongs."""
-        return key_of(job) in self.jobs[job.stored_status]
+        return key_of(job) in self._tree(job.stored_status, job.id)
 
     def take_out(self, status, key):
         """List what is under a key no longer.  Return whether it was there.
         """
-        return self.jobs[status].pop(key, None) is not None
+        return self._tree(status, key[1]).pop(key, None) is not None
 
-    def oldest(self, status, before, limit):
+    def oldest(self, status, before, limit, numbers=None):
         """Return up to `limit` keys and jobs that came to rest before a time.
+
+        numbers -- of the shelves to look at, by default all.
         """
-        return first(self.jobs[status].items(max=(before, -1)), limit)
+        return first(heapq.merge(
+            *(tree.items(max=(before, -1))
+              for tree in self.trees(status, numbers)),
+            key=lambda item: item[0]), limit)
 
     def newest(self, status, after=None):
         """Iterate over keys and jobs, newest first, beyond the key `after`."""
-        jobs = self.jobs[status]
-        key = before(jobs, after)
-        while key is not None:
-            yield key, jobs[key]
-            key = before(jobs, key)
+        return heapq.merge(
+            *(_backwards(tree, after) for tree in self.trees(status)),
+            key=lambda item: item[0], reverse=True)
 
     def sweep(self, status, number):
         """Put all jobs of a status aside.
 
         number -- how many there are; some are elsewhere, but listed still.
         """
-        swept = Swept(status, self.jobs[status], number)
-        self.jobs = {**self.jobs, status: BTrees.family64.OO.BTree()}
+        swept = Swept(status, {
+            shelf: trees[status]
+            for shelf, trees in self.jobs.items()}, number)
+        self.jobs = {
+            shelf: {**trees, status: BTrees.family64.OO.BTree()}
+            for shelf, trees in self.jobs.items()}
         self.swept = (*self.swept, swept)
 
     def number_of_swept(self, status):
@@ -115,9 +172,7 @@ class Ledger(persistent.Persistent):
 
     def is_swept(self, job):
         """Return whether a job was put aside, to be removed."""
-        return bool(self.swept) and any(
-            job.stored_status == swept.status and key_of(job) in swept.jobs
-            for swept in self.swept)
+        return any(swept.has(job) for swept in self.swept)
 
     def drop_swept(self, swept):
         """Forget a Swept from which all jobs were removed."""
@@ -132,7 +187,15 @@ def key_of(job):
 
 def first(iterable, count):
     """Return the first `count` items as a list."""
-    return [item for item, _ in zip(iterable, range(count), strict=False)]
+    return list(itertools.islice(iterable, count))
+
+
+def _backwards(tree, key):
+    """Iterate over keys and values before a key, the last ones first."""
+    key = before(tree, key)
+    while key is not None:
+        yield key, tree[key]
+        key = before(tree, key)
 
 
 def before(tree, key):

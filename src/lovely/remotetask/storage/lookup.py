@@ -21,31 +21,39 @@ TYPES = (('fence', (int, type(None))), ('priority', (int, type(None))),
          ('_history', (tuple, type(None))))
 
 
-def strands(store):
+def _any(key):
+    return True
+
+
+def strands(store, is_wanted=_any):
     """Return all strands that can be read, with their keys.
+
+    is_wanted -- called with a key: whether to look at that strand at all.
 
     Without the cursor of one, nobody knows what of it has been claimed.
     """
-    found = store.read(_strands_at_cursors, store)
+    found = store.read(_strands_at_cursors, store, is_wanted)
     if not found.failed:
         return found.value
-    each = [store.read(_strands, store, [number]) for number in store.lanes]
+    each = [store.read(_strands, store, [number], is_wanted)
+            for number in store.lanes]
     return [(strand, key) for found in each if not found.failed
             for strand, key in found.value
             if not store.read(sequence_at_cursor, store, key).failed]
 
 
-def _strands_at_cursors(store):
-    found = _strands(store, store.lanes)
+def _strands_at_cursors(store, is_wanted):
+    found = _strands(store, store.lanes, is_wanted)
     for _, key in found:
         sequence_at_cursor(store, key)
     return found
 
 
-def _strands(store, numbers):
-    return [(strand, lane.make_id(0, number, priority))
-            for number in numbers
-            for priority, strand in store.lanes[number].strands.items()]
+def _strands(store, numbers, is_wanted):
+    found = [(strand, lane.make_id(0, number, priority))
+             for number in numbers
+             for priority, strand in store.lanes[number].strands.items()]
+    return [(strand, key) for strand, key in found if is_wanted(key)]
 
 
 # How far processors have come
@@ -94,11 +102,12 @@ def is_pending(store, job):
 
 def is_behind(store):
     """Return whether there are entries that processors have not seen."""
-    return any(_is_behind(store, strand, key)
+    return any(is_strand_behind(store, strand, key)
                for strand, key in strands(store))
 
 
-def _is_behind(store, strand, key):
+def is_strand_behind(store, strand, key):
+    """The same for one strand; false where its end cannot be read."""
     end = store.read(getattr, strand, 'end').value
     return end is not None and end > sequence_at_cursor(store, key)
 

@@ -44,7 +44,7 @@ def _pass_new(store, jobid, found, now, timed):
         # The job has a note that tells what to do, or was removed already.
         return
     if store.is_copied(job):
-        store.ledger.count(found.new, job.stored_status)
+        store.ledger.count(job.id, found.new, job.stored_status)
         hold_copied(store, job, now)
     else:
         books.book_if_missing(store, job, found.new, now, timed)
@@ -69,7 +69,7 @@ def _pass_note(store, place, found, now, timed):
     if not _has_place(store, jobid, found):
         # A processor has removed the job at the same moment: nothing is to be
         # counted.
-        store.ledger.count(found.new, found.old)
+        store.ledger.count(jobid, found.new, found.old)
         return
     _clear(store, found.note)
     if job.removed:
@@ -84,7 +84,7 @@ def _has_place(store, jobid, found):
         return True
     if found.new is None or not removal.put_back(store, jobid, found.job):
         return False
-    store.ledger.count(None, found.old)
+    store.ledger.count(jobid, None, found.old)
     return True
 
 
@@ -113,7 +113,7 @@ def unreadable(store, place, found, failure, now):
     if jobid in store.aside:
         return
     if not removal.has_place(store, jobid):
-        store.ledger.count(found.new, found.old)
+        store.ledger.count(jobid, found.new, found.old)
         return
     _clear(store, found.note)
     if found.new is None:
@@ -150,7 +150,7 @@ def leave_schedule(store, key, failure, now):
     elif job.removed or crew.has_claim(store, job):
         return
     elif store.is_copied(job):
-        store.ledger.count(counted, job.stored_status)
+        store.ledger.count(job.id, counted, job.stored_status)
         hold_copied(store, job, now)
     elif (books.has_no_time_yet(job) and key[0] == 0
           or crons.is_paused(store, jobid)):
@@ -164,7 +164,7 @@ def undone(store, job, counted, now):
 
     counted -- the status under which it is counted.
     """
-    store.ledger.count(counted, job.stored_status)
+    store.ledger.count(job.id, counted, job.stored_status)
     if job.recurring and job.stored_status in WAITING:
         # One run of the cron job was undone; those to come are not.
         books.set_time(store, job, job.timeOfNextCall(now))

@@ -38,7 +38,7 @@ def drop(store, jobid, counted):
 
     counted -- the status under which it is counted.
     """
-    store.ledger.count(counted, None)
+    store.ledger.count(jobid, counted, None)
     _drop_claims(store, jobid)
     crons.resume(store, jobid)
     store.aside.pop(jobid, None)
@@ -60,7 +60,8 @@ def count_end(store, job, claim):
 
     job -- None if nobody knows.
     """
-    store.ledger.count(claim.counted, status_under(job, claim))
+    store.ledger.count(
+        claim.job, claim.counted, status_under(job, claim))
 
 
 def status_under(job, claim):

@@ -70,7 +70,8 @@ class Selection(NamedTuple):
                 and self.errorClass in (None, job.errorClass)
                 and self._is_in_time(store, job)
                 and self._is_as_it_was(job)
-                and self.principal in (None, job.principal)
+                and (self.principal is None
+                     or self.principal == job.principal)
                 and (self.function is None
                      or self.function == _function_of(store, job)))
 

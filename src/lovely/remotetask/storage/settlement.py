@@ -20,7 +20,7 @@ def settle(store, claim, now=None):
     job = found.value
     if job is None:
         # There is no such job: the transaction that had added it was undone.
-        store.ledger.count(claim.counted, None)
+        store.ledger.count(claim.job, claim.counted, None)
         return None
     removal.count_end(store, job, claim)
     if job.removed:
@@ -38,7 +38,7 @@ def put_back(store, job, counted, now=None):
 
     counted -- the status under which it is counted.
     """
-    store.ledger.count(counted, job.stored_status)
+    store.ledger.count(job.id, counted, job.stored_status)
     books.book(store, job, now)
 
 

@@ -169,7 +169,7 @@ class StrandSource(_Source):
 
     def _pass(self):
         old, new = self.entry.old, self.entry.new
-        self.store.ledger.count(old, new)
+        self.store.ledger.count(self.place, old, new)
         add(self.totals, {old: -1, new: 1} if old != new else {})
         self.totals.pop(None, None)
         if old is not None:

@@ -8,6 +8,7 @@ from lovely.remotetask.storage import crew
 from lovely.remotetask.storage import crons
 from lovely.remotetask.storage import lookup
 from lovely.remotetask.storage import removal
+from lovely.remotetask.storage import share
 from lovely.remotetask.storage.books import due_time
 from lovely.remotetask.storage.books import has_no_time_yet
 from lovely.remotetask.storage.source import PASS_AT_ONCE
@@ -16,17 +17,19 @@ from lovely.remotetask.storage.source import StrandSource
 
 
 def claim(store, worker_id, now, limit, at_once=None, scheduled=True,
-          may_die=None):
+          may_die=None, own=False):
     """Claim up to `limit` jobs for a worker.  Return the Claims.
 
     at_once -- see Worker.
     scheduled -- see `take`.
-    may_die -- see IJobExecution.claim.
+    may_die, own -- see IJobExecution.claim.
     """
     def no_lost():
         return has_lost(store, worker_id) or (
             may_die is not None and not may_die())
-    jobs = take(store, now, limit, PASS_AT_ONCE, no_lost, scheduled)
+    strands = share.strands(store, worker_id) if own else None
+    jobs = take(
+        store, now, limit, PASS_AT_ONCE, no_lost, scheduled, strands)
     found = _claim(store, worker_id, jobs, now)
     if found and at_once is not None:
         crew.worker(store, worker_id).at_once = at_once
@@ -70,7 +73,7 @@ def _claim(store, worker_id, jobs, now):
 
 
 def take(store, now, limit, pass_at_once=float('inf'), has_lost=None,
-         scheduled=True):
+         scheduled=True, strands=None):
     """Take up to `limit` jobs out of the queue.  Return them.
 
     Highest priority first, then those that were committed, or became due,
@@ -83,9 +86,10 @@ def take(store, now, limit, pass_at_once=float('inf'), has_lost=None,
         and others must not die with it again and again.
     scheduled -- False for one whose clock is not to be trusted: it takes
         nothing that waits for a time, and makes nothing due.
+    strands -- where to look, with their keys; by default everywhere.
     """
     audit.adopt(store)
-    strands = _strands(store, now, pass_at_once, scheduled)
+    strands = _strands(store, now, pass_at_once, scheduled, strands)
     taken = {}
 
     def no_lost():
@@ -131,11 +135,12 @@ def _skipped(sources):
     return sum(source.skipped for source in sources)
 
 
-def _strands(store, now, pass_at_once, scheduled=True):
-    """Return the sources of all strands that can be read."""
+def _strands(store, now, pass_at_once, scheduled=True, strands=None):
+    """Return the sources of all strands, or of some, that can be read."""
+    if strands is None:
+        strands = lookup.strands(store)
     found = [store.read(StrandSource, store, strand, key, now, pass_at_once,
-                        scheduled)
-             for strand, key in lookup.strands(store)]
+                        scheduled) for strand, key in strands]
     return [each.value for each in found if not each.failed]
 
 

@@ -4,12 +4,13 @@ They keep all jobs in the BTree `jobs` of the service; the job objects stay
 where they are.
 """
 
+from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.foreign.unreadable import opened
+from lovely.remotetask.history import Details
 from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import WAITING
-from lovely.remotetask.job import Details
 from lovely.remotetask.storage import aside
 from lovely.remotetask.storage import books
 from lovely.remotetask.storage.ledger import LISTED
@@ -77,12 +78,19 @@ def _upgrade_job(store, job, number):
         job.completed = job.created.timestamp()
     error = job.__dict__.pop('error', None)
     if error is not None:
-        job.details = Details(str(error))
+        job.details = Details(_message(error))
     job.store = store
     job.__dict__.pop('scheduledFor', None)
     job._p_changed = True
-    store.ledger.count(None, job.stored_status)
+    store.ledger.count(job.id, None, job.stored_status)
     books.book(store, job)
+
+
+def _message(error):
+    """Return what an error says that was stored as it was raised."""
+    found = outcome_of(str, error)
+    return f'<unprintable {type(error).__name__} object>' if found.failed \
+        else found.value
 
 
 def _due(job, number):

@@ -97,11 +97,10 @@ class Checks:
             elif job.status in WAITING:
                 found = (real.due or 0.0, job.id) in store.schedule
             else:
-                key = (real.completed or real.created).timestamp(), job.id
-                found = key in store.ledger.jobs[job.status]
+                found = store.ledger.has(real)
             assert found or job.id in open, f'{job.id} is lost'
         for status in LISTED:
-            for _, jobid in store.ledger.jobs[status]:
+            for (_, jobid), _ in store.ledger.newest(status):
                 job = self.model.jobs.get(jobid)
                 assert (jobid in unseen or job.status == status
                         or job.unreadable), 'listed'

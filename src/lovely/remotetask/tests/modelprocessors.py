@@ -166,7 +166,10 @@ class Processors:
                 group.run_group(
                     self.db, ['tasks'], claims, transaction.commit)
         assert set(self.ran) == live
-        assert transient or len(self.ran) == len(live)
+        for jobid in () if transient else live:
+            # Beside one that fails, the others are called once more.
+            most = 2 if self.outcomes[jobid] == 'completed' else 1
+            assert self.ran.count(jobid) <= most, (jobid, self.ran)
         for claim in claims:
             if claim.job in live:
                 self.has_run(

@@ -4,6 +4,7 @@ import importlib.util
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -64,6 +65,19 @@ class BenchmarksTest(unittest.TestCase):
                     'Celery, 1 process', 'Celery alone, 1 process',
                     'workers, 2 processes, 2 databases'):
             self.assertIn(row, text)
+
+    def test_growth_of_a_file(self):
+        """A small call leaves little, and a failed run hardly more."""
+        text = subprocess.run(
+            [sys.executable, str(COMMAND.with_name('growth.py')),
+             '--jobs', '200'],
+            check=True, stdout=subprocess.PIPE, text=True, timeout=PATIENCE,
+            env=dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path))).stdout
+        bytes_ = {name: float(value) for name, value in re.findall(
+            r'^(\S.*?)  +(\S+)  bytes', text, re.M)}
+        self.assertLess(bytes_['in all, decorated'], 1200)
+        self.assertLess(bytes_['failing cron job, history is full'],
+                        bytes_['failing cron job, first run'] + 500)
 
     def test_benchmarks_show_profiles(self):
         """A profile names the functions of each operation."""

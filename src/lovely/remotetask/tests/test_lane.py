@@ -77,6 +77,19 @@ class StrandTest(unittest.TestCase):
         self.assertEqual(SEGMENT_SIZE, self.strand.tail.start)
         self.assertEqual([], self.strand.tail.jobs)
 
+    def test_states(self):
+        """What is stored of a segment is short, and read as it was."""
+        note = lane.Note(5, (('q', 1.0),))
+        for entries in ([], [(NEW, None)], 3 * [(NEW, None)],
+                        [(NEW, None), ('qx', note), (NEW, None)],
+                        SEGMENT_SIZE * [('qx', note)]):
+            segment = lane.Segment(32, {QUEUED: 3, CANCELLED: 1}, 7)
+            for change, found in entries:
+                segment.append(None, change, found)
+            copy = lane.Segment.__new__(lane.Segment)
+            copy.__setstate__(segment.__getstate__())
+            self.assertEqual(vars(segment), vars(copy))
+
     def test_each_entry_is_found(self):
         """An entry is found by its sequence, in whatever segment."""
         self.append(3 * SEGMENT_SIZE + 2)

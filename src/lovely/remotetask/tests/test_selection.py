@@ -6,6 +6,7 @@ import unittest.mock
 import persistent
 import transaction
 
+from lovely.remotetask.history import Details
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import ERROR
@@ -13,7 +14,6 @@ from lovely.remotetask.interfaces import HELD
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import IPage
-from lovely.remotetask.job import Details
 from lovely.remotetask.job import Job
 from lovely.remotetask.storage import backwards
 from lovely.remotetask.storage import lane
@@ -416,7 +416,8 @@ class SeekTest(SelectionCase):
             self.claim(100, now=NOW + number)
             self.finish()
         # `finish` ends them all at one time; so they are listed by their ids.
-        keys = list(self.service.store.ledger.jobs[COMPLETED])
+        trees = self.service.store.ledger.trees(COMPLETED)
+        keys = sorted(key for tree in trees for key in tree)
         loads, page = self.count(status=COMPLETED, until=keys[10][0] + 1)
         self.assertEqual(50, len(page.jobs))
         self.assertLess(loads, 120)

@@ -206,7 +206,7 @@ class RunTest(UndoCase):
         for step in (0, 1, 1000):
             ledger = Ledger()
             for jobid in range(number):
-                ledger.jobs[COMPLETED][7.0 + jobid * step, jobid] = None
+                ledger.trees(COMPLETED)[0][7.0 + jobid * step, jobid] = None
             with self.subTest(step):
                 seen = set()
                 for _ in range(15):

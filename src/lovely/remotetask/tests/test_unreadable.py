@@ -586,7 +586,7 @@ class OtherRecordsTest(UnreadableCase):
         self.add('test.task')
         self.claim()
         self.finish()
-        self.break_(self.service.store.ledger.jobs[COMPLETED])
+        self.break_(self.service.store.ledger.trees(COMPLETED)[0])
         jobid = self.add('test.task')
         self.assertEqual([jobid], self.step())
         self.assertEqual(['tree completed'], self.service.unreadable())
@@ -597,7 +597,7 @@ class OtherRecordsTest(UnreadableCase):
         """A number that cannot be read is missing, not the others."""
         self.add('test.task')
         self.claim()
-        self.break_(self.service.store.ledger.counts[COMPLETED])
+        self.break_(self.service.store.ledger.counts[0][COMPLETED])
         self.assertEqual(1, self.service.counts()[PROCESSING])
 
     def test_counts_of_what_goes_on(self):
@@ -607,7 +607,7 @@ class OtherRecordsTest(UnreadableCase):
                 ids = [self.add('test.task') for _ in range(2)]
                 delayed = self.add('test.task', delay=1)
                 self.finish_all()
-                self.break_(self.service.store.ledger.counts[status])
+                self.break_(self.service.store.ledger.counts[0][status])
                 later = [self.add('test.task') for _ in range(20)]
                 self.add('test.task', delay=1)
                 before = self.service.counts()

@@ -52,6 +52,12 @@ CALL = 2052029018
 FAR = 4e9
 
 
+class Unprintable(Exception):
+
+    def __str__(self):
+        raise RuntimeError('not now')
+
+
 class UpgradeCase(DatabaseCase):
 
     def open_database(self):
@@ -152,6 +158,18 @@ class UpgradeTest(UpgradeCase):
         self.assertEqual("('no way', 17)", jobs[TASK_ERROR].error)
         # Of a class that is gone.
         self.assertIn('PaymentError', jobs[BROKEN_ERROR].error)
+
+    def test_errors_that_say_too_much(self):
+        """What is kept of a message is cut; also of one that fails."""
+        jobs = self.stored_jobs()
+        for jobid, error in ((TASK_ERROR, ValueError('x' * 10 ** 6)),
+                             (BROKEN_ERROR, Unprintable())):
+            jobs[jobid]._p_activate()
+            vars(jobs[jobid])['error'] = error
+            jobs[jobid]._p_changed = True
+        jobs = self.service.jobs
+        self.assertLess(len(jobs[TASK_ERROR].error), 5000)
+        self.assertIn('Unprintable', jobs[BROKEN_ERROR].error)
 
     def test_times(self):
         """Naive local times are read as aware ones."""

@@ -19,7 +19,7 @@ from gocept.async_.testing import FUNCTIONAL_LAYER
 from lovely.remotetask import TaskService
 from lovely.remotetask import interfaces
 from lovely.remotetask.foreign.unreadable import UnreadableJob
-from lovely.remotetask.job import Attempt
+from lovely.remotetask.history import Attempt
 from lovely.remotetask.job import Claim
 from lovely.remotetask.job import CronJob
 from lovely.remotetask.job import Job
