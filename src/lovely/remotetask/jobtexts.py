@@ -20,6 +20,7 @@ from lovely.remotetask.foreign import record
 from lovely.remotetask.foreign.description import plain
 from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.job import Value
+from lovely.remotetask.job import is_call
 
 
 # How long a name and the text of a value may be, in characters.
@@ -30,7 +31,8 @@ VALUE_SIZE = 2000
 # their name, and their repr says all.
 KNOWN = {(class_.__module__, class_.__name__): class_ for class_ in (
     datetime.date, datetime.datetime, datetime.time, datetime.timedelta,
-    datetime.timezone, decimal.Decimal, uuid.UUID)}
+    datetime.timezone, decimal.Decimal, uuid.UUID, set, frozenset, complex,
+    bytearray)}
 
 UNREADABLE = '<unreadable>'
 
@@ -40,7 +42,7 @@ class _Repr(reprlib.Repr):
 
     def __init__(self):
         super().__init__()
-        self.maxlevel = 4
+        self.maxlevel = 6
         self.maxdict = self.maxlist = self.maxtuple = self.maxset = 20
         self.maxfrozenset = self.maxdeque = 20
         self.maxstring = self.maxother = 300
@@ -81,9 +83,7 @@ class JobTexts:
     def _call(self):
         """The state of a stored call, {} if there is none."""
         stored = self._stored('input')
-        if stored is None or type(stored) is Value:
-            return {}
-        return _state(stored) or {}
+        return (_state(stored) or {}) if is_call(stored) else {}
 
     def _stored(self, name):
         """Return what the record of the job has of a payload."""
@@ -97,9 +97,8 @@ class JobTexts:
         stored = self._stored(name)
         if type(stored) is Value:
             return (_state(stored) or {}).get('value', _Unreadable())
-        if getattr(stored, '_p_oid', None) is not None:
-            return _state(stored) or _Unreadable()
-        return stored
+        return (_state(stored) or _Unreadable()) if is_call(stored) \
+            else stored
 
 
 class _Unreadable:

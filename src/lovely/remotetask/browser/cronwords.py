@@ -22,7 +22,7 @@ TIMES = 6
 
 def effective(pattern):
     """Return a pattern in which an empty field stands for each value."""
-    found = dict(pattern)
+    found = {name: sorted(values) for name, values in pattern.items()}
     is_set = [name for name in FIELDS if pattern[name]]
     if not is_set:
         return found
@@ -57,13 +57,11 @@ def words(pattern, say):
 
 def _times(minutes, hours, say):
     """Return at which times of a day."""
-    if not minutes and not hours:
+    if not minutes:
         return say(_('every minute'))
     if not hours:
         return say(_('every hour at minute ${minutes}'),
                    minutes=_listed(minutes))
-    if not minutes:
-        return say(_('every minute of hour ${hours}'), hours=_listed(hours))
     if len(hours) * len(minutes) <= TIMES:
         return say(_('at ${times}'), times=_listed(
             [f'{hour:02}:{minute:02}' for hour in hours
