@@ -1,25 +1,40 @@
 """The management pages, by raw HTTP."""
 
+import contextlib
 import re
 import unittest
+from html import unescape
 from unittest import mock
 from urllib.parse import quote
+from urllib.parse import urljoin
 
 import transaction
+import zope.component
+import zope.interface
+import zope.site.folder
+import zope.site.site
 from webtest import TestApp
+from ZODB.Connection import Connection
+from zope.component.interfaces import ISite
 from zope.configuration import xmlconfig
 from zope.configuration.exceptions import ConfigurationError
+from zope.pagetemplate.pagetemplate import PageTemplate
+from zope.publisher.interfaces.browser import IBrowserRequest
 
 import gocept.async_
 from gocept.async_.pages import directive
+from gocept.async_.pages.views import Views
 from gocept.async_.testing import FUNCTIONAL_LAYER
 from gocept.async_.testing import login
 from gocept.async_.testing import process
 from gocept.async_.tests import sample
 from gocept.async_.tests.functional import FunctionalTestCase
+from gocept.async_.tests.functional import add_service
 from gocept.async_.tests.pageslayer import PagesTestCase
+from lovely.remotetask import TaskService
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import ERROR
+from lovely.remotetask.interfaces import ITaskService
 
 
 HOSTILE = '"><script>alert(1)</script>\x00\u202e\ud800&amp;{{7*7}}'
@@ -301,3 +316,132 @@ class DirectiveTest(unittest.TestCase):
         with mock.patch('importlib.util.find_spec', lambda name: None), \
                 self.assertRaisesRegex(ConfigurationError, r'\[pages\]'):
             directive.pages(None, name='async')
+
+
+class ElsewhereTest(PagesTestCase):
+    """In a layout, a layer and at an address of the application's own."""
+
+    def register(self, **settings):
+        """Register the pages once more, as "laid"."""
+        views = Views('laid', **settings)
+        for factory, context in ((views.overview, ISite),
+                                 (views.service, ITaskService)):
+            zope.component.provideAdapter(
+                factory, (context, IBrowserRequest), zope.interface.Interface,
+                'laid')
+            self.addCleanup(
+                zope.component.getGlobalSiteManager().unregisterAdapter,
+                factory, (context, IBrowserRequest),
+                zope.interface.Interface, 'laid')
+
+    def test_layout(self):
+        """The pages are put into a macro of the application."""
+        template = PageTemplate()
+        template.write('''<html metal:define-macro="view">
+            <head><style metal:define-slot="style_slot"></style></head>
+            <body><h1>Our shop</h1><metal:b define-slot="body" /></body>
+            </html>''')
+        self.register(layout='our_macros/view')
+        macros = type('Macros', (), {
+            '__init__': lambda *args: None,
+            '__getitem__': lambda self, name: template.macros[name]})
+        zope.component.provideAdapter(
+            macros, (zope.interface.Interface, IBrowserRequest),
+            zope.interface.Interface, 'our_macros')
+        self.addCleanup(
+            zope.component.getGlobalSiteManager().unregisterAdapter, macros,
+            (zope.interface.Interface, IBrowserRequest),
+            zope.interface.Interface, 'our_macros')
+        self.login('manager')
+        for path in ('', 'events/', 'events/jobs'):
+            page = self.app.get(f'/@@laid/{path}')
+            self.assertIn('<h1>Our shop</h1>', page.text)
+            self.assertIn('class="async"', page.text)
+            self.assertIn('pages.css', page.text)
+            self.assertEqual(1, page.text.count('<html'))
+            self.assertNotIn('Content-Security-Policy', page.headers)
+
+    def test_frames(self):
+        """Who may show the pages in a frame can be said."""
+        self.register(frame_ancestors="'self' https://portal.example")
+        self.login('manager')
+        self.assertIn(
+            "frame-ancestors 'self' https://portal.example",
+            self.app.get('/@@laid/').headers['Content-Security-Policy'])
+
+    def test_virtual_host(self):
+        """Behind a proxy that changes addresses, all links hold."""
+        self.add()
+        self.login('manager')
+        base = '/++vh++https:shop.example:443/admin/++'
+        page = self.app.get(f'{base}/@@async')
+        self.assertEqual(
+            f'{base}/@@async/', urljoin(f'{base}/@@async',
+                                        page.headers['Location']))
+        for path in ('', 'events/', 'events/jobs'):
+            page = self.app.get(f'{base}/@@async/{path}')
+            for link in re.findall(r'(?:href|src)="([^"#]*)"', page.text):
+                if not link.startswith('data:'):
+                    where = urljoin(f'{base}/@@async/{path}', unescape(link))
+                    self.assertEqual(
+                        200, self.app.get(where).status_int, where)
+
+    def test_subsite(self):
+        """A site shows the services that are seen from it."""
+        folder = self.root['shop'] = zope.site.folder.Folder()
+        folder.setSiteManager(
+            zope.site.site.LocalSiteManager(folder, default_folder=False))
+        add_service(folder, 'own')
+        transaction.commit()
+        self.login('manager')
+        page = self.app.get('/shop/@@async/')
+        self.assertIn('>own</a>', page.text)
+        self.assertIn('>events</a>', page.text)
+        self.assertEqual(
+            200, self.app.get('/shop/@@async/own/jobs').status_int)
+        self.assertNotIn('>own</a>', self.ask('').text)
+
+
+class BrokenTest(PagesTestCase):
+
+    def test_one_of_several(self):
+        """A service that cannot be read says so; the others stay."""
+        with mock.patch.object(
+                TaskService, 'counts', autospec=True,
+                side_effect=self.break_events) as counts:
+            page = self.ask('')
+            found = self.ask('+overview.json').json['services']
+        self.assertTrue(counts.called)
+        self.assertEqual(200, page.status_int)
+        self.assertIn('the disk is gone', page.text)
+        self.assertEqual(
+            {'Größe 10% m²': False, 'events': True, 'mail': False},
+            {each['name']: 'broken' in each for each in found})
+
+    def break_events(self, service):
+        if service.__name__ == 'events':
+            raise OSError('the disk is gone')
+        return {}
+
+    def test_unreadable_job(self):
+        """A job whose record cannot be read is shown, and can be removed."""
+        jobid = self.add()
+        with self.unreadable(jobid):
+            for path in ('events/jobs', f'events/jobs/{jobid}', 'events/'):
+                self.assertEqual(200, self.ask(path).status_int)
+            self.assertIn('cannot be read', self.ask(
+                f'events/jobs/{jobid}').text)
+
+    @contextlib.contextmanager
+    def unreadable(self, jobid):
+        oid = self.service.jobs[jobid]._p_oid
+        setstate = Connection.setstate
+
+        def fail(connection, loaded):
+            if loaded._p_oid == oid:
+                raise ValueError('rotten')
+            return setstate(connection, loaded)
+
+        with mock.patch.object(Connection, 'setstate', fail):
+            self.service._p_jar.cacheMinimize()
+            yield
