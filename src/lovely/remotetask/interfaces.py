@@ -1450,6 +1450,22 @@ class IJobTexts(zope.interface.Interface):
         'may see `IJob.output`.')
 
 
+class IJobPanel(zope.interface.Interface):
+    """Something of the application on the page of a job.
+
+    A subscription adapter from the job and the request; it is asked in the
+    security of the reader, as the job is.
+    """
+
+    title = zope.interface.Attribute('A text, or a message.')
+
+    def lines():
+        """Yield pairs of texts: what it is, and what it is like.
+
+        They are shown as they are; nothing in them is HTML.
+        """
+
+
 class IManagement(zope.interface.Interface):
     """What the pages and commands ask of a service besides ITaskService.
 
@@ -1470,6 +1486,12 @@ class IManagement(zope.interface.Interface):
 
     def accepts_token(principal_id, token):
         """Return whether a token, of any type, is that of a principal."""
+
+    def removed_at(job):
+        """Return when a job is going to be removed, in POSIX seconds.
+
+        None for a job that has not ended, or is kept for ever.
+        """
 
     def workers():
         """Return a list of dicts, one for each worker that has a record.

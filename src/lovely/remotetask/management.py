@@ -1,12 +1,16 @@
 """What those who look after a service ask of it, besides ITaskService."""
 
 import hmac
+import math
 
 import zope.component
 import zope.interface
 from zope.security.proxy import removeSecurityProxy
 
 from lovely.remotetask import interfaces
+from lovely.remotetask.interfaces import ENDED
+from lovely.remotetask.interfaces import HELD
+from lovely.remotetask.policy import policy_of
 from lovely.remotetask.storage import crew
 from lovely.remotetask.storage import upgrade
 
@@ -39,6 +43,15 @@ class Management:
         return bool(expected) and isinstance(token, str) and (
             hmac.compare_digest(expected.encode(), token.encode(
                 'utf-8', 'surrogatepass')))
+
+    def removed_at(self, job):
+        """See IManagement."""
+        job = removeSecurityProxy(job)
+        if job.completed is None or job.status not in (*ENDED, HELD):
+            return None
+        kept = policy_of(self._service).retention_of(job.status)
+        return job.completed.timestamp() + kept if math.isfinite(kept) \
+            else None
 
     def workers(self):
         """See IManagement."""

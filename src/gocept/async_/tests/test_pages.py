@@ -34,6 +34,8 @@ from gocept.async_.tests.pageslayer import PagesTestCase
 from lovely.remotetask import TaskService
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import ERROR
+from lovely.remotetask.interfaces import IJob
+from lovely.remotetask.interfaces import IJobPanel
 from lovely.remotetask.interfaces import ITaskService
 
 
@@ -198,6 +200,7 @@ class ContentTest(PagesTestCase):
 
     def test_hostile_texts(self):
         """Whatever anybody says is text on a page, and exact in JSON."""
+        add_service(self.root, '"><script>alert(1)</script>', 'hostile')
         login(HOSTILE.replace('\ud800', ''))
         sample.fail.enqueue('as nobody there is')
         login('zope.user')
@@ -273,6 +276,39 @@ class ContentTest(PagesTestCase):
             found += [each['id'] for each in page['jobs']]
             after = page['after']
         self.assertEqual((5, added), (len(found), set(found)))
+
+    def test_panel(self):
+        """An application tells of its jobs, in texts."""
+        class Panel:
+            title = 'Order'
+
+            def __init__(self, job, request):
+                self.job = job
+
+            def lines(self):
+                yield '<b>', self.job.id
+
+        registry = zope.component.getGlobalSiteManager()
+        registered = Panel, (IJob, IBrowserRequest), IJobPanel
+        registry.registerSubscriptionAdapter(*registered)
+        self.addCleanup(registry.unregisterSubscriptionAdapter, *registered)
+        text = self.ask(f'events/jobs/{self.add()}').text
+        self.assertIn('<h2>Order</h2>', text)
+        self.assertIn('<dt>&lt;b&gt;</dt>', text)
+
+    def test_failure_before(self):
+        """One failure leads to that before, and says when it is removed."""
+        first, second = (sample.fail.enqueue('no') for _ in range(2))
+        process('events', raise_errors=False)
+        found = [self.ask(f'events/jobs/{each}.json').json
+                 for each in (first, second)]
+        found.sort(key=lambda each: each['completed'])
+        self.assertIsNone(found[0]['previous_failure'])
+        self.assertEqual(found[0]['id'], found[1]['previous_failure'])
+        self.assertGreater(found[0]['removed_at'], found[0]['completed'])
+        page = self.ask(f'events/jobs/{found[1]["id"]}')
+        page = page.click('The failure before this one')
+        self.assertIn(f'#{found[0]["id"]}', page.text)
 
     def test_removed(self):
         """The page of a job that is gone says so."""

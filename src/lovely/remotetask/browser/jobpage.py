@@ -1,5 +1,8 @@
 """The page of one job: what became of it, and what can be done about it."""
 
+import time
+
+import zope.component
 from zope.publisher.interfaces import NotFound
 
 from lovely.remotetask import interfaces
@@ -36,6 +39,9 @@ SENTENCES = {
     interfaces.HELD: _('Is held: the installed code cannot run it'),
 }
 
+# How long is looked for another failure, in seconds.
+SECONDS = 0.1
+
 AGAIN = _('Waits to be tried again, after attempt ${attempts}')
 
 
@@ -69,10 +75,10 @@ class JobPage(Page):
         data = rows.row(job)
         shows_all = self.may(VIEW_ARGUMENTS)
         data['history'] = [_attempt(each, shows_all) for each in job.history]
-        data['claim'] = None if job.claim is None else {
-            'processor': job.claim.processor,
-            'attempt': job.claim.attempt,
-            'time': cells.as_datetime(job.claim.time)}
+        data['claim'] = self._claim(job.claim)
+        data['removed_at'] = cells.as_datetime(
+            self.management.removed_at(job))
+        data['previous_failure'] = self._previous_failure(data)
         data['actions'] = [name for name, action in ACTIONS.items()
                            if action.fits(job) and self.may(action.permission)]
         if interfaces.ICronJob.providedBy(job) and job.delay is None:
@@ -82,6 +88,47 @@ class JobPage(Page):
         if shows_all:
             data.update(_private(job))
         return data
+
+    @property
+    def management(self):
+        """The IManagement of the service."""
+        return interfaces.IManagement(self.service)
+
+    def _claim(self, claim):
+        """Return who runs the job, and when that one was heard of."""
+        if claim is None:
+            return None
+        heard_of = [each['heartbeat'] for each in self.management.workers()
+                    if each['id'] == claim.worker]
+        return {'processor': claim.processor,
+                'attempt': claim.attempt,
+                'time': cells.as_datetime(claim.time),
+                'heard_of': cells.as_datetime(*heard_of or [None])}
+
+    def _previous_failure(self, data):
+        """Return the id of the failure of the function before this one."""
+        if data['status'] != interfaces.ERROR or data['completed'] is None:
+            return None
+        found = self.service.find(
+            status=interfaces.ERROR, function=data['function'], limit=1,
+            until=data['completed'].timestamp(),
+            deadline=time.monotonic() + SECONDS).jobs
+        return str(found[0].id) if found else None
+
+    def actions(self):
+        """Return what was done to the job, as rows of the audit page."""
+        if not self.may(MANAGE):
+            return []
+        return [action for action in interfaces.IOperations(
+            self.service).actions() if action.job == self.jobid]
+
+    def panels(self):
+        """Yield what the application tells of the job."""
+        job = self.service.jobs.get(self.jobid)
+        for panel in zope.component.subscribers(
+                (job, self.request), interfaces.IJobPanel):
+            yield {'title': self.say(panel.title),
+                   'lines': list(panel.lines())}
 
     # For the template
 
@@ -128,6 +175,10 @@ class JobPage(Page):
         yield _('Wait'), duration(data['wait'])
         yield _('Run time'), duration(data['run'])
         yield _('Worker'), cells.worker(data['worker'])
+        if data['claim']:
+            yield _('Worker heard of'), self.moment(data['claim']['heard_of'])
+        if data['removed_at']:
+            yield _('Is removed'), self.moment(data['removed_at'])
 
     def buttons(self, data):
         """Yield what can be done, with what that means."""

@@ -74,7 +74,8 @@ SCHEMAS = {
             processor=STRING, error_class=TEXT, lost=FLAG, error=TEXT,
             traceback=TEXT)),
         claim={'anyOf': [{'type': 'null'}, _object(
-            processor=STRING, attempt=WHOLE, time=TIME)]},
+            processor=STRING, attempt=WHOLE, time=TIME, heard_of=TIME)]},
+        removed_at=TIME, previous_failure=TEXT,
         actions=_list(STRING), pattern=PATTERNS, timezone=TEXT, error=TEXT,
         arguments=_list(_object(name=STRING, repr=STRING)), result=STRING),
     'Crons': _object(crons=_list(_object(

@@ -200,6 +200,10 @@ class Page:
         """Return the Markup of a time: how long ago, and when it was."""
         return cells.moment(when, self.now, self.say)
 
+    def seconds_ago(self, seconds):
+        """Return the Markup of a time that is given in POSIX seconds."""
+        return self.moment(cells.as_datetime(seconds))
+
     def status(self, status):
         """Return the Markup of a status."""
         return cells.status(status, self.say)

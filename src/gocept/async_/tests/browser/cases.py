@@ -294,6 +294,24 @@ class LiveTest(BrowserTestCase):
         self.browser.wait_for(lambda: 'Updated' in self.browser.text)
 
 
+class ZoneTest(BrowserTestCase):
+
+    def test_of_the_reader(self):
+        """Times are told in the reader's time zone, whatever the server's.
+        """
+        browser = Browser(zone='America/St_Johns')
+        self.addCleanup(browser.close)
+        browser.login(self.stage.server.url, 'manager')
+        browser.open(f'{self.stage.server.url}/@@async/events/jobs')
+        title = browser.wait_for(lambda: browser.run(
+            'return document.querySelector("time[data-local]")?.title'))
+        local, _, absolute = title.rpartition(' (')
+        self.assertRegex(absolute, r'\A\d{4}-\d\d-\d\d .* UTC\)\Z')
+        # Newfoundland is half an hour off.
+        minute = int(absolute[14:16])
+        self.assertIn(f':{(minute + 30) % 60:02}:', local)
+
+
 class BulkTest(BrowserTestCase):
 
     def fail(self, number):
