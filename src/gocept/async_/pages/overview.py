@@ -46,7 +46,7 @@ COLUMNS = (
 
 
 # Columns for which there is no room on a small screen.
-WIDE = ('delayed', 'held')
+WIDE = ('processing', 'delayed', 'held')
 
 
 class Overview(Page):

@@ -89,7 +89,7 @@ class CronPage(Page):
             zone = zoneinfo.ZoneInfo(name)
         except (OSError, ValueError):
             return name
-        return f'{row["due"].astimezone(zone):%a %d %b, %H:%M} {name}'
+        return f'{row["due"].astimezone(zone):%Y-%m-%d %H:%M} {name}'
 
     def runs(self, row):
         """Return the Markup of the last runs: a mark for each."""

@@ -102,6 +102,11 @@ class AccessibilityTest(BrowserTestCase):
             with self.subTest(name):
                 self.assertLessEqual(self.browser.run(
                     'return document.documentElement.scrollWidth'), 320)
+                # Nothing is cut off from a table, either.
+                self.assertEqual([], self.browser.run('''
+                    return [...document.querySelectorAll('.table')].filter(
+                      each => each.scrollWidth > each.clientWidth).map(
+                      each => [each.scrollWidth, each.clientWidth])'''))
 
     def test_low_rows(self):
         """No row is higher than it must be."""
