@@ -21,6 +21,8 @@ from gocept.async_.manage import command
 from gocept.async_.manage import desk
 from gocept.async_.manage import filters
 from gocept.async_.manage import progress
+from gocept.async_.testing import login
+from gocept.async_.testing import logout
 from gocept.async_.tests import configuration
 from gocept.async_.tests import sample
 from gocept.async_.tests.functional import FunctionalTestCase
@@ -425,6 +427,35 @@ class ArgumentsTest(FunctionalTestCase):
                 self.assertEqual(expected, arguments.result_of(job))
                 self.assertEqual([] if expected is None else [expected],
                                  arguments.arguments_of(job))
+
+    def test_found_without_them(self):
+        """Calls are found by function and principal; nothing is loaded."""
+        self.root['content'] = content = sample.Content()
+        transaction.commit()
+        for login_as in ('zope.user', 'zope.mgr', None):
+            if login_as is not None:
+                login(login_as)
+            sample.record(content)
+            logout()
+        transaction.commit()
+        name = f'{sample.__name__}.record'
+        self.root._p_jar.cacheMinimize()
+        for selection, expected in (
+                ({'principal': 'zope.mgr'}, ['zope.mgr']),
+                ({'principal': 'zope.mgr', 'function': name}, ['zope.mgr']),
+                ({'principal': 'zope.mgr', 'function': 'other'}, []),
+                ({'function': name}, [None, 'zope.mgr', 'zope.user'])):
+            with self.subTest(**selection):
+                jobs = self.service.find(**selection).jobs
+                self.assertEqual(expected, [job.principal for job in jobs])
+                self.assertEqual(
+                    {name} if expected else set(),
+                    {job.function for job in jobs})
+                for job in jobs:
+                    self.assertIn(f'queued {name}', repr(job))
+        self.assertIsNone(content._p_changed)
+        for job in self.jobs():
+            self.assertIsNone(job.input._p_changed)
 
     def test_nothing_is_activated(self):
         """Of objects the class is shown, of persistent ones not even that."""
