@@ -8,10 +8,15 @@ def read(name):
     return Path(__file__).with_name(name).read_text(encoding='utf-8')
 
 
-DEMO = [
+# The management pages.
+PAGES = [
+    'zope.browserpage',
+    'zope.i18n',
+]
+
+DEMO = PAGES + [
     'waitress',
     'zope.annotation',
-    'zope.browserpage',
     'zope.errorview[browser]',
     'zope.login',
     'zope.password',
@@ -64,7 +69,7 @@ setup(
     packages=find_namespace_packages(
         'src', include=['gocept.*', 'lovely.*']),
     package_data={'': ['*.zcml', '*.pt', '*.rst', '*.txt', '*.conf', '*.css',
-                       '*.js', '*.ini', '*.xz']},
+                       '*.js', '*.ini', '*.xz', '*.fs.gz', '*.po', '*.mo']},
     zip_safe=False,
     install_requires=[
         'BTrees',
@@ -92,6 +97,7 @@ setup(
     ],
     extras_require={
         'demo': DEMO,
+        'pages': PAGES,
         # The progress bar of async-jobs, which works without one.
         'manage': ['rich'],
         # What async-worker itself needs is there; not the storage.

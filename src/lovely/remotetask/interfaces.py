@@ -291,6 +291,13 @@ class IJobState(zope.interface.Interface):
         description='0 to 9; jobs with a higher one are run first.',
         min=0, max=9, default=DEFAULT_PRIORITY)
 
+    scheduledFor = zope.schema.Datetime(
+        title='Scheduled for',
+        description='Before which time a job that waits is not run (aware, '
+                    'UTC); None: it may be run at once, or has no time yet.',
+        default=None,
+        required=False)
+
     created = zope.schema.Datetime(
         title='Created',
         description='When the job was added (aware, UTC).',
@@ -390,12 +397,6 @@ class ICronJob(IJob):
         description='Seconds to wait before the job is run once, instead of '
                     'a pattern. Fractions are fine; the wait must end before '
                     'the year 9999 does.',
-        default=None,
-        required=False)
-
-    scheduledFor = zope.schema.Datetime(
-        title='Scheduled for',
-        description='When it will run next (aware, UTC).',
         default=None,
         required=False)
 
@@ -1569,6 +1570,74 @@ class IFailureTexts(zope.interface.Interface):
     is_transient = zope.interface.Attribute(
         'Whether the error is a passing one, like a conflict: such a run is '
         'tried again soon, and does not count as a failure.')
+
+
+class IJobTexts(zope.interface.Interface):
+    """What people are told of a job: an adapter that is not stored.
+
+    Texts of limited length.  Nothing of the application is loaded for them.
+    """
+
+    arguments = zope.interface.Attribute(
+        'List of pairs: what to call an argument, and its repr. Whoever asks '
+        'for it checks that its reader may see `IJob.input`.')
+
+    result = zope.interface.Attribute(
+        'The repr of the result. Whoever asks for it checks that its reader '
+        'may see `IJob.output`.')
+
+
+class IJobPanel(zope.interface.Interface):
+    """Something of the application on the page of a job.
+
+    A subscription adapter from the job and the request; it is asked in the
+    security of the reader, as the job is.
+    """
+
+    title = zope.interface.Attribute('A text, or a message.')
+
+    def lines():
+        """Yield pairs of texts: what it is, and what it is like.
+
+        They are shown as they are; nothing in them is HTML.
+        """
+
+
+class IManagement(zope.interface.Interface):
+    """What the pages and commands ask of a service besides ITaskService.
+
+    An adapter that is not stored.  It checks no permissions: who uses it
+    does.
+    """
+
+    is_current = zope.interface.Attribute(
+        'Whether the service can be read as it is stored: earlier code may '
+        'have stored it, and it would be written when it is first used.')
+
+    def make_token(principal_id):
+        """Return the token (str) for the forms that one principal is shown.
+
+        It is kept nowhere: it is made from the id and a secret of the
+        service.  Empty where there is no secret.
+        """
+
+    def accepts_token(principal_id, token):
+        """Return whether a token, of any type, is that of a principal."""
+
+    def removed_at(job):
+        """Return when a job is going to be removed, in POSIX seconds.
+
+        None for a job that has not ended, or is kept for ever.
+        """
+
+    def workers():
+        """Return a list of dicts, one for each worker that has a record.
+
+        id -- str, see `IJobExecution.claim`.
+        processor -- ``host:pid:thread``.
+        heartbeat -- POSIX seconds by the worker's clock; None: not known.
+        claims -- list of pairs: job id, and POSIX seconds of the claim.
+        """
 
 
 class IStartRemoteTasksEvent(zope.interface.Interface):

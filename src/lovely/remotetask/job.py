@@ -356,6 +356,11 @@ class Job(persistent.Persistent):
         return traceback_of(self.details)
 
     @property
+    def scheduledFor(self):
+        """See IJob."""
+        return None if self.due is None else as_datetime(self.due)
+
+    @property
     def stored_status(self):
         """The status without regard to whether the job is claimed."""
         self._p_activate()
@@ -647,7 +652,7 @@ class CronJob(Job):
 
     @property
     def scheduledFor(self):
-        """See ICronJob."""
+        """See IJob."""
         if self.due is None or self.paused:
             return None
         return as_datetime(self.due)

@@ -139,7 +139,7 @@ class UnreadableJob:
     task = ''
     input = output = errorClass = traceback = claim = details = None
     function = principal = None
-    started = completed = due = note = None
+    started = completed = due = note = scheduledFor = None
     attempts = transients = interruptions = 0
     priority = DEFAULT_PRIORITY
     history = ()

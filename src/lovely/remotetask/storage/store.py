@@ -5,6 +5,7 @@ docs/engine.rst tells who writes what.
 """
 
 import collections.abc
+import secrets
 from typing import NamedTuple
 
 import BTrees
@@ -50,6 +51,7 @@ class JobStore(persistent.Persistent):
         which it begins when there is one again.
     oid -- that under which the store was stored first: it tells a copy.
     copied_at -- the serial with which the copy of a store was stored.
+    secret -- bytes, what the tokens of forms are made with.
     searched -- how far jobs were looked for that nobody has, see `audit`;
         None: there is no need to.
     losses -- see `unclaimed`; None: there were none.
@@ -58,7 +60,7 @@ class JobStore(persistent.Persistent):
         ends then.
     """
 
-    oid = copied_at = searched = losses = None
+    oid = copied_at = searched = losses = secret = None
     since = 0.0
     recurring = pauses = actions = None
 
@@ -71,6 +73,7 @@ class JobStore(persistent.Persistent):
         """
         self.service = service
         self.start = start
+        self.secret = secrets.token_bytes(32)
         self.lanes = BTrees.family64.IO.BTree()
         self.leases = BTrees.family64.IO.BTree()
         self.cursors = BTrees.family64.IO.BTree()
