@@ -351,6 +351,9 @@ def _walk(store: Any, after: dict[str, int] | None,
     positions = {int(key): sequence for key, sequence in (after or {}).items()}
     heap = []
     for strand, key in lookup.strands(store):
+        if after is not None and key not in positions:
+            # All its jobs were added after the page before.
+            continue
         walker = store.read(Backwards, store, strand, key, positions.get(key),
                             lowest(store, key), job_of, noted).value
         if walker is not None:
