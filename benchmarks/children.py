@@ -77,7 +77,8 @@ def waiting_worker(storage_stage):
     sys.stdin.readline()
     with stage.processing(storage_stage):
         sys.stdin.read()
-    _say({'commits': counting.commits(), 'failed': counting.failed()})
+    _say({'commits': counting.commits(), 'failed': counting.failed(),
+          'given up': counting.complaints.number})
 
 
 def measured_worker(storage_stage, commit_every):

@@ -19,6 +19,7 @@ from lovely.remotetask.retry import in_private_transaction
 from lovely.remotetask.storage import lease
 from lovely.remotetask.storage import lookup
 from lovely.remotetask.storage.current import current
+from lovely.remotetask.storage.lane import SEGMENT_SIZE
 from lovely.remotetask.storage.lane import SHELVES
 from lovely.remotetask.storage.lease import FIRST_LEASE
 from lovely.remotetask.storage.lease import LEASE
@@ -33,6 +34,9 @@ USED = 0.5
 # as many entries wait in its lanes.  So workers can run what it adds without
 # meeting.
 BUSY = 32
+
+# So many entries follow each other in one lane before another one is used.
+IN_ONE_LANE = SEGMENT_SIZE
 
 # How often a lease is tried, which meets those of other processes.
 ATTEMPTS = 30
@@ -114,6 +118,18 @@ class Spare(collections.deque):
         self.shelves.add(entry.shelf)
         self.append(entry)
 
+    def give_back(self, entry, lane):
+        """Add the Entry of a lane that a transaction had.
+
+        The next transaction takes the same one, until many follow each other
+        there: so whoever runs them finds them in one place.
+        """
+        if any(strand.end % IN_ONE_LANE == 0
+               for strand in lane.strands.values()):
+            self.append(entry)
+        else:
+            self.appendleft(entry)
+
     def count(self):
         """Count a transaction that has added."""
         self._count += 1
@@ -138,12 +154,14 @@ class _Taken:
     def give_back(self, committed):
         if self.entry is None:
             return
-        if committed:
-            # Loads what was invalidated, from after this commit.
-            self.entry.serials = self.lane.serials()
-            self.entry.used = time.monotonic()
-            self.spare.count()
-        self.spare.append(self.entry)
+        if not committed:
+            self.spare.append(self.entry)
+            return
+        # Loads what was invalidated, from after this commit.
+        self.entry.serials = self.lane.serials()
+        self.entry.used = time.monotonic()
+        self.spare.count()
+        self.spare.give_back(self.entry, self.lane)
 
 
 def _taken(txn):
