@@ -3,6 +3,8 @@
 Storage only; `adder` asks for leases in transactions of its own.
 """
 
+import itertools
+
 from lovely.remotetask import machine
 from lovely.remotetask.storage import lane
 from lovely.remotetask.storage.lane import LANES_AT_ONCE
@@ -125,8 +127,10 @@ def _of_others(store, free, is_visible, avoided):
     for found in free:
         if found.shelf not in avoided:
             shelves.setdefault(found.shelf, []).append(found)
-    return [found for each in shelves.values()
-            for found in _choose(store, each, is_visible)]
+    lanes = [_choose(store, each, is_visible) for each in shelves.values()]
+    # First one of each, for that is how they are used.
+    return [found for each in itertools.zip_longest(*lanes)
+            for found in each if found is not None]
 
 
 def _is_good(store, found, is_visible):
