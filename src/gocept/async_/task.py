@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import inspect
-import types
 
 import persistent
 import zope.interface
@@ -32,6 +31,16 @@ __all__ = ['TASK_NAME', 'AsyncFunction', 'RenamedFunction', 'TaskDescription',
 TASK_NAME = 'gocept.async.function'
 
 
+class _NoneStored:
+    """The keyword arguments of a call that has none; what is stored counts.
+
+    A new dict each time: somebody may change it, or pickle it.
+    """
+
+    def __get__(self, description, owner=None):
+        return {}
+
+
 @zope.interface.implementer(interfaces.ITaskDescription)
 class TaskDescription(persistent.Persistent):
     """See ITaskDescription.
@@ -46,7 +55,7 @@ class TaskDescription(persistent.Persistent):
     # What a call has none of need not be stored.
     site = None
     principal = None
-    kwargs = types.MappingProxyType({})
+    kwargs = _NoneStored()
     # Opaque, see IApplicationServer.  None: there is only the id, or none.
     principals = None
     # Whether there are References among the arguments.

@@ -677,6 +677,9 @@ class IJobExecution(zope.interface.Interface):
         """Store the result of a job and that it is completed.
 
         run -- a `lovely.remotetask.job.Run`.
+
+        Return the `lovely.remotetask.job.Rest` of the job, None if it is not
+        at rest; for `settle`, once this is committed.
         """
 
     def fail(job, run, failure, now=None):
@@ -707,7 +710,8 @@ class IJobExecution(zope.interface.Interface):
     def claimed_ids(worker_id):
         """Return the ids of the jobs a worker has claimed."""
 
-    def settle(worker_id, jobids, begun=(), now=None, interrupted=()):
+    def settle(worker_id, jobids, begun=(), now=None, interrupted=(),
+               rests=()):
         """Drop claims whose jobs are not being run any more.
 
         begun -- those of the ids whose jobs were begun.  Where nobody has
@@ -716,6 +720,9 @@ class IJobExecution(zope.interface.Interface):
         interrupted -- those of the begun whose databases or process have
             failed meanwhile.  That counts, but not against the job, unless it
             happens again and again: it may be what the job does.
+        rests -- a mapping of id to what `complete` has returned, for jobs
+            that were completed under their claims, and committed.  These need
+            not be loaded.
         """
 
     def enter(worker_id, now=None):
@@ -754,8 +761,11 @@ class IJobExecution(zope.interface.Interface):
     def stop_worker(worker_id):
         """Hand all claims of a worker back; nothing is counted."""
 
-    def prune(limit, now=None):
+    def prune(limit, now=None, worker_id=None):
         """Remove up to `limit` jobs that were kept long enough.
+
+        worker_id -- of whose share of the lanes, most of the time; see
+            `claim`.
 
         Return how many there were.
         """

@@ -185,6 +185,17 @@ class Run(NamedTuple):
     started: float
 
 
+class Rest(NamedTuple):
+    """Where a completed job is listed.
+
+    fence -- of the claim under which it was run.
+    time -- by which it is listed, POSIX seconds.
+    """
+
+    fence: int
+    time: float
+
+
 # Which job is run in the caller's own transaction, where no worker record
 # tells it: a pair of its store and the Claim.
 direct_run = contextvars.ContextVar('direct_run', default=(None, None))

@@ -5,6 +5,9 @@ the policy of a service decides what becomes of a job; the rooms of
 ``storage`` know none.
 """
 
+import functools
+import random
+
 import zope.interface
 
 from lovely.remotetask import interfaces
@@ -34,6 +37,10 @@ from lovely.remotetask.storage import tidy
 LOST_PROCESS = 'The process that ran the job ({}) is gone.'
 INTERRUPTED = 'The databases or the process of {} failed while it ran the job.'
 UNSTORED_END = 'The job was run by {}, and how that ended could not be stored.'
+
+# In how many of its transactions a worker removes jobs whoever's share they
+# are: there may be a share that nobody looks after.
+PRUNES_ALL = 0.1
 
 
 @zope.interface.implementer(interfaces.IJobExecution)
@@ -103,6 +110,7 @@ class JobExecution:
     def complete(self, job, run, output, now=None):
         """See IJobExecution."""
         job.succeed(run, output, moment.given(now))
+        return settlement.rest_of(job, run.claim)
 
     def fail(self, job, run, failure, now=None):
         """See IJobExecution."""
@@ -122,9 +130,14 @@ class JobExecution:
         else:
             job.retry(run, failure, now, due, failure.retryable)
 
-    def settle(self, worker_id, jobids, begun=(), now=None, interrupted=()):
+    def settle(self, worker_id, jobids, begun=(), now=None, interrupted=(),
+               rests=()):
         """See IJobExecution."""
         for jobid in jobids:
+            if (jobid in rests and self._keep_result
+                    and settlement.settle_at_rest(
+                        self.store, worker_id, jobid, rests[jobid])):
+                continue
             claim = crew.drop_claim(self.store, worker_id, jobid)
             if claim is None:
                 continue
@@ -133,6 +146,11 @@ class JobExecution:
                 self._count_run(job, claim, moment.given(now),
                                 jobid in interrupted)
             self._settle(claim, now)
+
+    @functools.cached_property
+    def _keep_result(self):
+        # Looked up once for all jobs of a transaction.
+        return policy_of(self.service).keep_result
 
     def _count_run(self, job, claim, now, interrupted):
         """Count a run whose end could not be stored."""
@@ -156,7 +174,7 @@ class JobExecution:
 
     def _forget_result(self, job):
         if (job is not None and job.stored_status == COMPLETED
-                and not policy_of(self.service).keep_result):
+                and not self._keep_result):
             settlement.drop(self.store, job)
 
     def _lose(self, job, claim, now, reason):
@@ -251,15 +269,18 @@ class JobExecution:
 
     # Now and then
 
-    def prune(self, limit, now=None):
+    def prune(self, limit, now=None, worker_id=None):
         """See IJobExecution."""
         now = moment.given(now)
+        shelves = None
+        if worker_id is not None and random.random() > PRUNES_ALL:
+            shelves = share.shelves(self.store, worker_id)
         policy = policy_of(self.service)
         pruned = cleaning.drop_some(self.store, limit)
         for status in (COMPLETED, CANCELLED, ERROR, HELD):
             pruned += removal.prune(
                 self.store, status, now - policy.retention_of(status),
-                limit - pruned)
+                limit - pruned, shelves)
         pruned += aside.prune(
             self.store, now - policy.retention_of(HELD), limit - pruned)
         if pruned < limit:

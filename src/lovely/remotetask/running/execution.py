@@ -75,6 +75,18 @@ def is_running():
     return not is_behind_commit() and server().is_in_job()
 
 
+class Ended(str):
+    """ENDED, of a job that is at rest.
+
+    rest -- see IJobExecution.complete.
+    """
+
+    def __new__(cls, rest):
+        self = super().__new__(cls, ENDED)
+        self.rest = rest
+        return self
+
+
 # One job
 
 class Work:
@@ -230,10 +242,10 @@ def run_job(engine, run, begin, commit):
             # The function has begun another transaction, or has done
             # something to its own job.
             job = engine.claimed(run.claim)
-        engine.complete(job, run, output)
+        rest = engine.complete(job, run, output)
         status = job.stored_status
         commit()
-    return runlog.End(status, function)
+    return runlog.End(status, function, rest=rest)
 
 
 def _sign(service, run, function):
@@ -305,7 +317,7 @@ class Execution:
             outcome = outcome.value
         if not outcome.failed:
             self.tell_of_end(outcome.value)
-            return ENDED
+            return Ended(outcome.value.rest)
         return self.store_failure(self.judged(outcome))
 
     def _run_in_session(self):

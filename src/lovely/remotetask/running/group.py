@@ -1,4 +1,9 @@
-"""Run several short jobs in one transaction."""
+"""Run several short jobs in one transaction.
+
+First without savepoints, which cost as much as the jobs themselves.  Where
+one fails, nothing stays of the others either, and they are run again, with a
+savepoint before each.  What cannot be run together is run one by one.
+"""
 
 import transaction
 from ZODB.Connection import Connection
@@ -8,7 +13,7 @@ from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.interfaces import CannotRollBack
 from lovely.remotetask.running import runlog
 from lovely.remotetask.running import surroundings
-from lovely.remotetask.running.execution import ENDED
+from lovely.remotetask.running.execution import Ended
 from lovely.remotetask.running.execution import Execution
 from lovely.remotetask.running.execution import in_this_process
 from lovely.remotetask.running.execution import job_context
@@ -25,24 +30,29 @@ class RunAlone(Exception):
 class Group:
     """Claimed jobs that are run together.
 
-    A job that fails is rolled back alone and handled alone.  If the
-    transaction cannot be committed, all are run again one by one.
+    A job that fails is handled alone.  If the transaction cannot be
+    committed, all are run again one by one.
 
     claims -- IClaims; those beyond a job whose hooks or data managers work
         at the commit are left to another group: it is committed in the
         context of that job.
+    careful -- whether a job that fails is rolled back alone.  Otherwise the
+        transaction is aborted, and the others are left to another group.
     """
 
-    def __init__(self, db, path, claims, commit):
+    def __init__(self, db, path, claims, commit, careful):
         self.db = db
         self.path = path
         self.commit = commit
+        self._careful = careful
         self.attempts = [
             Execution(db, path, claim, commit) for claim in claims]
         # Attempts with their Ends, and with failures.
         self.completed = []
         self.failed = []
         self._engine = self._session = None
+        # Whether the transaction was committed.
+        self._is_over = False
 
     def __call__(self):
         """Run the jobs.  Return what became of each claim that was run."""
@@ -51,9 +61,11 @@ class Group:
             outcome = outcome.value
         if outcome.failed:
             return self._run_alone(outcome)
-        for each, end in self.completed:
-            each.tell_of_end(end)
-        ends = {each.run.claim: ENDED for each, _ in self.completed}
+        ends = {}
+        if self._is_over:
+            for each, end in self.completed:
+                each.tell_of_end(end)
+                ends[each.run.claim] = Ended(end.rest)
         for each, failure in self.failed:
             each.begun = True
             ends[each.run.claim] = each.store_failure(each.judged(failure))
@@ -75,7 +87,8 @@ class Group:
             outcome = outcome_of(in_this_process, self._run_and_commit)
             return outcome
         finally:
-            session.close(clean=outcome is None or outcome.failed)
+            session.close(clean=outcome is None or outcome.failed
+                          or bool(self.failed))
 
     def _run_and_commit(self):
         session = self._session
@@ -86,8 +99,8 @@ class Group:
                  f'{len(self.attempts)} jobs')
         left = _left_in(txn)
         for each in self.attempts:
-            self._is_over = False
-            savepoint = transaction.savepoint(optimistic=True)
+            savepoint = (transaction.savepoint(optimistic=True)
+                         if self._careful else None)
             outcome = outcome_of(
                 surroundings.in_context, self._run, each, left)
             session.resume()
@@ -95,8 +108,11 @@ class Group:
                 return
             self._check(txn, outcome)
             if outcome.failed:
-                self._roll_back(txn, savepoint, left)
                 self.failed.append((each, outcome))
+                if savepoint is None:
+                    # The end of the session aborts what the others did.
+                    return
+                self._roll_back(txn, savepoint, left)
         self._commit()
 
     def _check(self, txn, outcome):
@@ -153,6 +169,11 @@ def run_group(db, path, claims, commit):
     Return a mapping: what became of each claim, see run_claimed.
     """
     ends = {}
+    careful = False
     while left := [claim for claim in claims if claim not in ends]:
-        ends.update(Group(db, path, left, commit)())
+        group = Group(db, path, left, commit, careful)
+        ends.update(group())
+        # From the first failure on: without savepoints, the others would be
+        # called once more for each of them.
+        careful = careful or bool(group.failed)
     return ends

@@ -209,9 +209,9 @@ class Team:
         """Wait before something is tried again.  Return whether to go on."""
         return not self._processor.wait_for_stop(seconds)
 
-    def has_run(self, claims):
-        """Remember that jobs have been run."""
-        self.claims.mark_run(claims)
+    def has_run(self, claims, ends=None):
+        """Remember that jobs have been run; see Claims.mark_run."""
+        self.claims.mark_run(claims, ends)
         # Besides this one, who will take what is there.
         idle = sum(runner.began is None for runner in list(self.runners))
         if self.claims.waiting <= self.low_water() + idle:

@@ -1,6 +1,7 @@
 """Several short jobs in one transaction: each has exactly one effect."""
 
 import contextlib
+import unittest.mock
 
 import transaction
 import zope.component
@@ -70,16 +71,54 @@ class GroupTest(GroupCase):
             self.job(jobid).output for jobid in self.ids])
 
     def test_a_failing_job(self):
-        """A job that fails is rolled back alone, the others stay."""
+        """Nothing stays of it, and the others are run once more.
+
+        It fails once, for all that is known of it; each has one effect.
+        """
         def trouble(service):
             raise TaskError('An error occurred.')
         self.trouble = trouble
         self.assertEqual(
             [COMPLETED, ERROR, COMPLETED], self.run_group(1, 'trouble', 2))
         self.assertEqual([1, 2], self.effects)
-        self.assertEqual([1, 'trouble', 2], self.runs)
+        self.assertEqual([1, 'trouble', 1, 2], self.runs)
         self.assertEqual('An error occurred.', self.job(self.ids[1]).error)
         self.assertEqual(2, self.transactions())
+
+    def test_several_that_fail(self):
+        """After the first one, each is rolled back alone."""
+        def trouble(service):
+            raise TaskError
+        self.trouble = trouble
+        self.assertEqual(
+            [COMPLETED, ERROR, COMPLETED, ERROR, ERROR],
+            self.run_group(1, 'trouble', 2, 'trouble', 'trouble'))
+        self.assertEqual([1, 2], self.effects)
+        self.assertEqual(
+            [1, 'trouble', 1, 2, 'trouble', 'trouble'], self.runs)
+        self.assertEqual([1] * 5, [
+            self.job(jobid).attempts for jobid in self.ids])
+
+    def test_no_savepoints_where_all_goes_well(self):
+        """They cost as much as the jobs themselves."""
+        with unittest.mock.patch.object(
+                transaction.manager, 'savepoint') as savepoint:
+            self.assertEqual([COMPLETED] * 3, self.run_group(1, 2, 3))
+        self.assertEqual([], savepoint.mock_calls)
+
+    def test_changes_that_no_database_was_told_of(self):
+        """They are forgotten with the job that has made them."""
+        def trouble(service):
+            service.__dict__['leak'] = True
+            raise TaskError
+        self.trouble = trouble
+        leaks = []
+        self.service_task(
+            lambda service, input: leaks.append('leak' in vars(service)),
+            'test.look')
+        looking = self.service.add('test.look', None)
+        self.run_group('trouble', others=[looking])
+        self.assertEqual([False], leaks[-1:])
 
     def test_all_fail(self):
         """If all fail nothing else is stored."""

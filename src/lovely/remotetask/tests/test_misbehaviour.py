@@ -546,7 +546,8 @@ class LeftBehindTest(RunCase):
             with self.subTest(leave.__name__):
                 self.found = []
                 self.run_looking_and(leave)
-                self.assertEqual(3, len(self.found))
+                # In a group, those beside one that fails are run again.
+                self.assertLessEqual(3, len(self.found))
                 self.assertEqual(self.found[0], self.found[1])
                 self.assertEqual(self.found[0], self.found[2])
                 self.assertEqual(outer, facts_of_thread())

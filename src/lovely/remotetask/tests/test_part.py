@@ -11,8 +11,8 @@ from zope.security.checker import Checker
 from zope.security.proxy import Proxy
 from zope.security.proxy import removeSecurityProxy
 
+from lovely.remotetask.history import Attempt
 from lovely.remotetask.interfaces import IClaim
-from lovely.remotetask.job import Attempt
 from lovely.remotetask.job import Claim
 from lovely.remotetask.part import DEPTH
 from lovely.remotetask.part import home
