@@ -26,8 +26,10 @@ class Processors:
     @precondition(lambda self: self.model.jobs)
     @rule(later=st.booleans(), worker=st.sampled_from(WORKERS),
           limit=st.sampled_from([1, 1, 3, 50]),
-          at_once=st.sampled_from([None, None, 1, 3]), own=st.booleans())
-    def claim(self, later, worker, limit, at_once, own):
+          at_once=st.sampled_from([None, None, 1, 3]))
+    def claim(self, later, worker, limit, at_once):
+        # Some claim from their own share.
+        own = at_once is not None
         self.act(later, 'claim', worker, limit, at_once, True, own)
 
     def do_claim(self, step, worker, limit, at_once=None, scheduled=True,
