@@ -88,6 +88,9 @@ def measured_worker(storage_stage, commit_every):
             stage.processing(storage_stage):
         _say('ready')
         for _ in sys.stdin:
+            # An idle connection remembers what to forget: all that others
+            # have written since it was used.
+            storage_stage.connection.sync()
             _say(footprint.look(storage_stage.db))
     _say('ended')
 
