@@ -163,7 +163,6 @@ class Page:
     def _fragment(self, content):
         """Return the content alone, unless the reader has it already."""
         response = self.request.response
-        response.setHeader('Content-Type', 'text/html;charset=utf-8')
         # How long ago something was changes by itself, and so does a token.
         steady = re.sub(r'<time[^>]*>[^<]*</time>', lambda found: re.sub(
             r'>[^<]*<', '><', found.group()), content)
@@ -172,6 +171,7 @@ class Page:
         if self.request.getHeader('If-None-Match') == etag:
             response.setStatus(304)
             return ''
+        response.setHeader('Content-Type', 'text/html;charset=utf-8')
         return content
 
     def _refuse(self, problem):
