@@ -30,6 +30,11 @@ RELSTORAGE = [
     'psycopg2-binary',
 ]
 
+# For databases that Python 2 has written.
+UPGRADE = [
+    'zodbupdate>=3.0',
+]
+
 # The client for the broker of the examples; others need theirs.
 CELERY = [
     'celery[redis]>=5.7',
@@ -64,7 +69,7 @@ setup(
     packages=find_namespace_packages(
         'src', include=['gocept.*', 'lovely.*']),
     package_data={'': ['*.zcml', '*.pt', '*.rst', '*.txt', '*.conf', '*.css',
-                       '*.js', '*.ini', '*.fs.gz', '*.po', '*.mo']},
+                       '*.js', '*.ini', '*.xz', '*.fs.gz', '*.po', '*.mo']},
     zip_safe=False,
     install_requires=[
         'BTrees',
@@ -100,7 +105,8 @@ setup(
         'zeo': ['ZEO'],
         'relstorage': RELSTORAGE,
         'celery': CELERY,
-        'test': DEMO + RELSTORAGE + CELERY + [
+        'upgrade': UPGRADE,
+        'test': DEMO + RELSTORAGE + CELERY + UPGRADE + [
             'ZEO',
             'flower',
             'hypothesis',
@@ -129,7 +135,12 @@ setup(
         'console_scripts': [
             'async-demo = gocept.async_.demo.run:main',
             'async-jobs = gocept.async_.manage.command:main',
+            'async-upgrade = gocept.async_.upgrade.command:main',
             'async-worker = gocept.async_.worker.command:main',
+        ],
+        # The classes of Zope 3.4.
+        'zodbupdate': [
+            'gocept.async = gocept.async_.upgrade.zope34:renames',
         ],
     },
 )

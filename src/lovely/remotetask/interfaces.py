@@ -178,6 +178,23 @@ class IClaim(zope.interface.Interface):
                     'one once the claim is taken away, or has been used.')
 
 
+class ISeat(zope.interface.Interface):
+    """Where a job is run whose claim is not stored.  Never stored itself."""
+
+    def refuse(is_known):
+        """Remember that the job is not run: it has to be claimed first.
+
+        is_known -- whether there is a record of the worker.
+        """
+
+    def is_kept_by_run():
+        """Return whether the claim is to be stored with the end of the run.
+
+        Called when that is about to be stored; not if somebody else has
+        stored the claim meanwhile.
+        """
+
+
 class IFailure(zope.interface.Interface):
     """Why a run failed."""
 
@@ -915,10 +932,48 @@ class IJobExecution(zope.interface.Interface):
         """Return the job of a claim; ClaimLost if that is not good any more.
         """
 
+    def admit(claim):
+        """Raise ClaimLost if a job must not be run without a stored claim.
+
+        claim -- IClaim, with an ISeat if it is not stored; that is told.  The
+            worker was entered for that, and nobody has changed or claimed the
+            job since it was added; and none of those that may have run it
+            unclaimed is gone.  The claim is stored with the end of the run.
+        """
+
+    def is_fresh(jobid):
+        """Return whether somebody may run a job unclaimed, or have run it.
+        """
+
+    def keep(claim):
+        """Store the IClaim of a run that began without one, and goes on.
+
+        Nothing happens if it is stored, or is not good any more.
+        """
+
+    def turns():
+        """Return a mapping: the ids of workers that run jobs unclaimed.
+
+        The value of each is another one as soon as it does not run any more
+        what it ran before, or has claimed it.
+        """
+
+    def outdate(jobid, now=None):
+        """Let nobody run a job unclaimed any more, if it is fresh.
+
+        If it may have been run by one that is gone, that counts as a failed
+        attempt.
+
+        Return whether it was counted.
+        """
+
     def complete(job, run, output, now=None):
         """Store the result of a job and that it is completed.
 
         run -- a `lovely.remotetask.job.Run`.
+
+        Return the `lovely.remotetask.job.Rest` of the job, None if it is not
+        at rest; for `settle`, once this is committed.
         """
 
     def fail(job, run, failure, now=None):
@@ -932,6 +987,12 @@ class IJobExecution(zope.interface.Interface):
         """Return whether there may be more to claim at once.
 
         worker_id -- whose share of the lanes to look into first.
+        """
+
+    def has_due(now):
+        """Return whether a job can be claimed that has waited for a time.
+
+        One may be missed, for a while, that is behind others.
         """
 
     def next_due():
@@ -949,7 +1010,8 @@ class IJobExecution(zope.interface.Interface):
     def claimed_ids(worker_id):
         """Return the ids of the jobs a worker has claimed."""
 
-    def settle(worker_id, jobids, begun=(), now=None, interrupted=()):
+    def settle(worker_id, jobids, begun=(), now=None, interrupted=(),
+               rests=()):
         """Drop claims whose jobs are not being run any more.
 
         begun -- those of the ids whose jobs were begun.  Where nobody has
@@ -958,10 +1020,16 @@ class IJobExecution(zope.interface.Interface):
         interrupted -- those of the begun whose databases or process have
             failed meanwhile.  That counts, but not against the job, unless it
             happens again and again: it may be what the job does.
+        rests -- a mapping of id to what `complete` has returned, for jobs
+            that were completed under their claims, and committed.  These need
+            not be loaded.
         """
 
-    def enter(worker_id, now=None):
-        """Keep a record of a worker, though it claims nothing."""
+    def enter(worker_id, now=None, unclaimed=False):
+        """Keep a record of a worker, though it claims nothing.
+
+        unclaimed -- whether it runs jobs that it has not claimed.
+        """
 
     def beat(worker_id, now=None):
         """Write into the record of a worker that it lives, if there is one.
@@ -1128,6 +1196,55 @@ class IProcessorFactory(zope.interface.Interface):
         """Raise ValueError if this kind of processor cannot have so many."""
 
 
+class IChannel(zope.interface.Interface):
+    """The way on which a database server takes word from process to process.
+
+    Who commits a job to a database says so on its channel, and processors
+    that wait in other processes hear it.  It only saves time: what was not
+    heard is found by looking for it.
+
+    An adapter from the storage; for RelStorage on PostgreSQL there is one.
+    Where there is none, processors look for jobs again and again.
+    """
+
+    def open():
+        """Return an IChannelConnection, a new one.
+
+        May take long, and raise anything.
+        """
+
+
+class IChannelConnection(zope.interface.Interface):
+    """One connection to a channel; one thread has it.
+
+    Each call may raise anything.  Then the connection is closed, and another
+    one is opened later.
+    """
+
+    def listen():
+        """Receive from now on what others send."""
+
+    def fileno():
+        """Return a descriptor; it is readable if something has come."""
+
+    def receive():
+        """Return what has come by now: an iterable of str.  Do not wait.
+
+        Called when the descriptor is readable.  Any text may be in it, and
+        what this connection has sent need not be.
+        """
+
+    def send(words):
+        """Send a list of str to all that listen; they are visible at once.
+        """
+
+    def newest():
+        """Return what is another value after each commit; one request."""
+
+    def close():
+        """Give the connection up, in whatever state."""
+
+
 class IApplicationServer(zope.interface.Interface):
     """What is known here of the application server; a utility.
 
@@ -1187,6 +1304,12 @@ class IApplicationServer(zope.interface.Interface):
         """Return the ITaskService that a site itself has registered, or None.
 
         Others may be seen from there.
+        """
+
+    def services(site):
+        """Return all services that a site itself has registered.
+
+        A list of pairs: the name, and the ITaskService.
         """
 
     def folder(site):
@@ -1294,6 +1417,16 @@ class IConfiguration(zope.interface.Interface):
 
         It holds the root folder, which is made if there is none.  An
         IDatabasesOpened is sent.
+        """
+
+    def connect(read_only):
+        """Open the databases, configured before, and nothing else.
+
+        Nothing is made or brought up to date in them, no event is sent.
+
+        read_only -- whether nothing can be written, either.
+
+        Return the first one.
         """
 
     def start():
@@ -1433,6 +1566,10 @@ class IFailureTexts(zope.interface.Interface):
     is_private = zope.interface.Attribute(
         'Whether the service wants no messages to be shown (log_messages): '
         'show only class, frames and place then.')
+
+    is_transient = zope.interface.Attribute(
+        'Whether the error is a passing one, like a conflict: such a run is '
+        'tried again soon, and does not count as a failure.')
 
 
 class IJobTexts(zope.interface.Interface):

@@ -3,6 +3,7 @@
 import contextvars
 import datetime
 import time
+from typing import Any
 from typing import NamedTuple
 
 import persistent
@@ -170,7 +171,12 @@ class Due:
 @part
 @zope.interface.implementer(interfaces.IClaim)
 class Claim(NamedTuple):
-    """See IClaim."""
+    """See IClaim.
+
+    counted -- the status under which the job is counted meanwhile.
+    seat -- an ISeat, where the job is run without a stored claim; None: the
+        claim is stored.
+    """
 
     job: int
     worker: str
@@ -179,6 +185,7 @@ class Claim(NamedTuple):
     attempt: int
     fence: int
     counted: str
+    seat: Any = None
 
 
 class Run(NamedTuple):
@@ -193,6 +200,17 @@ class Run(NamedTuple):
 
     claim: Claim
     started: float
+
+
+class Rest(NamedTuple):
+    """Where a completed job is listed.
+
+    fence -- of the claim under which it was run.
+    time -- by which it is listed, POSIX seconds.
+    """
+
+    fence: int
+    time: float
 
 
 # Which job is run in the caller's own transaction, where no worker record

@@ -5,6 +5,7 @@ from typing import Any
 
 from gocept.async_.manage.arguments import arguments_of
 from gocept.async_.manage.arguments import result_of
+from lovely.remotetask.browser import rows
 from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.interfaces import ICronJob
 
@@ -13,32 +14,12 @@ FIELDS = ('minute', 'hour', 'dayOfMonth', 'month', 'dayOfWeek')
 
 
 def row(job: Any) -> dict[str, Any]:
-    """Return what a list tells of a job; loads no texts and no arguments."""
-    claim, history = job.claim, job.history
-    last = history[-1] if history else None
-    return {
-        # As a text: JavaScript has no integers that large.
-        'id': str(job.id),
-        'status': job.status,
-        'function': job.function or job.task,
-        'task': job.task,
-        'principal': job.principal,
-        'priority': job.priority,
-        'created': instant(job.created),
-        'due': instant(getattr(job, 'scheduledFor', None)),
-        'started': (instant(job.started) if claim is None
-                    else instant(claim.time)),
-        'completed': instant(job.completed),
-        'run': None if last is None else last.duration,
-        'attempts': job.attempts,
-        'worker': _worker(claim, last),
-        'error_class': job.errorClass}
+    """Return what a list tells of a job, as the pages do.
 
-
-def _worker(claim: Any, last: Any) -> str | None:
-    if claim is not None:
-        return claim.processor
-    return None if last is None else last.processor
+    Loads no texts and no arguments.
+    """
+    return {name: instant(value) if isinstance(value, datetime.datetime)
+            else value for name, value in rows.row(job).items()}
 
 
 def details(job: Any) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from gocept.async_.manage.described import instant
 from gocept.async_.manage.described import row
 from gocept.async_.manage.desk import Desk
 from lovely.remotetask.interfaces import STATUSES
-from lovely.remotetask.storage import crew
+from lovely.remotetask.interfaces import IManagement
 
 
 JOB_COLUMNS = {
@@ -138,7 +138,8 @@ def workers(desk: Desk, options: argparse.Namespace) -> bool:
     """Show who runs jobs."""
     now = time.time()
     with desk.service(desk.the_name(options.service)) as service:
-        found = [_worker(each, now) for each in crew.workers(service.store)]
+        management: Any = IManagement(service)
+        found = [_worker(each, now) for each in management.workers()]
     if options.json:
         output.as_json({'workers': found})
     else:
@@ -146,14 +147,15 @@ def workers(desk: Desk, options: argparse.Namespace) -> bool:
     return True
 
 
-def _worker(worker: Any, now: float) -> dict[str, Any]:
-    claims = [worker.get(jobid) for jobid in worker.claims]
-    return {'id': worker.id,
-            'processor': worker.id.rpartition(':')[0],
-            'silent': max(0.0, now - worker.heartbeat.time),
+def _worker(worker: dict[str, Any], now: float) -> dict[str, Any]:
+    heartbeat, claims = worker['heartbeat'], worker['claims']
+    return {'id': worker['id'],
+            'processor': worker['processor'],
+            'silent': (None if heartbeat is None
+                       else max(0.0, now - heartbeat)),
             'claimed': len(claims),
-            'claims': [{'job': str(claim.job), 'since': instant(claim.time)}
-                       for claim in claims]}
+            'claims': [{'job': str(jobid), 'since': instant(time)}
+                       for jobid, time in claims]}
 
 
 def check_calls(desk: Desk, options: argparse.Namespace) -> bool:

@@ -145,6 +145,10 @@ class SeeingTest(CommandCase):
         found, = self.json('workers')['workers']
         self.assertEqual(1, found['claimed'])
         self.assertIn(found['processor'], self.run_command('workers'))
+        worker, = self.service.store.workers.values()
+        worker.heartbeat.time = 'broken'
+        found, = self.json('workers')['workers']
+        self.assertIsNone(found['silent'])
 
     def test_hostile_names(self):
         """No name or message writes what a terminal obeys."""

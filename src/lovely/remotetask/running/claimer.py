@@ -34,8 +34,8 @@ class _Turn(NamedTuple):
     lags: bool
 
 
-def _turn(engine, worker_id, known, run, late, unsettled, room, threads,
-          clock, own):
+def _turn(engine, worker_id, known, run, late, rests, unsettled, room,
+          threads, clock, own):
     """Do the bookkeeping of one step.  Return a _Turn.
 
     own -- see IJobExecution.claim.
@@ -45,7 +45,8 @@ def _turn(engine, worker_id, known, run, late, unsettled, room, threads,
     # back.
     unknown = set(engine.claimed_ids(worker_id)) - known
     if run or late or unknown:
-        engine.settle(worker_id, [*run, *late, *unknown], run, now)
+        engine.settle(worker_id, [*run, *late, *unknown], run, now,
+                      rests=rests)
     # If this process dies, those count as begun that come first.
     begun = sum(unsettled.values())
     if suspects.has_turn(worker_id) and not engine.has_lost(worker_id):
@@ -114,7 +115,8 @@ class Claimer:
     def _turn(self, run, late, own):
         return self._membership.bookkeep(
             _turn, self._membership.worker_id, self._processor.known_ids(),
-            run, late, dict(self._claims.unsettled), self._room(run, late),
+            run, late, self._claims.rests_of(run),
+            dict(self._claims.unsettled), self._room(run, late),
             self._processor.maxThreads, self._membership.clock, own)
 
     def _room(self, run, late):

@@ -9,6 +9,7 @@ class Claims:
     """The claims of one processor.
 
     ids -- set: the ids of the jobs that are claimed.
+    rests -- by id: the Rest of jobs that were run, where that is known.
     unsettled -- those of jobs whose claims cannot be settled for now, and
         whether they were begun.
 
@@ -20,6 +21,7 @@ class Claims:
     def __init__(self):
         self.ids = set()
         self.unsettled = {}
+        self.rests = {}
         # None ends a runner.
         self._waiting = queue.SimpleQueue()
         # Ids of jobs that were run, and of those that will not be, by order
@@ -45,8 +47,16 @@ class Claims:
         # Another runner was quicker.
         return None
 
-    def mark_run(self, claims):
-        """Remember that jobs were run."""
+    def mark_run(self, claims, ends=None):
+        """Remember that jobs were run.
+
+        ends -- what became of each claim, see execution.run_claimed; None if
+            nobody knows.
+        """
+        for claim in claims:
+            rest = getattr(ends and ends.get(claim), 'rest', None)
+            if rest is not None:
+                self.rests[claim.job] = rest
         self._run.extend(claim.job for claim in claims)
 
     # For the claimer
@@ -90,16 +100,23 @@ class Claims:
         """Return two lists of ids: of jobs that were run, and of others."""
         return list(self._run), list(self._late)
 
+    def rests_of(self, ids):
+        """Return the Rests of jobs by id, of those where it is known."""
+        return {jobid: self.rests[jobid] for jobid in ids
+                if jobid in self.rests}
+
     def mark_settled(self, run, late):
         """Remember that claims are settled: the first ones of `to_settle`."""
         for ids, settled in ((self._run, run), (self._late, late)):
             for jobid in settled:
                 ids.popleft()
                 self.ids.discard(jobid)
+                self.rests.pop(jobid, None)
 
     def set_aside(self, jobid, begun):
         """Remember that a claim, the first one of its kind, is not settled."""
         (self._run if begun else self._late).popleft()
+        self.rests.pop(jobid, None)
         self.unsettled[jobid] = begun
 
     def mark_unsettled(self, jobid):
@@ -140,6 +157,7 @@ class Claims:
                 self._waiting.get_nowait()
         self._run.clear()
         self._late.clear()
+        self.rests.clear()
         self.unsettled.clear()
         self.ids.clear()
 

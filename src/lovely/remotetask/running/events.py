@@ -38,6 +38,7 @@ class FailureTexts(NamedTuple):
     frames: str
     place: str
     is_private: bool
+    is_transient: bool = False
 
 
 @zope.interface.implementer(interfaces.IJobAdded)
@@ -208,7 +209,7 @@ def texts_of(failure, is_private):
     """Return the FailureTexts of an Outcome."""
     return FailureTexts(
         failure.error, failure.errorClass, failure.traceback, failure.frames,
-        failure.place, is_private)
+        failure.place, is_private, failure.retryable)
 
 
 def name_of(job):

@@ -17,6 +17,7 @@ from ZODB.broken import Broken
 from lovely.remotetask import interfaces
 from lovely.remotetask import moment
 from lovely.remotetask.foreign import blame
+from lovely.remotetask.foreign import reference
 from lovely.remotetask.foreign import value
 from lovely.remotetask.foreign.outcome import failure_of
 from lovely.remotetask.foreign.outcome import let_go
@@ -73,6 +74,18 @@ def is_running():
     A hook that is called after the commit of a job is not.
     """
     return not is_behind_commit() and server().is_in_job()
+
+
+class Ended(str):
+    """ENDED, of a job that is at rest.
+
+    rest -- see IJobExecution.complete.
+    """
+
+    def __new__(cls, rest):
+        self = super().__new__(cls, ENDED)
+        self.rest = rest
+        return self
 
 
 # One job
@@ -143,9 +156,10 @@ def _check_whole(input):
 
 def _loaded(job):
     found = job.input
-    activate = getattr(type(found), '_p_activate', None)
-    if activate is not None:
-        activate(found)
+    if issubclass(type(found), Persistent):
+        loaded = reference.load(found)
+        if loaded.failed:
+            raise loaded.exception
     return found
 
 
@@ -230,10 +244,10 @@ def run_job(engine, run, begin, commit):
             # The function has begun another transaction, or has done
             # something to its own job.
             job = engine.claimed(run.claim)
-        engine.complete(job, run, output)
+        rest = engine.complete(job, run, output)
         status = job.stored_status
         commit()
-    return runlog.End(status, function)
+    return runlog.End(status, function, rest=rest)
 
 
 def _sign(service, run, function):
@@ -305,7 +319,7 @@ class Execution:
             outcome = outcome.value
         if not outcome.failed:
             self.tell_of_end(outcome.value)
-            return ENDED
+            return Ended(outcome.value.rest)
         return self.store_failure(self.judged(outcome))
 
     def _run_in_session(self):
@@ -314,6 +328,7 @@ class Execution:
         outcome = None
         try:
             engine = session.begin(self.path)
+            engine.admit(self.run.claim)
             with job_context(engine.service, self._name):
                 self.was_able = self.run.claim.attempt > 1 and blame.is_able()
                 self.begun = True

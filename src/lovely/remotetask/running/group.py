@@ -13,7 +13,7 @@ from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.interfaces import CannotRollBack
 from lovely.remotetask.running import runlog
 from lovely.remotetask.running import surroundings
-from lovely.remotetask.running.execution import ENDED
+from lovely.remotetask.running.execution import Ended
 from lovely.remotetask.running.execution import Execution
 from lovely.remotetask.running.execution import in_this_process
 from lovely.remotetask.running.execution import job_context
@@ -65,7 +65,7 @@ class Group:
         if self._is_over:
             for each, end in self.completed:
                 each.tell_of_end(end)
-                ends[each.run.claim] = ENDED
+                ends[each.run.claim] = Ended(end.rest)
         for each, failure in self.failed:
             each.begun = True
             ends[each.run.claim] = each.store_failure(each.judged(failure))
@@ -84,7 +84,8 @@ class Group:
         outcome = None
         try:
             self._engine = session.begin(self.path)
-            outcome = outcome_of(in_this_process, self._run_and_commit)
+            with surroundings.SameProcess():
+                outcome = outcome_of(in_this_process, self._run_and_commit)
             return outcome
         finally:
             session.close(clean=outcome is None or outcome.failed

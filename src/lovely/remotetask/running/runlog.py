@@ -12,6 +12,7 @@ from typing import NamedTuple
 from lovely.remotetask import interfaces
 from lovely.remotetask.foreign.description import escaped
 from lovely.remotetask.foreign.journal import journal
+from lovely.remotetask.job import Rest
 from lovely.remotetask.running import events
 
 
@@ -27,6 +28,7 @@ class End(NamedTuple):
     messages -- whether messages of exceptions may be shown.
     completed -- whether the run is committed although an error came back.
     retried -- whether the run is tried again.
+    rest -- see IJobExecution.complete.
     """
 
     status: str | None
@@ -34,6 +36,7 @@ class End(NamedTuple):
     messages: bool = True
     completed: bool = False
     retried: bool = False
+    rest: Rest | None = None
 
 
 def name(path, run):

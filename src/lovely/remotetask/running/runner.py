@@ -83,7 +83,8 @@ class Runner:
         became of them.
         """
         ends = self._team.run(claims)
-        self._has_run([claim for claim in claims if ends[claim] == ENDED])
+        self._has_run(
+            [claim for claim in claims if ends[claim] == ENDED], ends)
         unended = {claim: end for claim, end in ends.items()
                    if end in (INTERRUPTED, UNSTORED)}
         if INTERRUPTED not in unended.values():
@@ -91,11 +92,11 @@ class Runner:
             self._account_for(unended)
         return unended
 
-    def _has_run(self, claims):
+    def _has_run(self, claims, ends=None):
         for claim in claims:
             self.claims.remove(claim)
         if claims:
-            self._team.has_run(claims)
+            self._team.has_run(claims, ends)
 
     def _account_for(self, unended):
         """Have runs counted that have no end.  Return whether all are.

@@ -118,14 +118,18 @@ class Ledger(persistent.Persistent):
 
     def add(self, job):
         """List a job by the time at which it came to rest."""
-        number = shelf_number(job.id)
+        self.add_under(key_of(job), job.stored_status, job)
+
+    def add_under(self, key, status, job):
+        """List a job, which need not be loaded, under its key."""
+        number = shelf_number(key[1])
         if number not in self.jobs:
             self._add_shelf(number)
         elif self._p_jar is not None:
             # Somebody may put the tree aside at this moment; the job would go
             # with it, though it came to rest later.
             self._p_jar.readCurrent(self)
-        self.jobs[number][job.stored_status][key_of(job)] = job
+        self.jobs[number][status][key] = job
 
     def has(self, job):
         """Return whether a job is listed where it belongs."""

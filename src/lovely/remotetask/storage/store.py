@@ -54,9 +54,14 @@ class JobStore(persistent.Persistent):
     secret -- bytes, what the tokens of forms are made with.
     searched -- how far jobs were looked for that nobody has, see `audit`;
         None: there is no need to.
+    losses -- see `unclaimed`; None: there were none.
+    since -- when the jobs of earlier code were brought up to date (POSIX
+        seconds): nothing that ended before is kept any shorter than what
+        ends then.
     """
 
-    oid = copied_at = searched = secret = None
+    oid = copied_at = searched = losses = secret = None
+    since = 0.0
     recurring = pauses = actions = None
 
     def __init__(self, service=None, start=0):

@@ -11,6 +11,7 @@ from lovely.remotetask.storage import removal
 from lovely.remotetask.storage import share
 from lovely.remotetask.storage.books import due_time
 from lovely.remotetask.storage.books import has_no_time_yet
+from lovely.remotetask.storage.books import next_due
 from lovely.remotetask.storage.source import PASS_AT_ONCE
 from lovely.remotetask.storage.source import ScheduleSource
 from lovely.remotetask.storage.source import StrandSource
@@ -157,6 +158,18 @@ def has_jobs(store, now):
     for source in strands:
         source.save()
     return any(found)
+
+
+def has_due(store, now):
+    """Return whether a job can be taken that has waited for a time.
+
+    Looks at the heads only, changes nothing.
+    """
+    due = next_due(store)
+    return due is not None and due <= now or any(
+        store.read(source.peek).value is not None
+        and source.job.due is not None
+        for source in _strands(store, now, PASS_AT_ONCE))
 
 
 def oldest_waiting(store, now):

@@ -117,11 +117,17 @@ class Processors:
         if outcome == 'completed':
             self.take_effect(step.service, job.input)
             self.in_the_middle(step.manager, step.connection)
-            engine(step.service).complete(job, Run(claim, now), 'done', now)
+            rest = engine(step.service).complete(
+                job, Run(claim, now), 'done', now)
         else:
             failure = outcome_of(self.fail, OUTCOMES[outcome])
             engine(step.service).fail(job, Run(claim, now), failure, now)
-        step.apply = lambda: self.has_run(claim, outcome, now)
+            rest = None
+
+        def apply():
+            self.has_run(claim, outcome, now)
+            self.remember_rest(claim, rest)
+        step.apply = apply
         return None
 
     def in_the_middle(self, manager, connection):
@@ -160,11 +166,12 @@ class Processors:
         self.ran = []
         with unittest.mock.patch.object(runlog, 'log'):
             if len(claims) == 1:
-                execution.run_claimed(
-                    self.db, ['tasks'], claims[0], transaction.commit)
+                ends = {claims[0]: execution.run_claimed(
+                    self.db, ['tasks'], claims[0], transaction.commit)}
             else:
-                group.run_group(
+                ends = group.run_group(
                     self.db, ['tasks'], claims, transaction.commit)
+        self.remember_rests(ends)
         assert set(self.ran) == live
         for jobid in () if transient else live:
             # Beside one that fails, the others are called once more.
@@ -194,8 +201,18 @@ class Processors:
                if which != 'ended' or not self.model.is_live(claim)]
         self.act(later, 'settle', worker, ids[:1 if which == 'one' else 99])
 
+    def remember_rests(self, ends):
+        for claim, end in ends.items():
+            self.remember_rest(claim, getattr(end, 'rest', None))
+
+    def remember_rest(self, claim, rest):
+        if rest is not None:
+            self.rests[claim.worker, claim.job] = rest
+
     def do_settle(self, step, worker, ids):
-        engine(step.service).settle(worker, ids)
+        engine(step.service).settle(worker, ids, rests={
+            jobid: self.rests[worker, jobid] for jobid in ids
+            if (worker, jobid) in self.rests})
         seen = {jobid: step.model.workers.get(worker, {}).get(jobid)
                 for jobid in ids}
         step.apply = lambda: self.settled(worker, seen)

@@ -83,6 +83,7 @@ class Steps:
         self.db = self.open_database()
         fill(self.db)
         self.outcomes = {}
+        self.rests = {}
         self.reader = Step(self)
         self.reader.manager.begin()
         root = self.reader.service.__parent__

@@ -18,29 +18,32 @@ LEVELS = (
     'task',
     'foreign.description', 'foreign.outcome', 'foreign.journal',
     'foreign.copier', 'foreign.value', 'foreign.record', 'foreign.blame',
-    'foreign.unreadable',
+    'foreign.unreadable', 'foreign.reference', 'foreign.storederror',
     'retry', 'policy', 'history', 'job', 'machine', 'forking',
     'storage.current', 'storage.lane', 'storage.lease', 'storage.adder',
     'storage.actions',
     'storage.ledger', 'storage.worker', 'storage.lookup', 'storage.crew',
     'storage.crons', 'storage.books', 'storage.removal', 'storage.aside',
-    'storage.settlement', 'storage.counting', 'storage.passing',
-    'storage.source', 'storage.share', 'storage.audit', 'storage.taking',
-    'storage.tidy', 'storage.store', 'storage.selection',
+    'storage.settlement', 'storage.unclaimed', 'storage.counting',
+    'storage.passing', 'storage.source', 'storage.share', 'storage.audit',
+    'storage.taking', 'storage.tidy', 'storage.store', 'storage.selection',
     'storage.backwards', 'storage.whereabouts', 'storage.listing',
-    'storage.cleaning', 'storage.upgrade',
+    'storage.cleaning', 'storage.earlier', 'storage.fate', 'storage.look',
+    'storage.telling', 'storage.upgrade',
     'jobexecution',
     'running.quirks', 'running.server', 'running.surroundings',
     'running.principal', 'running.application', 'running.signature',
     'running.session',
-    'running.refusal', 'running.gate', 'running.duty', 'running.events',
+    'running.refusal', 'running.gate', 'running.duty', 'running.channel',
+    'running.outbox', 'running.bell', 'running.telegraph', 'running.wire',
+    'running.events',
     'running.runlog', 'running.execution', 'running.group', 'running.alive',
     'running.settings', 'running.registry', 'running.lag', 'running.clock',
     'running.watch', 'running.tempo', 'running.duties', 'running.claims',
     'running.membership', 'running.member', 'running.runner', 'running.team',
-    'running.suspects', 'running.claimer', 'running.direct',
-    'xmlrpc', 'startup', 'processor', 'service', 'bulk', 'operations',
-    'testing', 'jobtexts', 'management',
+    'running.suspects', 'running.claimer', 'running.idling',
+    'running.direct', 'xmlrpc', 'startup', 'processor', 'service', 'bulk',
+    'operations', 'testing', 'jobtexts', 'management',
     'browser.markup', 'browser.wording', 'browser.cells', 'browser.problem',
     'browser.parameters', 'browser.selection', 'browser.place',
     'browser.assets', 'browser.frame', 'browser.page', 'browser.rows',
@@ -162,7 +165,7 @@ class RoomsTest(unittest.TestCase):
         for chapter, package, folders in (
                 (chapters[0], PACKAGE, FOLDERS),
                 (chapters[1], SOURCE / 'gocept' / 'async_',
-                 ('worker', 'celery', 'pages', 'manage'))):
+                 ('worker', 'celery', 'pages', 'manage', 'upgrade'))):
             with self.subTest(package.name):
                 self.assertEqual(
                     rooms(package, folders), set(listed(chapter)))
@@ -200,10 +203,11 @@ class PackageTest(unittest.TestCase):
                      'multiprocessing'}
         found = {path.name for path in sources(PACKAGE)
                  if threading & {name.split('.')[0] for name in imports(path)}}
-        self.assertEqual({'blame.py', 'duty.py', 'gate.py', 'outcome.py',
+        self.assertEqual({'blame.py', 'duty.py', 'gate.py', 'idling.py',
+                          'outbox.py', 'outcome.py',
                           'processor.py', 'registry.py', 'runner.py',
                           'settings.py', 'surroundings.py', 'suspects.py',
-                          'team.py', 'watch.py'}, found)
+                          'team.py', 'watch.py', 'wire.py'}, found)
 
 
 class ApplicationServerTest(unittest.TestCase):

@@ -15,6 +15,7 @@ from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import STARTLATER
 from lovely.remotetask.interfaces import ClaimLost
 from lovely.remotetask.job import Run
+from lovely.remotetask.policy import Policy
 from lovely.remotetask.storage import lane
 from lovely.remotetask.storage import lookup
 from lovely.remotetask.storage import source
@@ -398,6 +399,66 @@ class SettleTest(StoreCase):
         before = self.service.counts()
         engine(self.service).settle(A, [jobid, jobid, 42])
         self.assertEqual(before, self.service.counts())
+        self.check_counts()
+
+    def completed(self):
+        """Return a completed job's id and its Rest; it is not loaded."""
+        jobid = self.add('test.task')
+        self.claim()
+        job = self.job(jobid)
+        rest = engine(self.service).complete(
+            job, Run(job.claim, NOW), 'done', NOW)
+        transaction.commit()
+        job._p_invalidate()
+        return jobid, rest
+
+    def test_completed(self):
+        """A job that is known to be completed need not be loaded."""
+        jobid, rest = self.completed()
+        job = self.service.store.lanes[
+            lane.split_id(jobid)[1]].strands[5].segment(0).jobs[0]
+        self.assertIsNone(job._p_changed)
+        engine(self.service).settle(A, [jobid], [jobid], rests={jobid: rest})
+        self.assertIsNone(job._p_changed)
+        transaction.commit()
+        self.check_counts()
+        self.assertEqual([jobid], [
+            job.id for job in self.service.find(COMPLETED).jobs])
+        self.assertEqual([], engine(self.service).claimed_ids(A))
+
+    def test_completed_under_another_claim(self):
+        """What is known of an earlier run counts for nothing."""
+        jobid, rest = self.completed()
+        job = self.job(jobid)
+        engine(self.service).settle(
+            A, [jobid], [jobid], rests={jobid: rest._replace(fence=7)})
+        self.assertIs(False, job._p_changed)
+        transaction.commit()
+        self.check_counts()
+
+    def test_completed_and_removed(self):
+        """Whoever passes the note of that finds it, whenever it comes."""
+        for passes_first in (False, True):
+            with self.subTest(passes_first=passes_first):
+                jobid, rest = self.completed()
+                self.assertTrue(self.service.remove(jobid))
+                transaction.commit()
+                if passes_first:
+                    self.claim(worker=B)
+                engine(self.service).settle(
+                    A, [jobid], [jobid], rests={jobid: rest})
+                transaction.commit()
+                self.claim(worker=B)
+                self.check_counts()
+                self.assertEqual([], list(self.service.jobs))
+
+    def test_completed_and_not_kept(self):
+        """A service that keeps no results gets rid of it at once."""
+        self.service.policy = Policy(keep_result=False)
+        jobid, rest = self.completed()
+        engine(self.service).settle(A, [jobid], [jobid], rests={jobid: rest})
+        transaction.commit()
+        self.assertNotIn(jobid, self.service.jobs)
         self.check_counts()
 
     def test_unknown_worker(self):

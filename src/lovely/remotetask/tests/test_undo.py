@@ -74,7 +74,8 @@ class UndoCase(StoreCase):
         if fails:
             engine(self.service).fail(job, Run(claim, NOW), _Failure(), NOW)
         else:
-            engine(self.service).complete(job, Run(claim, NOW), None, NOW)
+            self.rest = engine(self.service).complete(
+                job, Run(claim, NOW), None, NOW)
         self.commit(name)
 
     def settle(self, name='settle', worker=A):
@@ -152,6 +153,22 @@ class RunTest(UndoCase):
         self.check(queued=1)
         self.assertEqual(1, self.job(jobid).attempts)
         self.assertEqual([jobid], self.claim(now=NOW + 4000))
+
+    def test_settled_without_a_look(self):
+        """Who knows that the job was completed need not load it.
+
+        So the job is listed as completed, and held when it is found.
+        """
+        jobid = self.ended()
+        self.undo('run')
+        engine(self.service).settle(
+            A, [jobid], [jobid], NOW, rests={jobid: self.rest})
+        transaction.commit()
+        self.assertEqual(QUEUED, self.service.getStatus(jobid))
+        self.look()
+        self.assertEqual(HELD, self.service.getStatus(jobid))
+        self.assertIn('was undone', self.service.getError(jobid))
+        self.check(held=1)
 
     def test_a_retry(self):
         """A run that is to be tried again is held, too."""
