@@ -13,11 +13,13 @@ from lovely.remotetask.browser.markup import escaped
 from lovely.remotetask.browser.markup import tag
 from lovely.remotetask.browser.page import VIEW
 from lovely.remotetask.browser.page import Page
+from lovely.remotetask.browser.page import check_current
 from lovely.remotetask.browser.page import template_in
 from lovely.remotetask.browser.pages import Pages
 from lovely.remotetask.browser.place import Place
 from lovely.remotetask.browser.place import name_of
 from lovely.remotetask.browser.place import segment
+from lovely.remotetask.browser.problem import Problem
 from lovely.remotetask.browser.problem import method_not_allowed
 from lovely.remotetask.browser.servicepage import banner
 from lovely.remotetask.browser.servicepage import is_without_slash
@@ -114,7 +116,9 @@ class Overview(Page):
         return self.may(VIEW) if asked.failed else asked.value
 
     def _summary(self, service):
-        found = outcome_of(summary, ProxyFactory(service), self.now)
+        found = outcome_of(_checked_summary, service, self.now)
+        if isinstance(found.exception, Problem):
+            return {'broken': self.say(found.exception.detail)}
         if found.failed:
             return {'broken': f'{found.errorClass}: {found.error}'}
         return found.value
@@ -156,6 +160,12 @@ class Overview(Page):
         status = statuses[0].replace(' ', '+')
         return tag('a', f'{number:,}',
                    href=f'{row["url"]}jobs?status={status}')
+
+
+def _checked_summary(service, now):
+    """Return how a service does; raise anything."""
+    check_current(service)
+    return summary(ProxyFactory(service), now)
 
 
 class Description(Overview):

@@ -37,6 +37,7 @@ from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import IJob
 from lovely.remotetask.interfaces import IJobPanel
 from lovely.remotetask.interfaces import ITaskService
+from lovely.remotetask.management import Management
 
 
 HOSTILE = '"><script>alert(1)</script>\x00\u202e\ud800&amp;{{7*7}}'
@@ -453,6 +454,16 @@ class BrokenTest(PagesTestCase):
         self.assertEqual(
             {'Größe 10% m²': False, 'events': True, 'mail': False},
             {each['name']: 'broken' in each for each in found})
+
+    def test_storage_away(self):
+        """So does one of which nothing can be read at all."""
+        def fail(management):
+            raise OSError('the server is away')
+
+        with mock.patch.object(Management, 'is_current', property(fail)):
+            page = self.ask('')
+        self.assertEqual(200, page.status_int)
+        self.assertEqual(3, page.text.count('the server is away'))
 
     def break_events(self, service):
         if service.__name__ == 'events':

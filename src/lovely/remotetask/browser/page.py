@@ -47,6 +47,15 @@ def template(name):
     return template_in('lovely.remotetask.browser', name)
 
 
+def check_current(service):
+    """Raise Problem for a service that would be written when it is read."""
+    management = interfaces.IManagement(service, None)
+    if management is not None and not management.is_current:
+        raise Problem(503, _(
+            'Earlier code has stored this service, and it was not brought up '
+            'to date yet. Start a process that can write to the database.'))
+
+
 @zope.interface.implementer(IBrowserPublisher)
 class Page:
     """A page: its data, shown as HTML or as JSON.
@@ -109,12 +118,7 @@ class Page:
             self.method,)
         if self.request.method not in allowed:
             raise method_not_allowed(self.method)
-        management = interfaces.IManagement(self.service, None)
-        if management is not None and not management.is_current:
-            raise Problem(503, _(
-                'Earlier code has stored this service, and it was not '
-                'brought up to date yet. Start a process that can write to '
-                'the database.'))
+        check_current(self.service)
 
     # What it shows
 
@@ -163,7 +167,6 @@ class Page:
     def _fragment(self, content):
         """Return the content alone, unless the reader has it already."""
         response = self.request.response
-        response.setHeader('Content-Type', 'text/html;charset=utf-8')
         # How long ago something was changes by itself, and so does a token.
         steady = re.sub(r'<time[^>]*>[^<]*</time>', lambda found: re.sub(
             r'>[^<]*<', '><', found.group()), content)
@@ -172,6 +175,7 @@ class Page:
         if self.request.getHeader('If-None-Match') == etag:
             response.setStatus(304)
             return ''
+        response.setHeader('Content-Type', 'text/html;charset=utf-8')
         return content
 
     def _refuse(self, problem):

@@ -3,7 +3,9 @@
 import argparse
 import unittest
 
+from gocept.async_.tests.browser import load
 from gocept.async_.tests.browser import pictures
+from gocept.async_.tests.browser.stage import Stage
 
 
 def main():
@@ -16,8 +18,16 @@ def main():
                         help='what the pictures show (default: nothing)')
     parser.add_argument('--all', action='store_true',
                         help='all pictures, not only those in the documents')
+    parser.add_argument('--load', type=int, metavar='NUMBER', nargs='+',
+                        help='measure the pages with so many jobs')
     options, others = parser.parse_known_args()
-    if options.pictures:
+    if options.load:
+        stage = Stage.shared()
+        try:
+            load.measure(stage, sorted(options.load))
+        finally:
+            Stage.end_shared()
+    elif options.pictures:
         pictures.take(options.pictures, options.scene,
                       None if options.all else pictures.SHOWN)
     else:

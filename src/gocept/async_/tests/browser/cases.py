@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from gocept.async_.testing import process
 from gocept.async_.tests import sample
+from gocept.async_.tests.browser import load
 from gocept.async_.tests.browser import pictures
 from gocept.async_.tests.browser import scenes
 from gocept.async_.tests.browser.driver import Browser
@@ -369,30 +370,14 @@ class LoadTest(unittest.TestCase):
 
     NUMBERS = 1_000, 50_000
 
-    PAGES = ('', 'events/', 'events/jobs', 'events/jobs?status=completed',
-             'events/jobs?status=queued', 'events/jobs?status=error',
-             'events/crons', 'events/workers', 'events/audit',
-             'events/bulk?action=requeue&status=error')
-
     def test_loads(self):
         """As many objects are loaded for a thousand jobs as for 50 000."""
-        stage = Stage.shared()
-        found = []
-        stage.clear()
-        scenes.few(stage)
-        have = 0
-        for number in self.NUMBERS:
-            scenes.more(stage, number - have)
-            have = number
-            found.append({page: stage.loads(page) for page in self.PAGES})
-        for page in self.PAGES:
-            print(f'{page or "overview"}: {found[0][page]} objects at '
-                  f'{self.NUMBERS[0]:,} jobs, {found[1][page]} at '
-                  f'{self.NUMBERS[1]:,}')
+        few, many = load.measure(Stage.shared(), self.NUMBERS)
+        for page in load.PAGES:
             with self.subTest(page):
                 # A tree that has grown is a level deeper.
                 self.assertLessEqual(
-                    found[1][page], 1.2 * found[0][page] + 10)
+                    many[page].loads, 1.2 * few[page].loads + 10)
 
 
 def tearDownModule():
