@@ -43,8 +43,8 @@ LOG = os.path.join(HERE, 'var', 'bootstrap.log')
 
 INPUTS = ('bootstrap.py', 'buildout.cfg', 'pyproject.toml', 'setup.py',
           'versions.cfg')
-SCRIPTS = ('async-demo', 'async-worker', 'buildout', 'faults', 'pytest',
-           'python', 'test')
+SCRIPTS = ('async-demo', 'async-jobs', 'async-upgrade', 'async-worker',
+           'buildout', 'faults', 'pytest', 'python', 'test')
 # pip's own first: with --no-build-isolation the others are built with them.
 INSTALLERS = ('pip', 'setuptools', 'wheel')
 PACKAGES = ('zc.buildout', 'zc.recipe.egg', 'zc.recipe.testrunner',

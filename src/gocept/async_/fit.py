@@ -15,6 +15,7 @@ from gocept.async_ import lookup
 from gocept.async_.argument import resolve
 from lovely.remotetask.foreign import blame
 from lovely.remotetask.foreign import record
+from lovely.remotetask.foreign import reference
 from lovely.remotetask.foreign import value
 from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.interfaces import CannotRun
@@ -40,7 +41,7 @@ def find_call(description, service):
 
     Raise CannotRun if the installed code cannot make it.
     """
-    loaded = outcome_of(description._p_activate)
+    loaded = reference.load(description)
     if loaded.failed:
         _raise_unfit(loaded, description, lambda: _what_is_unloadable(
             description))
@@ -160,7 +161,7 @@ def _check_large_arguments(function, description, args, kwargs):
             continue
         _check_whole(name, each)
         for found in _persistent_objects(each):
-            loaded = outcome_of(found._p_activate)
+            loaded = reference.load(found)
             if loaded.failed:
                 _raise_unfit(loaded, description, lambda name=name: name)
 

@@ -1,6 +1,7 @@
 """Create the declared services, bring them up to date, and start them."""
 
 import logging
+from typing import NamedTuple
 
 import zope.event
 import zope.lifecycleevent
@@ -9,6 +10,7 @@ from ZODB.POSException import ReadOnlyError
 from gocept.async_ import database
 from gocept.async_.declaration import declarations
 from gocept.async_.elsewhere import elsewhere
+from gocept.async_.upgrade.slices import bring_up_to_date
 from lovely.remotetask import TaskService
 from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.retry import in_private_transaction
@@ -17,14 +19,24 @@ from lovely.remotetask.startup import openedDatabase
 from lovely.remotetask.startup import root_folder
 from lovely.remotetask.startup import tried
 from lovely.remotetask.storage.upgrade import SCHEMA
-from lovely.remotetask.storage.upgrade import upgrade
 
 
 log = journal(__name__)
 
-# How often a service is tried to be created, or brought up to date, while
-# other processes that are starting do it too.
+# How often a service is tried to be created, while other processes that are
+# starting do it too.
 ATTEMPTS = 10
+
+
+class Ensured(NamedTuple):
+    """What was found of a declared service.
+
+    said -- what is to be logged: lists of level, message and arguments.
+    is_old -- whether the service is to be brought up to date.
+    """
+
+    said: list
+    is_old: bool = False
 
 
 def createServices(event):
@@ -76,48 +88,52 @@ def _start_processor(db, root, declaration):
 
 def _ensure(db, declaration):
     try:
-        said = in_private_transaction(
+        found = in_private_transaction(
             db, lambda connection: _ensure_now(connection, declaration),
             ATTEMPTS)
     except ReadOnlyError:
         # A storage need not know it before.
-        said = [_cannot_be_written(declaration)]
+        found = Ensured([_cannot_be_written(declaration)])
     # Not before it is committed.
-    for level, *message in said:
+    for level, *message in found.said:
         log.log(level, *message)
+    if found.is_old:
+        tried(f'async:service "{declaration.name}": it cannot be brought up '
+              f'to date, and runs no jobs', _bring_up_to_date, db, declaration)
 
 
 def _ensure_now(connection, declaration):
-    """Return what is to be logged: lists of level, message and arguments."""
+    """Create the service of a declaration if need be.  Return Ensured."""
     root = server().root(connection)
     service = database.find(root, declaration)
     is_read_only = database.is_read_only(connection.db(), declaration)
     if service is None:
         site = declaration.find_site(root)
         if site is None:
-            return [_no_site(root, declaration)]
+            return Ensured([_no_site(root, declaration)])
         if is_read_only:
-            return [_cannot_be_written(declaration)]
-        return _create(root, site, declaration)
+            return Ensured([_cannot_be_written(declaration)])
+        return Ensured(_create(root, site, declaration))
     # Services of another class look after themselves.
     if not isinstance(service, TaskService):
-        return []
+        return Ensured([])
     said = []
     complaint = database.misplaced(
         service, declaration.find_site(root), declaration)
     if complaint is not None:
         said.append((logging.ERROR, '%s', complaint))
-    if service.schema < SCHEMA:
-        said.append(_cannot_be_written(declaration) if is_read_only
-                    else _bring_up_to_date(service, declaration))
-    return said
+    is_old = service.schema < SCHEMA
+    if is_old and is_read_only:
+        said.append(_cannot_be_written(declaration))
+    return Ensured(said, is_old and not is_read_only)
 
 
-def _bring_up_to_date(service, declaration):
-    upgrade(service)
-    return (logging.INFO,
-            'async:service "%s": brought up to date, with %s jobs',
-            declaration.name, len(service.jobs))
+def _bring_up_to_date(db, declaration):
+    done = bring_up_to_date(
+        db, lambda connection: database.find(
+            server().root(connection), declaration))
+    log.info('async:service "%s": brought up to date, with %s jobs',
+             declaration.name, done.number)
 
 
 def _cannot_be_written(declaration):

@@ -30,6 +30,10 @@ __all__ = ['TASK_NAME', 'AsyncFunction', 'RenamedFunction', 'TaskDescription',
 
 TASK_NAME = 'gocept.async.function'
 
+# What is told of a call without loading it, and how it is stored; see
+# `lovely.remotetask.job.is_call`.
+STORED_NAMES = {'function_name': '_f', 'principal_id': 'principal'}
+
 
 class _NoneStored:
     """The keyword arguments of a call that has none; what is stored counts.
@@ -100,8 +104,8 @@ class TaskDescription(persistent.Persistent):
     def __getattribute__(self, name):
         # Any other attribute is found when the object has been loaded; and
         # that may fail, for the arguments may be of classes that are gone.
-        if name == 'function_name':
-            return _stored_name(self)
+        if name in STORED_NAMES:
+            return _stored(self, STORED_NAMES[name])
         return super().__getattribute__(name)
 
     @staticmethod
@@ -140,12 +144,12 @@ class AsyncFunction:
             yield functools.partial(_call_and_place, call, service)
 
 
-def _stored_name(description):
-    """Return the dotted name of the function of a call, or None."""
+def _stored(description, name):
+    """Return a str that a call has stored, or None; do not load the call."""
     is_ghost = description._p_changed is None
     state = record.state(description) if is_ghost else vars(description)
-    name = state.get('_f') if type(state) is dict else None
-    return name if type(name) is str else None
+    found = state.get(name) if type(state) is dict else None
+    return found if type(found) is str else None
 
 
 def _call_and_place(call, service):

@@ -178,6 +178,23 @@ class IClaim(zope.interface.Interface):
                     'one once the claim is taken away, or has been used.')
 
 
+class ISeat(zope.interface.Interface):
+    """Where a job is run whose claim is not stored.  Never stored itself."""
+
+    def refuse(is_known):
+        """Remember that the job is not run: it has to be claimed first.
+
+        is_known -- whether there is a record of the worker.
+        """
+
+    def is_kept_by_run():
+        """Return whether the claim is to be stored with the end of the run.
+
+        Called when that is about to be stored; not if somebody else has
+        stored the claim meanwhile.
+        """
+
+
 class IFailure(zope.interface.Interface):
     """Why a run failed."""
 
@@ -206,8 +223,8 @@ class IFailure(zope.interface.Interface):
         'does, if that happens again and again.')
 
 
-class IJob(zope.interface.Interface):
-    """One queued call of a task."""
+class IJobState(zope.interface.Interface):
+    """What becomes of a job, and what it is called."""
 
     id = zope.schema.Int(
         title='Id',
@@ -225,34 +242,23 @@ class IJob(zope.interface.Interface):
         values=STATUSES,
         required=True)
 
-    input = zope.schema.Object(
-        title='Input',
-        description='The input for the task.',
-        schema=zope.interface.Interface,
-        required=False)
-
-    output = zope.schema.Object(
-        title='Output',
-        description='What the task returned.',
-        schema=zope.interface.Interface,
+    function = zope.schema.TextLine(
+        title='Function',
+        description='The dotted name of the function, if the input is a '
+                    'stored call. Its arguments are not loaded for that.',
         required=False,
-        default=None)
+        readonly=True)
 
-    error = zope.schema.Text(
-        title='Error',
-        description='The message of the exception that ended the last run.',
+    principal = zope.schema.TextLine(
+        title='Principal',
+        description='The id of the one who has made the stored call, and as '
+                    'whom it is run. Its arguments are not loaded for that.',
         required=False,
-        default=None)
+        readonly=True)
 
     errorClass = zope.schema.TextLine(
         title='Error class',
         description='Module and name of the class of that exception.',
-        required=False,
-        default=None)
-
-    traceback = zope.schema.Text(
-        title='Traceback',
-        description='The full traceback text of that exception.',
         required=False,
         default=None)
 
@@ -285,6 +291,13 @@ class IJob(zope.interface.Interface):
         description='0 to 9; jobs with a higher one are run first.',
         min=0, max=9, default=DEFAULT_PRIORITY)
 
+    scheduledFor = zope.schema.Datetime(
+        title='Scheduled for',
+        description='Before which time a job that waits is not run (aware, '
+                    'UTC); None: it may be run at once, or has no time yet.',
+        default=None,
+        required=False)
+
     created = zope.schema.Datetime(
         title='Created',
         description='When the job was added (aware, UTC).',
@@ -299,6 +312,39 @@ class IJob(zope.interface.Interface):
         title='Completed',
         description='When it ended, well or not (aware, UTC).',
         required=False)
+
+
+class IJobContent(zope.interface.Interface):
+    """What a job is about, which may be private."""
+
+    input = zope.schema.Object(
+        title='Input',
+        description='The input for the task.',
+        schema=zope.interface.Interface,
+        required=False)
+
+    output = zope.schema.Object(
+        title='Output',
+        description='What the task returned.',
+        schema=zope.interface.Interface,
+        required=False,
+        default=None)
+
+    error = zope.schema.Text(
+        title='Error',
+        description='The message of the exception that ended the last run.',
+        required=False,
+        default=None)
+
+    traceback = zope.schema.Text(
+        title='Traceback',
+        description='The full traceback text of that exception.',
+        required=False,
+        default=None)
+
+
+class IJob(IJobState, IJobContent):
+    """One queued call of a task."""
 
 
 class ICronJob(IJob):
@@ -354,11 +400,11 @@ class ICronJob(IJob):
         default=None,
         required=False)
 
-    scheduledFor = zope.schema.Datetime(
-        title='Scheduled for',
-        description='When it will run next (aware, UTC).',
-        default=None,
-        required=False)
+    paused = zope.schema.Bool(
+        title='Paused',
+        description='Whether it is not due until somebody calls '
+                    '`ITaskService.resume_job`.',
+        readonly=True)
 
     def update(minute=(), hour=(), dayOfMonth=(), month=(), dayOfWeek=(),
                delay=None, timezone=None):
@@ -498,17 +544,63 @@ class ITaskService(zope.location.interfaces.IContained):
         number of jobs.
         """
 
-    def find(status=None, task=None, function=None, after=None, limit=50):
-        """Return a page of jobs, newest first: `jobs` and `after`.
+    def find(status=None, task=None, function=None, after=None, limit=50,
+             since=None, until=None, principal=None, errorClass=None,
+             as_of=None, deadline=None):
+        """Return a page of jobs, newest first: an IPage.
 
         status, task -- only jobs with that status, of that task.
         function -- only stored calls of that dotted name.
         after -- the `after` of the page before; the last page has None.
         limit -- int, how many jobs at most.  Where few match, a page may
-            have fewer, and still not be the last.
+            have fewer, and still not be the last: it ends when it has looked
+            at 1000.
+        since, until -- POSIX seconds: only jobs of `since` or later, before
+            `until`.  Of a job at rest it is when it came to rest, of one
+            that is processing when it was claimed; of any other, and of all
+            where no status is asked for, when it was added.
+        principal -- only stored calls of the principal with that id (str).
+        errorClass -- only jobs whose last error was of that class, dotted.
+        as_of -- the `as_of` of a page that somebody has seen: only jobs that
+            nobody has added or changed since then.
+        deadline -- seconds of the monotonic clock, after which the page ends,
+            like one that has looked at 1000 jobs.  At least one is looked
+            at.
 
-        Reads little more than the page.  Raise ValueError for a status that
-        does not exist, or a bad `after` or `limit`.
+        Reads little more than the page, neither arguments nor tracebacks.
+        Jobs that are not selected leave the cache again.  Raise ValueError
+        for a status that does not exist, a bad `after`, `limit` or `as_of`,
+        or what is no time.
+        """
+
+    def cron_jobs():
+        """Return the cron jobs that run again and again: a list of ICronJob.
+
+        Those that wait, are paused, or run at the moment; newest first.
+        Reads no other jobs, however many wait for a time.
+        """
+
+    def pause_job(jobid):
+        """Let a cron job not be due until `resume_job`.
+
+        Return whether that was done: not for one that is paused, cancelled
+        or held, nor for a job that runs once.  A run that has begun goes on.
+        It stays paused after a restart.
+        """
+
+    def resume_job(jobid):
+        """Let a cron job be due again that is paused.
+
+        Its next time counts from now: what was missed is not made up for.
+        Return whether it was paused.
+        """
+
+    def copy(jobid):
+        """Add a job that does once what another one does; it waits at once.
+
+        The same task with the same input; the other job stays as it is.
+        Return the id of the new job.  Raise KeyError for an unknown id,
+        ValueError for a job that cannot be read.
         """
 
     def remove(jobid):
@@ -596,6 +688,173 @@ class ITaskService(zope.location.interfaces.IContained):
         """Return whether the service's processor runs in this process."""
 
 
+class IPage(zope.interface.Interface):
+    """A page of jobs, see `ITaskService.find`.  Immutable."""
+
+    jobs = zope.interface.Attribute('List of IJob.')
+
+    after = zope.schema.TextLine(
+        title='After',
+        description='Where the next page begins; None: there is none.',
+        required=False)
+
+    looked_at = zope.schema.Int(
+        title='Looked at', description='At how many jobs, for this page.')
+
+    looked_back_to = zope.schema.Datetime(
+        title='Looked back to',
+        description='The time of the last job that was looked at (aware, '
+                    'UTC): see `since`. None if there was none.',
+        required=False)
+
+    as_of = zope.schema.TextLine(
+        title='As of',
+        description='The last transaction that the page shows: 16 hexadecimal '
+                    'digits. Given to `find`, it leaves out whatever has '
+                    'changed since. None if that is not known.',
+        required=False)
+
+
+class ISlice(zope.interface.Interface):
+    """What was done to some of the jobs that are selected.  Immutable."""
+
+    done = zope.schema.Int(
+        title='Done', description='To how many jobs it was done.')
+
+    skipped = zope.schema.Int(
+        title='Skipped',
+        description='How many were selected to which it could not be done: '
+                    'those that run, say.')
+
+    after = zope.schema.TextLine(
+        title='After',
+        description='Where to go on; None: all that are selected were met.',
+        required=False)
+
+
+class IAction(zope.interface.Interface):
+    """Something that somebody has done to a service.  Immutable."""
+
+    time = zope.schema.Float(title='Time', description='POSIX seconds.')
+
+    who = zope.schema.TextLine(
+        title='Who',
+        description='The id of the principal; None if nobody was logged in.',
+        required=False)
+
+    what = zope.schema.TextLine(
+        title='What', description='The method of IOperations, as "cancel".')
+
+    job = zope.schema.Int(
+        title='Job',
+        description='The id of the job; None if it was done to many, or to '
+                    'the service.',
+        required=False)
+
+    selection = zope.interface.Attribute(
+        'Which jobs were selected: a tuple of pairs, a name of an argument '
+        'of `ITaskService.find` and its value; empty if none was given.')
+
+    number = zope.schema.Int(
+        title='Number', description='To how many jobs it was done.')
+
+
+class IOperations(zope.interface.Interface):
+    """What people do who look after a service: ``IOperations(service)``.
+
+    An adapter that is not stored, good for one transaction.  Each method
+    works in the transaction of the service, commits nothing, and remembers
+    who has done what: in `actions`, in the note of the transaction; and after
+    the commit in the log, and by an IActionTaken.  What has changed nothing
+    is not remembered.
+
+    It asks for the permissions `Operate` and `Manage` of its own; those that
+    ITaskService asks for are not needed besides.
+    """
+
+    service = zope.schema.Object(
+        title='Service',
+        description='The service itself.',
+        schema=ITaskService,
+        readonly=True)
+
+    def requeue(jobid):
+        """See ITaskService.  Operate."""
+
+    def cancel(jobid):
+        """See ITaskService.  Operate."""
+
+    def run_now(jobid):
+        """Add a copy of a cron job, to be run at once.  Operate.
+
+        The job stays as it is, and so does its next time.  Return the id of
+        the copy.  Raise KeyError for an unknown id, ValueError for a job that
+        runs once.
+        """
+
+    def pause_job(jobid):
+        """See ITaskService.  Operate."""
+
+    def resume_job(jobid):
+        """See ITaskService.  Operate."""
+
+    def pause():
+        """Let processors claim no jobs; return whether they did.  Operate."""
+
+    def resume():
+        """Let processors claim jobs again.  Operate.
+
+        Return whether the service was paused.
+        """
+
+    def remove(jobid):
+        """See ITaskService.  Manage."""
+
+    def copy(jobid):
+        """See ITaskService.  Manage."""
+
+    def clean(status=(CANCELLED, ERROR, COMPLETED)):
+        """See ITaskService.  Return how many jobs there were.  Manage."""
+
+    def update_cron(jobid, minute=(), hour=(), dayOfMonth=(), month=(),
+                    dayOfWeek=(), timezone=None):
+        """Give a cron job another pattern, and another next time.  Manage.
+
+        See ICronJob.update.  Raise ValueError for a job that runs once.
+        """
+
+    def requeue_some(after=None, as_of=None, deadline=None, limit=500,
+                     **selection):
+        """Requeue some of the jobs that are selected: an ISlice.  Operate.
+
+        after -- the `after` of the slice before.
+        as_of -- see `ITaskService.find`: that of the page that somebody has
+            seen who wants this; so nothing is hit that was not there then.
+        deadline -- seconds of the monotonic clock, after which the slice
+            ends; default: in 2 seconds.
+        limit -- int, to how many jobs it is done at most.
+        selection -- status, task, function, since, until, principal and
+            errorClass, see `ITaskService.find`.
+
+        Commit after each slice, and go on with its `after` until that is
+        None.  A slice that met a conflict is done again, as a whole.
+        """
+
+    def cancel_some(after=None, as_of=None, deadline=None, limit=500,
+                    **selection):
+        """Cancel some of the jobs: see `requeue_some`.  Operate."""
+
+    def remove_some(after=None, as_of=None, deadline=None, limit=500,
+                    **selection):
+        """Remove some of the jobs: see `requeue_some`.  Manage."""
+
+    def actions():
+        """Return what was done, the last first: a list of IAction.  Manage.
+
+        The last 500.  Slices of one selection are one action.
+        """
+
+
 class IJobExecution(zope.interface.Interface):
     """What a processor asks of a service: ``IJobExecution(service)``.
 
@@ -673,6 +932,41 @@ class IJobExecution(zope.interface.Interface):
         """Return the job of a claim; ClaimLost if that is not good any more.
         """
 
+    def admit(claim):
+        """Raise ClaimLost if a job must not be run without a stored claim.
+
+        claim -- IClaim, with an ISeat if it is not stored; that is told.  The
+            worker was entered for that, and nobody has changed or claimed the
+            job since it was added; and none of those that may have run it
+            unclaimed is gone.  The claim is stored with the end of the run.
+        """
+
+    def is_fresh(jobid):
+        """Return whether somebody may run a job unclaimed, or have run it.
+        """
+
+    def keep(claim):
+        """Store the IClaim of a run that began without one, and goes on.
+
+        Nothing happens if it is stored, or is not good any more.
+        """
+
+    def turns():
+        """Return a mapping: the ids of workers that run jobs unclaimed.
+
+        The value of each is another one as soon as it does not run any more
+        what it ran before, or has claimed it.
+        """
+
+    def outdate(jobid, now=None):
+        """Let nobody run a job unclaimed any more, if it is fresh.
+
+        If it may have been run by one that is gone, that counts as a failed
+        attempt.
+
+        Return whether it was counted.
+        """
+
     def complete(job, run, output, now=None):
         """Store the result of a job and that it is completed.
 
@@ -693,6 +987,12 @@ class IJobExecution(zope.interface.Interface):
         """Return whether there may be more to claim at once.
 
         worker_id -- whose share of the lanes to look into first.
+        """
+
+    def has_due(now):
+        """Return whether a job can be claimed that has waited for a time.
+
+        One may be missed, for a while, that is behind others.
         """
 
     def next_due():
@@ -725,8 +1025,11 @@ class IJobExecution(zope.interface.Interface):
             not be loaded.
         """
 
-    def enter(worker_id, now=None):
-        """Keep a record of a worker, though it claims nothing."""
+    def enter(worker_id, now=None, unclaimed=False):
+        """Keep a record of a worker, though it claims nothing.
+
+        unclaimed -- whether it runs jobs that it has not claimed.
+        """
 
     def beat(worker_id, now=None):
         """Write into the record of a worker that it lives, if there is one.
@@ -896,6 +1199,55 @@ class IProcessorFactory(zope.interface.Interface):
         """Raise ValueError if this kind of processor cannot have so many."""
 
 
+class IChannel(zope.interface.Interface):
+    """The way on which a database server takes word from process to process.
+
+    Who commits a job to a database says so on its channel, and processors
+    that wait in other processes hear it.  It only saves time: what was not
+    heard is found by looking for it.
+
+    An adapter from the storage; for RelStorage on PostgreSQL there is one.
+    Where there is none, processors look for jobs again and again.
+    """
+
+    def open():
+        """Return an IChannelConnection, a new one.
+
+        May take long, and raise anything.
+        """
+
+
+class IChannelConnection(zope.interface.Interface):
+    """One connection to a channel; one thread has it.
+
+    Each call may raise anything.  Then the connection is closed, and another
+    one is opened later.
+    """
+
+    def listen():
+        """Receive from now on what others send."""
+
+    def fileno():
+        """Return a descriptor; it is readable if something has come."""
+
+    def receive():
+        """Return what has come by now: an iterable of str.  Do not wait.
+
+        Called when the descriptor is readable.  Any text may be in it, and
+        what this connection has sent need not be.
+        """
+
+    def send(words):
+        """Send a list of str to all that listen; they are visible at once.
+        """
+
+    def newest():
+        """Return what is another value after each commit; one request."""
+
+    def close():
+        """Give the connection up, in whatever state."""
+
+
 class IApplicationServer(zope.interface.Interface):
     """What is known here of the application server; a utility.
 
@@ -955,6 +1307,12 @@ class IApplicationServer(zope.interface.Interface):
         """Return the ITaskService that a site itself has registered, or None.
 
         Others may be seen from there.
+        """
+
+    def services(site):
+        """Return all services that a site itself has registered.
+
+        A list of pairs: the name, and the ITaskService.
         """
 
     def folder(site):
@@ -1062,6 +1420,16 @@ class IConfiguration(zope.interface.Interface):
 
         It holds the root folder, which is made if there is none.  An
         IDatabasesOpened is sent.
+        """
+
+    def connect(read_only):
+        """Open the databases, configured before, and nothing else.
+
+        Nothing is made or brought up to date in them, no event is sent.
+
+        read_only -- whether nothing can be written, either.
+
+        Return the first one.
         """
 
     def start():
@@ -1173,6 +1541,18 @@ class IJobLost(IJobEvent):
     status = zope.interface.Attribute('That of the job now.')
 
 
+class IActionTaken(zope.interface.Interface):
+    """Somebody has done something to a service, and that is committed.
+
+    See IJobEvent for how it is sent, and who is told.
+    """
+
+    path = zope.interface.Attribute(
+        'Tuple of str: the names from the root folder to the service.')
+
+    action = zope.interface.Attribute('IAction.')
+
+
 class IFailureTexts(zope.interface.Interface):
     """What is said of a failure: plain texts, see IFailure."""
 
@@ -1189,6 +1569,78 @@ class IFailureTexts(zope.interface.Interface):
     is_private = zope.interface.Attribute(
         'Whether the service wants no messages to be shown (log_messages): '
         'show only class, frames and place then.')
+
+    is_transient = zope.interface.Attribute(
+        'Whether the error is a passing one, like a conflict: such a run is '
+        'tried again soon, and does not count as a failure.')
+
+
+class IJobTexts(zope.interface.Interface):
+    """What people are told of a job: an adapter that is not stored.
+
+    Texts of limited length.  Nothing of the application is loaded for them.
+    """
+
+    arguments = zope.interface.Attribute(
+        'List of pairs: what to call an argument, and its repr. Whoever asks '
+        'for it checks that its reader may see `IJob.input`.')
+
+    result = zope.interface.Attribute(
+        'The repr of the result. Whoever asks for it checks that its reader '
+        'may see `IJob.output`.')
+
+
+class IJobPanel(zope.interface.Interface):
+    """Something of the application on the page of a job.
+
+    A subscription adapter from the job and the request; it is asked in the
+    security of the reader, as the job is.
+    """
+
+    title = zope.interface.Attribute('A text, or a message.')
+
+    def lines():
+        """Yield pairs of texts: what it is, and what it is like.
+
+        They are shown as they are; nothing in them is HTML.
+        """
+
+
+class IManagement(zope.interface.Interface):
+    """What the pages and commands ask of a service besides ITaskService.
+
+    An adapter that is not stored.  It checks no permissions: who uses it
+    does.
+    """
+
+    is_current = zope.interface.Attribute(
+        'Whether the service can be read as it is stored: earlier code may '
+        'have stored it, and it would be written when it is first used.')
+
+    def make_token(principal_id):
+        """Return the token (str) for the forms that one principal is shown.
+
+        It is kept nowhere: it is made from the id and a secret of the
+        service.  Empty where there is no secret.
+        """
+
+    def accepts_token(principal_id, token):
+        """Return whether a token, of any type, is that of a principal."""
+
+    def removed_at(job):
+        """Return when a job is going to be removed, in POSIX seconds.
+
+        None for a job that has not ended, or is kept for ever.
+        """
+
+    def workers():
+        """Return a list of dicts, one for each worker that has a record.
+
+        id -- str, see `IJobExecution.claim`.
+        processor -- ``host:pid:thread``.
+        heartbeat -- POSIX seconds by the worker's clock; None: not known.
+        claims -- list of pairs: job id, and POSIX seconds of the claim.
+        """
 
 
 class IStartRemoteTasksEvent(zope.interface.Interface):

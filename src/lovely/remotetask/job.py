@@ -3,6 +3,7 @@
 import contextvars
 import datetime
 import time
+from typing import Any
 from typing import NamedTuple
 
 import persistent
@@ -11,7 +12,10 @@ import zope.interface
 from lovely.remotetask import cron
 from lovely.remotetask import interfaces
 from lovely.remotetask import number
+from lovely.remotetask.foreign.description import escaped
+from lovely.remotetask.foreign.description import plain
 from lovely.remotetask.foreign.outcome import outcome_of
+from lovely.remotetask.foreign.unreadable import read
 from lovely.remotetask.history import Details
 from lovely.remotetask.history import abbreviated
 from lovely.remotetask.history import attempt_of
@@ -103,18 +107,25 @@ class Value(persistent.Persistent):
 ATOMS = frozenset({type(None), bool, int, float, str, bytes})
 
 
+def is_call(stored):
+    """Return whether an input is a stored call, which is stored as it is.
+
+    Its class says by `canBeReferredTo` that it can be imported wherever jobs
+    are read, and that `function_name` and `principal_id` (str or None) can be
+    asked for without loading any arguments.
+    """
+    class_ = type(stored)
+    return issubclass(class_, persistent.Persistent) and (
+        class_.__dict__.get('canBeReferredTo') is True)
+
+
 def wrap(value):
     """Return what a job stores for an input or a result.
 
-    A class of persistent objects says by `canBeReferredTo` that it can be
-    imported wherever jobs are read: a record cannot be read where the classes
-    of the objects that it refers to raise an error when they are imported.
+    A record cannot be read where the classes of the objects that it refers to
+    raise an error when they are imported; see `is_call`.
     """
-    class_ = type(value)
-    if class_ in ATOMS or issubclass(class_, persistent.Persistent) and (
-            class_.__dict__.get('canBeReferredTo') is True):
-        return value
-    return Value(value)
+    return value if type(value) in ATOMS or is_call(value) else Value(value)
 
 
 class Payload:
@@ -160,7 +171,12 @@ class Due:
 @part
 @zope.interface.implementer(interfaces.IClaim)
 class Claim(NamedTuple):
-    """See IClaim."""
+    """See IClaim.
+
+    counted -- the status under which the job is counted meanwhile.
+    seat -- an ISeat, where the job is run without a stored claim; None: the
+        claim is stored.
+    """
 
     job: int
     worker: str
@@ -169,6 +185,7 @@ class Claim(NamedTuple):
     attempt: int
     fence: int
     counted: str
+    seat: Any = None
 
 
 class Run(NamedTuple):
@@ -300,6 +317,25 @@ class Job(persistent.Persistent):
             state['started'], state['completed'] = True, None
 
     @property
+    def function(self):
+        """See IJob."""
+        return self._of_call('function_name')
+
+    @property
+    def principal(self):
+        """See IJob."""
+        return self._of_call('principal_id')
+
+    def _of_call(self, name):
+        self._p_activate()
+        stored = self.__dict__.get('input')
+        if not is_call(stored):
+            return None
+        jar = stored._p_jar
+        found = read(None if jar is None else jar.db(), getattr, stored, name)
+        return found.value if type(found.value) is str else None
+
+    @property
     def history(self):
         """See IJob."""
         return tuple(attempt_of(attempt).part_of(self)
@@ -318,6 +354,11 @@ class Job(persistent.Persistent):
     def traceback(self):
         """See IJob."""
         return traceback_of(self.details)
+
+    @property
+    def scheduledFor(self):
+        """See IJob."""
+        return None if self.due is None else as_datetime(self.due)
 
     @property
     def stored_status(self):
@@ -535,9 +576,33 @@ class Job(persistent.Persistent):
             (*attempt[:3], None, None, *attempt[5:])
             for attempt in self._history[-1:])
 
-    def __repr__(self):
-        return f'<{type(self).__name__} {self.id!r}>'
+    def copy(self, id):
+        """Return a job that does once what this one does.
 
+        The record of the input is that of both; it is never written again.
+        """
+        made = Job(id, self.task, None, self.priority)
+        made.__dict__['input'] = self.__dict__.get('input')
+        return made
+
+    def __repr__(self):
+        # That of a job that cannot be read does not raise, either.
+        found = outcome_of(self._described)
+        return f'<{type(self).__name__} {found.value or "(unreadable)"}>'
+
+    def _described(self):
+        status = self.status
+        if status is None:
+            # It was not added yet.
+            return f'{self.id!r}'
+        attempts = self.attempts + (status == PROCESSING)
+        name = escaped(plain(self.function or self.task, REPR_SIZE))
+        return f'{self.id!r} {status} {name}' + (
+            f', attempt {attempts}' if attempts else '')
+
+
+# What is shown of a job at most, in characters.
+REPR_SIZE = 300
 
 # By how many seconds the clocks of two machines may differ: Kerberos, which
 # many networks use, allows as much.
@@ -580,9 +645,17 @@ class CronJob(Job):
         return self.delay is None
 
     @property
-    def scheduledFor(self):
+    def paused(self):
         """See ICronJob."""
-        return None if self.due is None else as_datetime(self.due)
+        return (self.stored_status == CRONJOB and self.store is not None
+                and self.store.is_paused(self))
+
+    @property
+    def scheduledFor(self):
+        """See IJob."""
+        if self.due is None or self.paused:
+            return None
+        return as_datetime(self.due)
 
     def timeOfNextCall(self, now=None):
         """See ICronJob."""

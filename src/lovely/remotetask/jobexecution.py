@@ -31,10 +31,12 @@ from lovely.remotetask.storage import settlement
 from lovely.remotetask.storage import share
 from lovely.remotetask.storage import taking
 from lovely.remotetask.storage import tidy
+from lovely.remotetask.storage import unclaimed
 
 
 # Why nobody has stored how a run ended.
 LOST_PROCESS = 'The process that ran the job ({}) is gone.'
+MAY_BE_LOST = 'A process that may have run the job ({}) is gone.'
 INTERRUPTED = 'The databases or the process of {} failed while it ran the job.'
 UNSTORED_END = 'The job was run by {}, and how that ended could not be stored.'
 
@@ -105,15 +107,72 @@ class JobExecution:
         worker = crew.worker(self.store, worker_id)
         return [] if worker is None else list(worker.claims)
 
+    # Without a claim
+
+    def admit(self, claim):
+        """See IJobExecution."""
+        if claim.seat is None:
+            return
+        is_known = claim.worker in self.store.workers
+        if not (is_known and self._may_run_unclaimed(claim)):
+            claim.seat.refuse(is_known)
+            raise interfaces.ClaimLost(
+                f'Job {claim.job} of {self.service.__name__!r} has to be '
+                f'claimed before it is run.')
+
+    def _may_run_unclaimed(self, claim):
+        # A run that is lost is counted, though it may never have begun.
+        return (not self.service.paused
+                and policy_of(self.service).attempts > 1
+                and unclaimed.may_be_run(self.store, claim.job))
+
+    def is_fresh(self, jobid):
+        """See IJobExecution."""
+        return unclaimed.fresh(self.store, jobid) is not None
+
+    def keep(self, claim):
+        """See IJobExecution."""
+        if _is_good(lookup.find(self.store, claim.job), claim):
+            # Others may have taken the worker for dead.
+            self.enter(claim.worker, unclaimed=True)
+            unclaimed.keep(self.store, claim)
+
+    def turns(self):
+        """See IJobExecution."""
+        return unclaimed.turns(self.store)
+
+    def outdate(self, jobid, now=None):
+        """See IJobExecution."""
+        job = unclaimed.fresh(self.store, jobid)
+        if job is None:
+            return False
+        if (not unclaimed.may_be_lost(self.store, job)
+                or policy_of(self.service).attempts == 1):
+            job.outdate_claims()
+            return False
+        claim = unclaimed.lost_claim(self.store, job)
+        self._lose(job, claim, moment.given(now), MAY_BE_LOST)
+        self._settle(claim, now)
+        return True
+
     # How runs end
 
     def complete(self, job, run, output, now=None):
         """See IJobExecution."""
         job.succeed(run, output, moment.given(now))
+        self._keep_with_end(run.claim)
         return settlement.rest_of(job, run.claim)
+
+    def _keep_with_end(self, claim):
+        if claim.seat is not None and claim.seat.is_kept_by_run():
+            unclaimed.keep(self.store, claim)
 
     def fail(self, job, run, failure, now=None):
         """See IJobExecution."""
+        self._store_failure(job, run, failure, now)
+        self._keep_with_end(run.claim)
+
+    def _store_failure(self, job, run, failure, now):
         now = moment.given(now)
         if failure.holds:
             job.fail(run, failure, now, HELD)
@@ -181,7 +240,7 @@ class JobExecution:
         """Count a run of which nobody has stored how it ended."""
         policy = policy_of(self.service)
         if job.failures + 1 < policy.attempts:
-            due = (None if reason == LOST_PROCESS
+            due = (None if reason in (LOST_PROCESS, MAY_BE_LOST)
                    else policy.due_after_loss(job, now))
             job.lose(claim, reason.format(claim.processor), due)
         else:
@@ -195,6 +254,10 @@ class JobExecution:
         return not self.service.paused and (
             lookup.is_behind(self.store) if worker_id is None
             else share.is_behind(self.store, worker_id))
+
+    def has_due(self, now):
+        """See IJobExecution."""
+        return not self.service.paused and taking.has_due(self.store, now)
 
     def next_due(self):
         """See IJobExecution."""
@@ -214,9 +277,9 @@ class JobExecution:
 
     # Workers
 
-    def enter(self, worker_id, now=None):
+    def enter(self, worker_id, now=None, unclaimed=False):
         """See IJobExecution."""
-        crew.enter(self.store, worker_id, moment.given(now))
+        crew.enter(self.store, worker_id, moment.given(now), unclaimed)
 
     def beat(self, worker_id, now=None):
         """See IJobExecution."""
@@ -244,6 +307,8 @@ class JobExecution:
 
     def release_worker(self, worker_id, now=None):
         """See IJobExecution."""
+        if worker_id not in self.store.workers:
+            return []
         worker = crew.worker(self.store, worker_id)
         # Nobody knows what one has claimed that cannot be read; that is
         # searched for.
@@ -260,6 +325,9 @@ class JobExecution:
                     job.outdate_claims()
                 released.append(job.id)
             self._settle(claim, now)
+        if not released and (worker is None or worker.unclaimed):
+            unclaimed.note_loss(
+                self.store, worker_id.rpartition(':')[0], now)
         return released
 
     def stop_worker(self, worker_id):
@@ -278,9 +346,10 @@ class JobExecution:
         policy = policy_of(self.service)
         pruned = cleaning.drop_some(self.store, limit)
         for status in (COMPLETED, CANCELLED, ERROR, HELD):
-            pruned += removal.prune(
-                self.store, status, now - policy.retention_of(status),
-                limit - pruned, shelves)
+            before = now - policy.retention_of(status)
+            if before > self.store.since:
+                pruned += removal.prune(
+                    self.store, status, before, limit - pruned, shelves)
         pruned += aside.prune(
             self.store, now - policy.retention_of(HELD), limit - pruned)
         if pruned < limit:

@@ -3,7 +3,6 @@
 import os
 import threading
 import time
-import weakref
 
 import transaction
 import zope.interface
@@ -14,15 +13,16 @@ from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.running import quirks
 from lovely.remotetask.running import settings
 from lovely.remotetask.running import suspects
+from lovely.remotetask.running import wire
 from lovely.remotetask.running.claimer import Claimer
 from lovely.remotetask.running.claims import listed
 from lovely.remotetask.running.clock import FAR
-from lovely.remotetask.running.clock import SOON
 from lovely.remotetask.running.execution import INTERRUPTED
 from lovely.remotetask.running.execution import NOT_BEGUN
 from lovely.remotetask.running.execution import ProcessorRequest
 from lovely.remotetask.running.gate import CommitGate
 from lovely.remotetask.running.gate import ProcessorStopped
+from lovely.remotetask.running.idling import Idling
 from lovely.remotetask.running.member import Member
 from lovely.remotetask.running.registry import GRACE
 from lovely.remotetask.running.registry import service_path
@@ -41,12 +41,6 @@ log = journal(__name__)
 # Seconds between two heartbeats, and how many may be missed.
 HEARTBEAT = 15.0
 MISSED_HEARTBEATS = 4
-
-# Seconds between two looks at what other processes have committed.
-LOOK = 0.02
-
-# Seconds that an idle processor waits at least, whatever its waitTime.
-LEAST_WAIT = 0.05
 
 # Seconds that a step may take before others are to know.
 STEP_PATIENCE = 10.0
@@ -73,6 +67,7 @@ class SimpleProcessor(Member):
         super().__init__(db, servicePath, HEARTBEAT, MISSED_HEARTBEATS)
         self.waitTime = waitTime
         self.thread = None
+        self.idling = Idling(self)
         # By the name of the method: it may be replaced.
         self.team = Team(
             self, self.duties, lambda claim: self._execute(claim))
@@ -83,12 +78,6 @@ class SimpleProcessor(Member):
         self._latest = float('-inf')
         # When the step began that is being done, or None.
         self._stepping_since = None
-        self._seen = None
-        self._wake = threading.Event()
-        self._stopped = threading.Event()
-        # Set when the claimer may begin.
-        self._may_begin = threading.Event()
-        self._may_begin.set()
         self._pid = os.getpid()
 
     # Step by step, in the caller's thread
@@ -150,18 +139,9 @@ class SimpleProcessor(Member):
         return super().trouble
 
     @property
-    def is_stopping(self):
-        """Whether it takes no more jobs."""
-        return self._stopped.is_set()
-
-    def wait_for_stop(self, seconds):
-        """Wait until it takes no more jobs.  Return whether that is so."""
-        return self._stopped.wait(seconds)
-
-    @property
     def running(self):
         """See IProcessor."""
-        if self.is_stopping:
+        if self.idling.is_stopping:
             return False
         thread = self.thread
         # Without a thread it is used step by step.
@@ -169,18 +149,17 @@ class SimpleProcessor(Member):
 
     def __call__(self):
         """See IProcessor."""
-        self._may_begin.wait()
+        self.idling.wait_to_begin()
         log.info('%s: started', self.thread_name)
-        while not self.is_stopping:
-            # Before the step: what is committed during it is not missed.
-            self._seen = self._last_transaction()
+        while not self.idling.is_stopping:
+            self.idling.look()
             self._stepping_since = time.monotonic()
             outcome = outcome_of(self.step)
             self._stepping_since = None
             if outcome.failed:
                 self.duties.report(outcome, 'take')
             if not outcome.value:
-                self._wait()
+                self.idling.wait()
         self._finish()
         log.info('%s: stopped', self.thread_name)
 
@@ -200,7 +179,9 @@ class SimpleProcessor(Member):
         for jobid, begun in list(self.claims.unsettled.items()):
             self.duties.do('settle', now, self.claimer.settle_unsettled, jobid,
                      begun)
+        _, late = self.claims.to_settle()
         more = self.duties.do('take', now, self.claimer.take)
+        self._tell_others(set(late) - self.claims.ids)
         return bool(more or (self.team.waits_for_settling
                              and not self.duties['take'].is_failing))
 
@@ -229,55 +210,11 @@ class SimpleProcessor(Member):
     def forget_claims(self):
         self.claims.forget()
 
-    # Waiting, and the end
-
-    def _wait(self):
-        """Wait until there may be something to do."""
-        pause = max(self.duties[name].due for name in (
-            'find', 'write', 'take')) - time.monotonic()
-        if pause > 0:
-            # Something is wrong; that jobs are added helps nothing.
-            self._stopped.wait(pause)
-            return
-        end = time.monotonic() + self._longest_wait()
-        seen = self._seen
-        while (left := end - time.monotonic()) > 0:
-            if self._wake.wait(left if seen is None else min(left, LOOK)):
-                break
-            if self._has_news():
-                break
-        self._wake.clear()
-
-    def _has_news(self):
-        """Return whether to see what was committed since the last step."""
-        # While there is enough to run, it was mostly this process itself;
-        # and each step may meet those of other processors.
-        return (self._seen is not None
-                and self.claims.waiting <= self.team.low_water()
-                and self._last_transaction() != self._seen)
-
-    def _last_transaction(self):
-        """Return the last transaction, if that can be told at no cost."""
-        return outcome_of(
-            quirks.last_transaction_heard_of, self.service_db).value
-
-    def _longest_wait(self):
-        waits = [max(self.waitTime, LEAST_WAIT)]
-        clock = self.membership.clock
-        if self.claimer.next_due is not None:
-            waits.append(max(0.0, self.claimer.next_due - clock.now()))
-        if self.claims.ids or len(self.membership.watch) > 1:
-            # Others look for signs of life, or this one for theirs.
-            waits.append(self.heartbeat)
-        if not clock.trusted and clock.ahead is None:
-            waits.append(SOON)
-        if self.duties['threads'].is_failing:
-            waits.append(max(
-                0.0, self.duties['threads'].due - time.monotonic()))
-        return min(waits)
+    # The end
 
     def _finish(self):
         """Let the runners end, then hand back what they did not run."""
+        self.idling.end()
         self.team.end()
         self.team.join(self._beat)
         suspects.end_turn(self.membership.worker_id)
@@ -293,28 +230,27 @@ class SimpleProcessor(Member):
         if quirks.is_away(self.service_db):
             # Whoever sees that this process is gone takes them over.
             return
+        left = self.known_ids().difference(self.claims.run)
         outcome = outcome_of(self.membership.leave, self.claims.run, commit)
         if outcome.failed:
             self.duties.report(outcome, 'take')
+        else:
+            self._tell_others(left)
 
-    @property
-    def runners(self):
-        """The Runners of its team."""
-        return self.team.runners
+    def _tell_others(self, ids):
+        """Tell other processes of jobs that are not claimed here any more."""
+        if ids and self.place is not None:
+            wire.tell(*self.place)
 
     @property
     def threads(self):
         """The threads that run jobs."""
-        return [runner.thread for runner in list(self.runners)
+        return [runner.thread for runner in list(self.team.runners)
                 if runner.thread.is_alive()]
 
     def begin_after(self, txn):
         """See IProcessor."""
-        self._may_begin.clear()
-        txn.addAfterCommitHook(_let, (self._may_begin,))
-        txn.addAfterAbortHook(_let, (True, self._may_begin))
-        # One that is never ended.
-        weakref.finalize(txn, self._may_begin.set)
+        self.idling.begin_after(txn)
 
     def start(self):
         """Run the claimer in a daemon thread; see IProcessor.
@@ -325,6 +261,7 @@ class SimpleProcessor(Member):
             # Made before this process was forked.
             self._pid = os.getpid()
             self.membership.become_another()
+            self.idling.become_another()
         self.thread = threading.Thread(
             target=self._run_thread, name=self.thread_name, daemon=True)
         self.thread.running = True
@@ -336,11 +273,12 @@ class SimpleProcessor(Member):
         finally:
             # Whatever has ended it: it takes no more jobs.
             self.stop()
+            self.idling.end()
             self.team.end()
 
     def wake(self):
         """Remember that there may be something to do."""
-        self._wake.set()
+        self.idling.wake()
 
     def added(self, jobs):
         """See IProcessor."""
@@ -348,11 +286,9 @@ class SimpleProcessor(Member):
 
     def stop(self):
         """See IProcessor."""
-        self._stopped.set()
-        self._may_begin.set()
         if self.thread is not None:
             self.thread.running = False
-        self.wake()
+        self.idling.stop()
 
     def join(self, deadline):
         """See IProcessor."""
@@ -378,10 +314,6 @@ class MultiProcessor(SimpleProcessor):
         settings.check_max_threads(maxThreads)
         super().__init__(db, servicePath, waitTime)
         self.maxThreads = maxThreads
-
-
-def _let(committed, event):
-    event.set()
 
 
 # Bookkeeping: what is called with the IJobExecution of the service

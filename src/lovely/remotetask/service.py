@@ -33,17 +33,21 @@ from lovely.remotetask.policy import Policy
 from lovely.remotetask.policy import policy_of
 from lovely.remotetask.running import direct
 from lovely.remotetask.running import events
+from lovely.remotetask.running import quirks
 from lovely.remotetask.running import registry
 from lovely.remotetask.startup import bootStrapSubscriber
 from lovely.remotetask.startup import getAutostartServiceNames
 from lovely.remotetask.storage import aside
 from lovely.remotetask.storage import cleaning
 from lovely.remotetask.storage import counting
+from lovely.remotetask.storage import crons
 from lovely.remotetask.storage import listing
 from lovely.remotetask.storage import lookup
 from lovely.remotetask.storage import taking
 from lovely.remotetask.storage import upgrade
+from lovely.remotetask.storage import whereabouts
 from lovely.remotetask.storage.current import current
+from lovely.remotetask.storage.selection import Selection
 from lovely.remotetask.storage.store import Jobs
 from lovely.remotetask.storage.store import JobStore
 from lovely.remotetask.task import Tasks
@@ -163,6 +167,16 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
         registry.wake_after_commit(self, job)
         return True
 
+    def copy(self, jobid):
+        """See ITaskService."""
+        current(self)
+        job = self._job(jobid)
+        if isinstance(job, UnreadableJob):
+            raise ValueError(f'Job {jobid} cannot be read, so nobody can tell '
+                             f'what it does: {job.error}')
+        place = self.store.reserve(job.priority)
+        return self._add(job.copy(place.id), place, QUEUED)
+
     def _restore(self, jobid):
         """Let a job wait, or be requeued, that can be read meanwhile."""
         if not aside.restore(self.store, jobid):
@@ -233,11 +247,41 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
         return taking.oldest_waiting(self.store, moment.given(now))
 
     def find(self, status=None, task=None, function=None, after=None,
-             limit=50):
+             limit=50, since=None, until=None, principal=None,
+             errorClass=None, as_of=None, deadline=None):
         """See ITaskService."""
-        return listing.find(
-            self.store, listing.Selection(status, task, function), after,
-            limit).part_of(self)
+        selection = Selection(status, task, function, since, until, principal,
+                              errorClass, as_of)
+        page = listing.find(self.store, selection, after, limit, deadline)
+        shown = None if self._p_jar is None else quirks.snapshot(self._p_jar)
+        return page._replace(
+            as_of=None if shown is None else shown.hex()).part_of(self)
+
+    def cron_jobs(self):
+        """See ITaskService."""
+        return whereabouts.cron_jobs(self.store)
+
+    def pause_job(self, jobid):
+        """See ITaskService."""
+        current(self)
+        job = self._job(jobid)
+        if job.stored_status != CRONJOB or job.paused:
+            return False
+        crons.pause(self.store, job.id)
+        return True
+
+    def resume_job(self, jobid):
+        """See ITaskService."""
+        current(self)
+        job = self._job(jobid)
+        if job.stored_status != CRONJOB or not job.paused:
+            return False
+        crons.resume(self.store, job.id)
+        if job.status == CRONJOB:
+            # When a run ends, its processor tells the next time anyway.
+            self.store.change(job, job.reschedule)
+            registry.wake_after_commit(self, job)
+        return True
 
     def cancel(self, jobid):
         """See ITaskService."""
@@ -247,6 +291,7 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
                 or job.status not in (*WAITING, STARTLATER, HELD)):
             return False
         self.store.change(job, job.cancel, moment.now())
+        crons.resume(self.store, job.id)
         events.send_after_commit(events.JobCancelled, self, job)
         return True
 

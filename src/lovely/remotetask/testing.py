@@ -1,5 +1,6 @@
 """Stand-ins for tests of code that uses task services."""
 
+import BTrees
 import zope.interface
 
 from lovely.remotetask import interfaces
@@ -31,7 +32,7 @@ class _CountingStore(JobStore):
 
     def __init__(self):
         super().__init__()
-        self.legacy = {}
+        self.legacy = BTrees.family64.IO.BTree()
 
     def add(self, job, place, status):
         job.id = len(self.legacy) + 1

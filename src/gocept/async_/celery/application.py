@@ -16,12 +16,14 @@ import click
 import kombu
 from celery import signals
 from celery.exceptions import Reject
+from celery.exceptions import Retry
 from celery.exceptions import WorkerShutdown
 from celery.loaders.app import AppLoader
 from zope.configuration.exceptions import ConfigurationError
 
 from gocept.async_ import zopeconf
 from gocept.async_.celery import consumer
+from gocept.async_.celery import ends
 from gocept.async_.celery import secret
 from gocept.async_.celery import settings
 from gocept.async_.celery import transport
@@ -32,6 +34,7 @@ from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.foreign.outcome import in_runner
 from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.forking import of_process
+from lovely.remotetask.running import events
 from lovely.remotetask.running import registry
 
 
@@ -174,20 +177,56 @@ def _leave(**kw):
     registry.stop_all()
 
 
-@app.task(name=settings.TASK)
+class JobFailed(Exception):
+    """What Celery is told of a job that has failed; the log tells why."""
+
+
+class Run(celery.Task):
+    """The task that runs jobs.
+
+    What it raises only tells Celery that a job has failed: its traceback is
+    none of the job.
+    """
+
+    throws = (JobFailed,)
+
+    def on_failure(self, exc, task_id, args, kwargs, einfo):
+        if isinstance(exc, JobFailed):
+            einfo.traceback = ''
+
+    def on_retry(self, exc, task_id, args, kwargs, einfo):
+        einfo.traceback = ''
+
+
+@app.task(name=settings.TASK, base=Run)
 def run(**address):
     """Run the job of an address; see processor.address.
 
     Return whether there was something to be run.
     """
-    with _killed_by_signals():
+    with _killed_by_signals(), ends.collected() as found:
         token = in_runner.set(True)
         try:
-            return attendance().run(address)
+            done = attendance().run(address)
         except worker.GivenBack as error:
             raise Reject(str(error), requeue=True) from None
         finally:
             in_runner.reset(token)
+    _tell_of_failure(found)
+    return done
+
+
+def _tell_of_failure(found):
+    """Raise what lets Celery know if the last run has failed.
+
+    Celery runs nothing again for that.
+    """
+    for end in found[-1:]:
+        problem = ends.problem(end)
+        if problem is not None and type(end) is events.JobRetried:
+            raise Retry(problem, exc=JobFailed(problem))
+        if problem is not None:
+            raise JobFailed(problem)
 
 
 def _is_news(record):

@@ -9,7 +9,10 @@ import time
 import transaction
 
 from gocept.async_.celery import broker
+from gocept.async_.celery import ends
 from gocept.async_.celery import runs
+from gocept.async_.celery.doubts import Doubts
+from gocept.async_.celery.firstruns import FirstRuns
 from gocept.async_.celery.patience import Patience
 from gocept.async_.celery.processor import CeleryProcessor
 from gocept.async_.celery.processor import address
@@ -51,7 +54,11 @@ class Attendant(CeleryProcessor):
         self._patience = Patience()
         self._leading = False
         self._sent = Sent()
+        self._first_runs = FirstRuns(self.membership)
+        self._doubts = Doubts()
         self.duties |= {'end': Duty('settle jobs that were run'),
+                         'seats': Duty('claim jobs that run'),
+                         'doubts': Duty('find out who runs a job'),
                          'sweep': Duty('send jobs that wait')}
 
     @property
@@ -60,10 +67,12 @@ class Attendant(CeleryProcessor):
 
     # In threads that run jobs
 
-    def run_job(self, jobid, tid):
+    def run_job(self, jobid, tid, first=False):
         """Run a job.  Return whether it was there to be run.
 
         tid -- bytes, the transaction that has to be seen before.
+        first -- whether no message of the job can have come before: then it
+            need not be claimed.
 
         Raise Interrupted, or what it is, if the database or the process
         cannot be worked with.
@@ -74,17 +83,34 @@ class Attendant(CeleryProcessor):
         with self._record:
             if not self._runs.begin(jobid):
                 return False
+        end_run = self._runs.end_unclaimed
         try:
-            claim = self._claim_job(jobid)
-            if claim is not None:
-                self._execute(claim)
+            self._first_runs.count_before(jobid)
+            end = self._first_runs.run(jobid) if first else None
+            if end is None:
+                end_run = self._runs.end
+                end = self._run_claimed(jobid, first)
         finally:
             with self._record:
-                self._runs.end(jobid)
+                end_run(jobid)
         if self._runs.ended >= SETTLE_AT:
             # The next claims would write so many old ones again.
             outcome_of(self.settle)
-        return claim is not None
+        return self._judge(jobid, end)
+
+    def _judge(self, jobid, end):
+        """Return whether a run has ended; raise Interrupted if it has not."""
+        if end in (execution.NOT_BEGUN, execution.INTERRUPTED):
+            raise Interrupted(
+                f'what job {jobid} stands on has failed: {end}')
+        if end == execution.UNSTORED:
+            ends.note(None)
+        return end is not None
+
+    def _run_claimed(self, jobid, first):
+        """Claim and run a job; return what became of it, None if nothing."""
+        claim = self._claim_job(jobid, first)
+        return None if claim is None else self._execute(claim)
 
     def _has_seen(self, tid, jobid):
         if self.service_db.lastTransaction() >= tid:
@@ -97,21 +123,28 @@ class Attendant(CeleryProcessor):
             job._p_activate()
             return job._p_serial >= tid
 
-    def _claim_job(self, jobid):
-        claims = self._try_to_claim(jobid)
-        if not claims and self._is_orphan(jobid):
+    def _claim_job(self, jobid, first=False):
+        claim, others = self._try_to_claim(jobid, first)
+        if any(map(machine.is_gone, others)) or not (
+                claim or others) and self._is_orphan(jobid):
             self.release()
-            claims = self._try_to_claim(jobid)
-        return claims[0] if claims else None
+            claim, others = self._try_to_claim(jobid, first)
+        if others:
+            # One of them may be running it at the moment.
+            self._doubts.add(jobid, others)
+        return claim
 
-    def _try_to_claim(self, jobid):
+    def _try_to_claim(self, jobid, first):
         with self._record:
-            claims = self.membership.bookkeep(
+            claim, others, lost = self.membership.bookkeep(
                 runs.claim_job, self.worker_id, jobid, self._runs,
-                self.membership.clock.now())
-            # The claim of an earlier run was settled with this transaction.
-            self._runs.forget([jobid])
-            return claims
+                self.membership.clock.now(), self._first_runs.ids(), first)
+            if not others:
+                # The claim of an earlier run was settled with this
+                # transaction.
+                self._runs.forget([jobid])
+        self._tell_of_lost(self.membership.tell_of_lost(lost))
+        return claim, others
 
     def _is_orphan(self, jobid):
         """Return whether the process that has a job is known to be gone."""
@@ -127,9 +160,7 @@ class Attendant(CeleryProcessor):
         self._runs.call(claim)
         end = self.membership.run(claim)
         self._runs.mark_end(claim, end)
-        if end in (execution.NOT_BEGUN, execution.INTERRUPTED):
-            raise Interrupted(
-                f'what job {claim.job} stands on has failed: {end}')
+        return end
 
     # In the thread that makes the rounds
 
@@ -144,7 +175,9 @@ class Attendant(CeleryProcessor):
         if self.is_closed():
             return
         self.duties.do('end', now, self.settle)
+        self.duties.do('seats', now, self._first_runs.tend, now)
         self.look_after_others(now)
+        self.duties.do('doubts', now, self._resolve_doubts)
         self.duties.do('sweep', now, self.sweep)
 
     def beats(self, now):
@@ -168,6 +201,26 @@ class Attendant(CeleryProcessor):
                 # One of the claims may be to blame for that, so they are
                 # settled one by one.
                 self._settle_apart()
+
+    def _sign(self, now):
+        super()._sign(now)
+        self._first_runs.beat()
+
+    def _resolve_doubts(self):
+        """Send jobs again that nobody can be running any more."""
+        if not self._doubts:
+            return
+        if any(map(machine.is_gone, self._doubts.others())):
+            self.release()
+        with opened_engine(self.db, self.servicePath) as engine:
+            cleared = self._doubts.cleared(engine.turns())[:SWEEP_AT_ONCE]
+        if cleared:
+            waiting, lost = self.membership.bookkeep(
+                runs.outdate, cleared, self.membership.clock.now())
+            self._doubts.forget(cleared)
+            self._tell_of_lost(self.membership.tell_of_lost(lost))
+            self.send(self._addresses(
+                waiting, self.service_db.lastTransaction()))
 
     def _settle_apart(self):
         """Settle claims one by one; raise what is wrong with the last one."""
@@ -211,27 +264,31 @@ class Attendant(CeleryProcessor):
         Return how many were sent.
         """
         now = self.membership.clock.now() if now is None else now
+        leader, is_needed = self._find_leader(now)
+        self._leading = leader == self.worker_id
+        if is_needed and leader is None:
+            self.membership.bookkeep(_enter, self.worker_id)
+        if not is_needed or not self._leading:
+            return 0
         if self.knows_time():
             # This passes entries of jobs that others have run, and puts what
             # waits for a time into the schedule.
             self.membership.bookkeep(_look, now)
-        leader, waiting = self._find_waiting(now)
-        self._leading = leader == self.worker_id
-        if waiting and leader is None:
-            self.membership.bookkeep(_enter, self.worker_id)
-        if not waiting or not self._leading:
-            return 0
-        found = self._to_send(waiting, now)
+        found = self._to_send(now)
         sent = self.send([each.address for each in found])
         self._sent.remember(found[:sent])
         return sent
 
-    def _find_waiting(self, now):
-        """Return who sweeps, or None, and what could be claimed now."""
+    def _find_leader(self, now):
+        """Return who sweeps, or None; and whether there is need of that."""
         with opened_engine(self.db, self.servicePath) as engine:
             leader = min(self._known(engine), default=None)
-            if leader not in (None, self.worker_id):
-                return leader, []
+            return leader, leader in (None, self.worker_id) and (
+                engine.is_behind() or engine.has_due(now))
+
+    def _find_waiting(self, now):
+        """Return what could be claimed now."""
+        with opened_engine(self.db, self.servicePath) as engine:
             # These claims are never committed: making them is how to see what
             # is next.
             claims = engine.claim(
@@ -240,8 +297,15 @@ class Attendant(CeleryProcessor):
             described = [outcome_of(self._describe, engine.service, claim.job)
                          for claim in claims]
             # A job that cannot be read does not hold up the others.
-            return leader, [outcome.value for outcome in described
-                            if not outcome.failed]
+            return [outcome.value for outcome in described
+                    if not outcome.failed]
+
+    def _may_find_lost(self, now):
+        """Return whether a job waits that may have to be sent."""
+        with opened_engine(self.db, self.servicePath) as engine:
+            oldest = engine.service.oldest_waiting(now)
+            return engine.has_due(now) or (
+                oldest is not None and now - oldest >= self._sent.patience)
 
     def _known(self, engine):
         # After host and pid.
@@ -257,14 +321,20 @@ class Attendant(CeleryProcessor):
             address(self.db, self.servicePath, job),
             max(written, job.due or 0.0), job.due is not None)
 
-    def _to_send(self, waiting, now):
+    def _to_send(self, now):
         sender = broker.sender()
+        self._sent.be_patient(sender.broker.resend_after, 0)
+        if not self._may_find_lost(now):
+            return []
         messages = sender.waiting(self.queue)
         if messages is None:
             # The broker does not answer.
             return []
         self._sent.be_patient(sender.broker.resend_after, messages)
-        return [each for each in waiting if self._sent.is_lost(each, now)]
+        if not self._may_find_lost(now):
+            return []
+        return [each for each in self._find_waiting(now)
+                if self._sent.is_lost(each, now)]
 
     # See CeleryProcessor
 
@@ -279,8 +349,11 @@ class Attendant(CeleryProcessor):
             # The gate is closed; this is the last commit.
             execution.in_transaction(
                 self.db, self.servicePath, transaction.commit,
-                runs.leave, self.worker_id, self._runs,
-                self.membership.clock.now())
+                self._hand_back, self.membership.clock.now())
+
+    def _hand_back(self, engine, now):
+        runs.leave(engine, self.worker_id, self._runs, now)
+        self._first_runs.leave_all(engine, now)
 
 
 def _look(engine, now):

@@ -4,6 +4,7 @@ import json
 import threading
 import time
 
+from gocept.async_.celery.settings import FIRST
 from gocept.async_.celery.settings import TASK
 from gocept.async_.celery.settings import Broker
 from gocept.async_.celery.settings import broker
@@ -127,8 +128,9 @@ class Sender:
         late = self._clock() + EARLY * self.broker.publish_timeout
         outcome = self._attempt(self._publish, queue, address)
         if outcome.failed and self._clock() < min(late, end):
-            # The connection may be one that the broker has closed since.
-            outcome = self._attempt(self._publish, queue, address)
+            # The connection may be one that the broker has closed since; or
+            # the broker has the message, and this is another one.
+            outcome = self._attempt(self._publish, queue, dict(address))
         self._mark(outcome)
         return not outcome.failed
 
@@ -143,6 +145,9 @@ class Sender:
         self._app.send_task(
             TASK, kwargs=address, queue=queue, producer=self._producer(),
             retry=False, ignore_result=True, add_to_parent=False,
+            shadow=getattr(address, 'function', None),
+            headers=({FIRST: True} if getattr(address, 'first', False)
+                     else None),
             # Celery's own takes longer than all the rest here.
             kwargsrepr=repr(address))
 

@@ -49,6 +49,7 @@ class Consumer(consumer.Consumer):
         # could be told by anybody.
         super().__init__(
             *args, **{**kw, 'without_mingle': True, 'without_gossip': True})
+        self._firsts = celerymessage.Firsts()
         self._pauses = Pauses(FIRST_PAUSE, LONGEST_PAUSE)
         self._connected = float('-inf')
 
@@ -60,8 +61,13 @@ class Consumer(consumer.Consumer):
             if outcome.failed:
                 _refuse(message, outcome.error)
             else:
-                handle(celerymessage.made_anew(message, outcome.value))
+                handle(self._made_anew(message, outcome.value))
         return on_message
+
+    def _made_anew(self, message, address):
+        first = (celerymessage.is_first(message)
+                 and self._firsts.add(address))
+        return celerymessage.made_anew(message, address, first)
 
     def loop(self, *args):
         """Wait for messages; see celery.worker.loops."""

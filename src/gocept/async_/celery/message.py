@@ -10,7 +10,9 @@ import uuid
 
 import kombu.message
 
+from gocept.async_.celery.settings import FIRST
 from gocept.async_.celery.settings import TASK
+from gocept.async_.celery.transport import RedisChannel
 from gocept.async_.recurring import Complaint
 from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.foreign.outcome import outcome_of
@@ -25,6 +27,12 @@ MAX_SIZE = 16 * 1024
 MAX_JOB = 2 ** 63
 
 JSON = 'application/json'
+
+# What is shown as the name of a function.
+NAME = re.compile(r'[\w.<>+:-]{1,500}')
+
+# Of so many jobs it is known that their first messages have come.
+REMEMBERED = 100_000
 
 
 class Refused(Exception):
@@ -93,6 +101,51 @@ CHECKS = {'database': _is_text, 'service': _is_text, 'job': _is_job,
           'attempt': _is_attempt, 'tid': _is_tid}
 
 
+def name_in(message):
+    """Return what the job of a message runs, for people; None if unknown."""
+    found = outcome_of(lambda: message.headers.get('shadow')).value
+    return found if type(found) is str and NAME.fullmatch(found) else None
+
+
+def is_first(message):
+    """Return whether a message is the first of its job, and never came before.
+
+    False if that is not known: not all brokers tell.
+    """
+    return outcome_of(_is_first, message).value is True
+
+
+def _is_first(message):
+    if message.headers.get(FIRST) is not True:
+        return False
+    redelivered = message.delivery_info.get('redelivered')
+    if isinstance(message.channel, RedisChannel):
+        # What is given back is marked by the client that does so.
+        redelivered = bool(redelivered or message.headers.get('redelivered'))
+    return redelivered is False
+
+
+class Firsts:
+    """The jobs of which first messages have come lately.
+
+    A broker that was set back to an earlier state brings them once more, and
+    does not say so.
+    """
+
+    def __init__(self):
+        self._seen = {}
+
+    def add(self, address):
+        """Remember a job.  Return whether it is the first time."""
+        key = address['service'], address['job']
+        if key in self._seen:
+            return False
+        self._seen[key] = True
+        if len(self._seen) > REMEMBERED:
+            del self._seen[next(iter(self._seen))]
+        return True
+
+
 class Refusals:
     """Says which messages were refused: one line a kind, now and then."""
 
@@ -131,18 +184,24 @@ class Message(kombu.message.Message):
                 outcome.errorClass)
 
 
-def made_anew(message, address):
+def made_anew(message, address, first=False):
     """Return a Message of which Celery can be told.
 
     It has the address, and of the one that has come nothing but what is
-    needed to acknowledge that.  Time limits, times, callbacks, chains,
-    priorities and the id are not those of who has sent it.
+    needed to acknowledge that, and the name of the function.  Time limits,
+    times, callbacks, chains, priorities and the id are not those of who has
+    sent it.
+
+    first -- see `is_first`.
     """
     id = str(uuid.uuid4())
+    if first:
+        address = {**address, FIRST: True}
     return Message(
         body=json.dumps([[], address, {}]),
         headers={
             'lang': 'py', 'task': TASK, 'id': id, 'root_id': id,
+            'shadow': name_in(message),
             'argsrepr': '()', 'kwargsrepr': repr(address),
             'ignore_result': True, 'retries': 0},
         content_type=JSON, content_encoding='utf-8',

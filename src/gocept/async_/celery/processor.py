@@ -15,6 +15,7 @@ from lovely.remotetask.interfaces import IProcessor
 from lovely.remotetask.interfaces import IProcessorFactory
 from lovely.remotetask.processor import HEARTBEAT
 from lovely.remotetask.processor import MISSED_HEARTBEATS
+from lovely.remotetask.running.events import name_of
 from lovely.remotetask.running.member import Member
 from lovely.remotetask.running.registry import GRACE
 from lovely.remotetask.running.registry import service_path
@@ -33,16 +34,30 @@ def queue_name(service_name):
     return service_name or UNNAMED
 
 
+class Address(dict):
+    """Where a job is: what a message tells, in terms of JSON.
+
+    function -- str, what the job runs: for people, beside the address.
+    first -- whether no other message of the job was sent before.
+    """
+
+    function = None
+    first = False
+
+
 def address(db, path, job, tid=None):
-    """Return where a job is: what a message tells, in terms of JSON.
+    """Return the Address of a job.
 
     db -- with the root folder.
     tid -- of the transaction that a worker has to see before it can run the
         job; that which wrote the job if it is not given.
     """
-    return {'database': db.database_name, 'service': '/'.join(path),
-            'job': job.id, 'attempt': job.attempts + 1,
-            'tid': (tid or job._p_serial).hex()}
+    found = Address({
+        'database': db.database_name, 'service': '/'.join(path),
+        'job': job.id, 'attempt': job.attempts + 1,
+        'tid': (tid or job._p_serial).hex()})
+    found.function = name_of(job)
+    return found
 
 
 @zope.interface.implementer(IProcessor)
@@ -111,9 +126,15 @@ class CeleryProcessor(Member):
         # The addresses are made one by one, as they are sent: they may be
         # many, and the broker may be down.
         self.send(
-            address(self.db, self.servicePath, job) for job in jobs
+            self._first_address(job) for job in jobs
             if job.stored_status == QUEUED
             and (job.due is None or job.due <= now))
+
+    def _first_address(self, job):
+        found = address(self.db, self.servicePath, job)
+        # Whoever gets this message first need not claim the job.
+        found.first = True
+        return found
 
     def send(self, addresses):
         """Send an iterable of addresses.  Return how many were sent.

@@ -22,6 +22,9 @@ from lovely.remotetask.running.server import server
 # The task that runs the job of an address; see gocept.async_.celery.
 TASK = 'gocept.async.run'
 
+# The header of a message that says: no other one of its job was sent before.
+FIRST = 'first'
+
 # So many answers of a broker have to fit into the time that a request is
 # delayed at most: those of the client for Redis to connect and to send (14)
 # and of that for AMQP (7), with kombu 5.7, and a little more.
@@ -207,6 +210,8 @@ def sender_settings(broker):
         # Kombu sleeps before it connects again, unless told so.  Once: there
         # may be another broker in the URL.
         'max_retries': 1,
+        # The client would send a message twice, and say that of neither.
+        'retry_on_timeout': False,
         **dict.fromkeys(('interval_start', 'interval_step', 'interval_max'),
                         0)}
     found['broker_connection_timeout'] = step

@@ -7,6 +7,7 @@ is acknowledged like others.
 """
 
 import base64
+import contextlib
 import functools
 import json
 import struct
@@ -88,6 +89,17 @@ class UncompressedMessage(kombu.message.Message):
 class RedisChannel:
     """Mixed into a channel of Redis: reads an item of a list, or a broadcast.
     """
+
+    _kept = None
+
+    @contextlib.contextmanager
+    def conn_or_acquire(self, client=None):
+        # Kombu makes a client for each acknowledgement, which takes longer
+        # than that itself.
+        if client is None and (self._kept is None
+                               or self._kept.connection_pool is not self.pool):
+            self._kept = self._create_client()
+        yield client or self._kept
 
     def _create_client(self, asynchronous=False):
         client = super()._create_client(asynchronous)

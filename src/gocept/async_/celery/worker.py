@@ -11,6 +11,7 @@ import zope.component
 from gocept.async_.celery import processor
 from gocept.async_.celery.attendant import Attendant
 from gocept.async_.celery.attendant import Interrupted
+from gocept.async_.celery.settings import FIRST
 from gocept.async_.declaration import declarations
 from gocept.async_.recurring import Complaint
 from gocept.async_.recurring import Trial
@@ -117,7 +118,9 @@ class Attendance:
 
     def _run(self, address):
         found = self.of(address['database'], address['service'].split('/'))
-        return found.run_job(address['job'], bytes.fromhex(address['tid']))
+        more = {FIRST: True} if address.get(FIRST) is True else {}
+        return found.run_job(
+            address['job'], bytes.fromhex(address['tid']), **more)
 
     def _is_outage(self, outcome):
         """Return whether others would fail in the same way now."""

@@ -1,5 +1,6 @@
 """The pages of the demo; all of them views of the root folder."""
 
+import inspect
 import json
 
 import zope.component
@@ -9,6 +10,7 @@ from zope.traversing.browser import absoluteURL
 
 from gocept.async_.demo.application import TOOK
 from gocept.async_.demo.computation import NAME
+from gocept.async_.demo.computation import sum_of_primes
 from lovely.remotetask.interfaces import ITaskService
 
 
@@ -80,7 +82,12 @@ def _cells(limit, state, asked_by, principal, result, error, seconds,
         principal or '',
         error or ('' if result is None else f'{result:,}'),
         '' if seconds is None else f'{seconds:.1f} s',
-        processor or '']
+        _short(processor)]
+
+
+def _short(processor):
+    """Return host and process, without the thread."""
+    return ':'.join((processor or '').split(':')[:2])
 
 
 class Index(ComputationsView):
@@ -89,6 +96,7 @@ class Index(ComputationsView):
     columns = ('Primes below', 'State', 'Asked for by', 'Run as',
                'Their sum', 'Time', 'By')
     max_limit = MAX_LIMIT
+    code = inspect.getsource(sum_of_primes.undecorated)
 
     @property
     def took(self):

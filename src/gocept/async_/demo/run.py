@@ -14,7 +14,10 @@ from gocept.async_.demo.application import opened
 from gocept.async_.demo.check import check
 
 
-USERS = 'log in as alice/alice, bob/bob or manager/manager'
+# Names and passwords.
+LOGINS = 'alice/alice', 'bob/bob', 'manager/manager'
+
+USERS = f'log in as {", ".join(LOGINS[:-1])} or {LOGINS[-1]}'
 
 
 def main(args=None):

@@ -33,7 +33,7 @@ class Requests(adder.Requests):
         path = service_path(service)
         return broker.sender().send('events', [
             address(service._p_jar.db(), path, job)
-            for job in service.find(status=QUEUED)])
+            for job in service.find(status=QUEUED).jobs])
 
 
 if __name__ == '__main__':

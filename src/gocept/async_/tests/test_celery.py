@@ -15,6 +15,7 @@ from pathlib import Path
 from gocept.async_.celery.broker import Broker
 from gocept.async_.celery.broker import Sender
 from gocept.async_.tests import celerygarbage
+from gocept.async_.tests import workerjobs
 from gocept.async_.tests.celerystage import BROKER
 from gocept.async_.tests.celerystage import COMMAND
 from gocept.async_.tests.celerystage import PASSWORD
@@ -161,6 +162,20 @@ class CeleryCase(unittest.TestCase):
         self.stage.broker.start()
         self.file('a').touch()
         self.check(expected, worker)
+
+    def check_kills_each_time(self):
+        """A job that ends its process each time is in error in the end."""
+        worker = self.worker('prefork', 2)
+        path = self.file('calls')
+        jobid = self.adder.ask('add', 'kill_process', str(path))
+        expected = self.add()
+        self.check(expected, worker)
+        job = self.adder.ask('job', jobid)
+        self.assertEqual(('error', 5), (job['status'], job['attempts']))
+        # Of two processes that are gone, one may have had another job.
+        calls = len(path.read_text().splitlines())
+        self.assertLessEqual(calls, 5)
+        self.assertGreaterEqual(calls, 4)
 
     def check_delays(self):
         """Add jobs; none takes long, and all but the first no time."""
@@ -323,9 +338,12 @@ class FlowerTest(CeleryCase):
             _, tasks = get_json(port, '/api/tasks')
             return [task for task in tasks.values()
                     if task['state'] == 'SUCCESS']
+
         until(lambda: len(seen()) >= 3, 'three tasks that Flower has seen')
         task = seen()[0]
-        self.assertEqual('gocept.async.run', task['name'])
+        # That of the function.
+        self.assertEqual(f'{workerjobs.__name__}.count', task['name'])
+        self.check_failure(port, worker)
         self.assertEqual(worker.name, task['worker'])
         self.assertIn("'service': '++etc++site/default/events'",
                       task['kwargs'])
@@ -336,6 +354,24 @@ class FlowerTest(CeleryCase):
             _, workers = get_json(port, '/api/workers?refresh=1')
             return 'stats' in workers.get(worker.name, {})
         until(answers, 'an answer of the worker to Flower')
+
+
+    def check_failure(self, port, worker):
+        """A job that failed does not look like a success, nor like an error
+        of this package."""
+        self.adder.ask('add', 'compute', -1)
+
+        def failed():
+            _, tasks = get_json(port, '/api/tasks')
+            return [task for task in tasks.values()
+                    if task['state'] == 'FAILURE']
+        task = until(failed, 'a task that has failed')[0]
+        self.assertEqual(f'{workerjobs.__name__}.compute', task['name'])
+        self.assertIn('is now error: builtins.ValueError', task['exception'])
+        self.assertNotIn('below 0', task['exception'])
+        self.assertFalse(task['traceback'])
+        self.assertEqual(1, worker.log().count('Traceback'))
+        self.assertEqual(1, worker.log().count('raised expected'))
 
 
 class DatabasesTest(CeleryCase):
@@ -372,6 +408,10 @@ class FailureTest(CeleryCase):
         self.assertNotEqual(first, self.begun('a'))
         self.file('a').touch()
         self.check({**expected, **self.add()}, worker)
+
+    def test_kills_each_time(self):
+        """A job kills its process: it is called as often as is counted."""
+        self.check_kills_each_time()
 
     def test_killed_worker(self):
         """A worker is killed with all its processes; the next one goes on."""
@@ -503,6 +543,10 @@ class RabbitTest(CeleryCase):
     def test_broker_restarted(self):
         """Jobs that were added meanwhile are run when it is back."""
         self.check_broker_restarted()
+
+    def test_kills_each_time(self):
+        """See FailureTest."""
+        self.check_kills_each_time()
 
     def test_garbage(self):
         """See GarbageTest."""

@@ -195,6 +195,29 @@ class AttendantTest(CeleryCase):
         leader, = [each for each in crowd if each._leading]
         self.assertTrue(leader.beats(processor.HEARTBEAT * 9e9))
 
+    def test_one_passes_entries(self):
+        """Of several, those that do not sweep write nothing."""
+        second = Attendant(self.attendant.db, self.attendant.servicePath)
+        self.addCleanup(second.close)
+        self.enter(second)
+        _, other = sorted([self.attendant, second],
+                          key=lambda each: each.worker_id)
+        for number in range(3):
+            self.run_job(self.add('test.task', number))
+        before = self.jobs_db.lastTransaction()
+        other.sweep()
+        self.assertEqual(before, self.jobs_db.lastTransaction())
+
+    def test_sweep_of_what_is_new(self):
+        """Nobody looks at many jobs that were sent a moment ago."""
+        for number in range(3):
+            self.add('test.task', number)
+        with unittest.mock.patch.object(
+                JobExecution, 'claim', side_effect=self.fail):
+            self.assertEqual(0, self.attendant.sweep())
+            self.sender.messages = 1000
+            self.assertEqual(0, self.attendant.sweep(self.later(11)))
+
     def test_sweep_leaves_no_trace(self):
         """It claims nothing."""
         jobid = self.add('test.task', 'a')

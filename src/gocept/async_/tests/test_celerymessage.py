@@ -9,6 +9,7 @@ from gocept.async_.celery import message as celerymessage
 from gocept.async_.celery.message import Refused
 from gocept.async_.celery.message import made_anew
 from gocept.async_.celery.message import read
+from gocept.async_.celery.transport import RedisChannel
 from gocept.async_.tests import celerygarbage
 from gocept.async_.tests.celerygarbage import ELSEWHERE
 from gocept.async_.tests.celerygarbage import body
@@ -136,6 +137,86 @@ class MadeAnewTest(unittest.TestCase):
                 made.ack_log_error(None, ())
                 made.reject_log_error(None, (), requeue=True)
         self.assertEqual(1, len(logs.output))
+
+
+class FirstTest(unittest.TestCase):
+    """Whether a message is the first of its job, and never came before."""
+
+    def is_first(self, told=None, channel=None, **headers):
+        info = {} if told is None else {'redelivered': told}
+        return celerymessage.is_first(message(
+            body(), headers={**genuine_headers(), **headers},
+            delivery_info=info, channel=channel))
+
+    def test_amqp(self):
+        """The broker tells of each message whether it has come before."""
+        self.assertTrue(self.is_first(False, first=True))
+        self.assertFalse(self.is_first(True, first=True))
+
+    def test_redis(self):
+        """Who gives a message back tells of it, in one of two places."""
+        channel = RedisChannel()
+        self.assertTrue(self.is_first(channel=channel, first=True))
+        self.assertFalse(self.is_first(True, channel, first=True))
+        self.assertFalse(self.is_first(
+            None, channel, first=True, redelivered=True))
+
+    def test_other_brokers(self):
+        """They may not tell: then no message is the first one."""
+        self.assertFalse(self.is_first(first=True))
+
+    def test_not_said(self):
+        """The sender says so, in one way; anything else does not."""
+        for said in ({}, {'first': 1}, {'first': 'true'}, {'first': None},
+                     {'first': [True]}):
+            self.assertFalse(self.is_first(False, **said))
+
+    def test_odd_messages(self):
+        """Whatever a message is, nothing is raised."""
+        for odd in (object(), message(body(), headers=None),
+                    message(body(), headers=OddDict())):
+            self.assertFalse(celerymessage.is_first(odd))
+
+    def test_made_anew(self):
+        """What runs jobs is told."""
+        made = made_anew(message(body()), ELSEWHERE, True)
+        self.assertEqual([[], {**ELSEWHERE, 'first': True}, {}],
+                         json.loads(made.body))
+
+    def test_once(self):
+        """A broker that was set back brings messages again."""
+        firsts = celerymessage.Firsts()
+        other = {**ELSEWHERE, 'job': ELSEWHERE['job'] + 1}
+        self.assertEqual([True, False, True, False], [
+            firsts.add(each) for each in (
+                ELSEWHERE, ELSEWHERE, other, ELSEWHERE)])
+
+    def test_not_all_are_remembered(self):
+        """Only those that came last."""
+        firsts = celerymessage.Firsts()
+        with unittest.mock.patch.object(celerymessage, 'REMEMBERED', 3):
+            for number in range(10):
+                firsts.add({**ELSEWHERE, 'job': number})
+            self.assertFalse(firsts.add({**ELSEWHERE, 'job': 9}))
+            self.assertTrue(firsts.add({**ELSEWHERE, 'job': 0}))
+
+
+class NameTest(unittest.TestCase):
+    """What is shown of a job: the name of its function."""
+
+    def name(self, said):
+        return made_anew(message(body(), headers={
+            **genuine_headers(), 'shadow': said}), ELSEWHERE).headers['shadow']
+
+    def test_name(self):
+        for name in 'a.b.c', 'gocept.async_.demo.mail', 'lib.größe', 'tick':
+            self.assertEqual(name, self.name(name))
+
+    def test_anything_else(self):
+        """Is not shown."""
+        for said in (None, '', 5, ['x'], 'a b', 'a\nb', 'x' * 501, '\x1b[2J',
+                     'a%(secret)s', '{0}', '"'):
+            self.assertIsNone(self.name(said))
 
 
 class RefusalsTest(unittest.TestCase):

@@ -17,6 +17,7 @@ from gocept.async_.celery import broker as celerybroker
 from gocept.async_.celery.broker import Breaker
 from gocept.async_.celery.broker import Broker
 from gocept.async_.celery.broker import Sender
+from gocept.async_.celery.processor import Address
 from gocept.async_.celery.processor import celery_factory
 from gocept.async_.celery.sent import Sent
 from gocept.async_.celery.sent import Waiting
@@ -105,6 +106,34 @@ class SenderTest(unittest.TestCase):
         self.publish(unittest.mock.Mock(side_effect=[OSError(), None]))
         self.assertEqual(1, self.sender.send('events', [{}]))
         self.assertTrue(self.sender.breaker.allows())
+
+    def test_once_more_is_not_first(self):
+        """The broker may have the message that has failed."""
+        sent = []
+
+        def publish(queue, address):
+            sent.append(getattr(address, 'first', False))
+            if len(sent) == 1:
+                raise OSError
+        self.publish(publish)
+        address = Address({'job': 1})
+        address.first = True
+        self.assertEqual(1, self.sender.send('events', [address]))
+        self.assertEqual([True, False], sent)
+
+    def test_headers(self):
+        """Beside the address, the name of the function and what is first."""
+        address = Address({'job': 1})
+        for first in False, True:
+            address.function, address.first = 'a.function', first
+            with unittest.mock.patch.object(
+                    self.sender._app, 'send_task') as send_task:
+                self.assertEqual(1, self.sender.send('events', [address]))
+            said = send_task.call_args.kwargs
+            self.assertEqual('a.function', said['shadow'])
+            self.assertEqual({'first': True} if first else None,
+                             said['headers'])
+            self.assertEqual({'job': 1}, said['kwargs'])
 
     def test_what_is_not_installed(self):
         """It will not be there later, either: an error at the start."""

@@ -3,6 +3,7 @@
 import base64
 import json
 import struct
+import types
 import unittest
 import unittest.mock
 import zlib
@@ -16,6 +17,7 @@ from kombu.transport import redis
 
 from gocept.async_.celery import transport as celerytransport
 from gocept.async_.celery.transport import Connection
+from gocept.async_.celery.transport import RedisChannel
 from gocept.async_.celery.transport import envelope
 from gocept.async_.celery.transport import guarded
 from gocept.async_.tests import celerygarbage
@@ -138,6 +140,30 @@ class FrameTest(unittest.TestCase):
         """Nothing of it is kept, however many pieces it comes in."""
         message = celerygarbage._message(bytes(LARGE))
         self.assertFalse(self.deliver(message).body)
+
+
+class ClientTest(unittest.TestCase):
+
+    class Channel(RedisChannel):
+        """Has a pool, and makes clients as kombu does."""
+
+        pool = 'first'
+
+        def _create_client(self):
+            return types.SimpleNamespace(connection_pool=self.pool)
+
+    def client(self, channel, *args):
+        with channel.conn_or_acquire(*args) as client:
+            return client
+
+    def test_kept(self):
+        """One client answers as long as the connections are the same."""
+        channel = self.Channel()
+        first = self.client(channel)
+        self.assertIs(first, self.client(channel))
+        self.assertEqual('given', self.client(channel, 'given'))
+        channel.pool = 'second'
+        self.assertEqual('second', self.client(channel).connection_pool)
 
 
 class GuardedTest(unittest.TestCase):

@@ -1,5 +1,6 @@
 """The demo is tested as it is used: real processes, real HTTP."""
 
+import json
 import re
 import signal
 import socket
@@ -164,6 +165,23 @@ class PageTests(TestCase):
                 self.assertEqual(401, nobody.post(path).status)
         self.assertEqual(404, self.alice.get('nothing').status)
         self.assertEqual(404, self.alice.get('computations').status)
+
+    def test_logins_are_told(self):
+        """Who may not see something is told who may."""
+        for answer in (Client(self.url).get(''), self.alice.post('forget')):
+            self.assertIn('alice/alice', answer.text)
+
+    def test_jobs(self):
+        """There is one job of each kind to look at, from the beginning."""
+        self.assertIn('href="@@async/"', self.alice.get('').text)
+        self.alice.start(1)
+        self.alice.wait_until_ended()
+        answer = self.alice.get('@@async/events/service.json')
+        counts = json.loads(answer.text)['counts']
+        self.assertEqual((2, 1, 1), tuple(
+            counts[name] for name in ('error', 'held', 'cronjob')))
+        # Nobody but the manager may act.
+        self.assertEqual([], json.loads(answer.text)['actions'])
 
     def test_only_our_own_forms(self):
         """A form is accepted with the token of its user, and as a POST."""

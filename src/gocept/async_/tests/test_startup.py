@@ -45,11 +45,13 @@ from gocept.async_.testing import process
 from gocept.async_.tests import interpreter
 from gocept.async_.tests import sample
 from gocept.async_.tests.configuration import declare
+from gocept.async_.upgrade import slices
 from lovely.remotetask import TaskService
 from lovely.remotetask.interfaces import IProcessorSettings
 from lovely.remotetask.interfaces import ITaskService
 from lovely.remotetask.job import Job
 from lovely.remotetask.processor import stop_all
+from lovely.remotetask.storage import telling
 from lovely.remotetask.storage.upgrade import SCHEMA
 
 
@@ -380,6 +382,61 @@ class UpgradeTest(StartupTestCase):
         started = [jobs[jobid].started for jobid in (102, 103, 104)]
         self.assertEqual(sorted(started), started)
         self.assertEqual('completed', jobs[104].status)
+
+    def test_job_that_cannot_be_read(self):
+        """It is set aside, counted, shown and told; all others are run."""
+        declare(self, 'events')
+        with self.assertLogs(telling.__name__, 'WARNING') as logged, \
+                self.unreadable(lambda job: job.id in (102, 105)):
+            self.open()
+        self.assertEqual(2, len(logged.output))
+        self.assertIn('tasks/102: It cannot be read', logged.output[0])
+        self.assertEqual(2, self.service().counts()['held'])
+        self.assertEqual([102, 105], self.service().unreadable())
+        process('events')
+        self.assertEqual(2, len(sample.calls))
+
+    def test_no_job_can_be_read(self):
+        """The application starts nevertheless."""
+        declare(self, 'events')
+        with self.unreadable(lambda job: True):
+            self.open()
+        self.assertEqual(7, self.service().counts()['held'])
+
+    @contextlib.contextmanager
+    def unreadable(self, is_unreadable):
+        """Let some jobs not be read, as their state is none."""
+        load = Job.__setstate__
+
+        def load_or_raise(job, state):
+            load(job, state)
+            if is_unreadable(job):
+                raise RuntimeError('That is no state.')
+        with unittest.mock.patch.object(Job, '__setstate__', load_or_raise):
+            self.db.cacheMinimize()
+            yield
+            self.db.cacheMinimize()
+
+    def test_service_that_cannot_be(self):
+        """The log names it, and all others are there."""
+        declare(self, 'events')
+        declare(self, 'mail')
+        with unittest.mock.patch.object(
+                slices, 'upgrade_some', side_effect=RuntimeError('no idea')), \
+                self.assertLogs('lovely.remotetask', 'ERROR') as logged:
+            self.open()
+        self.assertIn('"events": it cannot be brought up to date',
+                      logged.output[0])
+        self.assertIn('no idea', logged.output[0])
+        self.assertIsNotNone(self.service('mail'))
+
+    def test_database_that_fails(self):
+        """It does not start without one."""
+        declare(self, 'events')
+        with unittest.mock.patch.object(
+                slices, 'upgrade_some', side_effect=StorageError('gone')), \
+                self.assertRaises(StorageError):
+            self.open()
 
     def test_new_service_has_the_schema(self):
         """There is nothing to be brought up to date."""

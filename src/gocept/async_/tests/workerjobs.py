@@ -1,6 +1,7 @@
 """What the workers in the tests do."""
 
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -79,6 +80,14 @@ def compute(number):
 def sleep(seconds):
     """Take a while."""
     time.sleep(seconds)
+
+
+@function('events')
+def kill_process(path):
+    """Note the call, and be killed."""
+    with Path(path).open('a') as calls:
+        calls.write(f'{os.getpid()}\n')
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 @function('events')

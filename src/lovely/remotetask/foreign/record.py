@@ -19,15 +19,17 @@ from lovely.remotetask.foreign.value import is_of_database
 _TOOLS = ('builtins', '__builtin__', 'copyreg', 'copy_reg')
 
 
-def state(stored):
+def state(stored, known=None):
     """Return the state of a persistent object; None if it cannot be read.
 
     stored -- need not be loaded, and is not.
+    known -- classes that may be called, by module and name.
 
     What is not a number, a text or a container is a stand-in, see
-    `class_names`; a persistent object is one without a class.
+    `class_names`; its repr tells the class.  A persistent object is one that
+    tells class and oid.
     """
-    read = outcome_of(lambda: _load(_data(stored), _stand_in))
+    read = outcome_of(lambda: _load(_data(stored), _finder(known or {})))
     if read.failed and is_of_database(read):
         raise read.exception
     return read.value
@@ -110,6 +112,13 @@ def _without(module, name):
     return find
 
 
+def _finder(known):
+    """Return a function that finds the known classes, and stand-ins else."""
+    def find(*name):
+        return known[name] if name in known else _stand_in(*name)
+    return find
+
+
 def _stand_in(module, name):
     return type('StandIn', (_StandIn,), {'stands_for': (module, name)})
 
@@ -139,6 +148,9 @@ class _StandIn:
     def __setitem__(self, key, item):
         self.parts += [key, item]
 
+    def __repr__(self):
+        return f'<{".".join(self.stands_for)}>'
+
 
 class _Unpickler(zodbpickle.pickle.Unpickler):
 
@@ -150,8 +162,26 @@ class _Unpickler(zodbpickle.pickle.Unpickler):
         return self._find(module, name)
 
     def persistent_load(self, reference):
-        return _Reference()
+        return _Reference(reference)
 
 
 class _Reference:
-    """Stands for a persistent object, which has a record of its own."""
+    """Stands for a persistent object, which has a record of its own.
+
+    reference -- as ZODB writes it: an oid; a pair of that and the class; or,
+        of another database, a list that ends in what tells both.
+    """
+
+    def __init__(self, reference):
+        self.reference = reference
+
+    def __repr__(self):
+        found = self.reference
+        if isinstance(found, list):
+            found = found[-1][-2:] if isinstance(found[-1], tuple) else found
+        oid, class_ = found if isinstance(found, tuple) else (found, None)
+        name = ('.'.join(class_.stands_for)
+                if isinstance(class_, type) and issubclass(class_, _StandIn)
+                else 'persistent object')
+        number = oid.hex().lstrip('0') if isinstance(oid, bytes) else '?'
+        return f'<{name} at oid 0x{number or "0"}>'

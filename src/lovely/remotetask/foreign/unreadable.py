@@ -138,7 +138,8 @@ class UnreadableJob:
     # These attributes would have to be read from the record.
     task = ''
     input = output = errorClass = traceback = claim = details = None
-    started = completed = due = note = None
+    function = principal = None
+    started = completed = due = note = scheduledFor = None
     attempts = transients = interruptions = 0
     priority = DEFAULT_PRIORITY
     history = ()

@@ -102,6 +102,13 @@ class Toolkit:
         return site.getSiteManager().utilities.registered(
             (), interfaces.ITaskService, name)
 
+    def services(self, site):
+        """See IApplicationServer."""
+        # Others may be registered for what is not there any more.
+        return [(each.name, each.component) for each
+                in site.getSiteManager().registeredUtilities()
+                if each.provided is interfaces.ITaskService]
+
     def folder(self, site):
         """See IApplicationServer."""
         manager = site.getSiteManager()
@@ -238,9 +245,42 @@ class Configuration:
             raise told.exception
         return databases[0]
 
+    def connect(self, read_only):
+        """See IConfiguration."""
+        for database in self._options.databases:
+            for config in _parts(database.config.storage):
+                _check_file(config)
+                if read_only and hasattr(config, 'read_only'):
+                    config.read_only = True
+        databases, _ = zope.app.appsetup.appsetup.multi_database(
+            self._options.databases)
+        return databases[0]
+
     def start(self):
         """See IConfiguration."""
         return zope.app.wsgi.config(self._path)
+
+
+def _parts(opener):
+    """Yield what the configuration says of a storage, and of its parts.
+
+    opener -- a ZODB.config.BaseConfig.
+    """
+    yield opener.config
+    base = getattr(opener.config, 'base', None)
+    for part in (base, *getattr(opener.config, 'factories', ())):
+        if part is not None:
+            yield from _parts(part)
+
+
+def _check_file(config):
+    """Raise FileNotFoundError for a file that would be made.
+
+    config -- of any kind of storage.
+    """
+    path = getattr(config, 'path', None)
+    if isinstance(path, str) and not Path(path).exists():
+        raise FileNotFoundError(f'there is no {path}')
 
 
 # What the Toolkit says of a process, told by the common names

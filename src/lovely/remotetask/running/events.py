@@ -5,6 +5,7 @@ of that is to harm the job, nor the one who runs it.
 """
 
 import time
+from typing import Any
 from typing import NamedTuple
 
 import transaction
@@ -37,6 +38,7 @@ class FailureTexts(NamedTuple):
     frames: str
     place: str
     is_private: bool
+    is_transient: bool = False
 
 
 @zope.interface.implementer(interfaces.IJobAdded)
@@ -106,6 +108,14 @@ class JobLost(NamedTuple):
     job: int
     function: str | None
     status: str | None
+
+
+@zope.interface.implementer(interfaces.IActionTaken)
+class ActionTaken(NamedTuple):
+    """See IActionTaken."""
+
+    path: tuple
+    action: Any
 
 
 # Telling
@@ -199,7 +209,7 @@ def texts_of(failure, is_private):
     """Return the FailureTexts of an Outcome."""
     return FailureTexts(
         failure.error, failure.errorClass, failure.traceback, failure.frames,
-        failure.place, is_private)
+        failure.place, is_private, failure.retryable)
 
 
 def name_of(job):

@@ -17,6 +17,7 @@ from ZODB.broken import Broken
 from lovely.remotetask import interfaces
 from lovely.remotetask import moment
 from lovely.remotetask.foreign import blame
+from lovely.remotetask.foreign import reference
 from lovely.remotetask.foreign import value
 from lovely.remotetask.foreign.outcome import failure_of
 from lovely.remotetask.foreign.outcome import let_go
@@ -155,9 +156,10 @@ def _check_whole(input):
 
 def _loaded(job):
     found = job.input
-    activate = getattr(type(found), '_p_activate', None)
-    if activate is not None:
-        activate(found)
+    if issubclass(type(found), Persistent):
+        loaded = reference.load(found)
+        if loaded.failed:
+            raise loaded.exception
     return found
 
 
@@ -326,6 +328,7 @@ class Execution:
         outcome = None
         try:
             engine = session.begin(self.path)
+            engine.admit(self.run.claim)
             with job_context(engine.service, self._name):
                 self.was_able = self.run.claim.attempt > 1 and blame.is_able()
                 self.begun = True

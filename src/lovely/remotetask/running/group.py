@@ -84,7 +84,8 @@ class Group:
         outcome = None
         try:
             self._engine = session.begin(self.path)
-            outcome = outcome_of(in_this_process, self._run_and_commit)
+            with surroundings.SameProcess():
+                outcome = outcome_of(in_this_process, self._run_and_commit)
             return outcome
         finally:
             session.close(clean=outcome is None or outcome.failed

@@ -74,10 +74,13 @@ class Member:
     def release(self):
         """Queue the jobs of workers again that are gone."""
         released = self.membership.release()
-        for jobid in released:
+        self._tell_of_lost(released)
+        return released
+
+    def _tell_of_lost(self, jobids):
+        for jobid in jobids:
             log.warning('%s/%s: whoever ran it is gone',
                         '/'.join(self.servicePath), jobid)
-        return released
 
     def prune(self, now=None):
         """Remove some jobs that were kept long enough.  Return how many."""

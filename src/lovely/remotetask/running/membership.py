@@ -121,7 +121,7 @@ class Membership:
 
         interrupted -- whether because of what it stands on.
         """
-        self._tell_of_lost(self.bookkeep(
+        self.tell_of_lost(self.bookkeep(
             _settle_lost, self.worker_id, claim, self.clock.now(),
             interrupted))
 
@@ -203,7 +203,7 @@ class Membership:
             # One by one: what keeps one from being released is its own.
             outcome = outcome_of(
                 self.bookkeep, _release, worker_id, sign, self.clock.now())
-            released += self._tell_of_lost(outcome.value or ())
+            released += self.tell_of_lost(outcome.value or ())
             failures += [outcome.exception] if outcome.failed else ()
             if time.monotonic() >= end:
                 break
@@ -212,7 +212,7 @@ class Membership:
             raise failures[0]
         return released
 
-    def _tell_of_lost(self, lost):
+    def tell_of_lost(self, lost):
         """Tell of jobs whose processors are gone.  Return their ids."""
         for jobid, status, function in lost:
             events.send(events.JobLost(

@@ -10,8 +10,11 @@ import tempfile
 
 from ZODB.DemoStorage import DemoStorage
 from ZODB.FileStorage import FileStorage
+from ZODB.FileStorage.FileStorage import FileStorageFormatError
 from ZODB.interfaces import IMVCCStorage
 from ZODB.MappingStorage import MappingStorage
+from ZODB.utils import p64
+from ZODB.utils import u64
 
 from lovely.remotetask.foreign.blame import is_closed
 from lovely.remotetask.foreign.blame import parts
@@ -27,6 +30,14 @@ BLOCK = 4096
 
 class NoAnswer(Exception):
     """A storage cannot be worked with; the message says why."""
+
+
+def is_not_converted(failure):
+    """Return whether a file cannot be opened as Python 2 has written it.
+
+    failure -- an Outcome.
+    """
+    return failure.is_a(FileStorageFormatError)
 
 
 def is_read_only(db):
@@ -75,6 +86,39 @@ def last_transaction_heard_of(db):
     storage = getattr(db, 'storage', None)
     # A ZEO client is told of each; to ask others may take a request.
     return storage.lastTransaction() if is_served(storage) else None
+
+
+def is_polled(db):
+    """Return whether other processes may commit to a ZODB.DB, unheard."""
+    storage = getattr(db, 'storage', None)
+    return not (storage is None or is_served(storage)
+                or keeps_time_itself(storage))
+
+
+def postgresql_of(storage):
+    """Return RelStorage's adapter if a storage is on PostgreSQL, or None."""
+    while not isinstance(storage, DemoStorage | None):
+        found = vars(storage).get('_adapter')
+        if any(each.__module__.startswith('relstorage.adapters.postgresql')
+               for each in type(found).__mro__):
+            return found
+        # What compresses or encrypts has a base.
+        storage = vars(storage).get('base')
+    return None
+
+
+def snapshot(connection):
+    """Return the id of the last transaction that a connection shows.
+
+    bytes; None for a connection without a storage, or without a transaction.
+    """
+    storage = connection._storage
+    start = getattr(storage, '_start', None)
+    if start is not None:
+        # That of the first one which is not shown.
+        return p64(u64(start) - 1)
+    return (storage.lastTransaction() if IMVCCStorage.providedBy(storage)
+            else None)
 
 
 def keeps_time_itself(storage):

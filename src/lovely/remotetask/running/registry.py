@@ -12,6 +12,7 @@ from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.forking import of_process
 from lovely.remotetask.running import quirks
 from lovely.remotetask.running import settings
+from lovely.remotetask.running import wire
 from lovely.remotetask.running.server import server
 
 
@@ -23,11 +24,13 @@ GRACE = 30.0
 
 @of_process
 def _begin():
-    global _processors, _started, _processors_lock, _direct_worker_id
+    global _processors, _started, _processors_lock, _direct_worker_id, _tellers
     # By their own ids.
     _processors = {}
     # Also those that were stopped, and replaced, but run a job still.
     _started = weakref.WeakSet()
+    # Those that run no jobs, but tell those who do.
+    _tellers = weakref.WeakSet()
     _processors_lock = threading.Lock()
     _direct_worker_id = None
 
@@ -57,6 +60,8 @@ def start(service):
         service.__name__, found.processorFactory, db, service_path(service),
         found.processorArguments)
     made.place = _place(service)
+    if not getattr(found.processorFactory, 'runsJobs', True):
+        _tellers.add(made)
     if quirks.has_changes(service._p_jar):
         # It would claim what was run, say, and is not committed; and whoever
         # commits would meet it, and have to try again.
@@ -153,15 +158,22 @@ def _to_wake(txn):
 def _wake(committed, services):
     if not committed:
         return
+    # A savepoint may have been rolled back: others were never stored.
+    services = {place: [job for job in jobs if job._p_jar is not None]
+                for place, jobs in services.items()}
+    told = set()
     # It may have been started or stopped in the meantime.
     for processor in list(_processors.values()):
         place = processor.place
-        # A savepoint may have been rolled back: others were never stored.
-        jobs = [job for job in services.get(place, ())
-                if job._p_jar is not None]
+        jobs = services.get(place, [])
         # One that has not found its service yet is woken in any case.
         if jobs or place is None:
             _call(processor, 'added', jobs)
+        if processor in _tellers:
+            told.add(place)
+    for place, jobs in services.items():
+        if jobs and place not in told:
+            wire.tell(*place)
 
 
 def service_path(service):

@@ -178,6 +178,19 @@ class _Process:
         return True
 
 
+class SameProcess:
+    """A context manager for several runs that follow each other at once.
+
+    What the process is like is looked at once between two of them.
+    """
+
+    def __enter__(self):
+        _process.begin()
+
+    def __exit__(self, *exc_info):
+        _process.end()
+
+
 @of_process
 def _begin():
     global _process

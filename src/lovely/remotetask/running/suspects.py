@@ -44,6 +44,11 @@ def has_turn(worker_id):
     return turn is not None and turn[0] == worker_id
 
 
+def is_taken():
+    """Return whether it is the turn of any."""
+    return _turn is not None
+
+
 def end_turn(worker_id):
     """Let others take their turn, if it was that of a worker."""
     global _turn

@@ -148,7 +148,7 @@ class Team:
         """
         claim = self.claims.take()
         # Those not begun when the processor is stopped are handed back.
-        if claim is None or self._processor.is_stopping:
+        if claim is None or self._processor.idling.is_stopping:
             return False
         taken.append(claim)
         # Those that were run before may be to blame for that.
@@ -207,7 +207,7 @@ class Team:
 
     def pause(self, seconds):
         """Wait before something is tried again.  Return whether to go on."""
-        return not self._processor.wait_for_stop(seconds)
+        return not self._processor.idling.wait_for_stop(seconds)
 
     def has_run(self, claims, ends=None):
         """Remember that jobs have been run; see Claims.mark_run."""

@@ -10,6 +10,7 @@ from lovely.remotetask.interfaces import HELD
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.job import CronJob
 from lovely.remotetask.storage import crew
+from lovely.remotetask.storage import crons
 from lovely.remotetask.storage.ledger import LISTED
 from lovely.remotetask.storage.ledger import key_of
 
@@ -65,7 +66,14 @@ def is_booked(store, job):
     """Return whether a job is listed, or waits, where it belongs."""
     if job.stored_status in LISTED:
         return store.ledger.has(job)
-    return (due_time(job), job.id) in store.schedule
+    return (due_time(job), job.id) in store.schedule or (
+        job.stored_status == CRONJOB and _is_parked(store, job))
+
+
+def _is_parked(store, job):
+    """Return whether the books have a cron job without a time."""
+    found = store.crons.get(job.id)
+    return found is not None and found[1] is None and found[2] == job.fence
 
 
 def book(store, job, now=None, timed=True):
@@ -86,7 +94,7 @@ def book(store, job, now=None, timed=True):
 
 def _schedule(store, job, now, timed):
     due = job.due
-    if due is None and timed:
+    if due is None and timed and not crons.is_paused(store, job.id):
         found = store.read(job.timeOfNextCall, now)
         if found.failed:
             hold(store, job, NO_TIME.format(found.error), now)
@@ -96,14 +104,26 @@ def _schedule(store, job, now, timed):
 
 
 def set_time(store, job, due):
-    """Let a cron job be due at a time (POSIX seconds, None: no time yet)."""
-    forget_time(store, job.id)
+    """Let a cron job be due at a time (POSIX seconds, None: no time yet).
+
+    One that is paused has none, and is not in the schedule.
+    """
+    _leave_schedule(store, job.id)
+    crons.enter(store, job)
+    if crons.is_paused(store, job.id):
+        due = None
+    else:
+        store.schedule[due or 0.0, job.id] = job
     store.crons[job.id] = job, due, job.fence, job.stored_status
-    store.schedule[due or 0.0, job.id] = job
 
 
 def forget_time(store, jobid):
     """Take a cron job out of the schedule."""
+    _leave_schedule(store, jobid)
+    crons.leave(store, jobid)
+
+
+def _leave_schedule(store, jobid):
     found = store.crons.pop(jobid, None)
     if found is not None:
         store.schedule.pop((found[1] or 0.0, jobid), None)
@@ -133,7 +153,12 @@ def take_out_anywhere(store, jobid):
                 status = status or counted_in_schedule(store, jobid)
                 take_out(store, jobid, status, key[0])
                 return status
-    return None
+    # A cron job that is paused is in none of them.
+    status = None
+    if jobid in store.crons:
+        status = counted_in_schedule(store, jobid)
+        forget_time(store, jobid)
+    return status
 
 
 def hold(store, job, reason, now):

@@ -6,8 +6,8 @@ a whole: its jobs are gone at once, and processors drop them some at a time.
 
 from lovely.remotetask.storage import aside
 from lovely.remotetask.storage import counting
-from lovely.remotetask.storage import listing
 from lovely.remotetask.storage import removal
+from lovely.remotetask.storage import whereabouts
 from lovely.remotetask.storage.ledger import first
 from lovely.remotetask.storage.lookup import checked
 
@@ -18,7 +18,7 @@ FEW = 100
 
 def clean(store, status):
     """Remove all jobs at rest with a status."""
-    for job in listing.unlisted(store, status):
+    for job in whereabouts.unlisted(store, status):
         store.remove(job)
     listed = first((item for tree in store.ledger.trees(status)
                     for item in tree.items()), FEW + 1)

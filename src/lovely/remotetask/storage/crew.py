@@ -85,12 +85,17 @@ def claim(store, worker_id, jobs, now):
     return [mine.claim(job, now) for job in jobs]
 
 
-def enter(store, worker_id, now):
-    """Enter a worker, if it is not there yet.  Return it."""
+def enter(store, worker_id, now, unclaimed=False):
+    """Enter a worker, if it is not there yet.  Return it.
+
+    unclaimed -- see Worker.
+    """
     found = worker(store, worker_id)
     if found is None:
         drop_worker(store, worker_id)
         found = store.workers[worker_id] = Worker(worker_id, now)
+        if unclaimed:
+            found.unclaimed = True
     return found
 
 

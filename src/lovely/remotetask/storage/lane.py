@@ -241,6 +241,11 @@ class Segment(persistent.Persistent):
         index = 2 * (sequence - self.start)
         return self.changes[index:index + 2]
 
+    def is_of_new(self, sequence):
+        """Return whether an entry is that of a new job, no note."""
+        return (sequence >= self.start
+                and self.change(sequence)[:1] == _LETTERS[None])
+
     def totals(self, sequence):
         """Return jobs by status, as all entries before `sequence` add up."""
         totals = dict(self.before)
@@ -373,7 +378,12 @@ class Strand(persistent.Persistent):
 
 
 class Lane(persistent.Persistent):
-    """Entries of transactions that follow each other, in their order."""
+    """Entries of transactions that follow each other, in their order.
+
+    actions -- ActionLog: what was done in these transactions, if anything.
+    """
+
+    actions = None
 
     def __init__(self, number, start=0):
         self.number = number

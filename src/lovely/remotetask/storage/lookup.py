@@ -149,6 +149,14 @@ def entry_of(store, place):
     return segment.entry(sequence)
 
 
+def record(store, jobid):
+    """Return the job of an id as it is: not loaded perhaps, or no good."""
+    if is_legacy(store, jobid):
+        return store.legacy[jobid]
+    entry = entry_of(store, jobid)
+    return None if entry is None else entry.job
+
+
 def raw(store, jobid):
     """Return the job of an id, also one that is removed; None without one.
 
@@ -156,11 +164,18 @@ def raw(store, jobid):
     """
     if is_legacy(store, jobid):
         return checked(store.legacy[jobid], jobid)
-    entry = entry_of(store, jobid) if jobid >= 0 else None
+    job = stored_at(store, jobid)
+    return None if job is None else checked(job, jobid)
+
+
+def stored_at(store, jobid):
+    """Return the object at the place of a job, not loaded; None without one.
+    """
+    segment, sequence = segment_of(store, jobid) if jobid >= 0 else (None, 0)
     # An entry that is a note leads to a job that has another id.
-    if entry is None or entry.job is None or entry.old is not None:
+    if segment is None or not segment.is_of_new(sequence):
         return None
-    return checked(entry.job, jobid)
+    return segment.job(sequence)
 
 
 def checked(job, jobid):
@@ -168,11 +183,16 @@ def checked(job, jobid):
 
     Raise whatever is raised by a record that cannot be read.
     """
+    # This raises for a status that is none, too.
+    lane.letter_of(checked_but_status(job, jobid).stored_status)
+    return job
+
+
+def checked_but_status(job, jobid):
+    """See `checked`; a job of earlier code may have a status of then."""
     state = vars(opened(job))
     if state.get('id') != jobid:
         raise UnreadableRecord(f'the record is not that of job {jobid}')
-    # This raises for a status that is none, too.
-    lane.letter_of(state.get('status'))
     for name, types in TYPES:
         if not isinstance(state.get(name), types):
             raise UnreadableRecord(f'its {name} is none')

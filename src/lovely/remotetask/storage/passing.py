@@ -8,6 +8,7 @@ from lovely.remotetask.interfaces import WAITING
 from lovely.remotetask.storage import aside
 from lovely.remotetask.storage import books
 from lovely.remotetask.storage import crew
+from lovely.remotetask.storage import crons
 from lovely.remotetask.storage import lane
 from lovely.remotetask.storage import lookup
 from lovely.remotetask.storage import removal
@@ -130,6 +131,7 @@ def is_next_in_schedule(store, key, job):
     """Return whether what is under a key of the schedule may be run then."""
     return (not job.removed and job.stored_status in WAITING
             and books.due_time(job) == key[0]
+            and not crons.is_paused(store, key[1])
             and not books.has_no_time_yet(job) and not store.is_copied(job)
             and crew.claim_of(store, job) is None)
 
@@ -143,14 +145,15 @@ def leave_schedule(store, key, failure, now):
     counted = books.counted_in_schedule(store, jobid)
     job = store.schedule.pop(key)
     if failure is not None:
-        store.crons.pop(jobid, None)
+        books.forget_time(store, jobid)
         aside.put(store, jobid, counted, failure, now)
     elif job.removed or crew.has_claim(store, job):
         return
     elif store.is_copied(job):
         store.ledger.count(job.id, counted, job.stored_status)
         hold_copied(store, job, now)
-    elif books.has_no_time_yet(job) and key[0] == 0:
+    elif (books.has_no_time_yet(job) and key[0] == 0
+          or crons.is_paused(store, jobid)):
         books.book(store, job, now)
     elif not books.is_booked(store, job):
         undone(store, job, counted, now)

@@ -4,6 +4,7 @@ Nothing of what is removed need be readable.
 """
 
 from lovely.remotetask.storage import crew
+from lovely.remotetask.storage import crons
 from lovely.remotetask.storage import lane
 from lovely.remotetask.storage import lookup
 from lovely.remotetask.storage.ledger import key_of
@@ -42,6 +43,7 @@ def drop(store, jobid, counted):
     """
     store.ledger.count(jobid, counted, None)
     _drop_claims(store, jobid)
+    crons.resume(store, jobid)
     store.aside.pop(jobid, None)
     if lookup.is_legacy(store, jobid):
         del store.legacy[jobid]

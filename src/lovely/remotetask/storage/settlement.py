@@ -63,12 +63,12 @@ def settle_at_rest(store, worker_id, jobid, rest):
     if (claim is None or claim.fence != rest.fence
             or lookup.is_legacy(store, jobid) or jobid in store.aside):
         return False
-    entry = store.read(lookup.entry_of, store, jobid).value
-    if entry is None or entry.job is None or entry.old is not None:
+    job = store.read(lookup.stored_at, store, jobid).value
+    if job is None:
         return False
     worker.remove(jobid)
     store.ledger.count(jobid, claim.counted, COMPLETED)
-    store.ledger.add_under((rest.time, jobid), COMPLETED, entry.job)
+    store.ledger.add_under((rest.time, jobid), COMPLETED, job)
     return True
 
 

@@ -5,6 +5,7 @@ docs/engine.rst tells who writes what.
 """
 
 import collections.abc
+import secrets
 from typing import NamedTuple
 
 import BTrees
@@ -18,6 +19,7 @@ from lovely.remotetask.storage import adder
 from lovely.remotetask.storage import books
 from lovely.remotetask.storage import counting
 from lovely.remotetask.storage import crew
+from lovely.remotetask.storage import crons
 from lovely.remotetask.storage import lane
 from lovely.remotetask.storage import lease
 from lovely.remotetask.storage import lookup
@@ -40,16 +42,27 @@ class JobStore(persistent.Persistent):
 
     crons -- of the jobs that are due by the schedule alone, by id: the job,
         the time, and the fence and the status for which that holds.
+    recurring -- the jobs among them that run again and again, by id; None in
+        a store of before, until processors have passed one.
+    pauses -- the ids of those that somebody has paused, if any.
+    actions -- ActionLog: what was done in lanes that were dropped.
     aside -- jobs that cannot be read, by id: since when, and why.
     retired -- by the number of a lane that was dropped, the sequence with
         which it begins when there is one again.
     oid -- that under which the store was stored first: it tells a copy.
     copied_at -- the serial with which the copy of a store was stored.
+    secret -- bytes, what the tokens of forms are made with.
     searched -- how far jobs were looked for that nobody has, see `audit`;
         None: there is no need to.
+    losses -- see `unclaimed`; None: there were none.
+    since -- when the jobs of earlier code were brought up to date (POSIX
+        seconds): nothing that ended before is kept any shorter than what
+        ends then.
     """
 
-    oid = copied_at = searched = None
+    oid = copied_at = searched = losses = secret = None
+    since = 0.0
+    recurring = pauses = actions = None
 
     def __init__(self, service=None, start=0):
         """Make an empty store.
@@ -60,6 +73,7 @@ class JobStore(persistent.Persistent):
         """
         self.service = service
         self.start = start
+        self.secret = secrets.token_bytes(32)
         self.lanes = BTrees.family64.IO.BTree()
         self.leases = BTrees.family64.IO.BTree()
         self.cursors = BTrees.family64.IO.BTree()
@@ -68,6 +82,8 @@ class JobStore(persistent.Persistent):
         self.ledger = Ledger()
         self.legacy = None
         self.crons = BTrees.family64.IO.BTree()
+        self.recurring = BTrees.family64.IO.BTree()
+        self.pauses = BTrees.family64.II.TreeSet()
         self.aside = BTrees.family64.IO.BTree()
         self.retired = BTrees.family64.II.BTree()
         for _ in range(lease.SPARE_LANES):
@@ -157,6 +173,10 @@ class JobStore(persistent.Persistent):
     def time_of(self, job, own):
         """See books.time_of."""
         return books.time_of(self, job, own)
+
+    def is_paused(self, job):
+        """See crons.is_paused."""
+        return crons.is_paused(self, job.id)
 
     def is_copied(self, job):
         """Return whether a job is a copy of one of another service."""

@@ -5,11 +5,13 @@ import heapq
 from lovely.remotetask.interfaces import WAITING
 from lovely.remotetask.storage import audit
 from lovely.remotetask.storage import crew
+from lovely.remotetask.storage import crons
 from lovely.remotetask.storage import lookup
 from lovely.remotetask.storage import removal
 from lovely.remotetask.storage import share
 from lovely.remotetask.storage.books import due_time
 from lovely.remotetask.storage.books import has_no_time_yet
+from lovely.remotetask.storage.books import next_due
 from lovely.remotetask.storage.source import PASS_AT_ONCE
 from lovely.remotetask.storage.source import ScheduleSource
 from lovely.remotetask.storage.source import StrandSource
@@ -51,7 +53,8 @@ def claim_job(store, worker_id, jobid, now):
     """
     job = lookup.find(store, jobid)
     if (job is None or job.status not in WAITING or store.is_copied(job)
-            or due_time(job) > now or has_no_time_yet(job)):
+            or due_time(job) > now or has_no_time_yet(job)
+            or crons.is_paused(store, jobid)):
         return []
     # The entry of the job in the queue is passed over from now on; whoever is
     # claiming it there at this moment must find its claim worthless.
@@ -155,6 +158,18 @@ def has_jobs(store, now):
     for source in strands:
         source.save()
     return any(found)
+
+
+def has_due(store, now):
+    """Return whether a job can be taken that has waited for a time.
+
+    Looks at the heads only, changes nothing.
+    """
+    due = next_due(store)
+    return due is not None and due <= now or any(
+        store.read(source.peek).value is not None
+        and source.job.due is not None
+        for source in _strands(store, now, PASS_AT_ONCE))
 
 
 def oldest_waiting(store, now):

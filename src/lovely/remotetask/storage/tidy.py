@@ -8,6 +8,7 @@ transaction in which it does so.
 import random
 import time
 
+from lovely.remotetask.storage import actions
 from lovely.remotetask.storage import aside
 from lovely.remotetask.storage import audit
 from lovely.remotetask.storage import lane
@@ -89,6 +90,7 @@ def _retire(store, found):
         strand.tail._p_changed = True
         store.cursors.pop(key, None)
     found._p_changed = True
+    actions.keep(store, found)
     del store.lanes[found.number]
     del store.leases[found.number]
     store.retired[found.number] = lane.aligned(end)

@@ -1,103 +1,208 @@
 """Make a store of what lovely.remotetask 0.2 to 0.5 have stored.
 
-They keep all jobs in the BTree `jobs` of the service; the job objects stay
-where they are.
+The job objects stay where they are; each of them is written once.  That may
+be done in several transactions: whoever uses the service in between does the
+rest in the one of its own.
 """
 
+import itertools
+from typing import NamedTuple
+
+import BTrees
+import persistent
+
 from lovely.remotetask.foreign.outcome import outcome_of
-from lovely.remotetask.foreign.unreadable import opened
+from lovely.remotetask.foreign.storederror import text_of
 from lovely.remotetask.history import Details
-from lovely.remotetask.interfaces import ERROR
-from lovely.remotetask.interfaces import PROCESSING
-from lovely.remotetask.interfaces import QUEUED
-from lovely.remotetask.interfaces import WAITING
+from lovely.remotetask.interfaces import HELD
 from lovely.remotetask.storage import aside
 from lovely.remotetask.storage import books
+from lovely.remotetask.storage import counting
+from lovely.remotetask.storage import telling
+from lovely.remotetask.storage.earlier import ATTRIBUTES
+from lovely.remotetask.storage.earlier import Earlier
+from lovely.remotetask.storage.earlier import salvage
 from lovely.remotetask.storage.ledger import LISTED
+from lovely.remotetask.storage.look import input_of
+from lovely.remotetask.storage.look import look_at
 from lovely.remotetask.storage.store import JobStore
 
 
 # Old job ids are below 2 ** 31; the first new one is just there.
 FIRST_SEQUENCE = 1 << 17
 
-OLD_ATTRIBUTES = ('jobs', '_queue', '_scheduledJobs', '_scheduledQueue')
+# How far the jobs of a service were brought up to date (the id of the last
+# one), and trees that could not be read: attributes of the service.
+REACHED = '_reached'
+UNREADABLE = '_unreadable'
 
 # The schema of the services of today.  Whoever raises it adds a step to
 # `upgrade`.
 SCHEMA = 1
 
+# How many jobs are brought up to date before the next ones are looked for, and
+# how many are asked for in one request, where they come from a server.
+SLICE = 2000
+AT_ONCE = 100
+
 
 def upgrade(service):
-    """Bring a service that lovely.remotetask 0.5 has stored up to date."""
-    service._store = make_store(service)
+    """Bring a service that earlier code has stored up to date."""
+    progress = telling.Progress()
+    earlier = None
+    while service.schema < SCHEMA:
+        earlier = upgrade_some(service, SLICE, earlier).earlier
+        progress.tell(service)
+    telling.all_jobs(service)
+
+
+class Slice(NamedTuple):
+    """What was done of a service.
+
+    findings -- list of Finding, of which the log tells after the commit.
+    earlier -- Earlier, for what is to be done next.
+    """
+
+    findings: list
+    earlier: Earlier
+
+
+def upgrade_some(service, limit, earlier=None):
+    """Bring up to `limit` jobs of a service up to date.  Return a Slice.
+
+    earlier -- that of a Slice before, in this process; so the queue is read
+        once, which may be long.
+    """
+    service._p_activate()
+    store = _begun(service)
+    if earlier is None:
+        earlier = Earlier(service, store.read)
+        telling.trouble(service, earlier.trouble)
+    ids = _next_ids(service, store, limit)
+    found = []
+    for jobid, job in _loaded(store, ids):
+        found += _upgrade_job(store, earlier, jobid, job)
+    telling.findings(service, found)
+    service._p_changed = True
+    if len(ids) < limit:
+        _finish(service)
+    else:
+        vars(service)[REACHED] = ids[-1]
+    return Slice(found, earlier)
+
+
+def _begun(service):
+    """Return the store of a service, made now unless it is there."""
+    if service._store is None:
+        service._p_changed = True
+        store = service._store = JobStore(service, FIRST_SEQUENCE)
+        store.since = store.now()
+        store.legacy = vars(service).get('jobs')
+        if store.legacy is None:
+            store.legacy = BTrees.family32.IO.BTree()
+    return service._store
+
+
+def _finish(service):
+    for name in (*ATTRIBUTES, REACHED):
+        vars(service).pop(name, None)
     service.schema = SCHEMA
 
 
-def make_store(service):
-    """Return a JobStore with the jobs of a service; it loses the old ones."""
-    service._p_activate()
-    jobs = service.__dict__['jobs']
-    store = JobStore(service, FIRST_SEQUENCE)
-    store.legacy = jobs
-    created = {}
-    for jobid, job in jobs.items():
-        found = store.read(_created, job)
-        if found.failed:
-            aside.put(store, jobid, None, found, None)
-        else:
-            created[jobid] = found.value
-    for number, jobid in enumerate(sorted(created, key=created.get)):
-        found = store.read(_upgrade_job, store, jobs[jobid], number)
-        if found.failed:
-            aside.put(store, jobid, None, found, None)
-    for name in OLD_ATTRIBUTES:
-        service.__dict__.pop(name, None)
-    return store
+def _next_ids(service, store, limit):
+    after = vars(service).get(REACHED)
+    found = store.read(_ids, store.legacy, after, limit)
+    if not found.failed:
+        return found.value
+    kept, trouble = salvage(store.legacy, store.read)
+    telling.trouble(
+        service, [f'some of its jobs cannot be read, and are left out: '
+                  f'{text}' for text in trouble])
+    # What nothing refers to would be thrown away when the database is packed.
+    vars(service)[UNREADABLE] = store.legacy
+    store.legacy = kept
+    return _ids(kept, after, limit)
 
 
-def _created(job):
-    return opened(job).created
+def _ids(tree, after, limit):
+    return list(itertools.islice(
+        tree.keys(after, None, after is not None), limit))
 
 
-def _upgrade_job(store, job, number):
-    """Bring a job up to date; `number` is its place among all."""
-    status = job.stored_status
-    if status == PROCESSING:
-        # The process that ran the job ran lovely.remotetask 0.5, and has been
-        # stopped.
-        status = job.__dict__['status'] = QUEUED
-    if status in WAITING:
-        try:
-            job.due = _due(job, number)
-        except ValueError as error:
-            # No day matches the pattern, or it has values that are none;
-            # lovely.remotetask 0.5 took it.
-            status = job.__dict__['status'] = ERROR
-            job.details = Details(str(error))
-    if status in LISTED and job.completed is None:
-        job.completed = job.created.timestamp()
-    error = job.__dict__.pop('error', None)
-    if error is not None:
-        job.details = Details(_message(error))
-    job.store = store
-    job.__dict__.pop('scheduledFor', None)
+def _loaded(store, ids):
+    """Yield ids and jobs; they and their inputs are asked for together."""
+    for number in range(0, len(ids), AT_ONCE):
+        pairs = [(jobid, store.legacy[jobid])
+                 for jobid in ids[number:number + AT_ONCE]]
+        _prefetch(store, [job for _, job in pairs])
+        _prefetch(store, [outcome_of(input_of, job).value
+                          for _, job in pairs])
+        yield from pairs
+
+
+def _prefetch(store, records):
+    if store._p_jar is not None:
+        store.read(store._p_jar.prefetch, [
+            each for each in records
+            if issubclass(type(each), persistent.Persistent)
+            and each._p_changed is None])
+
+
+def _upgrade_job(store, earlier, jobid, job):
+    """Bring a job up to date.  Return a list of Finding."""
+    look = look_at(job, jobid, earlier, store.read, store.since)
+    if look.failure is not None:
+        aside.put(store, jobid, None, look.failure, store.since)
+    else:
+        _apply(store, job, look.fate)
+    return look.findings
+
+
+def _apply(store, job, found):
+    """Make a job what its Fate says, and put it into the books."""
+    state = vars(job)
+    # Registered first: this may raise, and then nothing is changed.
     job._p_changed = True
+    _tell_error(job, state.pop('error', None))
+    state.pop('scheduledFor', None)
+    state.update(found.pattern or {})
+    if found.status == HELD and found.reason is not None:
+        job.hold(found.reason, store.since)
+    else:
+        state['status'] = found.status
+    if found.due is not None:
+        job.due = found.due
+    if found.status in LISTED and job.completed is None:
+        job.completed = job.created.timestamp()
+    job.store = store
     store.ledger.count(job.id, None, job.stored_status)
     books.book(store, job)
 
 
-def _message(error):
-    """Return what an error says that was stored as it was raised."""
-    found = outcome_of(str, error)
-    return f'<unprintable {type(error).__name__} object>' if found.failed \
-        else found.value
+def _tell_error(job, stored):
+    """Keep texts of the exception that was stored of a job, or None."""
+    if stored is not None:
+        told = text_of(stored)
+        job.details = Details(told.error)
+        job.errorClass = told.errorClass
 
 
-def _due(job, number):
-    if job.stored_status == QUEUED:
-        # Queued jobs get times long ago that keep their order.
-        return number * 1e-6
-    scheduled = job.__dict__.get('scheduledFor')
-    if scheduled is None or job.recurring:
-        return job.timeOfNextCall()
-    return scheduled.timestamp()
+def left(service, read):
+    """Tell what there is to be done of a service, and change nothing.
+
+    read -- see Earlier.
+
+    Return status to the number of jobs that are done; an iterator over the
+    ids and jobs that are not; and texts: what cannot be read.
+    """
+    state, store, trouble = vars(service), service._store, []
+    tree = state.get('jobs') if store is None else store.legacy
+    after = state.get(REACHED)
+    if tree is None:
+        return {}, iter(()), trouble
+    ids = read(_ids, tree, after, None)
+    if ids.failed:
+        tree, trouble = salvage(tree, read)
+        ids = read(_ids, tree, after, None)
+    done = {} if store is None else counting.counts(store)
+    return done, ((jobid, tree[jobid]) for jobid in ids.value), trouble

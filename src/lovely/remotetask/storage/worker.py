@@ -15,6 +15,22 @@ class Heartbeat(persistent.Persistent):
         self.time = time
 
 
+class Losses(persistent.Persistent):
+    """The last worker that may have died while it ran an unclaimed job.
+
+    Its serial tells when that was noted.
+
+    processor -- ``host:pid:thread``.
+    time -- when it was noted, in POSIX seconds.
+    """
+
+    def note(self, processor, now):
+        """Remember that another one is gone."""
+        self._p_changed = True
+        self.processor = processor
+        self.time = now
+
+
 class Worker(persistent.Persistent):
     """The claims of one processor.
 
@@ -22,9 +38,13 @@ class Worker(persistent.Persistent):
     claims -- by job id: time, attempt, fence, and the status under which the
         job is counted; in the order in which the jobs are begun.
     at_once -- how many jobs it begins at most before it ends one.
+    unclaimed -- whether it runs jobs that it has not claimed: one at a time.
+    turn -- grows with each of these that has ended, or is claimed after all.
     """
 
     at_once = float('inf')
+    unclaimed = False
+    turn = 0
 
     def __init__(self, id, now):
         self.id = id
@@ -44,6 +64,13 @@ class Worker(persistent.Persistent):
         self._p_changed = True
         self.claims[job.id] = claim
         return self.get(job.id)
+
+    def keep(self, claim):
+        """Put a Claim here whose job was begun without that."""
+        self._p_changed = True
+        self.turn += 1
+        self.claims[claim.job] = (
+            claim.time, claim.attempt, claim.fence, claim.counted)
 
     def get(self, jobid):
         """Return the Claim on a job, or None."""

@@ -104,6 +104,9 @@ class OtherServer:
     def service_of(self, site, name):
         return site.services.get(name)
 
+    def services(self, site):
+        return list(site.services.items())
+
     def folder(self, site):
         if 'services' not in site:
             site['services'] = Node()
@@ -193,6 +196,9 @@ class OtherConfiguration:
         make_root(db)
         zope.event.notify(DatabasesOpened(db))
         return db
+
+    def connect(self, read_only):
+        return ZODB.DB(ZODB.MappingStorage.MappingStorage(self._said['name']))
 
     def start(self):
         self.configure()

@@ -142,6 +142,16 @@ class ServerContract(ServerScene):
         self.assertIsNone(self.server.service_of(shop, 'events'))
         self.assertIsNone(self.server.service_of(root, 'mail'))
 
+    def test_services_of_a_site(self):
+        """All of its own."""
+        _, root = self.open()
+        shop = self.server.find(root, ['shop'])
+        self.assertEqual([], self.server.services(shop))
+        self.add_service(root, 'visible')
+        expected = {name: self.add_service(shop, name)
+                    for name in ('events', '')}
+        self.assertEqual(expected, dict(self.server.services(shop)))
+
     def test_folder_is_made_once(self):
         shop = self.shop()
         self.add_service(shop)
@@ -266,6 +276,20 @@ class ServerContract(ServerScene):
             self.assertIsNotNone(self.server.root(connection))
         event, = filter(interfaces.IDatabasesOpened.providedBy, events)
         self.assertIs(db, event.database)
+
+    def test_connect(self):
+        """Nothing is made, nobody is told."""
+        events = []
+        zope.event.subscribers.append(events.append)
+        self.addCleanup(zope.event.subscribers.remove, events.append)
+        for read_only in (True, False):
+            found = self.server.read(self.file(self.configuration()))
+            db = found.connect(read_only)
+            self.addCleanup(db.close)
+            with db.transaction() as connection:
+                self.assertIsNone(self.server.root(connection))
+        self.assertEqual([], list(filter(
+            interfaces.IDatabasesOpened.providedBy, events)))
 
     def test_unreadable_configuration(self):
         for path in ('/nowhere/at.all', self.file('<<<')):

@@ -118,6 +118,53 @@ class ToolkitTest(ServerContract, unittest.TestCase):
         self.assertIs(application.toolkit, server())
 
 
+class ConnectTest(unittest.TestCase):
+    """The databases of a zope.conf are opened, and nothing is done."""
+
+    def setUp(self):
+        self.folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
+
+    def connect(self, storage, read_only):
+        """Open a database; return it."""
+        path = self.folder / 'zope.conf'
+        path.write_text(
+            f'site-definition none.zcml\n<zodb>\n{storage}\n</zodb>\n'
+            f'<eventlog>\n</eventlog>\n')
+        db = application.toolkit.read(str(path)).connect(read_only)
+        self.addCleanup(db.close)
+        return db
+
+    def storage(self):
+        return f'<filestorage>\npath {self.folder}/Data.fs\n</filestorage>'
+
+    def files(self):
+        return sorted(path.name for path in self.folder.iterdir())
+
+    def test_no_file(self):
+        """None is made: the path is wrong, most likely."""
+        for read_only in (True, False):
+            with self.assertRaises(FileNotFoundError):
+                self.connect(self.storage(), read_only)
+        self.assertEqual(['zope.conf'], self.files())
+
+    def test_read_only(self):
+        """Not even an index, or a lock, is written; also for a part."""
+        ZODB.DB(str(self.folder / 'Data.fs')).close()
+        for path in self.folder.glob('Data.fs.*'):
+            path.unlink()
+        for storage in (self.storage(), f'<demostorage>\n{self.storage()}\n'
+                        f'</demostorage>'):
+            self.connect(storage, True)
+            self.assertEqual(['Data.fs', 'zope.conf'], self.files())
+
+    def test_writable(self):
+        """A database that is there is opened as it is."""
+        ZODB.DB(str(self.folder / 'Data.fs')).close()
+        db = self.connect(self.storage(), False)
+        with db.transaction() as connection:
+            connection.root()['changed'] = 1
+
+
 class OtherCase(ServerScene, unittest.TestCase):
     """Has another server, and what it stands on."""
 

@@ -29,9 +29,9 @@ class BenchmarksTest(unittest.TestCase):
 
     layer = BenchmarksLayer
 
-    def run_command(self, *arguments, storage='filestorage'):
+    def run_command(self, *arguments, storage='filestorage', command=COMMAND):
         return subprocess.run(
-            [sys.executable, str(COMMAND), '--quick',
+            [sys.executable, str(command), '--quick',
              '--storage', storage, *arguments],
             check=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             text=True, timeout=PATIENCE,
@@ -84,3 +84,12 @@ class BenchmarksTest(unittest.TestCase):
         text = self.run_command('--profile')
         self.assertIn('run, 1 thread:', text)
         self.assertIn('remotetask/', text)
+
+    @unittest.skipUnless(
+        importlib.util.find_spec('relstorage'), 'Needs the extra "test".')
+    def test_waking(self):
+        """What idle workers cost, and how soon they begin."""
+        text = self.run_command(
+            storage='sqlite', command=COMMAND.with_name('waking.py'))
+        for row in ('sqlite: waking', 'soon, p95', 'idle'):
+            self.assertIn(row, text)

@@ -144,10 +144,10 @@ class FindTest(Case):
             '__module__': 'ZEO.ClientStorage',
             'lastTransaction': lambda self: b'seen'})()
         with unittest.mock.patch.object(self.jobs_db, 'storage', storage):
-            processor._seen = b'before'
-            self.assertTrue(processor._has_news())
-            processor._seen = b'seen'
-            self.assertFalse(processor._has_news())
+            processor.idling._seen = b'before'
+            self.assertTrue(processor.idling.has_news())
+            processor.idling._seen = b'seen'
+            self.assertFalse(processor.idling.has_news())
 
 
 class WriteTest(Case):

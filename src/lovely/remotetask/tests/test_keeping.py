@@ -312,8 +312,8 @@ class OrphanTest(KeepingCase):
         self.assertEqual(jobid, a_processor.claimNextJob())
         a_processor.step()
         a_processor.stop()
-        a_processor.claims.end(len(a_processor.runners))
-        for runner in a_processor.runners:
+        a_processor.claims.end(len(a_processor.team.runners))
+        for runner in a_processor.team.runners:
             runner.thread.join(PATIENCE)
         self.assertEqual([], self.claim(worker=B))
         self.assertEqual(PROCESSING, self.job(jobid).status)

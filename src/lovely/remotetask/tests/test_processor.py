@@ -45,8 +45,10 @@ class LoopingProcessor(SimpleProcessor):
     def __init__(self, *args, waits=(), **kw):
         super().__init__(*args, **kw)
         self.waits = list(waits)
+        self.rest = self.idling.wait
+        self.idling.wait = self.go_on
 
-    def _wait(self):
+    def go_on(self):
         if self.claims.run:
             # Jobs to be settled.
             return
@@ -54,12 +56,12 @@ class LoopingProcessor(SimpleProcessor):
                       for name in ('find', 'take'))
         if self.claims.ids:
             # A runner is at work, and wakes us.
-            super()._wait()
+            self.rest()
         elif self.waits:
             self.waits.pop(0)()
         elif failing:
             # It pauses, and tries again.
-            super()._wait()
+            self.rest()
         else:
             self.stop()
 
@@ -251,14 +253,14 @@ class LoopTest(DatabaseCase):
     def test_what_others_commit_can_wait_while_there_is_enough_to_run(self):
         """It would meet the steps of other processors all the time."""
         looping = LoopingProcessor(self.db, ['tasks'])
-        looping._seen = b'before'
+        looping.idling._seen = b'before'
         with unittest.mock.patch.object(
                 quirks, 'last_transaction_heard_of', return_value=b'after'):
-            self.assertTrue(looping._has_news())
+            self.assertTrue(looping.idling.has_news())
             looping.claims.add(
                 unittest.mock.Mock(job=number)
                 for number in range(looping.team.low_water() + 1))
-            self.assertFalse(looping._has_news())
+            self.assertFalse(looping.idling.has_news())
 
     def test_stop(self):
         """Stopped by a job, it finishes that and takes no more."""

@@ -23,6 +23,7 @@ from lovely.remotetask.processor import MultiProcessor
 from lovely.remotetask.processor import SimpleProcessor
 from lovely.remotetask.running import duty
 from lovely.remotetask.running import execution
+from lovely.remotetask.running import idling
 from lovely.remotetask.running import registry
 from lovely.remotetask.running.execution import INTERRUPTED
 from lovely.remotetask.running.execution import NOT_BEGUN
@@ -341,7 +342,7 @@ class DeadTest(RunnerCase):
                 if not team.runners:
                     team._add_runner()
             made = self.start()
-            self.until(lambda: made.runners and not made.threads)
+            self.until(lambda: made.team.runners and not made.threads)
             self.stop()
         self.assertEqual(1, self.job(jobid).attempts)
         self.assertEqual(QUEUED, self.job(jobid).status)
@@ -396,7 +397,7 @@ class ClaimerTest(RunnerCase):
     def test_dies(self):
         """A processor whose claimer has died does not run; another does."""
         with unittest.mock.patch.object(
-                SimpleProcessor, '_wait', side_effect=SystemExit):
+                idling.Idling, 'wait', side_effect=SystemExit):
             self.service.startProcessing()
             made, = registry._processors.values()
             self.until(lambda: not made.thread.is_alive())

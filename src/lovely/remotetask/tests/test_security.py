@@ -21,6 +21,7 @@ from zope.securitypolicy.interfaces import IRolePermissionManager
 
 from lovely.remotetask import TaskService
 from lovely.remotetask.interfaces import ITask
+from lovely.remotetask.tests.test_xmlrpc import ARGUMENTS
 from lovely.remotetask.tests.test_xmlrpc import MANAGE
 from lovely.remotetask.tests.test_xmlrpc import VIEW
 from lovely.remotetask.tests.test_xmlrpc import LayerCase
@@ -104,12 +105,28 @@ class LocalGrantTest(LocalCase):
         job = service.jobs[self.ended]
         self.assertEqual('ZeroDivisionError',
                          job.history[0].errorClass.rpartition('.')[2])
-        self.assertIn('Traceback', job.history[-1].traceback)
+        self.check_content(job)
         self.assertEqual(
             [1], [entry.attempt for entry in [
                 service.jobs[self.claimed].claim]])
         self.assertIsNone(service.find().after)
         self.assertIn('echo', service.getAvailableTasks())
+
+    def check_content(self, job):
+        """Check that what a job is about is shown by a right of its own."""
+        reads = [lambda: job.traceback, lambda: job.error, lambda: job.input,
+                 lambda: job.history[-1].traceback,
+                 lambda: job.history[-1].error,
+                 lambda: self.proxied.getError(self.ended)]
+        for read in reads:
+            with self.assertRaises(Unauthorized):
+                read()
+        IPrincipalPermissionManager(
+            self.service).grantPermissionToPrincipal(ARGUMENTS, 'zope.user')
+        self.login()
+        found = [read() for read in reads]
+        self.assertIn('Traceback', found[0])
+        self.assertIn('Traceback', found[3])
 
     def test_principal(self):
         """A permission, on the service."""
@@ -307,8 +324,9 @@ class ReachableTest(LocalCase):
                 yield from result
 
     def test_nothing_changes_it(self):
-        """By View alone: attributes, items and results of all there is."""
+        """By viewing alone: attributes, items and results of all there is."""
         self.grant(VIEW)
+        self.grant(ARGUMENTS)
         self.login()
         before = self.root._p_jar.db().lastTransaction()
         ways = []

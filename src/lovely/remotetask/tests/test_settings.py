@@ -8,6 +8,7 @@ import transaction
 from lovely.remotetask import processor
 from lovely.remotetask.processor import MultiProcessor
 from lovely.remotetask.processor import SimpleProcessor
+from lovely.remotetask.running import idling
 from lovely.remotetask.running import registry
 from lovely.remotetask.tests.fixture import PATIENCE
 from lovely.remotetask.tests.fixture import DatabaseCase
@@ -71,7 +72,7 @@ class ArgumentTest(unittest.TestCase):
         """However short the wait time, an idle processor lets others work."""
         made = SimpleProcessor(None, ['tasks'], 0)
         made.membership.clock.trusted = True
-        self.assertEqual(processor.LEAST_WAIT, made._longest_wait())
+        self.assertEqual(idling.LEAST_WAIT, made.idling.longest())
 
 
 class ServiceTest(DatabaseCase):

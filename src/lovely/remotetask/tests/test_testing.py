@@ -8,6 +8,7 @@ from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.interfaces import ITaskService
+from lovely.remotetask.operations import Operations
 from lovely.remotetask.task import SimpleTask
 from lovely.remotetask.task import TaskError
 from lovely.remotetask.testing import ExceptionTask
@@ -50,6 +51,19 @@ class StubTest(TaskCase):
         ids = [self.stub.add('test.echo') for _ in range(3)]
         self.assertEqual([1, 2, 3], ids)
         self.assertEqual([1, 2, 3], list(self.stub.jobs))
+
+    def test_found(self):
+        """They are on pages, copied and operated on like others."""
+        self.offer_echo()
+        ids = [self.stub.add('test.echo') for _ in range(3)]
+        self.assertEqual(ids[::-1], [job.id for job in self.stub.find().jobs])
+        self.assertEqual(
+            3, len(self.stub.find(status=QUEUED, since=0).jobs))
+        self.assertEqual(4, self.stub.copy(1))
+        operations = Operations(self.stub)
+        self.assertTrue(operations.cancel(1))
+        self.assertEqual(
+            ['cancel'], [action.what for action in operations.actions()])
 
     def test_process(self):
         """The stub runs its jobs when it is told to."""

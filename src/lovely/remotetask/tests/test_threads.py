@@ -4,6 +4,7 @@ Every wait here is for an event, bounded, and ends as soon as it happens.
 """
 
 import collections
+import functools
 import logging
 import threading
 import time
@@ -334,9 +335,13 @@ class TellingProcessor(MultiProcessor):
 
     idle = None
 
-    def _wait(self):
+    def __init__(self, *args, **kw):
+        super().__init__(*args, **kw)
+        self.idling.wait = functools.partial(self.tell, self.idling.wait)
+
+    def tell(self, wait):
         self.idle.set()
-        super()._wait()
+        wait()
 
 
 class MultiTest(ThreadCase):

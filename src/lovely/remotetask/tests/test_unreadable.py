@@ -190,6 +190,10 @@ class JobTest(UnreadableCase):
                 self.assertIs(self.service, job.__parent__)
                 found = [job.id for job in self.service.find().jobs]
                 self.assertEqual([jobid], found)
+                for selection in ({'function': 'f'}, {'since': 9e9},
+                                  {'principal': 'jane'}, {'errorClass': 'E'}):
+                    page = self.service.find(**selection)
+                    self.assertEqual([], page.jobs)
                 self.assertEqual(1, len(self.service.jobs))
                 self.step()
         self.each(check)

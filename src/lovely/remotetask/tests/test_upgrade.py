@@ -1,21 +1,27 @@
 """Jobs that lovely.remotetask 0.5 has stored.
 
-data_0_5.fs.gz was written on Python 2.7 by lovely.remotetask 0.5.2 and
-gocept.async 0.3.3, and converted by zodbupdate.  Classes of the application
-that is called `py2shop` there cannot be imported here.
+Classes of the application that is called `py2shop` in the database cannot be
+imported here.
 """
 
-import gzip
-import pathlib
+import datetime
 import shutil
+import sys
 import tempfile
+import time
+import types
 
+import persistent.wref
 import transaction
 import ZODB
 import ZODB.FileStorage
+from ZODB.Connection import resetCaches
 from ZODB.POSException import POSKeyError
 
 from gocept.async_.task import TaskDescription
+from gocept.async_.tests.python2data import unpack
+from lovely.remotetask import TaskService
+from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import CRONJOB
@@ -25,15 +31,18 @@ from lovely.remotetask.interfaces import HELD
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import STARTLATER
+from lovely.remotetask.job import Job
+from lovely.remotetask.policy import DAY
 from lovely.remotetask.processor import SimpleProcessor
 from lovely.remotetask.running.registry import service_path
+from lovely.remotetask.storage import fate
+from lovely.remotetask.storage import telling
 from lovely.remotetask.storage import upgrade
+from lovely.remotetask.storage.earlier import ATTRIBUTES
 from lovely.remotetask.tests.fixture import Calls
 from lovely.remotetask.tests.fixture import DatabaseCase
 from lovely.remotetask.tests.fixture import engine
 
-
-DATA = pathlib.Path(__file__).with_name('data_0_5.fs.gz')
 
 # The ids of some jobs of the service `mail`.
 COMPLETED_0 = 2052028988
@@ -60,12 +69,14 @@ class Unprintable(Exception):
 
 class UpgradeCase(DatabaseCase):
 
+    # Which of the databases of Python 2.
+    data = 'core-py3'
+
     def open_database(self):
         folder = tempfile.mkdtemp()
         self.addCleanup(shutil.rmtree, folder)
-        path = pathlib.Path(folder) / 'Data.fs'
-        path.write_bytes(gzip.decompress(DATA.read_bytes()))
-        return ZODB.DB(ZODB.FileStorage.FileStorage(str(path)))
+        return ZODB.DB(ZODB.FileStorage.FileStorage(
+            str(unpack(self.data, folder))))
 
     def fill(self, db):
         # The data is there.
@@ -114,17 +125,17 @@ class UpgradeTest(UpgradeCase):
     def test_state_is_old_before(self):
         """The data is what lovely.remotetask 0.5 stored."""
         self.assertEqual(0, self.service.schema)
-        for name in upgrade.OLD_ATTRIBUTES:
+        for name in ATTRIBUTES:
             self.assertIn(name, vars(self.service))
 
     def test_counts(self):
         """All jobs are there, with their status.
 
-        Of the cron jobs, three have values that are none.
+        Of the cron jobs, three have values that are none, and others.
         """
         self.assertEqual(
-            {QUEUED: 10, COMPLETED: 3, ERROR: 8, CANCELLED: 4, STARTLATER: 1,
-             CRONJOB: 10, DELAYED: 3}, self.counts(self.service))
+            {QUEUED: 10, COMPLETED: 3, ERROR: 5, CANCELLED: 4, STARTLATER: 1,
+             CRONJOB: 13, DELAYED: 3}, self.counts(self.service))
         self.assertEqual(39, len(self.service.jobs))
 
     def test_other_services(self):
@@ -132,7 +143,7 @@ class UpgradeTest(UpgradeCase):
         for name, expected in (
                 ('overdue', {DELAYED: 1, CRONJOB: 1}),
                 ('unnamed', {QUEUED: 8, CRONJOB: 2}),
-                ('stuck', {QUEUED: 1, ERROR: 2, CRONJOB: 1})):
+                ('stuck', {QUEUED: 1, HELD: 2, CRONJOB: 1})):
             with self.subTest(name):
                 self.assertEqual(expected, self.counts(self.services[name]))
 
@@ -156,8 +167,14 @@ class UpgradeTest(UpgradeCase):
         """The exception that was stored is shown by its message."""
         jobs = self.service.jobs
         self.assertEqual("('no way', 17)", jobs[TASK_ERROR].error)
-        # Of a class that is gone.
-        self.assertIn('PaymentError', jobs[BROKEN_ERROR].error)
+        self.assertEqual('lovely.remotetask.task.TaskError',
+                         jobs[TASK_ERROR].errorClass)
+
+    def test_error_of_a_class_that_is_gone(self):
+        """It has a message too; what was text on Python 2 is text."""
+        job = self.service.jobs[BROKEN_ERROR]
+        self.assertEqual("(402, 'Zahlung f\xfcr Verlag')", job.error)
+        self.assertEqual('py2shop.errors.PaymentError', job.errorClass)
 
     def test_errors_that_say_too_much(self):
         """What is kept of a message is cut; also of one that fails."""
@@ -239,13 +256,65 @@ class UpgradeTest(UpgradeCase):
                             ('delayed 1 h', 1), ('delayed cancelled', 0)):
             with self.subTest(name):
                 self.assertEqual(times, self.calls.count(name))
-        self.assertEqual(10, self.counts(self.service)[CRONJOB])
+        self.assertEqual(13, self.counts(self.service)[CRONJOB])
         self.assertNotIn(DELAYED, self.counts(self.service))
 
-    def test_pattern_without_a_day(self):
-        """Its job is in error, and says why."""
-        self.assertIn('minute must be 0 to 59, not 60',
-                      self.service.jobs[NO_PATTERN].error)
+    def test_overdue(self):
+        """What was due while nothing ran is run at once, and once."""
+        self.service = self.services['overdue']
+        now = time.time()
+        for _ in range(2):
+            self.drain(self.service, now)
+            self.assertCountEqual(
+                ['overdue cron', 'overdue delayed'], self.calls)
+        self.assertEqual(1, self.counts(self.service)[CRONJOB])
+        for job in self.service.jobs.values():
+            if job.recurring:
+                self.assertGreater(job.due, now)
+                self.assertEqual(0, job.due % 60)
+
+    def test_class_that_is_gone(self):
+        """A job of a class of its own is set aside, and others are run."""
+        module = types.ModuleType('jobs_that_go')
+        module.OwnJob = type('OwnJob', (Job,), {'__module__': module.__name__})
+        sys.modules[module.__name__] = module
+        job = module.OwnJob.__new__(module.OwnJob)
+        vars(job).update(id=5, status=QUEUED, task='shop.echo', input='own',
+                         created=datetime.datetime.now())
+        self.stored_jobs()[5] = job
+        transaction.commit()
+        del sys.modules[module.__name__]
+        self.connection.close()
+        resetCaches()
+        self.root = self.db.open().root()['Application']
+        self.service = self.services['mail']
+        self.assertEqual(HELD, self.service.getStatus(5))
+        self.assertIn('jobs_that_go.OwnJob is gone', self.service.getError(5))
+        self.assertEqual([5], self.service.unreadable())
+        transaction.commit()
+        self.drain(self.service, now=1)
+        self.assertEqual('later 0', self.calls[0])
+
+    def test_value_that_is_none(self):
+        """It is left out of the pattern; the job goes on with the others."""
+        self.service.counts()
+        self.assertEqual((0, 20, 40), self.service.jobs[NO_PATTERN].minute)
+
+    def test_no_value_is_left(self):
+        """The job is held from now on, and says why."""
+        before = time.time()
+        job, = [job for job in self.services['stuck'].jobs.values()
+                if 'dayOfWeek' in job.input]
+        self.assertEqual(HELD, job.status)
+        self.assertIn('dayOfWeek=7', job.error)
+        self.assertGreaterEqual(job.completed.timestamp(), before)
+
+    def test_no_day_matches(self):
+        """So it is with 30 February."""
+        job, = [job for job in self.services['stuck'].jobs.values()
+                if '(30,)' in job.input]
+        self.assertEqual(HELD, job.status)
+        self.assertIn('No day ever matches', job.error)
 
     def test_changes(self):
         """Old jobs are started, requeued, cancelled, removed, cleaned."""
@@ -263,9 +332,9 @@ class UpgradeTest(UpgradeCase):
         self.assertNotIn(COMPLETED_0, self.service.jobs)
         self.service.clean()
         held = self.service.counts()[HELD]
-        self.assertEqual({CRONJOB: 10, DELAYED: 3, HELD: held},
+        self.assertEqual({CRONJOB: 13, DELAYED: 3, HELD: held},
                          self.counts(self.service))
-        self.assertEqual(13 + held, len(list(self.service.jobs)))
+        self.assertEqual(16 + held, len(list(self.service.jobs)))
 
     def test_find(self):
         """Old jobs are on the pages, under their status."""
@@ -277,8 +346,24 @@ class UpgradeTest(UpgradeCase):
 
     def test_prune(self):
         """Old jobs do not stay for ever."""
-        self.assertEqual(15, engine(self.service).prune(100, now=FAR))
-        self.assertEqual(24, len(self.service.jobs))
+        self.assertEqual(12, engine(self.service).prune(100, now=FAR))
+        self.assertEqual(27, len(self.service.jobs))
+
+    def test_retention_counts_from_now(self):
+        """However long ago they ended, they can be looked at first."""
+        for job in list(self.stored_jobs().values()):
+            job._p_activate()
+            for name in ('created', 'completed'):
+                if name in vars(job):
+                    vars(job)[name] = datetime.datetime(2011, 5, 1)
+            job._p_changed = True
+        now = time.time()
+        self.assertEqual(0, engine(self.service).prune(100, now=now))
+        self.assertEqual(0, engine(self.service).prune(100, now + 6 * DAY))
+        self.assertEqual(7, engine(self.service).prune(100, now + 8 * DAY))
+        self.assertEqual(5, engine(self.service).prune(100, now + 31 * DAY))
+        self.assertEqual(
+            2011, self.service.jobs[EVERY_QUARTER].created.year)
 
     def test_is_made_once(self):
         """What was brought up to date is stored, and says so."""
@@ -305,17 +390,15 @@ class UpgradeTest(UpgradeCase):
     def test_nothing_old_is_kept(self):
         """The old queue and what jobs knew of it are gone."""
         self.service.counts()
-        for name in upgrade.OLD_ATTRIBUTES:
+        for name in ATTRIBUTES:
             self.assertNotIn(name, self.service.__dict__)
         for job in self.service.jobs.values():
             self.assertNotIn('scheduledFor', job.__dict__)
             self.assertNotIn('error', job.__dict__)
 
 
-class UnreadableTest(UpgradeCase):
-    """Some of the old jobs cannot be read."""
-
-    IDS = (QUEUED_0, COMPLETED_0, EVERY_QUARTER)
+class MissingCase(UpgradeCase):
+    """The database can lose records."""
 
     def setUp(self):
         super().setUp()
@@ -326,6 +409,20 @@ class UnreadableTest(UpgradeCase):
                 raise POSKeyError(oid)
             return load(oid, tid)
         self.db.storage.loadBefore = load_or_raise
+
+    def lose(self, *records):
+        self.missing |= {record._p_oid for record in records}
+        transaction.abort()
+        self.connection.cacheMinimize()
+
+
+class UnreadableTest(MissingCase):
+    """Some of the old jobs cannot be read."""
+
+    IDS = (QUEUED_0, COMPLETED_0, EVERY_QUARTER)
+
+    def setUp(self):
+        super().setUp()
         jobs = self.stored_jobs()
         for jobid in self.IDS:
             self.missing.add(jobs[jobid]._p_oid)
@@ -361,3 +458,292 @@ class UnreadableTest(UpgradeCase):
         transaction.commit()
         self.assertEqual(36, len(self.service.jobs))
         self.assertEqual(36, len(list(self.service.jobs)))
+
+    def test_told(self):
+        """The log names the service and the job."""
+        with self.assertLogs(telling.__name__, 'WARNING') as logged:
+            self.service.counts()
+            self.assertEqual([], logged.output)
+            transaction.commit()
+        told = [text for text in logged.output
+                if 'It cannot be read' in text]
+        self.assertEqual(3, len(told))
+        self.assertIn(f'++etc++site/default/mail/{COMPLETED_0}: ', told[0])
+
+
+class BooksTest(MissingCase):
+    """More cannot be read than single jobs."""
+
+    def check(self, number):
+        """Check that some jobs are there, and can be worked with."""
+        transaction.commit()
+        self.assertEqual(number, len(self.service.jobs))
+        self.assertEqual(number, len(list(self.service.jobs)))
+        self.assertEqual(number > 0, self.service.hasJobsWaiting(FAR))
+
+    def upgrade(self, text):
+        """Bring it up to date; check that the log tells of trouble."""
+        with self.assertLogs(telling.__name__, 'ERROR') as logged:
+            self.service.counts()
+            transaction.commit()
+        self.assertIn(text, logged.output[0])
+        self.assertIn('default/mail: ', logged.output[0])
+
+    def test_queues(self):
+        """Without them, nothing that can be run is lost."""
+        for name in ('_queue', '_scheduledQueue', '_scheduledJobs'):
+            with self.subTest(name):
+                transaction.abort()
+                self.missing.clear()
+                self.service._p_activate()
+                self.lose(vars(self.service)[name])
+                with self.assertLogs(telling.__name__, 'ERROR') as logged:
+                    upgrade.upgrade(self.service)
+                    telling_of = self.service._p_jar.transaction_manager.get()
+                    for hook, args, kw in list(
+                            telling_of.getAfterCommitHooks()):
+                        hook(True, *args, **kw)
+                self.assertIn(f'{name} cannot be read', logged.output[0])
+                self.assertEqual(
+                    {QUEUED: 10, COMPLETED: 3, ERROR: 5, CANCELLED: 4,
+                     STARTLATER: 1, CRONJOB: 13, DELAYED: 3},
+                    self.counts(self.service))
+
+    def split_jobs(self):
+        """Let there be so many jobs that their tree has parts."""
+        jobs = self.stored_jobs()
+        for number in range(200):
+            job = Job.__new__(Job)
+            vars(job).update(id=number, status=QUEUED, task='shop.echo',
+                             input=number, created=datetime.datetime.now())
+            jobs[number] = job
+        transaction.commit()
+        return jobs.__getstate__()[0]
+
+    def test_part_of_the_jobs(self):
+        """The others are there; and what cannot be read is not forgotten."""
+        first, *_ = self.split_jobs()
+        number = len(first)
+        tree = self.stored_jobs()
+        self.lose(first)
+        self.upgrade('some of its jobs cannot be read')
+        self.check(239 - number)
+        self.assertEqual(tree._p_oid,
+                         vars(self.service)[upgrade.UNREADABLE]._p_oid)
+
+    def test_all_jobs(self):
+        """The service is an empty one."""
+        self.lose(self.stored_jobs())
+        self.upgrade('some of its jobs cannot be read')
+        self.check(0)
+
+    def test_no_jobs(self):
+        """They are not even referred to."""
+        self.service._p_activate()
+        del vars(self.service)['jobs']
+        self.service.counts()
+        self.check(0)
+
+    def test_no_books(self):
+        """The queues are not referred to, or are no queues."""
+        for value in (None, 5, [5], {'a': 1}, 'text'):
+            with self.subTest(value):
+                transaction.abort()
+                self.service._p_activate()
+                for name in ATTRIBUTES[1:]:
+                    vars(self.service)[name] = value
+                self.assertEqual(10, self.service.counts()[QUEUED])
+
+
+class SliceTest(MissingCase):
+    """A service is brought up to date in several transactions."""
+
+    def slice(self, limit=10):
+        """Do some jobs, and commit.  Return the findings."""
+        found = upgrade.upgrade_some(self.service, limit).findings
+        transaction.commit()
+        self.connection.cacheMinimize()
+        return found
+
+    def test_slices(self):
+        """It ends with the last one, and the result is the same."""
+        number = 0
+        while self.service.schema < upgrade.SCHEMA:
+            self.slice()
+            number += 1
+        self.assertEqual(4, number)
+        self.assertEqual(
+            {QUEUED: 10, COMPLETED: 3, ERROR: 5, CANCELLED: 4, STARTLATER: 1,
+             CRONJOB: 13, DELAYED: 3}, self.counts(self.service))
+        self.assertEqual(39, len(list(self.service.jobs)))
+        for name in (*ATTRIBUTES, upgrade.REACHED):
+            self.assertNotIn(name, vars(self.service))
+        self.drain(self.service, now=1)
+        self.assertEqual('later 0', self.calls[0])
+
+    def test_even_slices(self):
+        """The last one may be empty."""
+        self.slice(39)
+        self.assertEqual(0, self.service.schema)
+        self.slice(39)
+        self.assertEqual(upgrade.SCHEMA, self.service.schema)
+
+    def test_used_in_between(self):
+        """Whoever uses the service does the rest."""
+        self.slice()
+        self.slice()
+        self.assertEqual(39, len(list(self.service.jobs)))
+        self.add('shop.echo', 'new')
+        self.drain(self.service, now=1)
+        self.assertEqual('later 0', self.calls[0])
+        self.assertEqual('new', self.calls[-1])
+
+    def test_aborted_in_between(self):
+        """It goes on from what was committed last."""
+        self.slice()
+        upgrade.upgrade_some(self.service, 10)
+        transaction.abort()
+        self.assertEqual(39, len(list(self.service.jobs)))
+        self.assertEqual(10, self.service.counts()[QUEUED])
+
+    def test_two_at_once(self):
+        """One of two loses; it writes nothing, and goes on."""
+        manager, other = self.elsewhere_opened()
+        self.slice()
+        manager.begin()
+        upgrade.upgrade_some(other, 10)
+        upgrade.upgrade_some(self.service, 10)
+        transaction.commit()
+        with self.assertRaises(transaction.interfaces.TransientError):
+            manager.commit()
+        manager.begin()
+        upgrade.upgrade(other)
+        manager.commit()
+        transaction.begin()
+        self.assertEqual(39, len(list(self.service.jobs)))
+        self.assertEqual(10, self.service.counts()[QUEUED])
+
+    def test_record_that_is_lost_in_between(self):
+        """One that was done is set aside when it is met, as any other."""
+        self.slice()
+        self.lose(*[self.stored_jobs()[jobid]
+                    for jobid in (COMPLETED_0, CALL)])
+        while self.service.schema < upgrade.SCHEMA:
+            self.slice()
+        self.assertEqual(39, len(list(self.service.jobs)))
+        self.drain(self.service, now=1)
+        self.assertEqual(5, len(self.described))
+
+    def test_progress(self):
+        """It is told how far it is, each two seconds."""
+        said, times = [], iter([0, 1, 2, 3, 4.5])
+        progress = telling.Progress(
+            lambda text, *args: said.append(text % args),
+            times.__next__)
+        for _ in range(4):
+            upgrade.upgrade_some(self.service, 9)
+            progress.tell(self.service)
+        self.assertEqual(
+            ['++etc++site/default/mail: 18 of 39 jobs are brought up to date',
+             '++etc++site/default/mail: 36 of 39 jobs are brought up to date'],
+            said)
+
+
+class TellingTest(UpgradeCase):
+
+    def test_after_commit(self):
+        """The log is told what was found once it is committed."""
+        service = self.services['stuck']
+        with self.assertNoLogs(telling.__name__):
+            service.counts()
+            transaction.abort()
+            service.counts()
+        with self.assertLogs(telling.__name__, 'INFO') as logged:
+            transaction.commit()
+        self.assertIn('stuck: brought up to date, with 4 jobs',
+                      logged.output[-1])
+        self.assertEqual(3, len(logged.output))
+
+    def test_pattern(self):
+        """What is left out of it is a warning."""
+        self.service.counts()
+        with self.assertLogs(telling.__name__, 'WARNING') as logged:
+            transaction.commit()
+        self.assertIn(f'mail/{NO_PATTERN}: ', logged.output[0])
+        self.assertIn('minute=60', logged.output[0])
+        self.assertEqual(3, len(logged.output))
+
+    def test_many(self):
+        """Not all of very many are told."""
+        found = [fate.Finding(jobid, fate.HOLDS, 'It is held.')
+                 for jobid in range(1000)]
+        telling.findings(self.service, found)
+        with self.assertLogs(telling.__name__, 'WARNING') as logged:
+            transaction.commit()
+        self.assertEqual(telling.SHOWN + 1, len(logged.output))
+        self.assertIn('and 950 more jobs', logged.output[-1])
+
+    def test_service_without_a_database(self):
+        """It is told at once."""
+        with self.assertLogs(telling.__name__, 'INFO'):
+            telling.all_jobs(TaskService())
+
+
+class WeakReferenceTest(UpgradeCase):
+    """zodbupdate 3.0 has made them unreadable."""
+
+    def arguments(self, service):
+        """Return the arguments of all calls that can be read."""
+        found = [outcome_of(lambda job=job: job.input.args)
+                 for job in service.jobs.values()]
+        return [each.value for each in found if not each.failed]
+
+    def test_in_the_input(self):
+        """The calls can be read, and are stored so that all can."""
+        service = self.root['tasks']
+        for _ in range(2):
+            found = {args[0]: args[1:] for args in self.arguments(service)}
+            for marker in ('weakref', 'weakref to deleted'):
+                reference, = found[marker]
+                self.assertIsInstance(reference, persistent.wref.WeakRef)
+            transaction.commit()
+            self.connection.cacheMinimize()
+
+    def test_told(self):
+        """The log says so."""
+        self.service = self.root['tasks']
+        self.service.counts()
+        with self.assertLogs(telling.__name__, 'INFO') as logged:
+            transaction.commit()
+        self.assertEqual(2, len([text for text in logged.output
+                                 if 'zodbupdate' in text]))
+
+
+class DoneAndLostTest(UpgradeCase):
+    """The effects of a job are stored, and its end is not."""
+
+    data = 'done-lost-py3'
+
+    @property
+    def services(self):
+        return {'mail': self.root['tasks']}
+
+    def test_held(self):
+        """It is not run once more, unless somebody wants that."""
+        job, = self.service.jobs.values()
+        self.assertEqual(HELD, job.status)
+        self.assertIn('may be stored', job.error)
+        transaction.commit()
+        self.drain(self.service, now=FAR)
+        self.assertEqual([], self.described)
+        self.assertTrue(self.service.requeue(job.id))
+        transaction.commit()
+        self.drain(self.service, now=FAR)
+        self.assertEqual(1, len(self.described))
+
+    def test_is_kept(self):
+        """As long as any other that is held today."""
+        job, = self.service.jobs.values()
+        now = time.time()
+        self.assertLess(now - 60, job.completed.timestamp())
+        self.assertEqual(0, engine(self.service).prune(9, now + 29 * DAY))

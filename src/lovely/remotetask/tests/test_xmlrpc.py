@@ -18,6 +18,8 @@ from zope.securitypolicy.principalpermission import principalPermissionManager
 from gocept.async_.testing import FUNCTIONAL_LAYER
 from lovely.remotetask import TaskService
 from lovely.remotetask import interfaces
+from lovely.remotetask.foreign.unreadable import UnreadableJob
+from lovely.remotetask.history import Attempt
 from lovely.remotetask.job import Claim
 from lovely.remotetask.job import CronJob
 from lovely.remotetask.job import Job
@@ -29,11 +31,13 @@ from lovely.remotetask.tests.fixture import TaskCase
 
 
 VIEW, MANAGE = 'lovely.remotetask.View', 'lovely.remotetask.Manage'
+ARGUMENTS = 'lovely.remotetask.ViewArguments'
 
 CALLS = {
     'getAvailableTasks': (), 'getStatus': ('id',), 'getResult': ('id',),
     'getError': ('id',), 'add': ('echo',), 'cancel': ('id',)}
-READING = {name for name in CALLS if name.startswith('get')}
+READING = {'getAvailableTasks', 'getStatus'}
+CONTENT = {'getResult', 'getError'}
 
 
 class Transport(xmlrpc.client.Transport):
@@ -146,14 +150,19 @@ class XMLRPCTest(LayerCase):
         self.check('user:userpw', set())
 
     def test_view(self):
-        """Who may view, may read."""
+        """Who may view, may read, but not what jobs are about."""
         self.grant(VIEW)
         self.check('user:userpw', READING)
+
+    def test_view_arguments(self):
+        """That is a right of its own, good for nothing else."""
+        self.grant(ARGUMENTS)
+        self.check('user:userpw', CONTENT)
 
     def test_manage(self):
         """Who may manage, may add and cancel; reading is another right."""
         self.grant(MANAGE)
-        self.check('user:userpw', set(CALLS) - READING)
+        self.check('user:userpw', {'add', 'cancel'})
 
     def test_manager(self):
         """Who has both permissions may do everything."""
@@ -192,7 +201,8 @@ class SecurityTest(LayerCase):
 
     MANAGED = {
         'add', 'addCronJob', 'startJob', 'reschedule', 'requeue', 'clean',
-        'cancel', 'remove', 'hasJobsWaiting', 'claimNextJob', 'processNext',
+        'cancel', 'remove', 'copy', 'pause_job', 'resume_job',
+        'hasJobsWaiting', 'claimNextJob', 'processNext',
         'process', 'startProcessing', 'stopProcessing'}
 
     # What a processor is, how it is made, and an interface that could be
@@ -208,19 +218,25 @@ class SecurityTest(LayerCase):
         for class_ in (TaskService, Job, CronJob, Claim, Jobs, Page):
             with self.subTest(class_.__name__):
                 get, set = self.permissions(class_)
-                self.assertLessEqual({*get.values()}, {VIEW, MANAGE})
+                self.assertLessEqual(
+                    {*get.values()}, {VIEW, MANAGE, ARGUMENTS})
                 self.assertLessEqual({*set.values()}, {MANAGE})
                 self.assertNotIn(CheckerPublic, get.values())
 
     def test_service(self):
-        """What changes a service needs Manage, what reads it View."""
+        """What changes a service needs Manage, what reads it View.
+
+        Results and messages need ViewArguments.
+        """
         get, _ = self.permissions(TaskService)
         names = set(interfaces.ITaskService) - self.INTERNAL
         self.assertEqual(
             self.MANAGED, {name for name in get if get[name] == MANAGE})
         self.assertEqual(
-            names - self.MANAGED - {'__name__', '__parent__'},
+            names - self.MANAGED - CONTENT - {'__name__', '__parent__'},
             {name for name in get if get[name] == VIEW})
+        self.assertEqual(
+            CONTENT, {name for name in get if get[name] == ARGUMENTS})
 
     def test_what_can_be_set(self):
         """Only to pause a service, by who may manage it."""
@@ -243,6 +259,17 @@ class SecurityTest(LayerCase):
         get, _ = self.permissions(CronJob)
         self.assertLessEqual(set(interfaces.ICronJob), set(get))
         self.assertEqual(MANAGE, get['update'])
+
+    def test_content(self):
+        """What a job is about is a right of its own, whoever has the job."""
+        for class_ in (Job, CronJob, UnreadableJob, Attempt):
+            get, _ = self.permissions(class_)
+            names = {'error', 'traceback'}
+            if class_ is not Attempt:
+                names |= {'input', 'output'}
+            with self.subTest(class_.__name__):
+                self.assertEqual(names, {
+                    name for name in get if get[name] == ARGUMENTS})
 
     def test_proxied(self):
         """Through a proxy, with View only, jobs are read and not added."""
@@ -331,8 +358,9 @@ class SecurityTest(LayerCase):
         self.assertFalse({'__name__', '__parent__'} & set(get))
 
     def test_proxied_manager(self):
-        """Through a proxy, with both permissions, everything works."""
+        """Through a proxy, with all permissions, everything works."""
         self.grant(VIEW)
+        self.grant(ARGUMENTS)
         self.grant(MANAGE)
         patch = unittest.mock.patch.object(
             TaskService, 'processorFactory', QuietProcessor)

@@ -1,0 +1,53 @@
+"""How the jobs that a thread runs have ended: what Celery is to be told."""
+
+import contextlib
+import contextvars
+
+from lovely.remotetask.foreign.description import escaped
+from lovely.remotetask.running import events
+
+
+# What the current thread collects: a list, or None.
+_collected = contextvars.ContextVar('collected', default=None)
+
+
+def note(end):
+    """Note how a run has ended, for who wants to know in this thread.
+
+    end -- JobEnded or JobRetried; None: that could not be stored.
+    """
+    found = _collected.get()
+    if found is not None:
+        found.append(end)
+
+
+events.Observer(note, events.JobEnded, events.JobRetried).subscribe()
+
+
+@contextlib.contextmanager
+def collected():
+    """Collect the ends of runs of this thread; the value is a list."""
+    found = []
+    token = _collected.set(found)
+    try:
+        yield found
+    finally:
+        _collected.reset(token)
+
+
+def problem(end):
+    """Return in few words what is wrong with an end; None for a good one.
+
+    Nothing is wrong with a conflict: the job is tried again soon.
+
+    Never a message of an exception: it may hold what is not to leave the
+    worker.
+    """
+    if end is None:
+        return 'how the job ended could not be stored'
+    if end.failure is None or end.committed or (
+            type(end) is events.JobRetried and end.failure.is_transient):
+        return None
+    where = f' at {end.failure.place}' if end.failure.place else ''
+    return escaped(f'job {end.job}, attempt {end.attempt}, is now '
+                   f'{end.status}: {end.failure.errorClass}{where}')

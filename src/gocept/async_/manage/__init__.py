@@ -1,0 +1,4 @@
+"""The command ``async-jobs``, for people who look after jobs.
+
+See docs/usage.rst.
+"""

@@ -1,0 +1,153 @@
+"""The command ``async-jobs``: see and act, from a shell."""
+
+import argparse
+import os
+import sys
+from typing import Any
+
+from gocept.async_.manage import desk
+from gocept.async_.manage import filters
+from gocept.async_.manage.acting import ACTS
+from gocept.async_.manage.acting import MANY
+from gocept.async_.manage.seeing import SIGHTS
+from gocept.async_.worker.application import Refused
+from lovely.remotetask.foreign.outcome import outcome_of
+from lovely.remotetask.foreign.value import is_of_database
+
+
+# Exit codes; 2 is argparse's own.
+DONE, NO, CANNOT_OPEN = 0, 1, 3
+
+EPILOG = '''\
+exit codes: 0, it was done, or there was nothing to do; 1, the answer is no:
+there is no such job, it cannot be done to it, a job has failed, or `check`
+has found something; 2, the command makes no sense; 3, the application cannot
+be opened, or its database does not answer.'''
+
+HELP = {
+    'counts': 'how many jobs there are of each status',
+    'list': 'jobs, newest first',
+    'show': 'all about one job, with its arguments and traceback',
+    'crons': 'the cron jobs, and when they run next',
+    'workers': 'who runs jobs, and has claimed which',
+    'check': 'whether the installed code can make all calls that are stored; '
+             'exit code 1 if not, for a deploy pipeline',
+    'requeue': 'run jobs again that are held, in error or cancelled',
+    'cancel': 'cancel jobs that have not begun',
+    'remove': 'remove jobs that do not run, for good',
+    'run': 'run a job now, in this process, and show what it does',
+    'pause': 'let workers claim no jobs of a service; or one cron job not be '
+             'due',
+    'resume': 'end the pause of a service, or of one cron job'}
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the command; its exit code is that of the process."""
+    options = _parse(args)
+    try:
+        sys.exit(_run(options))
+    except Refused as error:
+        print(f'async-jobs: {error}', file=sys.stderr)
+        sys.exit(CANNOT_OPEN)
+    except BrokenPipeError:
+        # Whoever reads this has seen enough; nothing is left to be flushed.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(DONE)
+    except KeyboardInterrupt:
+        print('async-jobs: stopped; what is done is done, and the same '
+              'command goes on', file=sys.stderr)
+        sys.exit(NO)
+
+
+def _run(options: argparse.Namespace) -> int:
+    call = {**SIGHTS, **ACTS}[options.command]
+    found = outcome_of(_opened, options, call)
+    if found.failed and is_of_database(found):
+        raise Refused(f'the database of {options.configuration} cannot be '
+                      f'worked with: {found.error}')
+    if found.exception is not None:
+        raise found.exception
+    sys.stdout.flush()
+    return DONE if found.value else NO
+
+
+def _opened(options: argparse.Namespace, call: Any) -> bool:
+    with desk.opened(options.configuration) as opened:
+        return bool(call(opened, options))
+
+
+def _parse(args: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog='async-jobs', epilog=EPILOG,
+        description='See to the jobs of a Zope application.')
+    parser.add_argument(
+        'configuration', metavar='ZOPE.CONF',
+        help='the application; a FileStorage is opened if nobody has it open')
+    commands = parser.add_subparsers(
+        dest='command', required=True, metavar='COMMAND')
+    for name, help in HELP.items():
+        # A percent sign would be a format.
+        _add_options(commands.add_parser(
+            name, help=help, description=f'{help[0].upper()}{help[1:]}.'),
+            name)
+    options = parser.parse_args(args)
+    if options.command in MANY:
+        _check_jobs(parser, options)
+    return options
+
+
+def _add_options(parser: argparse.ArgumentParser, name: str) -> None:
+    add = parser.add_argument
+    if name in ('show', 'run'):
+        add('id', type=_id, metavar='ID', help='the id of a job')
+    elif name in ('pause', 'resume'):
+        add('id', type=_id, nargs='?', metavar='ID', help='of a cron job')
+    elif name in MANY:
+        add('ids', type=_id, nargs='*', metavar='ID', help='ids of jobs')
+        add('--all', action='store_true', help='all jobs of the service')
+    if name in (*MANY, 'list'):
+        filters.add_to(parser)
+    if name == 'list':
+        add('--limit', type=_positive, default=50, metavar='N',
+            help='how many at most (default: %(default)s)')
+    if name in ACTS:
+        add('--dry-run', action='store_true',
+            help='say what would be done, and do nothing')
+    add('--service', metavar='NAME',
+        help='the declared service (default: the only one'
+             + (', or all)' if name in ('counts', 'check') else ')'))
+    add('--json', action='store_true', help='write JSON')
+
+
+def _check_jobs(parser: argparse.ArgumentParser,
+                options: argparse.Namespace) -> None:
+    """Refuse what does not say which jobs are meant, or says it twice."""
+    selected = filters.selection(options)
+    given = bool(options.ids) + bool(selected) + options.all
+    if given != 1:
+        parser.error(
+            f'{options.command}: give either ids of jobs, or options that '
+            f'select some, or --all')
+
+
+def _id(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise ValueError
+    return number
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
+
+
+# argparse names the type by this when it refuses a value.
+_id.__name__ = 'id'
+_positive.__name__ = 'positive number'
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,87 @@
+"""The directive ``async:pages``."""
+
+import importlib.util
+from pathlib import Path
+
+import zope.component.zcml
+import zope.i18n.zcml
+import zope.interface
+import zope.schema
+from zope.component.interfaces import ISite
+from zope.configuration import xmlconfig
+from zope.configuration.exceptions import ConfigurationError
+from zope.configuration.fields import GlobalInterface
+from zope.publisher.interfaces.browser import IDefaultBrowserLayer
+
+from lovely.remotetask.interfaces import ITaskService
+
+
+class IPagesDirective(zope.interface.Interface):
+    """Let people see and act on jobs in their browsers.
+
+    Without it no page is reachable.  With it each site has a view that leads
+    to its services, and each service has one itself.
+    """
+
+    name = zope.schema.TextLine(
+        title='Name',
+        description='What the view of a site is called: the pages are at '
+                    '``@@NAME/``.',
+        default='async',
+        required=True)
+
+    layer = GlobalInterface(
+        title='Layer',
+        description='The browser layer for which the pages are registered; '
+                    'a skin that does not extend the default one needs its '
+                    'own.',
+        default=IDefaultBrowserLayer,
+        required=True)
+
+    layout = zope.schema.TextLine(
+        title='Layout',
+        description='Path of a macro of the application, with the slots '
+                    '"body" and "style_slot", into which the pages are put: '
+                    '"standard_macros/view", say. A layout of their own if '
+                    'it is not given.',
+        default='',
+        required=True)
+
+    frame_ancestors = zope.schema.TextLine(
+        title='Frame ancestors',
+        description='Who may show the pages in a frame: the sources of that '
+                    'part of the Content-Security-Policy.',
+        default="'none'",
+        required=True)
+
+
+# The views of lovely.remotetask 0.5, and where they lead now.
+OLD_NAMES = {'jobs.html': 'jobs', 'index.html': ''}
+
+
+def pages(_context, **settings):
+    """Register the views; nothing is loaded before."""
+    if importlib.util.find_spec('zope.browserpage') is None:
+        raise ConfigurationError(
+            'async:pages: zope.browserpage is not installed; pip install '
+            '"gocept.async[pages]".')
+    # Only with the extra; without it the sentence above was said.
+    from gocept.async_.pages import views
+
+    name, layer = settings.pop('name'), settings.pop('layer')
+    found = views.Views(name, **settings)
+    xmlconfig.include(_context, package=zope.i18n)
+    zope.i18n.zcml.registerTranslations(
+        _context, str(Path(views.LOCALES)))
+    _register(_context, found.overview, ISite, layer, name)
+    _register(_context, found.service, ITaskService, layer, name)
+    for old, new in OLD_NAMES.items():
+        _register(_context, found.old(new), ITaskService, layer, old)
+
+
+def _register(_context, factory, for_, layer, name):
+    _context.action(
+        discriminator=('view', (for_, layer), name, zope.interface.Interface),
+        callable=zope.component.zcml.handler,
+        args=('registerAdapter', factory, (for_, layer),
+              zope.interface.Interface, name, _context.info))

@@ -1,0 +1,166 @@
+"""The overview of a site: how each of its services does."""
+
+import zope.security
+import zope.security.interfaces
+from zope.publisher.interfaces import NotFound
+from zope.security.proxy import ProxyFactory
+from zope.security.proxy import removeSecurityProxy
+
+from gocept.async_.pages.services import services
+from lovely.remotetask.browser import assets
+from lovely.remotetask.browser import openapi
+from lovely.remotetask.browser.markup import escaped
+from lovely.remotetask.browser.markup import tag
+from lovely.remotetask.browser.page import VIEW
+from lovely.remotetask.browser.page import Page
+from lovely.remotetask.browser.page import template_in
+from lovely.remotetask.browser.pages import Pages
+from lovely.remotetask.browser.place import Place
+from lovely.remotetask.browser.place import name_of
+from lovely.remotetask.browser.place import segment
+from lovely.remotetask.browser.problem import method_not_allowed
+from lovely.remotetask.browser.servicepage import banner
+from lovely.remotetask.browser.servicepage import is_without_slash
+from lovely.remotetask.browser.servicepage import last_segment
+from lovely.remotetask.browser.servicepage import state
+from lovely.remotetask.browser.servicepage import summary
+from lovely.remotetask.browser.wording import _
+from lovely.remotetask.foreign.outcome import outcome_of
+from lovely.remotetask.interfaces import CRONJOB
+from lovely.remotetask.interfaces import DELAYED
+from lovely.remotetask.interfaces import ERROR
+from lovely.remotetask.interfaces import HELD
+from lovely.remotetask.interfaces import PROCESSING
+from lovely.remotetask.interfaces import QUEUED
+from lovely.remotetask.interfaces import STARTLATER
+
+
+# The numbers that a row has: the statuses that each is of.
+COLUMNS = (
+    ('processing', _('Running'), (PROCESSING,)),
+    ('queued', _('Queued'), (QUEUED,)),
+    ('delayed', _('Scheduled'), (DELAYED, CRONJOB, STARTLATER)),
+    ('held', _('Held'), (HELD,)),
+    ('error', _('Failed'), (ERROR,)),
+)
+
+
+# Columns for which there is no room on a small screen.
+WIDE = ('processing', 'delayed', 'held')
+
+
+class Overview(Page):
+    """See the module; a view of a site."""
+
+    name = 'overview'
+    title = _('Overview')
+    depth = 0
+    content = template_in('gocept.async_.pages', 'overview')
+
+    def __init__(self, site, request, settings, is_json=False):
+        super().__init__(Place(None, site, settings, ''), request, is_json)
+        self.site = removeSecurityProxy(site)
+        self.settings = settings
+
+    def publishTraverse(self, request, name):
+        """Return the pages of a service; see IPublishTraverse."""
+        if name == assets.FOLDER:
+            return assets.Assets(self.context, request)
+        if name == '+overview.json':
+            return Overview(self.context.__parent__, request, self.settings,
+                            True)
+        if name == '+openapi.json':
+            return Description(self.context.__parent__, request,
+                               self.settings, True)
+        key = name_of(name)
+        service = services(self.site).get(key)
+        if service is None:
+            raise NotFound(self.context, name, request)
+        return Pages(Place(
+            ProxyFactory(service), self.context.__parent__, self.settings,
+            key or self.say(_('(no name)')), True), request)
+
+    def may(self, permission):
+        """Return whether the current principal has a permission here."""
+        return zope.security.checkPermission(permission, self.site)
+
+    def check(self):
+        """See Page; who may see one service may see the overview."""
+        if self.request.method not in ('GET', 'HEAD'):
+            raise method_not_allowed('GET')
+        self.found = [
+            (key, service) for key, service in services(self.site).items()
+            if self._may_see(service)]
+        if not self.found and not self.may(VIEW):
+            raise zope.security.interfaces.Unauthorized(
+                self.site, self.context.__name__, VIEW)
+
+    def __call__(self):
+        if not self.is_json and is_without_slash(self.request):
+            return self.request.response.redirect(
+                f'{last_segment(self.request)}/')
+        return super().__call__()
+
+    def data(self):
+        """How each service does that may be seen."""
+        return {'services': [
+            {'name': key, 'url': f'{segment(key)}/',
+             **self._summary(service)}
+            for key, service in self.found]}
+
+    def _may_see(self, service):
+        asked = outcome_of(zope.security.checkPermission, VIEW, service)
+        # Where it cannot be asked itself, the site says who is told of that.
+        return self.may(VIEW) if asked.failed else asked.value
+
+    def _summary(self, service):
+        found = outcome_of(summary, ProxyFactory(service), self.now)
+        if found.failed:
+            return {'broken': f'{found.errorClass}: {found.error}'}
+        return found.value
+
+    # For the template
+
+    columns = COLUMNS
+
+    def link(self, row):
+        """Return the Markup of what leads to a service."""
+        return tag('a', row['name'] or self.say(_('(no name)')),
+                   href=row['url'])
+
+    def state(self, row):
+        """Return the Markup of the state of a service."""
+        if 'broken' in row:
+            return tag('span', self.say(_('Broken')), class_='state alone')
+        return state(row, self.say)
+
+    def banners(self, data):
+        """Yield what needs somebody: a name, and Markup."""
+        for row in data['services']:
+            found = 'counts' in row and banner(row, self.now, self.say)
+            if found:
+                yield {'name': row['name'], 'text': escaped(found),
+                       'url': row['url']}
+
+    def class_of(self, column):
+        """Return the classes of the cells of a column."""
+        name = column[0]
+        return f'number {name}{" wide" if name in WIDE else ""}'
+
+    def number(self, row, column):
+        """Return the Markup of a number of jobs, which leads to them."""
+        *_, statuses = column
+        number = sum(row['counts'].get(status, 0) for status in statuses)
+        if not number:
+            return tag('span', '0', class_='none')
+        status = statuses[0].replace(' ', '+')
+        return tag('a', f'{number:,}',
+                   href=f'{row["url"]}jobs?status={status}')
+
+
+class Description(Overview):
+    """What there is as JSON, by OpenAPI; for those who see the overview."""
+
+    def data(self):
+        """See Page."""
+        return openapi.document(self.say(_('Background jobs')))

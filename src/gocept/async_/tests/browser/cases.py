@@ -1,0 +1,400 @@
+"""The management pages as their readers have them: in a browser."""
+
+import os
+import unittest
+from pathlib import Path
+from unittest import mock
+from urllib.parse import quote
+
+from gocept.async_.testing import process
+from gocept.async_.tests import sample
+from gocept.async_.tests.browser import pictures
+from gocept.async_.tests.browser import scenes
+from gocept.async_.tests.browser.driver import Browser
+from gocept.async_.tests.browser.stage import Stage
+from lovely.remotetask.interfaces import ERROR
+from lovely.remotetask.interfaces import QUEUED
+
+
+# Where axe-core is: axe.min.js of that package of npm.
+AXE = os.environ.get('AXE')
+
+# What is run each time an address is opened: nothing of it may say that.
+HOSTILE = '"\'><img src=x onerror="document.title=\'hacked\'"><script>' \
+    'document.title="hacked"</script>{{7*7}}\u202e'
+
+RULES = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa',
+         'best-practice']
+
+# Lets the page look at itself five times a second.
+QUICK = '''
+  const choice = document.querySelector('.refresh select');
+  choice.options[1].value = '0.2';
+  choice.value = '0.2';
+  choice.dispatchEvent(new Event('change'));
+'''
+
+
+class BrowserTestCase(unittest.TestCase):
+
+    scene = 'few'
+
+    @classmethod
+    def setUpClass(cls):
+        cls.stage = Stage.shared()
+        cls.browser = Browser()
+        cls.addClassCleanup(cls.browser.close)
+        cls.browser.login(cls.stage.server.url, 'manager')
+
+    def setUp(self):
+        self.stage.clear()
+        if self.scene is not None:
+            getattr(scenes, self.scene)(self.stage)
+        self.browser.resize(1280, 900)
+        self.browser.prefer('light')
+        self.browser.complaints()
+
+    def open(self, path):
+        self.browser.open(f'{self.stage.server.url}/@@async/{path}')
+
+    def pages(self):
+        """Yield the addresses of all pages, and open each."""
+        found = {**pictures.addresses(self.stage),
+                 'bulk': 'events/bulk?action=requeue&status=error',
+                 'gone': 'events/jobs/4711'}
+        with self.stage.service() as service:
+            [cron, *_] = service.cron_jobs()
+            found['pattern'] = f'events/jobs/{cron.id}/pattern'
+        for name, path in found.items():
+            self.open(path)
+            yield name
+
+
+class AccessibilityTest(BrowserTestCase):
+
+    def violations(self):
+        self.browser.tell('Runtime.evaluate', expression=Path(
+            AXE).read_text('utf-8'))
+        return self.browser.run('''
+            return axe.run({runOnly: arguments[0]}).then(
+              found => found.violations.flatMap(each => each.nodes.map(
+                node => each.id + ': ' + node.html.slice(0, 200) + ' '
+                  + node.failureSummary)))''', RULES)
+
+    @unittest.skipUnless(AXE, 'AXE names no axe.min.js')
+    def test_axe(self):
+        """axe finds nothing, in light and dark, wide and narrow."""
+        for scheme in ('light', 'dark'):
+            self.browser.prefer(scheme)
+            for width in (1280, 320):
+                self.browser.resize(width, 900)
+                for name in self.pages():
+                    with self.subTest(name, scheme=scheme, width=width):
+                        self.browser.run(
+                            'for (const each of document.querySelectorAll('
+                            '"details")) each.open = true')
+                        self.assertEqual([], self.violations())
+
+    def test_narrow(self):
+        """On a small screen nothing is beside it."""
+        self.browser.resize(320, 700)
+        for name in self.pages():
+            with self.subTest(name):
+                self.assertLessEqual(self.browser.run(
+                    'return document.documentElement.scrollWidth'), 320)
+                # Nothing is cut off from a table, either.
+                self.assertEqual([], self.browser.run('''
+                    return [...document.querySelectorAll('.table')].filter(
+                      each => each.scrollWidth > each.clientWidth).map(
+                      each => [each.scrollWidth, each.clientWidth])'''))
+
+    def test_low_rows(self):
+        """No row is higher than it must be."""
+        for width in (1280, 320):
+            self.browser.resize(width, 900)
+            self.open('events/jobs')
+            self.assertLess(self.browser.run('''
+                return Math.max(...[...document.querySelectorAll('tr')].map(
+                  row => row.offsetHeight))'''), 42)
+
+    def test_policy(self):
+        """No page does what the policy forbids."""
+        for name in self.pages():
+            with self.subTest(name):
+                self.assertEqual([], [
+                    each for each in self.browser.complaints()
+                    if '404' not in each])
+
+    def test_keyboard(self):
+        """All can be reached and done by the keyboard."""
+        with self.stage.service() as service:
+            [job, *_] = service.find(status=ERROR, limit=1).jobs
+            jobid = job.id
+        self.open(f'events/jobs/{jobid}')
+        self.browser.press('tab')
+        self.assertEqual('Skip to content', self.browser.run(
+            'return document.activeElement.textContent'))
+        self.browser.press('enter')
+        for _ in range(3):
+            self.browser.press('tab')
+            if self.browser.run('return document.activeElement.'
+                                'textContent') == 'Requeue':
+                break
+        self.browser.press('enter')
+        self.browser.wait_for(
+            lambda: 'waits to be run again' in self.browser.text)
+
+    def test_theme(self):
+        """The choice between light and dark is kept."""
+        self.open('events/')
+        color = 'return getComputedStyle(document.body).backgroundColor'
+        before = self.browser.run(color)
+        self.browser.click('.theme')
+        self.assertNotEqual(before, self.browser.run(color))
+        self.open('events/jobs')
+        self.assertNotEqual(before, self.browser.run(color))
+        self.browser.click('.theme')
+        self.assertEqual(before, self.browser.run(color))
+
+
+class HostileTest(BrowserTestCase):
+
+    scene = None
+
+    def test_nothing_runs(self):
+        """Whatever names, messages and addresses say, no script runs."""
+        with self.stage.site():
+            scenes.login_as('zope.user')
+            sample.fail.enqueue(HOSTILE)
+            sample.record.enqueue(HOSTILE, **{HOSTILE: HOSTILE})
+            process('events', raise_errors=False)
+            scenes.logout()
+        with self.stage.service() as service:
+            service.addCronJob('echo', HOSTILE, hour=2)
+        paths = [*pictures.addresses(self.stage).values()]
+        paths += [f'events/jobs?{name}={quote(HOSTILE)}' for name in (
+            'status', 'function', 'principal', 'error_class', 'since',
+            'after', 'said')]
+        paths.append(f'{quote(HOSTILE)}/')
+        for path in paths:
+            with self.subTest(path):
+                self.open(path)
+                self.assertNotEqual(
+                    'hacked', self.browser.run('return document.title'))
+                self.assertEqual([], [
+                    each for each in self.browser.complaints()
+                    if 'Content Security Policy' in each])
+
+
+class LiveTest(BrowserTestCase):
+
+    def place(self, selector):
+        return self.browser.run('''
+            const found = document.querySelector(arguments[0]);
+            const {x, y, width, height} = found.getBoundingClientRect();
+            return [found.dataset.row, x, y, width, height]''', selector)
+
+    def looks(self):
+        """Return how often the page has asked."""
+        return self.browser.run(
+            'return performance.getEntriesByType("resource").filter('
+            'each => each.name.includes("fragment")).length')
+
+    def wait_for_looks(self, number):
+        self.browser.run('performance.clearResourceTimings()')
+        self.browser.wait_for(lambda: self.looks() >= number, 'a refresh')
+
+    def test_no_row_moves(self):
+        """What is under the pointer stays there while jobs come and end."""
+        self.open('events/jobs')
+        self.browser.run(QUICK)
+        row = 'tbody tr:nth-child(4)'
+        self.browser.point(row)
+        before = self.place(row)
+        for _ in range(4):
+            with self.stage.service() as service:
+                service.add('echo')
+                service.processNext()
+            self.wait_for_looks(5)
+            self.assertEqual(before, self.place(row))
+        self.assertIn('newer - show', self.browser.text)
+        self.browser.click('.newer')
+        self.browser.wait_for(
+            lambda: 'newer - show' not in self.browser.text)
+
+    def test_rows_change(self):
+        """A row says what has become of its job."""
+        with self.stage.service() as service:
+            jobid = service.add('echo', priority=9)
+        self.open('events/jobs')
+        cell = f'return document.querySelector(\'[data-row="{jobid}"]\').' \
+            'innerText'
+        self.assertIn('Queued', self.browser.run(cell))
+        self.browser.run(QUICK)
+        with self.stage.service() as service:
+            service.processNext(jobid=jobid)
+        self.browser.wait_for(
+            lambda: 'Completed' in self.browser.run(cell), 'the status')
+
+    def test_what_is_in_use(self):
+        """Typing, boxes that are checked and open texts are left alone."""
+        self.open('events/jobs?status=error')
+        self.browser.run(QUICK)
+        self.browser.type('[name="principal"]', 'ali')
+        with self.stage.service() as service:
+            service.requeue(service.find(status=ERROR).jobs[0].id)
+        self.wait_for_looks(3)
+        self.assertEqual('ali', self.browser.run(
+            'return document.querySelector("[name=principal]").value'))
+        self.assertIn('Waiting for you', self.browser.text)
+        self.browser.run('document.activeElement.blur()')
+        self.browser.wait_for(lambda: 'Updated' in self.browser.text)
+        self.browser.click('tbody input')
+        self.wait_for_looks(3)
+        self.assertTrue(self.browser.run(
+            'return document.querySelector("tbody input").checked'))
+
+    def test_hidden(self):
+        """A tab that nobody sees asks for nothing."""
+        self.open('events/jobs')
+        self.browser.run(QUICK)
+        self.wait_for_looks(2)
+        self.browser.run('''
+            Object.defineProperty(document, 'hidden', {
+              value: true, configurable: true});
+            document.dispatchEvent(new Event('visibilitychange'));''')
+        before = self.browser.run('''
+            return new Promise(done => setTimeout(() => done(
+              performance.getEntriesByType('resource').length), 400))''')
+        self.assertEqual(before, self.browser.run('''
+            return new Promise(done => setTimeout(() => done(
+              performance.getEntriesByType('resource').length), 800))'''))
+        self.browser.run('''
+            Object.defineProperty(document, 'hidden', {
+              value: false, configurable: true});
+            document.dispatchEvent(new Event('visibilitychange'));''')
+        self.wait_for_looks(1)
+
+    def test_unchanged(self):
+        """What has not changed is not sent again."""
+        self.open('events/')
+        self.browser.run(QUICK)
+        self.wait_for_looks(4)
+        self.assertEqual([304], self.browser.run('''
+            return [...new Set(performance.getEntriesByType('resource')
+              .filter(each => each.name.includes('fragment')).slice(2)
+              .map(each => each.responseStatus))]'''))
+
+    def test_server_away(self):
+        """The page says that the server is away, and goes on later."""
+        self.open('events/jobs')
+        self.browser.run(QUICK)
+        port = self.stage.server.port
+        self.stage.server.stop()
+        try:
+            self.browser.wait_for(
+                lambda: 'does not answer' in self.browser.text)
+        finally:
+            self.stage.start(port)
+        self.browser.wait_for(lambda: 'Updated' in self.browser.text)
+
+
+class ZoneTest(BrowserTestCase):
+
+    def test_of_the_reader(self):
+        """Times are told in the reader's time zone, whatever the server's.
+        """
+        browser = Browser(zone='America/St_Johns')
+        self.addCleanup(browser.close)
+        browser.login(self.stage.server.url, 'manager')
+        browser.open(f'{self.stage.server.url}/@@async/events/jobs')
+        title = browser.wait_for(lambda: browser.run(
+            'return document.querySelector("time[data-local]")?.title'))
+        local, _, absolute = title.rpartition(' (')
+        self.assertRegex(absolute, r'\A\d{4}-\d\d-\d\d .* UTC\)\Z')
+        # Newfoundland is half an hour off.
+        minute = int(absolute[14:16])
+        self.assertIn(f':{(minute + 30) % 60:02}:', local)
+
+
+class BulkTest(BrowserTestCase):
+
+    def fail(self, number):
+        with self.stage.site():
+            scenes.login_as('zope.user')
+            for _ in range(number):
+                sample.fail.enqueue('no')
+            scenes.logout()
+        with self.stage.service() as service:
+            service.process()
+
+    def counts(self):
+        with self.stage.service() as service:
+            return service.counts()
+
+    def test_all(self):
+        """All failures are requeued, slice after slice; later ones stay."""
+        self.fail(60)
+        before = self.counts()[ERROR]
+        with mock.patch('lovely.remotetask.browser.bulkpage.SLICE', 10):
+            self.open('events/bulk?action=requeue&status=error')
+            self.fail(2)
+            self.browser.click('.bulk button')
+            self.browser.wait_for(
+                lambda: f'Done: {before}.' in self.browser.text)
+        self.assertGreaterEqual(self.counts()[ERROR], 2)
+
+    def test_without_script(self):
+        """Without a script there is a button to go on."""
+        self.fail(6)
+        browser = Browser(scripts=False)
+        self.addCleanup(browser.close)
+        browser.login(self.stage.server.url, 'manager')
+        with mock.patch('lovely.remotetask.browser.bulkpage.SLICE', 4):
+            browser.open(f'{self.stage.server.url}/@@async/events/bulk?'
+                         f'action=requeue&status=error')
+            before = self.counts()
+            browser.click('.bulk button')
+            self.assertIn('Done: 4.', browser.text)
+            while 'Continue' in browser.text:
+                browser.click('.bulk button')
+        after = self.counts()
+        self.assertEqual(0, after[ERROR])
+        self.assertEqual(before[QUEUED] + before[ERROR], after[QUEUED])
+        self.assertIn('Back', browser.text)
+
+
+class LoadTest(unittest.TestCase):
+    """No page costs more where there are more jobs."""
+
+    NUMBERS = 1_000, 50_000
+
+    PAGES = ('', 'events/', 'events/jobs', 'events/jobs?status=completed',
+             'events/jobs?status=queued', 'events/jobs?status=error',
+             'events/crons', 'events/workers', 'events/audit',
+             'events/bulk?action=requeue&status=error')
+
+    def test_loads(self):
+        """As many objects are loaded for a thousand jobs as for 50 000."""
+        stage = Stage.shared()
+        found = []
+        stage.clear()
+        scenes.few(stage)
+        have = 0
+        for number in self.NUMBERS:
+            scenes.more(stage, number - have)
+            have = number
+            found.append({page: stage.loads(page) for page in self.PAGES})
+        for page in self.PAGES:
+            print(f'{page or "overview"}: {found[0][page]} objects at '
+                  f'{self.NUMBERS[0]:,} jobs, {found[1][page]} at '
+                  f'{self.NUMBERS[1]:,}')
+            with self.subTest(page):
+                # A tree that has grown is a level deeper.
+                self.assertLessEqual(
+                    found[1][page], 1.2 * found[0][page] + 10)
+
+
+def tearDownModule():
+    """End the server that all tests share."""
+    Stage.end_shared()

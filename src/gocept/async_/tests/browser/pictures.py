@@ -1,0 +1,57 @@
+"""Pictures of the pages, for docs/pages.rst and for whoever changes them."""
+
+import itertools
+from pathlib import Path
+
+from gocept.async_.tests.browser import scenes
+from gocept.async_.tests.browser.driver import Browser
+from gocept.async_.tests.browser.stage import Stage
+
+
+# What a picture is called, and what it shows.
+PAGES = {'overview': '', 'service': 'events/', 'jobs': 'events/jobs',
+         'failed': 'events/jobs?status=error', 'crons': 'events/crons',
+         'workers': 'events/workers', 'audit': 'events/audit'}
+
+SIZES = {'wide': (1280, 640), 'narrow': (320, 640)}
+
+
+# Those that docs/pages.rst shows.
+SHOWN = ('overview-wide-light', 'service-wide-light', 'jobs-wide-light',
+         'job-error-wide-light', 'jobs-narrow-dark')
+
+
+def take(folder, scene=None, only=None):
+    """Make pictures of all pages.
+
+    folder -- Path of where they go.
+    scene -- name of a function of `scenes`; nothing is there without one.
+    only -- names of pictures; default: all.
+    """
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    stage, browser = Stage(), Browser()
+    try:
+        if scene is not None:
+            getattr(scenes, scene)(stage)
+        browser.login(stage.server.url, 'manager')
+        for page, size, scheme in itertools.product(
+                addresses(stage).items(), SIZES.items(), ('light', 'dark')):
+            name = f'{page[0]}-{size[0]}-{scheme}'
+            if only is None or name in only:
+                browser.resize(*size[1])
+                browser.prefer(scheme)
+                browser.open(f'{stage.server.url}/@@async/{page[1]}')
+                Path(folder, f'{name}.png').write_bytes(browser.picture())
+    finally:
+        browser.close()
+        stage.close()
+
+
+def addresses(stage):
+    """Return the pages, and one of a job of each kind."""
+    found = dict(PAGES)
+    with stage.service() as service:
+        for status in ('error', 'completed', 'held'):
+            for job in service.find(status=status, limit=1).jobs:
+                found[f'job-{status}'] = f'events/jobs/{job.id}'
+    return found

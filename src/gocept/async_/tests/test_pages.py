@@ -1,0 +1,483 @@
+"""The management pages, by raw HTTP."""
+
+import contextlib
+import re
+import unittest
+from html import unescape
+from unittest import mock
+from urllib.parse import quote
+from urllib.parse import urljoin
+
+import transaction
+import zope.component
+import zope.interface
+import zope.site.folder
+import zope.site.site
+from webtest import TestApp
+from ZODB.Connection import Connection
+from zope.component.interfaces import ISite
+from zope.configuration import xmlconfig
+from zope.configuration.exceptions import ConfigurationError
+from zope.pagetemplate.pagetemplate import PageTemplate
+from zope.publisher.interfaces.browser import IBrowserRequest
+
+import gocept.async_
+from gocept.async_.pages import directive
+from gocept.async_.pages.views import Views
+from gocept.async_.testing import FUNCTIONAL_LAYER
+from gocept.async_.testing import login
+from gocept.async_.testing import process
+from gocept.async_.tests import sample
+from gocept.async_.tests.functional import FunctionalTestCase
+from gocept.async_.tests.functional import add_service
+from gocept.async_.tests.pageslayer import PagesTestCase
+from lovely.remotetask import TaskService
+from lovely.remotetask.interfaces import COMPLETED
+from lovely.remotetask.interfaces import ERROR
+from lovely.remotetask.interfaces import IJob
+from lovely.remotetask.interfaces import IJobPanel
+from lovely.remotetask.interfaces import ITaskService
+
+
+HOSTILE = '"><script>alert(1)</script>\x00\u202e\ud800&amp;{{7*7}}'
+
+
+class WithoutDirectiveTest(FunctionalTestCase):
+
+    layer = FUNCTIONAL_LAYER
+
+    def test_nothing_is_reachable(self):
+        """No page is there unless ZCML asks for it."""
+        app = TestApp(self.layer.make_wsgi_app())
+        app.authorization = 'Basic', ('mgr', 'mgrpw')
+        for path in ('@@async/', '@@async/events/jobs', 'tasks/@@async/',
+                     'tasks/jobs.html', 'tasks/index.html'):
+            with self.subTest(path):
+                self.assertEqual(
+                    404, app.get(f'/{path}', expect_errors=True).status_int)
+
+
+class RoutesTest(PagesTestCase):
+
+    # By the permission that is needed.
+    PAGES = {
+        'lovely.remotetask.View': [
+            '', '+overview.json', 'events/crons', 'events/crons.json',
+            'events/', 'events/service.json',
+            'events/jobs', 'events/jobs.json', 'events/jobs/{jobid}',
+            'events/jobs/{jobid}.json', 'events/workers',
+            'events/workers.json'],
+    }
+
+    MAY = {'lovely.remotetask.View': {
+        'viewer', 'reader', 'operator', 'manager'}}
+
+    def assert_seen(self, path, may):
+        for who, expected in (('anonymous', 401), ('user', 403),
+                              ('viewer', 200), ('reader', 200),
+                              ('operator', 200), ('manager', 200)):
+            if expected == 200 and who not in may:
+                expected = 403
+            with self.subTest(path, who=who):
+                self.assertEqual(expected, self.ask(path, who).status_int)
+
+    def test_permissions(self):
+        """Each page is shown to those who have its permission, and nobody
+        else."""
+        jobid = self.add()
+        for permission, paths in self.PAGES.items():
+            for path in paths:
+                self.assert_seen(
+                    path.format(jobid=jobid), self.MAY[permission])
+
+    def test_assets_are_for_everybody(self):
+        """The style sheet is found where a page says, by anybody, and kept.
+        """
+        for path in ('', 'events/', 'events/jobs'):
+            page = self.ask(path)
+            found = re.findall(r'(?:href|src)="([^"]*\+static[^"]*)"',
+                               page.text)
+            self.assertEqual(2, len(found))
+            for each in found:
+                self.app.authorization = None
+                asset = page.goto(each)
+                self.assertEqual(200, asset.status_int)
+                self.assertIn('immutable', asset.headers['Cache-Control'])
+
+    def test_there_is_nothing_else(self):
+        """What is no page is not found."""
+        for path in ('nothing/', 'events/nothing', 'events/jobs/x',
+                     'events/jobs/1.json/requeue', 'events/jobs/99',
+                     'events/jobs/99999999999999999999999', '+static/a/b',
+                     'events/service.json/x', 'events/../../x',
+                     'events/jobs/1/nothing', 'events/jobs/-1'):
+            with self.subTest(path):
+                self.assertEqual(404, self.ask(path).status_int)
+
+    def test_with_a_slash(self):
+        """An address without its last slash leads to the one with it."""
+        self.login('manager')
+        for path in ('/@@async', '/@@async/events'):
+            self.assertEqual(200, self.app.get(path).follow().status_int)
+
+    def test_old_names(self):
+        """The views of lovely.remotetask 0.5 lead to the pages."""
+        self.login('manager')
+        base = '/++etc++site/default/events/'
+        for old in ('jobs.html', 'index.html'):
+            answer = self.app.get(base + old).follow()
+            self.assertEqual(200, answer.status_int)
+
+    def test_names_are_encoded(self):
+        """A service with any name is reached by its link."""
+        overview = self.ask('')
+        found = re.search('href="([^"]*)">Größe', overview.text).group(1)
+        page = overview.goto(found)
+        self.assertIn('<h1>Größe 10% m²</h1>', page.text)
+        self.assertEqual(200, page.click('Jobs', index=0).status_int)
+
+    def test_reads_only(self):
+        """No page writes anything."""
+        jobid = self.add()
+        self.run_jobs()
+        db = self.service._p_jar.db()
+        before = db.lastTransaction()
+        for paths in self.PAGES.values():
+            for path in paths:
+                with self.subTest(path):
+                    self.assertEqual(200, self.ask(
+                        path.format(jobid=jobid)).status_int)
+                    self.assertEqual(before, db.lastTransaction())
+
+
+class HeadersTest(PagesTestCase):
+
+    def test_policy(self):
+        """Nothing inline, nothing from elsewhere, no frames, no copies."""
+        headers = self.ask('events/jobs').headers
+        policy = headers['Content-Security-Policy']
+        self.assertIn("default-src 'none'", policy)
+        self.assertIn("frame-ancestors 'none'", policy)
+        self.assertNotIn('unsafe', policy)
+        self.assertEqual('no-store', headers['Cache-Control'])
+
+    def test_nothing_is_inline(self):
+        """The policy would refuse it."""
+        jobid = self.add()
+        for path in ('', 'events/', 'events/jobs', f'events/jobs/{jobid}'):
+            text = self.ask(path).text
+            self.assertNotRegex(text, r'<[^>]* (style|on\w+)=|<style')
+            self.assertNotRegex(text, r'<script(?![^>]* src=)')
+            # All links are relative.
+            self.assertNotRegex(text, r'(href|src|action)="(/|http)')
+
+    def test_language(self):
+        """Pages are in the language that the reader prefers."""
+        page = self.ask('events/', headers={'Accept-Language': 'en-US, de'})
+        self.assertIn('lang="en"', page.text)
+        page = self.ask('events/', headers={'Accept-Language': 'de-AT, fr'})
+        self.assertIn('lang="de"', page.text)
+        self.assertIn('>Zusammenfassung<', page.text)
+        page = self.ask('events/', headers={'Accept-Language': 'fr'})
+        self.assertIn('lang="en"', page.text)
+
+    def test_fragment(self):
+        """The content alone; and not again while it stays the same."""
+        self.add()
+        first = self.ask('events/jobs?fragment=1')
+        self.assertNotIn('<html', first.text)
+        etag = first.headers['ETag']
+        again = self.ask('events/jobs?fragment=1',
+                         headers={'If-None-Match': etag})
+        self.assertEqual((304, b''), (again.status_int, again.body))
+        self.add()
+        self.assertEqual(200, self.ask(
+            'events/jobs?fragment=1',
+            headers={'If-None-Match': etag}).status_int)
+
+
+class ContentTest(PagesTestCase):
+
+    def test_hostile_texts(self):
+        """Whatever anybody says is text on a page, and exact in JSON."""
+        add_service(self.root, '"><script>alert(1)</script>', 'hostile')
+        login(HOSTILE.replace('\ud800', ''))
+        sample.fail.enqueue('as nobody there is')
+        login('zope.user')
+        sample.fail.enqueue(HOSTILE)
+        process('events', raise_errors=False)
+        job, other = self.service.find(status=ERROR).jobs
+        if job.principal != 'zope.user':
+            job, other = other, job
+        paths = ['', 'events/', 'events/jobs', f'events/jobs/{job.id}',
+                 f'events/jobs/{other.id}']
+        for path in paths:
+            text = self.ask(path).text
+            self.assertNotIn('<script>alert', text)
+            self.assertNotIn('\x00', text)
+            self.assertNotIn('\u202e', text)
+        page = self.ask(f'events/jobs/{job.id}').text
+        self.assertIn('&lt;script&gt;alert(1)', page)
+        # The message of a failed test could not be printed.
+        self.assertEqual(ascii(HOSTILE), ascii(self.ask(
+            f'events/jobs/{job.id}.json').json['error']))
+
+    def test_hostile_parameters(self):
+        """So is what an address says; too much is refused."""
+        for name in ('status', 'function', 'id', 'after', 'limit', 'said',
+                     'fragment'):
+            for value in ('"><script>alert(1)</script>', '%00', 'x' * 5000,
+                          "';--", '%ff%fe', '9' * 400):
+                given = value if value[0] == '%' else quote(value)
+                with self.subTest(name, value=value[:20]):
+                    answer = self.ask(f'events/jobs?{name}={given}')
+                    self.assertIn(answer.status_int, (200, 400))
+                    self.assertNotIn('<script>alert', answer.text)
+            twice = self.ask(f'events/jobs?{name}=a&{name}=b')
+            self.assertIn(twice.status_int, (200, 400))
+
+    def test_private(self):
+        """What a job is about is told to those who may see it alone."""
+        login('zope.user')
+        sample.fail.enqueue('the private number 4711')
+        process('events', raise_errors=False)
+        jobid = self.job().id
+        for path in ('', 'events/', 'events/jobs', f'events/jobs/{jobid}'):
+            for json in ('', '.json'):
+                if path in ('', 'events/') and json:
+                    continue
+                answer = self.ask(path + json, 'viewer')
+                self.assertEqual(200, answer.status_int, path + json)
+                self.assertNotIn('4711', answer.text, path)
+        self.assertIn('4711', self.ask(f'events/jobs/{jobid}', 'reader').text)
+        found = self.ask(f'events/jobs/{jobid}.json', 'reader').json
+        self.assertIn('4711', found['error'])
+
+    def test_filter(self):
+        """The address says which jobs are listed."""
+        self.add()
+        self.run_jobs()
+        waits = self.add(priority=3)
+        found = self.ask('events/jobs.json?status=queued').json
+        self.assertEqual([str(waits)], [each['id'] for each in found['jobs']])
+        self.assertEqual(1, found['counts'][COMPLETED])
+        self.assertEqual(
+            [], self.ask('events/jobs.json?function=x.y').json['jobs'])
+        self.assertEqual(400, self.ask(
+            'events/jobs?status=nothing').status_int)
+
+    def test_pages(self):
+        """Each job is on one page, and the last page leads to no other."""
+        added = {str(self.add()) for _ in range(5)}
+        found, after = [], ''
+        while after is not None:
+            page = self.ask(
+                f'events/jobs.json?limit=2&after={quote(after)}').json
+            found += [each['id'] for each in page['jobs']]
+            after = page['after']
+        self.assertEqual((5, added), (len(found), set(found)))
+
+    def test_panel(self):
+        """An application tells of its jobs, in texts."""
+        class Panel:
+            title = 'Order'
+
+            def __init__(self, job, request):
+                self.job = job
+
+            def lines(self):
+                yield '<b>', self.job.id
+
+        registry = zope.component.getGlobalSiteManager()
+        registered = Panel, (IJob, IBrowserRequest), IJobPanel
+        registry.registerSubscriptionAdapter(*registered)
+        self.addCleanup(registry.unregisterSubscriptionAdapter, *registered)
+        text = self.ask(f'events/jobs/{self.add()}').text
+        self.assertIn('<h2>Order</h2>', text)
+        self.assertIn('<dt>&lt;b&gt;</dt>', text)
+
+    def test_failure_before(self):
+        """One failure leads to that before, and says when it is removed."""
+        first, second = (sample.fail.enqueue('no') for _ in range(2))
+        process('events', raise_errors=False)
+        found = [self.ask(f'events/jobs/{each}.json').json
+                 for each in (first, second)]
+        found.sort(key=lambda each: each['completed'])
+        self.assertIsNone(found[0]['previous_failure'])
+        self.assertEqual(found[0]['id'], found[1]['previous_failure'])
+        self.assertGreater(found[0]['removed_at'], found[0]['completed'])
+        page = self.ask(f'events/jobs/{found[1]["id"]}')
+        page = page.click('The failure before this one')
+        self.assertIn(f'#{found[0]["id"]}', page.text)
+
+    def test_removed(self):
+        """The page of a job that is gone says so."""
+        answer = self.ask('events/jobs/12345')
+        self.assertEqual(404, answer.status_int)
+        self.assertIn('There is no job 12345.', answer.text)
+        answer = self.ask('events/jobs/12345.json')
+        self.assertEqual('application/problem+json', answer.content_type)
+
+    def test_old_schema(self):
+        """A service that earlier code has stored is not written by a page."""
+        self.service.schema = 0
+        transaction.commit()
+        db = self.service._p_jar.db()
+        before = db.lastTransaction()
+        self.assertEqual(503, self.ask('events/').status_int)
+        self.assertEqual(503, self.ask('events/jobs').status_int)
+        self.assertEqual(200, self.ask('').status_int)
+        self.assertEqual(before, db.lastTransaction())
+
+
+class DirectiveTest(unittest.TestCase):
+
+    def test_layer(self):
+        """Another layer, and another name, can be given."""
+        context = xmlconfig.ConfigurationMachine()
+        xmlconfig.registerCommonDirectives(context)
+        xmlconfig.include(context, 'meta.zcml', gocept.async_)
+        xmlconfig.string('''
+          <configure xmlns:async="http://namespaces.gocept.com/async">
+            <async:pages name="jobs" layout="standard_macros/view"
+              layer="zope.publisher.interfaces.browser.IBrowserRequest" />
+          </configure>''', context, execute=False)
+        names = [action['discriminator'][2] for action in context.actions
+                 if action['discriminator']
+                 and action['discriminator'][0] == 'view']
+        self.assertEqual(['jobs', 'jobs', 'jobs.html', 'index.html'], names)
+
+    def test_without_the_extra(self):
+        """The sentence says what to install."""
+        with mock.patch('importlib.util.find_spec', lambda name: None), \
+                self.assertRaisesRegex(ConfigurationError, r'\[pages\]'):
+            directive.pages(None, name='async')
+
+
+class ElsewhereTest(PagesTestCase):
+    """In a layout, a layer and at an address of the application's own."""
+
+    def register(self, **settings):
+        """Register the pages once more, as "laid"."""
+        views = Views('laid', **settings)
+        for factory, context in ((views.overview, ISite),
+                                 (views.service, ITaskService)):
+            zope.component.provideAdapter(
+                factory, (context, IBrowserRequest), zope.interface.Interface,
+                'laid')
+            self.addCleanup(
+                zope.component.getGlobalSiteManager().unregisterAdapter,
+                factory, (context, IBrowserRequest),
+                zope.interface.Interface, 'laid')
+
+    def test_layout(self):
+        """The pages are put into a macro of the application."""
+        template = PageTemplate()
+        template.write('''<html metal:define-macro="view">
+            <head><style metal:define-slot="style_slot"></style></head>
+            <body><h1>Our shop</h1><metal:b define-slot="body" /></body>
+            </html>''')
+        self.register(layout='our_macros/view')
+        macros = type('Macros', (), {
+            '__init__': lambda *args: None,
+            '__getitem__': lambda self, name: template.macros[name]})
+        zope.component.provideAdapter(
+            macros, (zope.interface.Interface, IBrowserRequest),
+            zope.interface.Interface, 'our_macros')
+        self.addCleanup(
+            zope.component.getGlobalSiteManager().unregisterAdapter, macros,
+            (zope.interface.Interface, IBrowserRequest),
+            zope.interface.Interface, 'our_macros')
+        self.login('manager')
+        for path in ('', 'events/', 'events/jobs'):
+            page = self.app.get(f'/@@laid/{path}')
+            self.assertIn('<h1>Our shop</h1>', page.text)
+            self.assertIn('class="async"', page.text)
+            self.assertIn('pages.css', page.text)
+            self.assertEqual(1, page.text.count('<html'))
+            self.assertNotIn('Content-Security-Policy', page.headers)
+
+    def test_frames(self):
+        """Who may show the pages in a frame can be said."""
+        self.register(frame_ancestors="'self' https://portal.example")
+        self.login('manager')
+        self.assertIn(
+            "frame-ancestors 'self' https://portal.example",
+            self.app.get('/@@laid/').headers['Content-Security-Policy'])
+
+    def test_virtual_host(self):
+        """Behind a proxy that changes addresses, all links hold."""
+        self.add()
+        self.login('manager')
+        base = '/++vh++https:shop.example:443/admin/++'
+        page = self.app.get(f'{base}/@@async')
+        self.assertEqual(
+            f'{base}/@@async/', urljoin(f'{base}/@@async',
+                                        page.headers['Location']))
+        for path in ('', 'events/', 'events/jobs'):
+            page = self.app.get(f'{base}/@@async/{path}')
+            for link in re.findall(r'(?:href|src)="([^"#]*)"', page.text):
+                if not link.startswith('data:'):
+                    where = urljoin(f'{base}/@@async/{path}', unescape(link))
+                    self.assertEqual(
+                        200, self.app.get(where).status_int, where)
+
+    def test_subsite(self):
+        """A site shows the services that are seen from it."""
+        folder = self.root['shop'] = zope.site.folder.Folder()
+        folder.setSiteManager(
+            zope.site.site.LocalSiteManager(folder, default_folder=False))
+        add_service(folder, 'own')
+        transaction.commit()
+        self.login('manager')
+        page = self.app.get('/shop/@@async/')
+        self.assertIn('>own</a>', page.text)
+        self.assertIn('>events</a>', page.text)
+        self.assertEqual(
+            200, self.app.get('/shop/@@async/own/jobs').status_int)
+        self.assertNotIn('>own</a>', self.ask('').text)
+
+
+class BrokenTest(PagesTestCase):
+
+    def test_one_of_several(self):
+        """A service that cannot be read says so; the others stay."""
+        with mock.patch.object(
+                TaskService, 'counts', autospec=True,
+                side_effect=self.break_events) as counts:
+            page = self.ask('')
+            found = self.ask('+overview.json').json['services']
+        self.assertTrue(counts.called)
+        self.assertEqual(200, page.status_int)
+        self.assertIn('the disk is gone', page.text)
+        self.assertEqual(
+            {'Größe 10% m²': False, 'events': True, 'mail': False},
+            {each['name']: 'broken' in each for each in found})
+
+    def break_events(self, service):
+        if service.__name__ == 'events':
+            raise OSError('the disk is gone')
+        return {}
+
+    def test_unreadable_job(self):
+        """A job whose record cannot be read is shown, and can be removed."""
+        jobid = self.add()
+        with self.unreadable(jobid):
+            for path in ('events/jobs', f'events/jobs/{jobid}', 'events/'):
+                self.assertEqual(200, self.ask(path).status_int)
+            self.assertIn('cannot be read', self.ask(
+                f'events/jobs/{jobid}').text)
+
+    @contextlib.contextmanager
+    def unreadable(self, jobid):
+        oid = self.service.jobs[jobid]._p_oid
+        setstate = Connection.setstate
+
+        def fail(connection, loaded):
+            if loaded._p_oid == oid:
+                raise ValueError('rotten')
+            return setstate(connection, loaded)
+
+        with mock.patch.object(Connection, 'setstate', fail):
+            self.service._p_jar.cacheMinimize()
+            yield

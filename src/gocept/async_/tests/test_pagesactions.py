@@ -1,0 +1,325 @@
+"""What can be done on the management pages, by raw HTTP."""
+
+from unittest import mock
+
+import transaction
+import zope.component.hooks
+
+from gocept.async_.testing import process
+from gocept.async_.tests import sample
+from gocept.async_.tests.pageslayer import PagesTestCase
+from lovely.remotetask.interfaces import CANCELLED
+from lovely.remotetask.interfaces import COMPLETED
+from lovely.remotetask.interfaces import CRONJOB
+from lovely.remotetask.interfaces import ERROR
+from lovely.remotetask.interfaces import QUEUED
+
+
+class ActionsTestCase(PagesTestCase):
+
+    def failed(self, number=1):
+        """Return the ids of jobs that failed."""
+        # A request leaves no site behind.
+        zope.component.hooks.setSite(self.root)
+        ids = [sample.fail.enqueue('no') for _ in range(number)]
+        process('events', raise_errors=False)
+        return ids
+
+    def status(self, jobid):
+        transaction.begin()
+        return self.service.getStatus(jobid)
+
+
+class PermissionsTest(ActionsTestCase):
+
+    OPERATE = {'jobs/{failed}/requeue', 'jobs/{waits}/cancel',
+               'jobs/{cron}/run-now', 'jobs/{cron}/pause', 'pause'}
+    MANAGE = {'jobs/{failed}/remove', 'jobs/{failed}/copy',
+              'jobs/{cron}/pattern', 'clean'}
+
+    def setUp(self):
+        super().setUp()
+        self.ids = {'failed': self.failed()[0],
+                    'cron': self.service.addCronJob('echo', hour=2),
+                    'waits': self.add()}
+        transaction.commit()
+
+    def test_refused(self):
+        """What somebody may not do is refused, however it is asked for."""
+        before = self.service._p_jar.db().lastTransaction()
+        for paths, refused in ((self.OPERATE, ('viewer', 'reader')),
+                               (self.MANAGE, ('viewer', 'operator'))):
+            for path in paths:
+                path = f'events/{path.format(**self.ids)}'
+                for who, status in (('anonymous', 401), ('user', 403),
+                                    *((each, 403) for each in refused)):
+                    with self.subTest(path, who=who):
+                        self.assertEqual(
+                            status, self.post_json(path, who).status_int)
+                        if who != 'anonymous':
+                            self.assertEqual(status, self.post(
+                                path, who,
+                                token=self.token(who)).status_int)
+        transaction.begin()
+        self.assertEqual(
+            before, self.service._p_jar.db().lastTransaction())
+
+    def test_allowed(self):
+        """Those who may do it, do it."""
+        for path in sorted(self.OPERATE):
+            with self.subTest(path):
+                self.assertEqual(303, self.post(
+                    f'events/{path.format(**self.ids)}', 'operator',
+                    token=self.token('operator')).status_int)
+        transaction.begin()
+        self.assertTrue(self.service.paused)
+        self.assertEqual(QUEUED, self.status(self.ids['failed']))
+        self.assertEqual(CANCELLED, self.status(self.ids['waits']))
+        for path in ('jobs/{failed}/copy', 'jobs/{cron}/pattern',
+                     'jobs/{failed}/remove', 'clean', 'resume'):
+            with self.subTest(path):
+                self.assertEqual(200, self.post_json(
+                    f'events/{path.format(**self.ids)}',
+                    hour='3, 4').status_int)
+        transaction.begin()
+        self.assertFalse(self.service.paused)
+        self.assertNotIn(self.ids['failed'], self.service.jobs)
+        self.assertEqual((3, 4), self.service.jobs[self.ids['cron']].hour)
+
+    def test_buttons(self):
+        """A page shows what its reader may do, and nothing else."""
+        path = f'events/jobs/{self.ids["failed"]}'
+        for who, shown in (('viewer', set()), ('operator', {'requeue'}),
+                           ('manager', {'requeue', 'copy', 'remove'})):
+            with self.subTest(who):
+                self.assertEqual(
+                    shown, set(self.ask(path + '.json', who).json['actions']))
+
+    def test_audit(self):
+        """Who has done what is told to managers alone."""
+        self.post_json(f'events/jobs/{self.ids["failed"]}/requeue',
+                       'operator')
+        for who in ('viewer', 'reader', 'operator'):
+            self.assertEqual(403, self.ask('events/audit', who).status_int)
+        self.assertIn('tests.operator', self.ask('events/audit').text)
+        [found] = self.ask('events/audit.json').json['actions']
+        self.assertEqual(
+            ('tests.operator', 'requeue', str(self.ids['failed'])),
+            (found['who'], found['what'], found['job']))
+
+
+class ForgedTest(ActionsTestCase):
+
+    def setUp(self):
+        super().setUp()
+        self.jobid = self.add()
+        self.path = f'events/jobs/{self.jobid}/cancel'
+
+    def assert_refused(self, status, answer):
+        self.assertEqual(status, answer.status_int)
+        self.assertEqual(QUEUED, self.status(self.jobid))
+
+    def test_without_token(self):
+        """A form needs the token of its reader."""
+        self.assert_refused(403, self.post(self.path))
+        self.assert_refused(403, self.post(self.path, token='x'))
+        self.assert_refused(403, self.post(self.path, token='tök'))
+        self.assert_refused(
+            403, self.post(self.path, token=self.token('viewer')))
+
+    def test_get(self):
+        """Reading an address never changes anything."""
+        address = f'{self.path}?token={self.token()}'
+        for method in ('GET', 'HEAD'):
+            self.assert_refused(405, self.ask(address, method=method))
+        # The publication has no views for these.
+        for method in ('PUT', 'DELETE'):
+            self.assert_refused(404, self.ask(address, method=method))
+
+    def test_from_another_site(self):
+        """What a browser says another site has sent is refused."""
+        for site in ('cross-site', 'same-site'):
+            headers = {'Sec-Fetch-Site': site}
+            self.assert_refused(403, self.post(
+                self.path, token=self.token(), headers=headers))
+            self.assert_refused(403, self.post_json(
+                self.path, headers=headers))
+        self.assertEqual(303, self.post(
+            self.path, token=self.token(),
+            headers={'Sec-Fetch-Site': 'same-origin'}).status_int)
+
+    def test_no_json_that_a_form_can_send(self):
+        """Only a type that another site cannot send needs no token."""
+        for kind in ('text/plain', 'application/x-www-form-urlencoded',
+                     'multipart/form-data'):
+            self.login('manager')
+            self.assert_refused(403, self.app.post(
+                f'/@@async/{self.path}', b'{}', expect_errors=True,
+                content_type=kind))
+
+    def test_bad_documents(self):
+        """What is no JSON object, or too long, is refused."""
+        for body, status in ((b'[1]', 400), (b'{', 400), (b'\xff', 400),
+                             (b'[' * 5000, 400), (b' ' * 20000, 413)):
+            self.login('manager')
+            answer = self.app.post(
+                f'/@@async/{self.path}', body, expect_errors=True,
+                content_type='application/json')
+            self.assert_refused(status, answer)
+            self.assertEqual(
+                'application/problem+json', answer.content_type)
+
+
+class OneJobTest(ActionsTestCase):
+
+    def test_led_back(self):
+        """A form leads back to the job, which says what was done."""
+        jobid, = self.failed()
+        answer = self.post(f'events/jobs/{jobid}/requeue',
+                           token=self.token())
+        page = answer.follow()
+        self.assertIn('The job waits to be run again.', page.text)
+        self.assertEqual(QUEUED, self.status(jobid))
+
+    def test_too_late(self):
+        """What means nothing any more is said, as a conflict."""
+        jobid, = self.failed()
+        path = f'events/jobs/{jobid}/requeue'
+        self.assertEqual(200, self.post_json(path).status_int)
+        answer = self.post_json(path)
+        self.assertEqual((409, 409),
+                         (answer.status_int, answer.json['status']))
+        answer = self.post(path, token=self.token())
+        self.assertEqual(409, answer.status_int)
+        self.assertIn('has changed meanwhile', answer.text)
+        self.assertEqual(404, self.post_json(
+            'events/jobs/4711/requeue').status_int)
+
+    def test_run_now(self):
+        """A copy of a cron job runs; the schedule stays."""
+        jobid = self.service.addCronJob('echo', hour=2)
+        transaction.commit()
+        answer = self.post_json(f'events/jobs/{jobid}/run-now', 'operator')
+        copy = int(answer.json['job'])
+        self.assertEqual((QUEUED, CRONJOB),
+                         (self.status(copy), self.status(jobid)))
+        self.assertEqual(409, self.post_json(
+            f'events/jobs/{copy}/run-now').status_int)
+
+    def test_pattern(self):
+        """A pattern is changed by a form; a bad one is refused."""
+        jobid = self.service.addCronJob('echo', hour=2)
+        other = self.add()
+        path = f'events/jobs/{jobid}/pattern'
+        self.assertIn('at 02:00 every day', self.ask(path).text)
+        answer = self.post(path, token=self.token(), minute='0 30',
+                           dayOfWeek='0,1,2,3,4', timezone='Europe/Berlin')
+        page = answer.follow()
+        self.assertIn('every hour at minute 0, 30 on Monday to Friday',
+                      page.text)
+        for name, value in (('minute', '60'), ('hour', 'x'), ('month', '0'),
+                            ('timezone', 'Nowhere')):
+            self.assertEqual(400, self.post_json(
+                path, **{name: value}).status_int)
+        for method in ('GET', 'POST'):
+            self.assertEqual(404, (self.ask if method == 'GET'
+                                   else self.post_json)(
+                f'events/jobs/{other}/pattern').status_int)
+
+
+class BulkTest(ActionsTestCase):
+
+    def test_question(self):
+        """It is told what would be done, and to how many."""
+        self.failed(3)
+        page = self.ask('events/bulk?action=requeue&status=error')
+        self.assertIn('3', page.text)
+        for query in ('', 'action=x', 'action=requeue&since=x'):
+            self.assertEqual(
+                400, self.ask(f'events/bulk?{query}').status_int)
+        self.assertEqual(403, self.ask(
+            'events/bulk?action=remove&status=error', 'operator').status_int)
+
+    def test_nothing_unseen(self):
+        """What has failed since the question is left alone."""
+        old = self.failed(3)
+        asked = self.ask('events/bulk.json?action=requeue&status=error').json
+        new = self.failed(2)
+        answer = self.post_json(
+            'events/bulk', 'operator', action='requeue', status='error',
+            as_of=asked['as_of'])
+        self.assertEqual((3, 0, None), tuple(
+            answer.json[name] for name in ('done', 'skipped', 'after')))
+        self.assertEqual({QUEUED}, set(map(self.status, old)))
+        self.assertEqual({ERROR}, set(map(self.status, new)))
+
+    def test_slices(self):
+        """Without a script, a button goes on until all is done."""
+        self.failed(5)
+        with mock.patch('lovely.remotetask.browser.bulkpage.SLICE', 2):
+            page = self.ask('events/bulk?action=requeue&status=error')
+            for done in (2, 4, 5):
+                page = page.forms[0].submit()
+                self.assertIn(f'Done: {done}.', page.text)
+        self.assertEqual({}, page.forms)
+        transaction.begin()
+        self.assertEqual(5, self.service.counts()[QUEUED])
+
+    def test_many_are_typed(self):
+        """To remove more than can be told is asked for twice."""
+        self.failed(3)
+        sent = {'action': 'remove', 'status': 'error'}
+        with mock.patch('lovely.remotetask.browser.bulkpage.TYPED', 2):
+            self.assertEqual(
+                409, self.post_json('events/bulk', **sent).status_int)
+            self.assertEqual(200, self.post_json(
+                'events/bulk', **sent, confirm='3').status_int)
+        sent['function'] = 'a.b'
+        self.assertEqual(
+            409, self.post_json('events/bulk', **sent).status_int)
+        self.assertEqual(200, self.post_json(
+            'events/bulk', **sent, confirm='events').status_int)
+
+    def test_chosen(self):
+        """It is done to those that were checked."""
+        first, second, third = self.failed(3)
+        page = self.ask('events/jobs?status=error')
+        form = page.forms[1]
+        for box in form.fields['job']:
+            box.checked = box._value != str(second)
+        page = form.submit('action', index=0)
+        self.assertIn('Done: 2.', page.text)
+        self.assertEqual([QUEUED, ERROR, QUEUED], [
+            self.status(each) for each in (first, second, third)])
+        self.assertEqual(400, self.post_json(
+            'events/bulk', action='requeue', job=['x']).status_int)
+
+    def test_permissions(self):
+        """Also the action of a JSON document needs its permission."""
+        self.failed()
+        for who, action in (('viewer', 'requeue'), ('operator', 'remove')):
+            self.assertEqual(403, self.post_json(
+                'events/bulk', who, action=action,
+                status='error').status_int)
+            self.assertEqual(403, self.post(
+                'events/bulk', who, action=action, status='error',
+                token=self.token(who)).status_int)
+        self.assertEqual(1, self.service.counts()[ERROR])
+
+
+class ServiceTest(ActionsTestCase):
+
+    def test_pause(self):
+        """A service is paused, and goes on."""
+        page = self.post('events/pause', token=self.token()).follow()
+        self.assertIn('The service is paused.', page.text)
+        self.assertEqual(409, self.post_json('events/pause').status_int)
+        self.assertTrue(self.ask('events/service.json').json['paused'])
+        self.assertEqual(200, self.post_json('events/resume').status_int)
+
+    def test_clean(self):
+        """All that has ended is removed."""
+        self.failed(2)
+        self.assertEqual(200, self.post_json('events/clean').status_int)
+        counts = self.ask('events/service.json').json['counts']
+        self.assertEqual((0, 0), (counts[ERROR], counts[COMPLETED]))

@@ -1,0 +1,1 @@
+"""Bringing what Python 2 has stored up to date: slices, and a command."""

@@ -1,0 +1,233 @@
+"""The same done to many jobs: a sample, a question, and slice after slice.
+
+Each request does at most so many jobs, or takes so long, and says where to go
+on.  A script goes on by itself; without one there is a button.
+"""
+
+import re
+import time
+
+from lovely.remotetask import interfaces
+from lovely.remotetask.browser import cells
+from lovely.remotetask.browser import parameters
+from lovely.remotetask.browser import rows
+from lovely.remotetask.browser.action import ACTIONS
+from lovely.remotetask.browser.frame import DONE
+from lovely.remotetask.browser.page import Page
+from lovely.remotetask.browser.page import template
+from lovely.remotetask.browser.posted import Posted
+from lovely.remotetask.browser.posted import is_sent_as_json
+from lovely.remotetask.browser.problem import Problem
+from lovely.remotetask.browser.selection import Selection
+from lovely.remotetask.browser.wording import _
+
+
+# What can be done to many.
+BULK = ('requeue', 'cancel', 'remove')
+
+# Which of them makes sense for jobs of a status.
+FITTING = {
+    interfaces.QUEUED: ('cancel', 'remove'),
+    interfaces.DELAYED: ('cancel', 'remove'),
+    interfaces.CRONJOB: (),
+    interfaces.STARTLATER: ('cancel', 'remove'),
+    interfaces.HELD: ('requeue', 'cancel', 'remove'),
+    interfaces.ERROR: ('requeue', 'remove'),
+    interfaces.CANCELLED: ('requeue', 'remove'),
+    interfaces.COMPLETED: ('remove',),
+}
+
+SAMPLE = 10
+
+# How many jobs one request does at most, and how many seconds it takes.
+SLICE = 500
+SECONDS = 2.0
+
+# From how many jobs on it must be typed how many are removed.
+TYPED = 1000
+
+
+def fitting(page, status):
+    """Return what somebody may do to many jobs of a status."""
+    return [name for name in FITTING.get(status, ())
+            if page.may(ACTIONS[name].permission)]
+
+
+def asked_for(form):
+    """Return the name of the action that a form asks for.  Raise Problem."""
+    name = parameters.text(form, 'action')
+    if name not in BULK:
+        raise Problem(400, _('"action" must be one of ${names}.'),
+                      names=', '.join(BULK))
+    return name
+
+
+class BulkPage(Page):
+    """Asks whether it is to be done; see the module."""
+
+    name = 'bulk'
+    title = _('Many jobs')
+    tab = 'jobs'
+    content = template('bulk')
+    live = False
+
+    def __new__(cls, context, request, is_json=False):
+        # One address: what is sent to it is done.
+        if cls is BulkPage and request.method == 'POST':
+            return BulkAction(context, request)
+        return super().__new__(cls)
+
+    def check(self):
+        """See Page."""
+        self.action = asked_for(self.request.form)
+        self.permission = ACTIONS[self.action].permission
+        super().check()
+
+    def data(self):
+        """The selection, how many match, and a sample of them."""
+        self.selection = Selection.of(self.request.form)
+        try:
+            page = self.service.find(**self.selection.arguments(),
+                                     limit=SAMPLE)
+        except ValueError as error:
+            raise Problem(400, str(error)) from error
+        number = number_of(self.service, self.selection)
+        return {'action': self.action,
+                'filter': self.selection.given(),
+                'number': number,
+                'as_of': page.as_of,
+                'confirm': confirmation(self.action, number,
+                                        self.context.title),
+                'sample': [rows.row(job) for job in page.jobs],
+                'more': page.after is not None}
+
+    # For the template
+
+    def action_title(self):
+        """Return what is to be done, in a word."""
+        return self.say(ACTIONS[self.action].title)
+
+    def back(self):
+        """Return the address of the list of the jobs."""
+        return f'jobs{self.selection.query()}'
+
+    def pattern(self, text):
+        """Return the pattern of a field that takes one text alone."""
+        return re.escape(text).replace('\\ ', ' ').replace('\\-', '-')
+
+    def error_class(self, name):
+        """Return the Markup of the class of an exception."""
+        return cells.class_name(name)
+
+    def when(self, row):
+        """Return the Markup of the time of a row."""
+        return self.moment(rows.when(row))
+
+
+def number_of(service, selection):
+    """Return how many jobs match, None where that would need a count."""
+    if not selection.is_by_status():
+        return None
+    counts = service.counts()
+    return (sum(counts.values()) if selection.status is None
+            else counts.get(selection.status, 0))
+
+
+def confirmation(action, number, title):
+    """Return what must be typed before it is done; None: nothing.
+
+    number -- of jobs that match, None if it is not known.
+    title -- of the service.
+    """
+    if action != 'remove' or number is not None and number <= TYPED:
+        return None
+    return title if number is None else str(number)
+
+
+class BulkAction(Posted):
+    """Does it to the next slice of jobs, or to those that were chosen."""
+
+    name = 'bulk'
+    title = _('Many jobs')
+    tab = 'jobs'
+    content = template('bulkdone')
+
+    def check(self):
+        """See Posted."""
+        form = self.request.form
+        if not is_sent_as_json(self.request):
+            self.permission = ACTIONS[asked_for(form)].permission
+        super().check()
+        # Also for JSON, which is read only now; the operations ask again.
+        self.action = asked_for(self.form)
+        self.permission = ACTIONS[self.action].permission
+        super(Posted, self).check()
+
+    def act(self):
+        """Do a slice.  Return what was done, and where to go on."""
+        chosen = self.form.get('job')
+        if chosen is not None:
+            return self._do_each(
+                chosen if isinstance(chosen, list) else [chosen])
+        self.selection = Selection.of(self.form)
+        after = parameters.text(self.form, 'after')
+        self._check_confirmation(after)
+        method = getattr(
+            self.operations, f'{ACTIONS[self.action].method}_some')
+        try:
+            found = method(
+                after=after, as_of=parameters.text(self.form, 'as_of'),
+                deadline=time.monotonic() + SECONDS, limit=SLICE,
+                **self.selection.arguments())
+        except ValueError as error:
+            raise Problem(400, str(error)) from error
+        return self._done(found.done, found.skipped, found.after)
+
+    def _do_each(self, chosen):
+        """Do it to jobs with the given ids."""
+        self.selection = Selection()
+        if len(chosen) > SLICE:
+            raise Problem(400, _('Choose ${number} jobs at most.'),
+                          number=SLICE)
+        ids = [parameters.number({'job': each}, 'job') for each in chosen]
+        method = getattr(self.operations, ACTIONS[self.action].method)
+        done = sum(bool(method(each)) for each in ids
+                   if self.service.jobs.get(each) is not None)
+        return self._done(done, len(ids) - done, None)
+
+    def _check_confirmation(self, after):
+        """Raise Problem unless it was typed how many are meant."""
+        # Later slices find fewer jobs than those that were asked about.
+        if after is not None:
+            return
+        expected = confirmation(
+            self.action, number_of(self.service, self.selection),
+            self.context.title)
+        if expected not in (None, parameters.text(self.form, 'confirm')):
+            raise Problem(409, _(
+                'Type ${expected} to remove that many jobs; go back and try '
+                'again.'), expected=expected)
+
+    def _done(self, done, skipped, after):
+        def before(name):
+            return parameters.number(self.form, name, 0)
+
+        return {'action': self.action, 'filter': self.selection.given(),
+                'as_of': parameters.text(self.form, 'as_of'),
+                'done': before('done') + done,
+                'skipped': before('skipped') + skipped, 'after': after}
+
+    def _as_html(self, data):
+        return Page._as_html(self, data)
+
+    # For the template
+
+    result = DONE
+
+    def action_title(self):
+        """Return what is done, in a word."""
+        return self.say(ACTIONS[self.action].title)
+
+    def back(self):
+        """Return the address of the list of the jobs."""
+        return f'jobs{self.selection.query()}'

@@ -1,0 +1,80 @@
+"""What stands in tables and lists: Markup for times, statuses and names."""
+
+import datetime
+
+from lovely.remotetask.browser.markup import tag
+from lovely.remotetask.browser.wording import shortened
+
+
+def as_datetime(seconds):
+    """Return the aware UTC datetime of POSIX seconds; None for None."""
+    if seconds is None:
+        return None
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+
+
+def moment(when, now, say):
+    """Return a time as the reader wants it: how long ago that was.
+
+    when -- an aware datetime or None; now -- POSIX seconds; say -- Words.
+    """
+    if when is None:
+        return tag('span', '–', class_='none')
+    when = when.astimezone(datetime.UTC)
+    return tag(
+        'time', say.relative(now - when.timestamp()),
+        datetime=when.isoformat(timespec='milliseconds'),
+        title=absolute(when))
+
+
+def absolute(when):
+    """Return a time as text, to the second."""
+    return f'{when.astimezone(datetime.UTC):%Y-%m-%d %H:%M:%S} UTC'
+
+
+def status(name, say):
+    """Return a status: a dot whose colour tells it, and its word."""
+    return tag('span', say.status(name),
+               class_=f'status {name.replace(" ", "-")}')
+
+
+def function(name, size=48):
+    """Return the dotted name of a function: its own name stands out."""
+    module, dot, own = name.rpartition('.')
+    own = shortened(own, size)
+    room = max(size - len(own), 12)
+    return tag('span', [
+        tag('span', shortened(module + dot, room), class_='module')
+        if module else '', tag('b', own)],
+        class_='function', title=name)
+
+
+def worker(name):
+    """Return who runs a job: host and process, the thread on request."""
+    if not name:
+        return ''
+    host, pid, *_ = [*name.split(':'), '']
+    return tag('span', shortened(f'{host}:{pid}' if pid else host, 24),
+               class_='worker', title=name)
+
+
+def whole_worker(name):
+    """Return a worker with its thread, where there is room."""
+    host, _, rest = name.partition(':')
+    pid, _, thread = rest.partition(':')
+    return [worker(name), ' ', tag(
+        'span', shortened(thread, 40), class_='thread', title=thread)]
+
+
+def class_name(name):
+    """Return the class of an exception, without its module."""
+    if not name:
+        return ''
+    return tag('span', shortened(name.rpartition('.')[2], 32),
+               class_='error-class', title=name)
+
+
+def notice(title, text):
+    """Return a sentence that takes the place of a page."""
+    return tag('section', [tag('h1', title), tag('p', text)],
+               class_='notice')

@@ -1,0 +1,114 @@
+"""The cron jobs of a service: when each runs, in words, and what came of it.
+"""
+
+import zoneinfo
+
+from lovely.remotetask.browser import cells
+from lovely.remotetask.browser import cronwords
+from lovely.remotetask.browser import rows
+from lovely.remotetask.browser.action import ACTIONS
+from lovely.remotetask.browser.action import said
+from lovely.remotetask.browser.markup import tag
+from lovely.remotetask.browser.page import Page
+from lovely.remotetask.browser.page import template
+from lovely.remotetask.browser.wording import _
+
+
+# What a row has buttons for.
+BUTTONS = ('run-now', 'pause', 'resume')
+
+# Seconds after which a job that should run is said to be overdue.
+OVERDUE = 60
+
+
+class CronPage(Page):
+    """See the module."""
+
+    name = 'crons'
+    title = _('Cron jobs')
+    content = template('crons')
+
+    def data(self):
+        """The cron jobs, newest first."""
+        return {'crons': [self._cron(job)
+                          for job in self.service.cron_jobs()]}
+
+    def _cron(self, job):
+        data = rows.row(job)
+        data['pattern'] = {
+            name: list(getattr(job, name)) for name in cronwords.FIELDS}
+        data['timezone'] = job.timezone
+        data['paused'] = job.paused
+        data['overdue'] = bool(
+            not job.paused and data['due'] is not None
+            and data['due'].timestamp() < self.now - OVERDUE)
+        data['runs'] = [
+            {'started': cells.as_datetime(attempt.started),
+             'duration': attempt.duration, 'error_class': attempt.errorClass}
+            for attempt in job.history][-20:]
+        data['actions'] = [
+            name for name in BUTTONS
+            if ACTIONS[name].fits(job) and self.may(ACTIONS[name].permission)]
+        return data
+
+    # For the template
+
+    def said(self):
+        """Return what the last action has done, None without one."""
+        return said(self.request, self.say)
+
+    def link(self, row):
+        """Return the Markup of what leads to a job."""
+        return tag('a', cells.function(row['function']),
+                   href=f'jobs/{row["id"]}')
+
+    def pattern(self, row):
+        """Return when a job runs, in words."""
+        return cronwords.words(row['pattern'], self.say)
+
+    def fields(self, row):
+        """Return its pattern as a crontab would have it."""
+        return cronwords.crontab(row['pattern'])
+
+    def next_time(self, row):
+        """Return the Markup of when it runs next, or why it does not."""
+        if row['paused']:
+            return tag('span', self.say(_('paused')), class_='state paused')
+        when = self.moment(row['due'])
+        if row['overdue']:
+            return [when, ' ', tag('span', self.say(_('overdue')),
+                                   class_='state alone')]
+        return when
+
+    def next_in_zone(self, row):
+        """Return the next time as the clocks of its zone show it, or ''."""
+        if row['due'] is None or row['paused']:
+            return ''
+        name = row['timezone'] or 'UTC'
+        try:
+            zone = zoneinfo.ZoneInfo(name)
+        except (OSError, ValueError):
+            return name
+        return f'{row["due"].astimezone(zone):%Y-%m-%d %H:%M} {name}'
+
+    def runs(self, row):
+        """Return the Markup of the last runs: a mark for each."""
+        return tag('span', [
+            tag('span', '', class_='run bad' if run['error_class'] else 'run',
+                title=f'{cells.absolute(run["started"])} '
+                      f'{run["error_class"] or ""}'.strip())
+            for run in row['runs']], class_='runs', role='img',
+            aria_label=self.say(
+                _('${good} of ${all} runs went well'),
+                good=sum(not run['error_class'] for run in row['runs']),
+                all=len(row['runs'])))
+
+    def buttons(self, row):
+        """Yield what can be done to a job."""
+        for name in row['actions']:
+            action = ACTIONS[name]
+            yield {'title': self.say(action.title),
+                   'effect': self.say(
+                       action.effect,
+                       principal=row['principal'] or self.say(_('nobody'))),
+                   'url': f'jobs/{row["id"]}/{name}'}

@@ -1,0 +1,90 @@
+"""Cron patterns in words, and as a crontab has them."""
+
+from lovely.remotetask.browser.wording import _
+
+
+# From the finest to the coarsest; see ICronJob.
+FIELDS = ('minute', 'hour', 'dayOfMonth', 'month', 'dayOfWeek')
+
+# What an empty field stands for that is finer than all that are set.
+FIRST = {'minute': 0, 'hour': 0, 'dayOfMonth': 1}
+
+DAYS = (_('Monday'), _('Tuesday'), _('Wednesday'), _('Thursday'),
+        _('Friday'), _('Saturday'), _('Sunday'))
+
+MONTHS = (_('January'), _('February'), _('March'), _('April'), _('May'),
+          _('June'), _('July'), _('August'), _('September'), _('October'),
+          _('November'), _('December'))
+
+# How many times of a day are told one by one.
+TIMES = 6
+
+
+def effective(pattern):
+    """Return a pattern in which an empty field stands for each value."""
+    found = {name: sorted(values) for name, values in pattern.items()}
+    is_set = [name for name in FIELDS if pattern[name]]
+    if not is_set:
+        return found
+    coarser = 'dayOfWeek' in is_set
+    for name, first in FIRST.items():
+        if pattern[name] or name == 'dayOfMonth' and coarser:
+            break
+        found[name] = [first]
+    return found
+
+
+def words(pattern, say):
+    """Return when a job runs, in words.
+
+    pattern -- dict of lists of ints; say -- Words.
+    """
+    found = effective(pattern)
+    parts = [_times(found['minute'], found['hour'], say)]
+    if found['dayOfWeek']:
+        parts.append(say(_('on ${days}'), days=_of_week(
+            found['dayOfWeek'], say)))
+    if found['dayOfMonth']:
+        parts.append(say(_('on day ${days} of the month'),
+                         days=_listed(found['dayOfMonth'])))
+    if found['month']:
+        parts.append(say(_('in ${months}'), months=_listed(
+            [say(MONTHS[month - 1]) for month in found['month']])))
+    elif found['hour'] and not (found['dayOfWeek'] or found['dayOfMonth']):
+        parts.append(say(_('every day')))
+    return ' '.join(parts)
+
+
+def _times(minutes, hours, say):
+    """Return at which times of a day."""
+    if not minutes:
+        return say(_('every minute'))
+    if not hours:
+        return say(_('every hour at minute ${minutes}'),
+                   minutes=_listed(minutes))
+    if len(hours) * len(minutes) <= TIMES:
+        return say(_('at ${times}'), times=_listed(
+            [f'{hour:02}:{minute:02}' for hour in hours
+             for minute in minutes]))
+    return say(_('at minute ${minutes} of hour ${hours}'),
+               minutes=_listed(minutes), hours=_listed(hours))
+
+
+def _of_week(days, say):
+    """Return days of the week; three and more in a row by two of them."""
+    names = [say(DAYS[day]) for day in days]
+    if len(days) > 2 and list(days) == list(range(days[0], days[-1] + 1)):
+        return say(_('${first} to ${last}'), first=names[0], last=names[-1])
+    return _listed(names)
+
+
+def _listed(values):
+    return ', '.join(map(str, values))
+
+
+def crontab(pattern):
+    """Return a pattern as five fields; the week begins on Monday, with 1."""
+    found = effective(pattern)
+    found['dayOfWeek'] = [day + 1 for day in found['dayOfWeek']]
+    return ' '.join(','.join(map(str, found[name])) or '*'
+                    for name in FIELDS)

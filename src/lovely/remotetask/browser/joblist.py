@@ -1,0 +1,158 @@
+"""The list of jobs: a filter, and a page of those that match."""
+
+import time
+
+from zope.publisher.interfaces import NotFound
+
+from lovely.remotetask import interfaces
+from lovely.remotetask.browser import cells
+from lovely.remotetask.browser import parameters
+from lovely.remotetask.browser import rows
+from lovely.remotetask.browser.action import ACTIONS
+from lovely.remotetask.browser.action import said
+from lovely.remotetask.browser.bulkpage import fitting
+from lovely.remotetask.browser.jobpage import JobPage
+from lovely.remotetask.browser.markup import tag
+from lovely.remotetask.browser.page import Page
+from lovely.remotetask.browser.page import template
+from lovely.remotetask.browser.problem import Problem
+from lovely.remotetask.browser.selection import Selection
+from lovely.remotetask.browser.wording import _
+from lovely.remotetask.browser.wording import duration
+
+
+# In the order in which people ask for them.
+TABS = (interfaces.PROCESSING, interfaces.QUEUED, interfaces.DELAYED,
+        interfaces.CRONJOB, interfaces.STARTLATER, interfaces.HELD,
+        interfaces.ERROR, interfaces.CANCELLED, interfaces.COMPLETED)
+
+
+ALL = {'requeue': _('Requeue all'), 'cancel': _('Cancel all'),
+       'remove': _('Remove all')}
+
+# How long is looked for jobs that match, in seconds.
+SECONDS = 0.3
+
+
+class JobList(Page):
+    """See the module."""
+
+    name = 'jobs'
+    title = _('Jobs')
+    content = template('jobs')
+
+    def publishTraverse(self, request, name):
+        """Return the page of a job."""
+        jobid, is_json = (name.removesuffix('.json'), name.endswith('.json'))
+        if self.is_json or not (jobid.isascii() and jobid.isdecimal()
+                                and len(jobid) < 20):
+            raise NotFound(self.context, name, request)
+        return JobPage(self.context, request, is_json, int(jobid))
+
+    def data(self):
+        """The filter, the counts, a page of jobs, and where the next begins.
+        """
+        form = self.request.form
+        self.selection = Selection.of(form)
+        jobid = parameters.number(form, 'id')
+        limit = parameters.limit(form)
+        if jobid is not None:
+            job = self.service.jobs.get(jobid)
+            found, after, back_to = ([] if job is None else [job]), None, None
+        else:
+            found, after, back_to = self._find(
+                parameters.text(form, 'after'), limit)
+        return {
+            'filter': self.selection.given() | (
+                {} if jobid is None else {'id': str(jobid)}),
+            'counts': dict(self.service.counts()),
+            'jobs': [rows.row(job) for job in found],
+            'after': after,
+            'looked_back_to': back_to}
+
+    def _find(self, after, limit):
+        """Return jobs, where to go on, and how far back was looked.
+
+        That is None if there are as many jobs as were asked for, or no more.
+        """
+        try:
+            page = self.service.find(
+                **self.selection.arguments(), after=after, limit=limit,
+                deadline=time.monotonic() + SECONDS)
+        except ValueError as error:
+            raise Problem(400, str(error)) from error
+        is_cut_short = page.after is not None and len(page.jobs) < limit
+        return (page.jobs, page.after,
+                page.looked_back_to if is_cut_short else None)
+
+    # For the template
+
+    def statuses(self, counts):
+        """Yield the filters by status, with their numbers."""
+        current = self.selection.status
+        yield {'title': self.say(_('All')), 'number': sum(counts.values()),
+               'url': f'jobs{self.selection.query(status=None)}',
+               'current': None if current else 'true', 'class': 'all'}
+        for status in TABS:
+            yield {'title': self.say.status(status),
+                   'number': counts.get(status, 0),
+                   'url': f'jobs{self.selection.query(status=status)}',
+                   'current': 'true' if status == current else None,
+                   'class': status.replace(' ', '-')}
+
+    def said(self):
+        """Return what the last action has done, None without one."""
+        return said(self.request, self.say)
+
+    def looked(self, data):
+        """Return how many were found up to where the page has looked."""
+        return self.say(_('${number} found; looked back to what was'),
+                        number=len(data['jobs']))
+
+    def bulk(self, data):
+        """Yield what can be done to all that match: a title, an address."""
+        if data['jobs'] and not data['filter'].get('id'):
+            for name in fitting(self, self.selection.status):
+                yield {'title': self.say(ALL[name]), 'name': name,
+                       'one': self.say(ACTIONS[name].title),
+                       'style': ACTIONS[name].style,
+                       'url': f'bulk{self.selection.query(action=name)}'}
+
+    def next_page(self, after):
+        """Return the address of the page after this one."""
+        return f'jobs{self.selection.query(after=after)}'
+
+    def first_page(self):
+        """Return the address of the newest jobs, None if these are it."""
+        if parameters.text(self.request.form, 'after') is None:
+            return None
+        return f'jobs{self.selection.query()}'
+
+    def link(self, row):
+        """Return the Markup of what leads to a job."""
+        return tag('a', cells.function(row['function']),
+                   href=f'jobs/{row["id"]}')
+
+    def when(self, row):
+        """Return the Markup of the time of a row."""
+        return self.moment(rows.when(row))
+
+    def seconds(self, seconds):
+        """Return the text of a duration."""
+        return duration(seconds)
+
+    def is_filtered(self, data):
+        """Return whether not all jobs were asked for."""
+        return bool(data['filter'])
+
+    def is_narrowed(self, data):
+        """Return whether more than a status was asked for."""
+        return bool(data['filter'].keys() - {'status'})
+
+    def worker(self, name):
+        """Return the Markup of who runs a job."""
+        return cells.worker(name)
+
+    def error_class(self, name):
+        """Return the Markup of the class of an exception."""
+        return cells.class_name(name)

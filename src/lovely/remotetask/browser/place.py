@@ -1,0 +1,70 @@
+"""Where pages belong, and what is the same for all of them."""
+
+import re
+from typing import Any
+from typing import NamedTuple
+from urllib.parse import quote
+from urllib.parse import unquote
+
+
+# The characters that a name in an address is not to have as they are: those
+# that divide it, begin something else, or are the sign of the escape.
+_AWKWARD = re.compile(r'[%/]|^[+@.]')
+
+# A name without a character has this one in an address.
+_EMPTY = '%'
+
+# Nothing but what comes from our own address, and nothing in the document.
+POLICY = ("default-src 'none'; script-src 'self'; style-src 'self'; "
+          "connect-src 'self'; img-src 'self' data:; form-action 'self'; "
+          "base-uri 'none'; frame-ancestors {}")
+
+
+class Settings(NamedTuple):
+    """What the configuration says of the pages.
+
+    layout -- path of a foreign macro: the name of a view, and of what it
+        has; '' for a layout of our own.
+    frame_ancestors -- who may show the pages in a frame.
+    """
+
+    layout: str = ''
+    frame_ancestors: str = "'none'"
+
+    @property
+    def policy(self) -> str:
+        """The Content-Security-Policy of a page."""
+        return POLICY.format(self.frame_ancestors)
+
+
+class Place:
+    """The pages of one service.
+
+    service -- the ITaskService, security proxied.
+    parent -- what the pages are found in: the site, or the service.
+    title -- what the service is called, for people.
+    in_overview -- whether an overview of services is one level above.
+    """
+
+    def __init__(self, service: Any, parent: Any, settings: Settings,
+                 title: str, in_overview: bool = False) -> None:
+        self.service = service
+        self.__parent__ = parent
+        self.__name__ = ''
+        self.layout = settings.layout
+        self.policy = settings.policy
+        self.title = title
+        self.in_overview = in_overview
+
+
+def segment(name: str) -> str:
+    """Return the part of an address that stands for a name."""
+    escaped = _AWKWARD.sub(
+        lambda found: f'%{ord(found.group()):02X}', name) or _EMPTY
+    return quote(escaped, safe='')
+
+
+def name_of(segment: str) -> str:
+    """Return the name of a part of an address, after the server's decoding.
+    """
+    return '' if segment == _EMPTY else unquote(segment)

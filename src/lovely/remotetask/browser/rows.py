@@ -1,0 +1,63 @@
+"""What is told of a job in a list: the same as JSON and in a table."""
+
+from lovely.remotetask import interfaces
+from lovely.remotetask.browser.cells import as_datetime
+
+
+def row(job):
+    """Return what a list tells of a job: a dict.
+
+    Loads neither its texts nor its arguments.
+    """
+    claim = job.claim
+    history = job.history
+    last = history[-1] if history else None
+    started = job.started if claim is None else as_datetime(claim.time)
+    return {
+        'id': str(job.id),
+        'task': job.task,
+        'function': job.function or job.task,
+        'status': job.status,
+        'principal': job.principal,
+        'priority': job.priority,
+        'created': job.created,
+        'due': due(job),
+        'started': started,
+        'completed': job.completed,
+        'wait': wait(job, started),
+        'run': None if last is None else last.duration,
+        'attempts': job.attempts,
+        'worker': worker(claim, last),
+        'error_class': job.errorClass,
+    }
+
+
+def due(job):
+    """Return when a job that waits is due (aware datetime), or None."""
+    return job.scheduledFor if job.status in interfaces.WAITING else None
+
+
+def wait(job, started):
+    """Return how long a job has waited for its first run, in seconds.
+
+    None if it has not begun, or ran more than once: then it waited for
+    something else, too.
+    """
+    if started is None or job.attempts > 1 or (
+            interfaces.ICronJob.providedBy(job)):
+        return None
+    return max(0.0, (started - job.created).total_seconds())
+
+
+def worker(claim, last):
+    """Return who runs a job, or ran it last: ``host:pid:thread``, or None."""
+    if claim is not None:
+        return claim.processor
+    return None if last is None else last.processor
+
+
+def when(row):
+    """Return the time that a list shows of a row, and of what it is."""
+    if row['completed'] is not None:
+        return row['completed']
+    return row['due'] or row['started'] or row['created']

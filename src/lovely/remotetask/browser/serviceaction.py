@@ -1,0 +1,76 @@
+"""What can be done to a service as a whole."""
+
+from collections.abc import Callable
+from typing import Any
+from typing import NamedTuple
+
+from lovely.remotetask.browser.page import MANAGE
+from lovely.remotetask.browser.page import OPERATE
+from lovely.remotetask.browser.posted import Posted
+from lovely.remotetask.browser.problem import Problem
+from lovely.remotetask.browser.wording import _
+from lovely.remotetask.interfaces import ENDED
+
+
+class ServiceActionKind(NamedTuple):
+    """Something that people do to a service.
+
+    fits -- called with the summary of a service: whether it means anything.
+    said -- what the page says when it was done.
+    """
+
+    permission: str
+    title: str
+    effect: str
+    said: str
+    fits: Callable[[Any], bool]
+    style: str = ''
+
+
+KINDS = {
+    'pause': ServiceActionKind(
+        OPERATE, _('Pause'), _('Workers claim no more jobs; what runs is '
+                               'finished'),
+        _('The service is paused.'), lambda data: not data['paused']),
+    'resume': ServiceActionKind(
+        OPERATE, _('Resume'), _('Workers claim jobs again'),
+        _('The service is no longer paused.'), lambda data: data['paused'],
+        'main'),
+    'clean': ServiceActionKind(
+        MANAGE, _('Clean up'),
+        _('Removes all jobs that have ended, those that failed, too: it '
+          'cannot be undone'),
+        _('The jobs that had ended are removed.'),
+        lambda data: any(data['counts'].get(status) for status in ENDED),
+        'danger'),
+}
+
+
+class ServiceAction(Posted):
+    """Does something to a service."""
+
+    tab = 'service'
+
+    def __init__(self, context, request, action):
+        super().__init__(context, request)
+        self.action = action
+        self.permission = KINDS[action].permission
+
+    def act(self):
+        """Do it.  Return what was done, for JSON.  Raise Problem."""
+        done = getattr(self.operations, self.action)()
+        if done is False:
+            raise Problem(409, _(
+                'That was done already: the service is as you want it.'))
+        return {'done': True, 'number': done if type(done) is int else None}
+
+    def next(self, done):
+        """Return where to go afterwards, relative to this address."""
+        return f'./?said={self.action}'
+
+
+def said(request, say):
+    """Return what the action before this page has done, None without one."""
+    name = request.form.get('said')
+    kind = KINDS.get(name) if isinstance(name, str) else None
+    return None if kind is None else say(kind.said)

@@ -1,0 +1,152 @@
+"""The summary of a service: how it does, in numbers and a sentence."""
+
+import collections
+
+from lovely.remotetask import interfaces
+from lovely.remotetask.browser import cells
+from lovely.remotetask.browser import rows
+from lovely.remotetask.browser.joblist import TABS
+from lovely.remotetask.browser.markup import escaped
+from lovely.remotetask.browser.markup import tag
+from lovely.remotetask.browser.page import Page
+from lovely.remotetask.browser.page import template
+from lovely.remotetask.browser.serviceaction import KINDS
+from lovely.remotetask.browser.serviceaction import said
+from lovely.remotetask.browser.wording import _
+
+
+# How many of the last failures are looked at, and groups of them shown.
+FAILURES = 50
+GROUPS = 8
+
+# Seconds that a job may wait before somebody should look after it.
+LONG = 300
+
+
+class ServicePage(Page):
+    """See the module."""
+
+    name = 'service'
+    title = _('Summary')
+    content = template('service')
+
+    def __call__(self):
+        if not self.is_json and is_without_slash(self.request):
+            # Relative links begin at the last slash.
+            return self.request.response.redirect(
+                f'{last_segment(self.request)}/')
+        return super().__call__()
+
+    def data(self):
+        """State, counts, age of the oldest, failures by their kind."""
+        service = self.service
+        found = summary(service, self.now)
+        return {**found, 'failures': failures(service),
+                'actions': [name for name, kind in KINDS.items()
+                            if kind.fits(found)
+                            and self.may(kind.permission)]}
+
+    # For the template
+
+    def tiles(self, data):
+        """Yield the numbers by status."""
+        for status in TABS:
+            yield {'title': self.say.status(status),
+                   'number': data['counts'].get(status, 0),
+                   'url': f'jobs?status={status.replace(" ", "+")}',
+                   'class': status.replace(' ', '-')}
+
+    def said(self):
+        """Return what the last action has done, None without one."""
+        return said(self.request, self.say)
+
+    def buttons(self, data):
+        """Yield what can be done to the service."""
+        for name in data['actions']:
+            kind = KINDS[name]
+            yield {'url': name, 'title': self.say(kind.title),
+                   'effect': self.say(kind.effect), 'class': kind.style}
+
+    def state(self, data):
+        """Return the Markup of the state of the service."""
+        return state(data, self.say)
+
+    def banner(self, data):
+        """Return the Markup of what needs somebody, '' if nothing does."""
+        return escaped(banner(data, self.now, self.say))
+
+    def error_class(self, name):
+        """Return the Markup of the class of an exception."""
+        return cells.class_name(name)
+
+
+def is_without_slash(request):
+    """Return whether the address does not end with a slash."""
+    return not request.get('PATH_INFO', '/').endswith('/')
+
+
+def last_segment(request):
+    """Return the last part of the address, as it came."""
+    return str(request.URL).rpartition('/')[2]
+
+
+def summary(service, now):
+    """Return how a service does, cheaply: a dict for JSON.
+
+    now -- POSIX seconds.
+    """
+    counts = dict(service.counts())
+    oldest = service.oldest_waiting(now)
+    workers = interfaces.IManagement(service).workers()
+    return {
+        'paused': bool(service.paused),
+        'counts': counts,
+        'oldest_waiting': cells.as_datetime(oldest),
+        'workers': len(workers),
+        'unreadable': len(service.unreadable()),
+    }
+
+
+def state(data, say):
+    """Return the Markup of the state of a service.
+
+    data -- see `summary`.
+    """
+    if data['paused']:
+        return tag('span', say(_('Paused')), class_='state paused')
+    if data['workers']:
+        return tag('span', say(_('Working')), class_='state running')
+    if data['oldest_waiting'] is None:
+        return tag('span', say(_('Idle')), class_='state')
+    return tag('span', say(_('No worker')), class_='state alone')
+
+
+def waiting(data):
+    """Return how many jobs wait for a worker."""
+    return data['counts'].get(interfaces.QUEUED, 0)
+
+
+def banner(data, now, say):
+    """Return the Markup of what needs somebody, '' if nothing does."""
+    oldest = data['oldest_waiting']
+    if oldest is None or now - oldest.timestamp() < LONG:
+        return ''
+    message = (_('The service is paused; the oldest of ${number} jobs waits '
+                 'since') if data['paused'] else
+               _('The oldest of ${number} waiting jobs waits since'))
+    return [say(message, number=f'{waiting(data):,}'), ' ',
+            cells.moment(oldest, now, say)]
+
+
+def failures(service):
+    """Return the last failures, grouped: a list of dicts for JSON."""
+    groups = collections.OrderedDict()
+    for job in service.find(
+            status=interfaces.ERROR, limit=FAILURES).jobs:
+        row = rows.row(job)
+        key = row['function'], row['error_class']
+        group = groups.setdefault(key, {
+            'function': row['function'], 'error_class': row['error_class'],
+            'number': 0, 'last': row['completed'], 'job': row['id']})
+        group['number'] += 1
+    return list(groups.values())[:GROUPS]

@@ -1,0 +1,289 @@
+// The pages work without this.  It shows them again and again as they are
+// now, moves nothing under the pointer, and never touches what is in use.
+
+const root = document.querySelector('.async');
+const words = JSON.parse(root.dataset.words);
+const line = root.querySelector('.live-line');
+const announced = root.querySelector('.announced');
+const say = (text, values) => text.replace(
+  /\$\{(\w+)\}/g, (_, name) => values[name]);
+
+for (const found of root.querySelectorAll('[data-script]')) {
+  found.hidden = false;
+}
+
+// How long ago something was.
+
+function relative(seconds) {
+  for (const [size, past, ahead] of words.units) {
+    if (Math.abs(seconds) >= size) {
+      return say(seconds > 0 ? past : ahead,
+        {number: Math.floor(Math.abs(seconds) / size)});
+    }
+  }
+  return words.now;
+}
+
+// The clock of the server: that of the reader may be wrong.
+let ahead = 0;
+
+function showTimes() {
+  for (const found of root.querySelectorAll('time')) {
+    const when = new Date(found.dateTime);
+    const text = relative((Date.now() - ahead - when) / 1000);
+    if (found.textContent !== text) found.textContent = text;
+    if (!found.dataset.local) {
+      found.dataset.local = 'yes';
+      found.title = `${when.toLocaleString()} (${found.title})`;
+    }
+  }
+}
+
+// Light or dark.
+
+const theme = root.querySelector('.theme');
+const dark = matchMedia('(prefers-color-scheme: dark)');
+const isDark = () => (document.documentElement.dataset.theme
+  || (dark.matches ? 'dark' : 'light')) === 'dark';
+
+function showTheme() { theme.setAttribute('aria-pressed', isDark()); }
+
+theme.addEventListener('click', () => {
+  const chosen = isDark() ? 'light' : 'dark';
+  document.documentElement.dataset.theme = chosen;
+  document.cookie = `async-theme=${chosen};path=/;max-age=31536000;`
+    + 'samesite=lax';
+  showTheme();
+});
+dark.addEventListener('change', showTheme);
+showTheme();
+
+// Copying a traceback, and asking before what cannot be undone.
+
+root.addEventListener('click', async event => {
+  if (!event.target.matches('.copy')) return;
+  await navigator.clipboard.writeText(
+    event.target.parentNode.querySelector('pre').textContent);
+  event.target.textContent = words.copied;
+});
+
+root.addEventListener('submit', event => {
+  const {confirm: question} = event.target.dataset;
+  if (question && !confirm(question)) event.preventDefault();
+});
+
+// Checking all rows.
+
+root.querySelector('.all')?.addEventListener('change', event => {
+  for (const box of root.querySelectorAll('tbody [name="job"]')) {
+    box.checked = event.target.checked;
+  }
+});
+
+// Slice after slice, until all is done or somebody says stop.
+
+async function doAll(form) {
+  const asked = Object.fromEntries(new FormData(form));
+  const progress = form.querySelector('.progress');
+  const stop = form.querySelector('.stop');
+  let goes = true;
+  delete asked.token;
+  form.querySelector('button:not(.stop)').disabled = true;
+  stop.hidden = false;
+  stop.focus();
+  stop.addEventListener('click', () => { goes = false; });
+  for (;;) {
+    // A field of the form is called action, too.
+    const response = await fetch(form.getAttribute('action'), {
+      method: 'POST', body: JSON.stringify(asked),
+      headers: {'Content-Type': 'application/json'}});
+    const found = await response.json();
+    progress.textContent = response.ok ? say(words.done, found)
+      : found.detail;
+    if (!response.ok || !found.after || !goes) break;
+    Object.assign(asked, {after: found.after, done: String(found.done),
+      skipped: String(found.skipped)});
+  }
+  stop.hidden = true;
+}
+
+for (const form of root.querySelectorAll('[data-bulk]')) {
+  form.addEventListener('submit', event => {
+    event.preventDefault();
+    doAll(form).catch(() => {
+      form.querySelector('.progress').textContent = words.away;
+    });
+  });
+}
+
+// Whether the reader is about to do something here.
+
+const IN_USE = 'details[open]:not(.filters), dialog[open], input:checked';
+
+function isInUse() {
+  const content = root.querySelector('#async-content');
+  const focus = document.activeElement;
+  const selection = getSelection();
+  return content.querySelector(IN_USE)
+    || (focus && focus !== content && content.contains(focus))
+    || (!selection.isCollapsed && content.contains(selection.anchorNode));
+}
+
+// Patching: what is there keeps its place, and its identity.
+
+function patch(old, fresh) {
+  if (old.outerHTML === fresh.outerHTML) return;
+  if ('rows' in old.dataset && 'rows' in fresh.dataset) {
+    patchRows(old, fresh);
+  } else if (!old.querySelector('form')) {
+    old.replaceChildren(...fresh.childNodes);
+    old.hidden = fresh.hidden;
+  }
+}
+
+const rowsOf = table => new Map(
+  [...table.querySelectorAll('[data-row]')].map(
+    row => [row.dataset.row, row]));
+
+// Times are compared by what they say exactly.
+const exact = cell => cell.innerHTML.replace(
+  /(<time datetime="[^"]*")[^>]*>[^<]*/g, '$1');
+
+function patchRows(old, fresh) {
+  const now = rowsOf(fresh);
+  for (const [id, row] of rowsOf(old)) {
+    const other = now.get(id);
+    now.delete(id);
+    row.classList.toggle('gone', !other);
+    if (!other) continue;
+    let changed = false;
+    [...row.cells].forEach((cell, number) => {
+      const wanted = other.cells[number];
+      if (cell.querySelector('form') || exact(cell) === exact(wanted)) return;
+      cell.replaceChildren(...wanted.childNodes);
+      changed = true;
+    });
+    row.classList.toggle('changed', changed);
+  }
+  showNewer(old, now.size);
+}
+
+function showNewer(table, number) {
+  let link = root.querySelector('.newer');
+  if (!number) {
+    link?.remove();
+    return;
+  }
+  if (!link) {
+    link = document.createElement('a');
+    link.className = 'newer';
+    link.href = location.href;
+    // In a place that was kept free: no row moves.
+    (root.querySelector('.newer-place') || root.querySelector('.heading'))
+      .append(link);
+  }
+  link.textContent = say(words.newer, {number});
+}
+
+function show(text) {
+  const fresh = new DOMParser().parseFromString(text, 'text/html');
+  for (const region of fresh.querySelectorAll('[data-region]')) {
+    const old = root.querySelector(
+      `[data-region="${region.dataset.region}"]`);
+    if (old) patch(old, region);
+  }
+}
+
+// Again and again.
+
+const choice = root.querySelector('.refresh select');
+const IDLE = 30 * 60 * 1000;
+let timer;
+let etag;
+let failures = 0;
+let touched = Date.now();
+
+const interval = () => Number(choice.value) * 1000;
+
+function next() {
+  clearTimeout(timer);
+  if (!interval() || document.hidden) return;
+  const wait = Math.min(60000, interval() * 2 ** failures);
+  timer = setTimeout(refresh, wait * (0.9 + Math.random() * 0.2));
+}
+
+// What is said each time is not read out; what is new, is.
+function tell(text, aloud = false) {
+  if (line.textContent !== text) line.textContent = text;
+  const said = aloud ? text : '';
+  if (announced.textContent !== said) announced.textContent = said;
+}
+
+async function ask() {
+  const address = new URL(location.href);
+  address.hash = '';
+  address.searchParams.delete('said');
+  address.searchParams.set('fragment', '1');
+  const response = await fetch(address, {
+    headers: etag ? {'If-None-Match': etag} : {}, redirect: 'manual'});
+  const date = Date.parse(response.headers.get('Date'));
+  if (Math.abs(Date.now() - date) > 5000) ahead = Date.now() - date;
+  return response;
+}
+
+// What keeps the page from being shown again: true stops it for good.
+async function update() {
+  const response = await ask();
+  if (response.status === 401 || response.status === 403
+      || response.type === 'opaqueredirect') {
+    tell(words['signed-out'], true);
+    return true;
+  }
+  if (response.status !== 304 && !response.ok) throw new Error('away');
+  if (response.ok) {
+    const text = await response.text();
+    if (isInUse()) {
+      tell(words.held);
+      return false;
+    }
+    etag = response.headers.get('ETag');
+    show(text);
+  }
+  tell(say(words.updated, {time: new Date().toLocaleTimeString()}));
+  return false;
+}
+
+async function refresh() {
+  if (Date.now() - touched > IDLE) return;
+  try {
+    if (await update()) return;
+    failures = 0;
+  } catch {
+    failures += 1;
+    tell(words.away, true);
+  }
+  showTimes();
+  next();
+}
+
+if (choice) {
+  choice.value = localStorage.getItem('async-refresh') ?? '5';
+  if (!choice.value) choice.value = '5';
+  choice.addEventListener('change', () => {
+    localStorage.setItem('async-refresh', choice.value);
+    tell('');
+    next();
+  });
+  document.addEventListener('visibilitychange', next);
+  for (const kind of ['pointermove', 'keydown']) {
+    document.addEventListener(kind, () => {
+      const wasIdle = Date.now() - touched > IDLE;
+      touched = Date.now();
+      if (wasIdle) next();
+    }, {passive: true});
+  }
+  next();
+}
+
+showTimes();
+setInterval(() => { if (!document.hidden) showTimes(); }, 5000);

@@ -1,0 +1,66 @@
+"""What those who look after a service ask of it, besides ITaskService."""
+
+import hmac
+import math
+
+import zope.component
+import zope.interface
+from zope.security.proxy import removeSecurityProxy
+
+from lovely.remotetask import interfaces
+from lovely.remotetask.interfaces import ENDED
+from lovely.remotetask.interfaces import HELD
+from lovely.remotetask.policy import policy_of
+from lovely.remotetask.storage import crew
+from lovely.remotetask.storage import upgrade
+
+
+@zope.component.adapter(interfaces.ITaskService)
+@zope.interface.implementer(interfaces.IManagement)
+class Management:
+    """See IManagement."""
+
+    def __init__(self, service):
+        self._service = removeSecurityProxy(service)
+
+    @property
+    def is_current(self):
+        """See IManagement."""
+        return self._service.schema >= upgrade.SCHEMA
+
+    def make_token(self, principal_id):
+        """See IManagement."""
+        secret = self._service.store.secret
+        if secret is None:
+            return ''
+        return hmac.new(
+            secret, principal_id.encode('utf-8', 'surrogatepass'),
+            'sha256').hexdigest()
+
+    def accepts_token(self, principal_id, token):
+        """See IManagement."""
+        expected = self.make_token(principal_id)
+        return bool(expected) and isinstance(token, str) and (
+            hmac.compare_digest(expected.encode(), token.encode(
+                'utf-8', 'surrogatepass')))
+
+    def removed_at(self, job):
+        """See IManagement."""
+        job = removeSecurityProxy(job)
+        if job.completed is None or job.status not in (*ENDED, HELD):
+            return None
+        kept = policy_of(self._service).retention_of(job.status)
+        return job.completed.timestamp() + kept if math.isfinite(kept) \
+            else None
+
+    def workers(self):
+        """See IManagement."""
+        store = self._service.store
+        return [
+            {'id': found.id,
+             'processor': found.processor,
+             'heartbeat': store.read(
+                 lambda found=found: float(found.heartbeat.time)).value,
+             'claims': [(jobid, claim[0])
+                        for jobid, claim in found.claims.items()]}
+            for found in crew.workers(store)]

@@ -1,0 +1,251 @@
+"""What the pages are made of, without any page."""
+
+import datetime
+import decimal
+import re
+import unittest
+from urllib.parse import unquote
+
+import transaction
+import ZODB
+import zope.component
+import zope.component.testing
+from zope.publisher.browser import TestRequest
+
+from lovely.remotetask import TaskService
+from lovely.remotetask.browser import cells
+from lovely.remotetask.browser import cronwords
+from lovely.remotetask.browser import parameters
+from lovely.remotetask.browser import place
+from lovely.remotetask.browser.markup import Markup
+from lovely.remotetask.browser.markup import tag
+from lovely.remotetask.browser.markup import visible
+from lovely.remotetask.browser.problem import Problem
+from lovely.remotetask.browser.selection import Selection
+from lovely.remotetask.browser.wording import Words
+from lovely.remotetask.browser.wording import duration
+from lovely.remotetask.browser.wording import shortened
+from lovely.remotetask.interfaces import ITask
+from lovely.remotetask.jobtexts import JobTexts
+from lovely.remotetask.management import Management
+from lovely.remotetask.task import EchoTask
+
+
+class Gone:
+    """A class that is not there any more when its object is shown."""
+
+    def __init__(self):
+        self.x = 1
+
+    def __repr__(self):
+        raise AssertionError('the code of the application was called')
+
+
+class MarkupTest(unittest.TestCase):
+
+    def test_escaped(self):
+        """Texts are escaped, Markup is not, wherever they come."""
+        self.assertEqual(
+            '<b title="&quot;&lt;">&lt;i&gt;<u>&amp;</u></b>',
+            tag('b', ['<i>', tag('u', '&')], title='"<'))
+        self.assertEqual('<a href="&lt;b&gt;"></a>',
+                         tag('a', href=Markup('<b>')))
+
+    def test_attributes(self):
+        """An attribute that is None is left out."""
+        self.assertEqual('<a class="x" hidden="hidden"></a>', tag(
+            'a', class_='x', title=None, hidden=True, checked=False))
+
+    def test_visible(self):
+        """What cannot be seen, or turns the text, is told by its number."""
+        self.assertEqual('a\\x00\\u202e\\ud800\n\té',
+                         visible('a\x00\u202e\ud800\n\té'))
+
+
+class WordingTest(unittest.TestCase):
+
+    def test_relative(self):
+        """How long ago, or ahead, in the largest unit."""
+        say = Words(TestRequest())
+        for seconds, text in ((0.4, 'now'), (59, '59 s ago'),
+                              (61, '1 min ago'), (-7200, 'in 2 h'),
+                              (200000, '2 d ago')):
+            self.assertEqual(text, say.relative(seconds))
+
+    def test_duration(self):
+        for seconds, text in (
+                (None, ''), (0, '0 ms'), (0.0351, '35 ms'), (-1, '0 ms'),
+                (0.9999, '1.0 s'), (1.24, '1.2 s'), (59.97, '1 min 0 s'),
+                (184, '3 min 4 s'), (7260, '2 h 1 min'),
+                (200000, '2 d 7 h')):
+            self.assertEqual(text, duration(seconds), seconds)
+
+    def test_shortened(self):
+        """A text that is too long loses its middle."""
+        self.assertEqual('abc', shortened('abc', 3))
+        self.assertEqual('abcd…xyz', shortened('abcdefghixyz', 8))
+
+    def test_function(self):
+        found = cells.function('a.' * 60 + 'send', 30)
+        self.assertLessEqual(len(re.sub('<[^>]*>', '', found)), 31)
+        self.assertIn('>send</b>', found)
+
+
+class PlaceTest(unittest.TestCase):
+
+    def test_any_name(self):
+        """Any name is one part of an address, and comes back from it."""
+        for name in ('events', '', '.', '..', '...', 'a/b', '+x', '@@view',
+                     '++etc++site', '%', '%2F', 'Größe', ' ', 'a?b#c', '\\',
+                     'x;y', '"<>', '%25'):
+            with self.subTest(name):
+                segment = place.segment(name)
+                self.assertRegex(segment, r'\A[\w.~%-]+\Z')
+                decoded = unquote(segment)
+                self.assertNotIn('/', decoded)
+                self.assertNotIn(decoded, ('', '.', '..'))
+                self.assertNotIn(decoded[0], '+@')
+                self.assertEqual(name, place.name_of(decoded))
+
+
+class CronWordsTest(unittest.TestCase):
+
+    PATTERNS = (
+        ({}, 'every minute', '* * * * *'),
+        ({'minute': (5,)}, 'every hour at minute 5', '5 * * * *'),
+        ({'hour': (2, 14)}, 'at 02:00, 14:00 every day', '0 2,14 * * *'),
+        ({'dayOfWeek': (4,), 'hour': (9,), 'minute': (30,)},
+         'at 09:30 on Friday', '30 9 * * 5'),
+        ({'dayOfWeek': (2, 0, 1)}, 'at 00:00 on Monday to Wednesday',
+         '0 0 * * 1,2,3'),
+        ({'dayOfMonth': (1, 15)}, 'at 00:00 on day 1, 15 of the month',
+         '0 0 1,15 * *'),
+        ({'month': (5,)}, 'at 00:00 on day 1 of the month in May',
+         '0 0 1 5 *'),
+        ({'minute': range(0, 60, 10), 'hour': (8, 9)},
+         'at minute 0, 10, 20, 30, 40, 50 of hour 8, 9 every day',
+         '0,10,20,30,40,50 8,9 * * *'))
+
+    def test_words(self):
+        say = Words(TestRequest())
+        for given, text, fields in self.PATTERNS:
+            pattern = {name: list(given.get(name, ()))
+                       for name in cronwords.FIELDS}
+            with self.subTest(text):
+                self.assertEqual(text, cronwords.words(pattern, say))
+                self.assertEqual(fields, cronwords.crontab(pattern))
+
+
+class ParametersTest(unittest.TestCase):
+
+    def test_times(self):
+        """A time without an offset is in UTC."""
+        for text, seconds in (('1970-01-01T00:01', 60),
+                              ('1970-01-01 01:00:00+01:00', 0)):
+            self.assertEqual(
+                seconds, parameters.time({'since': text}, 'since'))
+
+    def test_refused(self):
+        """What is none of what is asked for, or too much, is refused."""
+        for call, value in ((parameters.text, ['a', 'b']),
+                            (parameters.text, 'x' * 2000),
+                            (parameters.number, '-1'),
+                            (parameters.number, '٣'),
+                            (parameters.time, 'tomorrow'),
+                            (parameters.time, '9' * 50)):
+            with self.subTest(value=value), self.assertRaises(Problem):
+                call({'x': value}, 'x')
+
+    def test_selection(self):
+        """A selection becomes an address, and an argument."""
+        selection = Selection(
+            status='error', error_class='a.B&c', since='1970-01-01T00:01')
+        self.assertEqual(
+            '?status=error&error_class=a.B%26c&since=1970-01-01T00%3A01&x=1',
+            selection.query(x=1))
+        self.assertEqual(
+            {'status': 'error', 'errorClass': 'a.B&c', 'since': 60},
+            selection.arguments())
+
+
+class StoredTestCase(unittest.TestCase):
+    """A service in a database."""
+
+    def setUp(self):
+        zope.component.testing.setUp()
+        self.addCleanup(zope.component.testing.tearDown)
+        zope.component.provideUtility(EchoTask(), ITask, 'echo')
+        self.db = ZODB.DB(None)
+        self.addCleanup(self.db.close)
+        connection = self.db.open()
+        self.addCleanup(connection.close)
+        self.addCleanup(transaction.abort)
+        self.service = connection.root()['service'] = TaskService()
+        transaction.commit()
+
+
+class JobTextsTest(StoredTestCase):
+
+    def text(self, value):
+        """Return what is told of an input that was stored."""
+        jobid = self.service.add('echo', value)
+        transaction.commit()
+        self.service._p_jar.cacheMinimize()
+        job = self.service.jobs[jobid]
+        [(name, text)] = JobTexts(job).arguments
+        self.assertEqual('input', name)
+        return text
+
+    def test_plain(self):
+        for value in (None, 7, 'a', b'b', [1, (2, {'c': {3}})], 1.5, True,
+                      datetime.date(2026, 1, 31), decimal.Decimal('1.20')):
+            with self.subTest(value=value):
+                self.assertEqual(repr(value), self.text(value))
+
+    def test_objects(self):
+        """Of an object its class is told; its code is not called."""
+        self.assertEqual(f"{{'a': <{__name__}.Gone>}}",
+                         self.text({'a': Gone()}))
+
+    def test_persistent(self):
+        """Of a persistent object, where it is."""
+        root = self.service._p_jar.root()
+        self.assertEqual(
+            '[<persistent.mapping.PersistentMapping at oid 0x0>]',
+            self.text([root]))
+
+    def test_limits(self):
+        """However large, the text is short."""
+        for value in ('x' * 100000, list(range(10000)),
+                      {str(each): 'y' * 1000 for each in range(500)}):
+            self.assertLess(len(self.text(value)), 10000)
+
+
+class ManagementTest(StoredTestCase):
+
+    def test_token(self):
+        """A token is its principal's, and its service's."""
+        management = Management(self.service)
+        token = management.make_token('alice')
+        self.assertTrue(management.accepts_token('alice', token))
+        for who, wrong in (('bob', token), ('alice', token[:-1]),
+                           ('alice', None), ('alice', [token]),
+                           ('alice', ''), ('alice', 'ü'), ('alice', '\ud800')):
+            self.assertFalse(management.accepts_token(who, wrong))
+        self.assertFalse(
+            Management(TaskService()).accepts_token('alice', token))
+        self.assertTrue(management.make_token('\ud800'))
+
+    def test_without_secret(self):
+        """A service without a secret accepts nothing."""
+        self.service._store.secret = None
+        management = Management(self.service)
+        self.assertFalse(management.accepts_token(
+            'alice', management.make_token('alice')))
+
+    def test_workers(self):
+        """Who has claimed what."""
+        jobid = self.service.add('echo')
+        self.assertEqual(jobid, self.service.claimNextJob(now=9e9))
+        [found] = Management(self.service).workers()
+        self.assertEqual([(jobid, 9e9)], found['claims'])
