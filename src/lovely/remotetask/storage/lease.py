@@ -3,8 +3,6 @@
 Storage only; `adder` asks for leases in transactions of its own.
 """
 
-import itertools
-
 from lovely.remotetask import machine
 from lovely.remotetask.storage import lane
 from lovely.remotetask.storage.lane import LANES_AT_ONCE
@@ -127,10 +125,8 @@ def _of_others(store, free, is_visible, avoided):
     for found in free:
         if found.shelf not in avoided:
             shelves.setdefault(found.shelf, []).append(found)
-    lanes = [_choose(store, each, is_visible) for each in shelves.values()]
-    # First one of each, for that is how they are used.
-    return [found for each in itertools.zip_longest(*lanes)
-            for found in each if found is not None]
+    return [found for each in shelves.values()
+            for found in _choose(store, each, is_visible)]
 
 
 def _is_good(store, found, is_visible):

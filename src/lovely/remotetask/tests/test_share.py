@@ -164,7 +164,7 @@ class ClaimTest(ShareCase):
 class LanesTest(ShareCase):
     """A busy process adds to lanes of all shelves, where that helps."""
 
-    def added(self, number=200):
+    def added(self, number=400):
         return self.shelves_of(self.add_many(number))
 
     def test_several_workers(self):
