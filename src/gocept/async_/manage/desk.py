@@ -3,6 +3,7 @@
 import contextlib
 import getpass
 import socket
+import sys
 from collections.abc import Callable
 from collections.abc import Iterator
 from typing import Any
@@ -22,7 +23,9 @@ def opened(path: str) -> Iterator['Desk']:
 
     Raise Refused if that cannot be done; the message says what to do.
     """
-    db = open_database(path, 1)
+    # A log that goes to standard output is no part of what is written there.
+    with contextlib.redirect_stdout(sys.stderr):
+        db = open_database(path, 1)
     try:
         yield Desk(db, path)
     finally:

@@ -65,8 +65,8 @@ class CountTest(DatabaseCase):
     def turn(self, room, unsettled):
         asked = engine(self.service)
         found = claimer._turn(
-            asked, A, set(asked.claimed_ids(A)), [], [], unsettled, room, 2,
-            self.clock)
+            asked, A, set(asked.claimed_ids(A)), [], [], {}, unsettled, room,
+            2, self.clock, False)
         transaction.commit()
         return [claim.job for claim in found.claims]
 
@@ -132,7 +132,7 @@ class ServicesTest(DatabaseCase):
         asked = engine(service)
         found = claimer._turn(
             asked, worker, set(asked.claimed_ids(worker)), list(run), [], {},
-            10, 2, self.clock)
+            {}, 10, 2, self.clock, False)
         transaction.commit()
         return [claim.job for claim in found.claims]
 
