@@ -77,7 +77,8 @@ def waiting_worker(storage_stage):
     sys.stdin.readline()
     with stage.processing(storage_stage):
         sys.stdin.read()
-    _say({'commits': counting.commits(), 'failed': counting.failed()})
+    _say({'commits': counting.commits(), 'failed': counting.failed(),
+          'given up': counting.complaints.number})
 
 
 def measured_worker(storage_stage, commit_every):
@@ -87,6 +88,9 @@ def measured_worker(storage_stage, commit_every):
             stage.processing(storage_stage):
         _say('ready')
         for _ in sys.stdin:
+            # An idle connection remembers what to forget: all that others
+            # have written since it was used.
+            storage_stage.connection.sync()
             _say(footprint.look(storage_stage.db))
     _say('ended')
 

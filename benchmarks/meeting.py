@@ -5,7 +5,8 @@
 
 Raw commits and workers take turns, with each number of processes.  *met* is
 how many commits in a hundred of the processors' own (claims and settling)
-failed, because another processor had written the same.
+failed, because another processor had written the same, and were tried again;
+*given up* is how many batches met so many that they were put off.
 """
 
 import argparse
@@ -28,12 +29,14 @@ class Run(NamedTuple):
 
     raw, ran -- Measured, of raw commits and of workers.
     batches, met -- commits of the processors' own, and how many failed.
+    given_up -- how many batches met so many that they were put off.
     """
 
     raw: Measured
     ran: Measured
     batches: int
     met: int
+    given_up: int
 
     @property
     def cpu(self):
@@ -59,12 +62,13 @@ def _run(scene, processes, jobs):
     with contextlib.ExitStack() as stack:
         team = teams.Workers(stack, [scene.stage] * processes)
         ran = scene.running(team, jobs)
-    commits, failed = team.commits()
-    return Run(raw, ran, commits - jobs, failed)
+    commits, failed, given_up = team.commits()
+    return Run(raw, ran, commits - jobs, failed, given_up)
 
 
 COLUMNS = ('processes', 'a second', 'x raw', 'cpu us', 'x 1 process',
-           'raw cpu us', 'batches', 'met')
+           'raw cpu us', 'batches', 'met',
+           'given up')
 
 
 def lines(name, found):
@@ -85,7 +89,8 @@ def lines(name, found):
             f'{median(run.cpu for run in runs) * 1e6:.0f}',
             f'{_ratio(runs, first):.2f}',
             f'{_raw_cpu(runs) * 1e6:.0f}', f'{batches}',
-            f'{100 * met / batches:.1f} %')
+            f'{100 * met / batches:.1f} %',
+            f'{100 * sum(run.given_up for run in runs) / batches:.1f} %')
         yield '  '.join(cell.rjust(len(column)) for cell, column
                         in zip(cells, COLUMNS, strict=True))
     yield ''

@@ -41,13 +41,13 @@ class Workers:
         _let_go(self._children)
 
     def commits(self):
-        """Return how many commits they have made, and how many failed.
+        """Return how many commits they have made, and how many failed; and
+        how many batches were given up.
 
         Once they have ended.
         """
-        results = [child.result for child in self._children]
-        return (sum(result['commits'] for result in results),
-                sum(result['failed'] for result in results))
+        return [sum(child.result[name] for child in self._children)
+                for name in ('commits', 'failed', 'given up')]
 
 
 def _entered(stack, made):

@@ -1064,8 +1064,11 @@ class IJobExecution(zope.interface.Interface):
     def stop_worker(worker_id):
         """Hand all claims of a worker back; nothing is counted."""
 
-    def prune(limit, now=None):
+    def prune(limit, now=None, worker_id=None):
         """Remove up to `limit` jobs that were kept long enough.
+
+        worker_id -- of whose share of the lanes, most of the time; see
+            `claim`.
 
         Return how many there were.
         """

@@ -6,6 +6,7 @@ the policy of a service decides what becomes of a job; the rooms of
 """
 
 import functools
+import random
 
 import zope.interface
 
@@ -38,6 +39,10 @@ LOST_PROCESS = 'The process that ran the job ({}) is gone.'
 MAY_BE_LOST = 'A process that may have run the job ({}) is gone.'
 INTERRUPTED = 'The databases or the process of {} failed while it ran the job.'
 UNSTORED_END = 'The job was run by {}, and how that ended could not be stored.'
+
+# In how many of its transactions a worker removes jobs whoever's share they
+# are: there may be a share that nobody looks after.
+PRUNES_ALL = 0.1
 
 
 @zope.interface.implementer(interfaces.IJobExecution)
@@ -332,16 +337,19 @@ class JobExecution:
 
     # Now and then
 
-    def prune(self, limit, now=None):
+    def prune(self, limit, now=None, worker_id=None):
         """See IJobExecution."""
         now = moment.given(now)
+        shelves = None
+        if worker_id is not None and random.random() > PRUNES_ALL:
+            shelves = share.shelves(self.store, worker_id)
         policy = policy_of(self.service)
         pruned = cleaning.drop_some(self.store, limit)
         for status in (COMPLETED, CANCELLED, ERROR, HELD):
             before = now - policy.retention_of(status)
             if before > self.store.since:
                 pruned += removal.prune(
-                    self.store, status, before, limit - pruned)
+                    self.store, status, before, limit - pruned, shelves)
         pruned += aside.prune(
             self.store, now - policy.retention_of(HELD), limit - pruned)
         if pruned < limit:

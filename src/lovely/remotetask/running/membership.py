@@ -226,7 +226,7 @@ class Membership:
             if self.clock.is_bad:
                 # It was set in this moment: what it shows is not to be used.
                 return 0
-        return self.bookkeep(_prune, limit, now)
+        return self.bookkeep(_prune, limit, now, self.worker_id)
 
     def correct_schedule(self):
         """Correct what a wrong clock has scheduled; see IJobExecution."""
@@ -301,8 +301,8 @@ def _settle_lost(engine, worker_id, claim, now, interrupted):
     return [] if found.failed else [_described(engine, claim.job)]
 
 
-def _prune(engine, limit, now):
-    return engine.prune(limit, now)
+def _prune(engine, limit, now, worker_id):
+    return engine.prune(limit, now, worker_id)
 
 
 def _correct_schedule(engine, now):

@@ -13,10 +13,14 @@ from ZODB.POSException import ReadConflictError
 from ZODB.utils import z64
 
 from lovely.remotetask import machine
+from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.forking import of_process
 from lovely.remotetask.retry import in_private_transaction
 from lovely.remotetask.storage import lease
+from lovely.remotetask.storage import lookup
 from lovely.remotetask.storage.current import current
+from lovely.remotetask.storage.lane import SEGMENT_SIZE
+from lovely.remotetask.storage.lane import SHELVES
 from lovely.remotetask.storage.lease import FIRST_LEASE
 from lovely.remotetask.storage.lease import LEASE
 
@@ -24,6 +28,15 @@ from lovely.remotetask.storage.lease import LEASE
 # The part of a lease, without an addition, in which a process uses its lane.
 # The rest is what a transaction may take.
 USED = 0.5
+
+# A process that has added in so many transactions, in less seconds than that,
+# takes lanes of all shelves where there are several workers, or may be: twice
+# as many entries wait in its lanes.  So workers can run what it adds without
+# meeting.
+BUSY = 32
+
+# So many entries follow each other in one lane before another one is used.
+IN_ONE_LANE = SEGMENT_SIZE
 
 # How often a lease is tried, which meets those of other processes.
 ATTEMPTS = 30
@@ -42,12 +55,14 @@ class Entry:
     """A leased lane: where it is, and as it was last committed.
 
     length -- of the lease, in seconds.
+    shelf -- the number of the lane's shelf.
     """
 
-    def __init__(self, oid, serials, length):
-        self.oid = oid
-        self.serials = serials
+    def __init__(self, lane, length):
+        self.oid = lane._p_oid
+        self.serials = lane.serials()
         self.length = length
+        self.shelf = lane.shelf
         self.used = time.monotonic()
 
     @property
@@ -84,6 +99,50 @@ def lane_of_transaction(store):
     return taken[key].lane
 
 
+class Spare(collections.deque):
+    """The Entries of lanes of one store that no transaction has.
+
+    shelves -- the numbers of those of all lanes that were leased.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.shelves = set()
+        self._begin_to_count()
+
+    def _begin_to_count(self):
+        self._since, self._count = time.monotonic(), 0
+
+    def lease(self, entry):
+        """Add the Entry of a lane that was leased."""
+        self.shelves.add(entry.shelf)
+        self.append(entry)
+
+    def give_back(self, entry, lane):
+        """Add the Entry of a lane that a transaction had.
+
+        The next transaction takes the same one, until many follow each other
+        there: so whoever runs them finds them in one place.
+        """
+        if any(strand.end % IN_ONE_LANE == 0
+               for strand in lane.strands.values()):
+            self.append(entry)
+        else:
+            self.appendleft(entry)
+
+    def count(self):
+        """Count a transaction that has added."""
+        self._count += 1
+
+    def is_busy(self):
+        """Return whether lanes of other shelves are of use now."""
+        if self._count < BUSY:
+            return False
+        is_busy = time.monotonic() - self._since < BUSY
+        self._begin_to_count()
+        return is_busy and len(self.shelves) < SHELVES
+
+
 class _Taken:
     """A lane that a transaction has."""
 
@@ -95,11 +154,14 @@ class _Taken:
     def give_back(self, committed):
         if self.entry is None:
             return
-        if committed:
-            # Loads what was invalidated, from after this commit.
-            self.entry.serials = self.lane.serials()
-            self.entry.used = time.monotonic()
-        self.spare.append(self.entry)
+        if not committed:
+            self.spare.append(self.entry)
+            return
+        # Loads what was invalidated, from after this commit.
+        self.entry.serials = self.lane.serials()
+        self.entry.used = time.monotonic()
+        self.spare.count()
+        self.spare.give_back(self.entry, self.lane)
 
 
 def _taken(txn):
@@ -128,17 +190,23 @@ def _give_back(taken, committed):
 
 def _spare_lanes(store):
     spare = _spare.setdefault(store._p_jar.db(), {})
-    return spare.setdefault(store._p_oid, collections.deque())
+    return spare.setdefault(store._p_oid, Spare())
 
 
 def _take(store):
     spare = _spare_lanes(store)
+    if spare.is_busy() and _workers_meet(store, spare):
+        # It can do without.
+        more = outcome_of(lease_lanes, store, frozenset(spare.shelves))
+        for entry in more.value or ():
+            spare.lease(entry)
     for _ in range(len(spare)):
         try:
             entry = spare.popleft()
         except IndexError:
             break
         if entry.expired:
+            spare.shelves.discard(entry.shelf)
             continue
         lane = entry.open(store)
         if lane is not None:
@@ -147,13 +215,30 @@ def _take(store):
     return _lease(store, spare)
 
 
+def _workers_meet(store, spare):
+    if len(store.workers) > 1:
+        return True
+    found = [store.read(_waiting, store, entry).value or 0
+             for entry in list(spare)]
+    return sum(found) >= 2 * BUSY
+
+
+def _waiting(store, entry):
+    """Return how many entries of a lane processors have not seen."""
+    found = store._p_jar.get(entry.oid)
+    return sum(
+        strand.end - lookup.sequence_at_cursor(store, found.key(priority))
+        for priority, strand in found.strands.items())
+
+
 def _lease(store, spare):
     found = None
     for entry in lease_lanes(store):
         lane = None if found else entry.open(store)
         if lane is None:
-            spare.append(entry)
+            spare.lease(entry)
         else:
+            spare.shelves.add(entry.shelf)
             found = _Taken(spare, entry, lane)
     if found is None:
         # This snapshot shows no lane that is free.  One of somebody else's:
@@ -163,8 +248,10 @@ def _lease(store, spare):
     return found
 
 
-def lease_lanes(store):
+def lease_lanes(store, avoided=()):
     """Lease lanes for this process, in a transaction of its own.
+
+    avoided -- numbers of shelves whose lanes are not to be taken.
 
     Return Entries: those lanes first that `store` sees in their last state.
     """
@@ -175,10 +262,10 @@ def lease_lanes(store):
         connection.transaction_manager.get().note(
             'lanes leased to a process that adds jobs')
         return lease.take(connection.get(store._p_oid), _process, time.time(),
-                          _visible(store), length)
+                          _visible(store), length, avoided)
 
     def entries(lanes):
-        return [Entry(lane._p_oid, lane.serials(), length) for lane in lanes]
+        return [Entry(lane, length) for lane in lanes]
     # Not in the thread's transaction, which belongs to the caller.
     return in_private_transaction(
         store._p_jar.db(), take, ATTEMPTS, entries)

@@ -392,6 +392,11 @@ class Lane(persistent.Persistent):
         # is replaced and never changed.
         self.strands = {}
 
+    @property
+    def shelf(self):
+        """The number of the shelf with the books of its jobs."""
+        return shelf_number(self.key(0))
+
     def key(self, priority):
         """Return the key of a strand among the cursors."""
         return make_id(0, self.number, priority)

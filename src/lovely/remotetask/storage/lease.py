@@ -3,6 +3,8 @@
 Storage only; `adder` asks for leases in transactions of its own.
 """
 
+import itertools
+
 from lovely.remotetask import machine
 from lovely.remotetask.storage import lane
 from lovely.remotetask.storage.lane import LANES_AT_ONCE
@@ -25,16 +27,21 @@ SPARE_LANES = 32
 MANY_LANES = 128
 
 
-def take(store, owner, now, is_visible, length):
+def take(store, owner, now, is_visible, length, avoided=()):
     """Lease lanes to a process.  Return them, visible ones first.
 
     owner -- str, a worker id of `machine`.
     is_visible -- called with a Lane: whether the one who needs it sees its
         last state.
     length -- of the lease, in seconds.
+    avoided -- numbers of shelves; who names some wants lanes of all others,
+        and can do without.
     """
     free = _free(store, now)
-    taken = _choose(store, free, is_visible) or _unused(store)
+    if not avoided:
+        taken = _choose(store, free, is_visible) or _unused(store)
+    else:
+        taken = _of_others(store, free, is_visible, avoided)
     for found in taken:
         _skip_what_was_passed(store, found)
         lease = store.leases[found.number]
@@ -110,6 +117,20 @@ def _choose(store, free, is_visible):
         if len(seen) == LANES_AT_ONCE:
             break
     return [*seen, *others][:LANES_AT_ONCE]
+
+
+def _of_others(store, free, is_visible, avoided):
+    """Return lanes of all shelves but some, as far as there are enough."""
+    if len(store.leases) >= MANY_LANES:
+        return []
+    shelves = {}
+    for found in free:
+        if found.shelf not in avoided:
+            shelves.setdefault(found.shelf, []).append(found)
+    lanes = [_choose(store, each, is_visible) for each in shelves.values()]
+    # First one of each, for that is how they are used.
+    return [found for each in itertools.zip_longest(*lanes)
+            for found in each if found is not None]
 
 
 def _is_good(store, found, is_visible):

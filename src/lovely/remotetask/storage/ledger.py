@@ -18,6 +18,7 @@ from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import HELD
 from lovely.remotetask.interfaces import STARTLATER
 from lovely.remotetask.interfaces import STATUSES
+from lovely.remotetask.storage.lane import SHELVES
 from lovely.remotetask.storage.lane import shelf_number
 
 
@@ -53,7 +54,7 @@ class Ledger(persistent.Persistent):
     """The jobs at rest, and the counts of all, on several shelves.
 
     jobs -- by number of a shelf, and by status: a tree of jobs by time and
-        id.  There is a shelf when something was put on it.
+        id.  A service with few jobs has one shelf only.
     counts -- by the same: a BTrees.Length.  What those of all shelves add up
         to counts; one of them alone may be below 0.
     swept -- tuple of Swept.
@@ -63,14 +64,24 @@ class Ledger(persistent.Persistent):
 
     def __init__(self):
         self.jobs, self.counts = {}, {}
-        self._add_shelf(0)
+        self._make([0])
 
-    def _add_shelf(self, number):
-        self.jobs = {**self.jobs, number: {
-            status: BTrees.family64.OO.BTree() for status in LISTED}}
+    def _make(self, numbers):
+        self.jobs = {**self.jobs, **{number: {
+            status: BTrees.family64.OO.BTree() for status in LISTED}
+            for number in numbers}}
         # Lengths resolve their conflicts by adding up.
-        self.counts = {**self.counts, number: {
-            status: BTrees.Length.Length() for status in STATUSES}}
+        self.counts = {**self.counts, **{number: {
+            status: BTrees.Length.Length() for status in STATUSES}
+            for number in numbers}}
+
+    def _look_for(self, number):
+        """Make a shelf if it is not there: and all others, too.
+
+        So workers meet here once, and not for each.
+        """
+        if number not in self.jobs:
+            self._make(set(range(SHELVES)).difference(self.jobs))
 
     def trees(self, status, numbers=None):
         """Return the trees of a status.
@@ -90,8 +101,7 @@ class Ledger(persistent.Persistent):
         if old == new:
             return
         number = shelf_number(jobid)
-        if number not in self.counts:
-            self._add_shelf(number)
+        self._look_for(number)
         for status, change in ((old, -1), (new, 1)):
             if status is not None:
                 self._length(number, status).change(change)
@@ -123,9 +133,8 @@ class Ledger(persistent.Persistent):
     def add_under(self, key, status, job):
         """List a job, which need not be loaded, under its key."""
         number = shelf_number(key[1])
-        if number not in self.jobs:
-            self._add_shelf(number)
-        elif self._p_jar is not None:
+        self._look_for(number)
+        if self._p_jar is not None:
             # Somebody may put the tree aside at this moment; the job would go
             # with it, though it came to rest later.
             self._p_jar.readCurrent(self)

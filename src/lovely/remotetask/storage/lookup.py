@@ -35,8 +35,9 @@ def strands(store, is_wanted=_any):
     found = store.read(_strands_at_cursors, store, is_wanted)
     if not found.failed:
         return found.value
-    each = [store.read(_strands, store, [number], is_wanted)
-            for number in store.lanes]
+    each = [store.read(_strand, store, number, priority, is_wanted)
+            for number in store.lanes
+            for priority in store.read(_priorities, store, number).value or ()]
     return [(strand, key) for found in each if not found.failed
             for strand, key in found.value
             if not store.read(sequence_at_cursor, store, key).failed]
@@ -47,6 +48,17 @@ def _strands_at_cursors(store, is_wanted):
     for _, key in found:
         sequence_at_cursor(store, key)
     return found
+
+
+def _priorities(store, number):
+    return list(store.lanes[number].strands)
+
+
+def _strand(store, number, priority, is_wanted):
+    """Return one strand, or none, and its key, as `_strands` does."""
+    key = lane.make_id(0, number, priority)
+    return [(store.lanes[number].strands[priority], key)] if is_wanted(
+        key) else []
 
 
 def _strands(store, numbers, is_wanted):

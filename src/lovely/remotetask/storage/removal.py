@@ -11,13 +11,16 @@ from lovely.remotetask.storage.ledger import key_of
 from lovely.remotetask.storage.lookup import checked
 
 
-def prune(store, status, before, limit):
+def prune(store, status, before, limit, shelves=None):
     """Remove jobs that came to rest before a time, up to a limit.
+
+    shelves -- numbers of those to look at, by default all.
 
     Return how many there were.
     """
     pruned = 0
-    oldest = store.read(store.ledger.oldest, status, before, limit)
+    oldest = store.read(
+        store.ledger.oldest, status, before, limit, shelves)
     for key, job in oldest.value or ():
         found = store.read(checked, job, key[1])
         if found.failed or belongs(job, status, key):

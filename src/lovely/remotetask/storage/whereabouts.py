@@ -287,7 +287,9 @@ def _walk(store: Any, after: dict[str, int] | None,
     """
     positions = {int(key): sequence for key, sequence in (after or {}).items()}
     heap = []
-    for strand, key in lookup.strands(store):
+    # All jobs of others were added after the page before.
+    for strand, key in lookup.strands(
+            store, lambda key: after is None or key in positions):
         begin = positions.get(key)
         if begin is None and until is not None:
             begin = store.read(backwards.seek, store, strand, until).value

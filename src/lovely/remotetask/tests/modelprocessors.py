@@ -28,12 +28,15 @@ class Processors:
           limit=st.sampled_from([1, 1, 3, 50]),
           at_once=st.sampled_from([None, None, 1, 3]))
     def claim(self, later, worker, limit, at_once):
-        self.act(later, 'claim', worker, limit, at_once)
+        # Some claim from their own share.
+        own = at_once is not None
+        self.act(later, 'claim', worker, limit, at_once, True, own)
 
-    def do_claim(self, step, worker, limit, at_once=None, scheduled=True):
+    def do_claim(self, step, worker, limit, at_once=None, scheduled=True,
+                 own=False):
         now = self.model.now
         claims = engine(step.service).claim(
-            worker, limit, now, at_once, scheduled)
+            worker, limit, now, at_once, scheduled, own=own)
         sure, ready = step.model.ready(now, step.model.paused)
         if not scheduled:
             # Who has no good clock takes only what waits for nothing.
@@ -49,9 +52,9 @@ class Processors:
             lost & set(ids), lost & set(mine))
         # Others of these are left where they are.
         left = set(sure) - lost - set(ids)
-        assert not left or len(ids) == limit, (ids, left)
+        assert not left or len(ids) == limit or own and ids, (ids, left)
         # Of many that are due, not all compete.
-        assert len(ready) > ScheduleSource.COMPETING * limit or (
+        assert own or len(ready) > ScheduleSource.COMPETING * limit or (
             max((ready[i].priority for i in left), default=0)
             <= min((ready[i].priority for i in ids), default=9))
         step.apply = lambda: self.claimed(worker, claims, at_once)

@@ -22,6 +22,7 @@ from lovely.remotetask import moment
 from lovely.remotetask.interfaces import WAITING
 from lovely.remotetask.interfaces import ClaimLost
 from lovely.remotetask.interfaces import ITask
+from lovely.remotetask.storage import adder
 from lovely.remotetask.tests.fixture import fill
 from lovely.remotetask.tests.model import POLICY
 from lovely.remotetask.tests.model import WORKERS
@@ -75,6 +76,8 @@ class Steps:
         self.patches = [
             unittest.mock.patch.object(module, 'time', clock)
             for module in (job_module, moment)]
+        # Soon there are jobs on all shelves.
+        self.patches.append(unittest.mock.patch.object(adder, 'BUSY', 2))
         for patch in self.patches:
             patch.start()
         self.task = Task(self.run_task)

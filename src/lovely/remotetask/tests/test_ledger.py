@@ -47,11 +47,18 @@ class LedgerTest(DatabaseCase):
                    for lengths in self.ledger.counts.values())
 
     def test_shelves(self):
-        """There is one from the beginning; others come with their jobs."""
+        """There is one from the beginning, all where that is too few."""
+        self.ledger.add(job_on(0))
         self.assertEqual([0], list(self.ledger.jobs))
-        self.ledger.add(job_on(3))
-        self.ledger.count(job_on(5).id, QUEUED, COMPLETED)
-        self.assertEqual([0, 3, 5], sorted(self.ledger.jobs))
+        for act in (lambda: self.ledger.add(job_on(3)),
+                    lambda: self.ledger.count(
+                        job_on(5).id, QUEUED, COMPLETED)):
+            act()
+            self.assertEqual(
+                [*range(lane.SHELVES)], sorted(self.ledger.jobs))
+            self.assertEqual(
+                [*range(lane.SHELVES)], sorted(self.ledger.counts))
+            self.ledger = Ledger()
 
     def test_nothing_there(self):
         """What is on no shelf is not listed, and makes none."""
