@@ -6,6 +6,7 @@ packages chromium and chromium-driver is needed.
 
 import base64
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -43,8 +44,8 @@ class Browser:
         self._process = subprocess.Popen(
             [shutil.which('chromedriver'), '--port=0'],
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-            env={'PATH': '/usr/bin:/bin', 'HOME': '/tmp', 'TZ': zone,
-                 'LANGUAGE': language})
+            # The folder tells who has started it; see `tests.leftovers`.
+            env={**os.environ, 'TZ': zone, 'LANGUAGE': language})
         # No proxy reaches the loopback.
         self._opener = urllib.request.build_opener(
             urllib.request.ProxyHandler({}))
