@@ -145,7 +145,7 @@ class RelStorage:
     def transactions(self):
         """Return how many transactions the server has ended, for anybody.
 
-        It counts those of a session up to a second late.
+        It counts those of a session late: when that has its next one.
         """
         with contextlib.closing(_connect_patiently(self.dsn)) as connection:
             cursor = connection.cursor()

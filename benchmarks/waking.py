@@ -33,8 +33,9 @@ STORAGES = {**storages.STORAGES, storages.Sqlite.name: storages.Sqlite}
 SOON = 'soon'
 PAUSES = {SOON: (0.005, 0.05), 'after a rest': (1.5, 3.0)}
 
-# Seconds until an idle processor has come to rest.
-REST = 5.0
+# Seconds until an idle processor has come to rest, and PostgreSQL has counted
+# what was before: a session tells of that when it has its next transaction.
+REST = 20.0
 
 
 def rows(name, options):
