@@ -393,6 +393,8 @@ class DatabasesTest(CeleryCase):
 class FailureTest(CeleryCase):
 
     layer = FailureStage
+    # Takes long: see CONTRIBUTING.rst.
+    level = 2
 
     def setUp(self):
         super().setUp()

@@ -20,6 +20,8 @@ class FaultLayer:
 class FaultTest(unittest.TestCase):
 
     layer = FaultLayer
+    # Takes long: see CONTRIBUTING.rst.
+    level = 2
 
     def test_kills(self):
         """Workers and the server are killed: each job has one effect."""
