@@ -1493,8 +1493,11 @@ class IJobCancelled(IJobEvent):
 class IJobBegan(IJobEvent):
     """The function of a job is about to be called.
 
-    That it is `processing` is committed.  The transaction of the job is put
-    aside meanwhile.
+    That it is `processing` is committed, unless Celery runs it without a
+    claim.  The transaction of the job is put aside meanwhile.
+
+    Where several jobs share a transaction (`commit_every`) and have to be
+    called again, this is sent once more, for the same attempt.
     """
 
     attempt = zope.interface.Attribute('Counts the runs of the job, from 1.')
