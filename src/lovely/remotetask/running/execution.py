@@ -271,7 +271,7 @@ def in_transaction(db, path, commit, call, *args):
     For bookkeeping: a transient error is tried again, others are raised.
     """
     def once():
-        with opened_engine(db, path) as engine:
+        with opened_engine(db, path, explicit=True) as engine:
             return outcome_of(_call_and_commit, commit, call, engine, *args)
     return again(once, BOOKKEEPING_ATTEMPTS, Pauses(*BOOKKEEPING_PAUSES),
                  BOOKKEEPING_PATIENCE)

@@ -32,14 +32,19 @@ class Session:
         self._outer = transaction.manager.manager
         transaction.manager.manager = self.manager
 
-    def begin(self, path):
+    def begin(self, path, explicit=False):
         """Begin the transaction: see what was committed last.
+
+        explicit -- whether there will be no other one: then the storage is
+            not asked for news once more at the end.
 
         Return the IJobExecution of the service at a path; NoSuchService if
         there is none.  It is good for this transaction.
         """
         self.manager.begin()
         engine = self._find(path)
+        if explicit:
+            return engine
         # As it is in a request.  A function that aborts, and goes on, is in
         # a new transaction that sees what was committed meanwhile.
         self.manager.explicit = False
@@ -160,8 +165,10 @@ def opened_service(db, path):
 
 
 @contextlib.contextmanager
-def opened_engine(db, path):
+def opened_engine(db, path, explicit=False):
     """Open the IJobExecution of the service of that path.
+
+    explicit -- see Session.begin.
 
     That is in a new transaction.  It is aborted at the end, unless it was
     committed.  It is the current one of the thread; the one that was current
@@ -172,7 +179,7 @@ def opened_engine(db, path):
     session = Session(db)
     clean = True
     try:
-        yield session.begin(path)
+        yield session.begin(path, explicit)
         clean = False
     finally:
         session.close(clean)
