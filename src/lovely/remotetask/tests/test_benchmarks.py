@@ -28,6 +28,8 @@ class BenchmarksLayer:
 class BenchmarksTest(unittest.TestCase):
 
     layer = BenchmarksLayer
+    # Takes long: see CONTRIBUTING.rst.
+    level = 2
 
     def run_command(self, *arguments, storage='filestorage', command=COMMAND):
         return subprocess.run(
