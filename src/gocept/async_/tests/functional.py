@@ -20,10 +20,12 @@ def add_service(site, name, key='tasks'):
     return service
 
 
-class FunctionalTestCase(unittest.TestCase):
-    """An application with a service called events, in its root folder."""
+class ApplicationTestCase(unittest.TestCase):
+    """An application with a service called events, in its root folder.
 
-    layer = FUNCTIONAL_LAYER
+    A subclass says in which layer: for pytest, that of a base class would be
+    set up, too.
+    """
 
     def setUp(self):
         sample.calls.clear()
@@ -50,3 +52,9 @@ class FunctionalTestCase(unittest.TestCase):
     def job(self):
         job, = self.jobs()
         return job
+
+
+class FunctionalTestCase(ApplicationTestCase):
+    """In the small application of the functional tests."""
+
+    layer = FUNCTIONAL_LAYER

@@ -8,7 +8,7 @@ from zope.app.wsgi.testlayer import BrowserLayer
 
 import gocept.async_.tests
 from gocept.async_.testing import logout
-from gocept.async_.tests.functional import FunctionalTestCase
+from gocept.async_.tests.functional import ApplicationTestCase
 from lovely.remotetask.interfaces import IManagement
 from lovely.remotetask.interfaces import ITaskService
 
@@ -21,7 +21,7 @@ PEOPLE = {'anonymous': None, 'user': 'userpw', 'viewer': 'viewer',
           'reader': 'reader', 'operator': 'operator', 'manager': 'manager'}
 
 
-class PagesTestCase(FunctionalTestCase):
+class PagesTestCase(ApplicationTestCase):
     """The service called events, and people who ask for pages."""
 
     layer = PAGES_LAYER
