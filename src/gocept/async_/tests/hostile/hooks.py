@@ -6,6 +6,7 @@ import transaction
 import zope.component.hooks
 import zope.security.management
 
+from gocept.async_.tests.hostile.kinds import TRANSIENT_CALLS
 from gocept.async_.tests.hostile.kinds import kind
 from gocept.async_.tests.hostile.kinds import note
 from lovely.remotetask.interfaces import COMPLETED
@@ -156,8 +157,9 @@ def before_commit_aborts(call):
     transaction.get().addBeforeCommitHook(hook)
 
 
-@kind(COMPLETED)
+@kind(COMPLETED, calls=TRANSIENT_CALLS)
 def before_commit_enqueues(call):
+    """Meets others that add to the tree of effects, too."""
     transaction.get().addBeforeCommitHook(enqueue_child, (call.name,))
 
 
