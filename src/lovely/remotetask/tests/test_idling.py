@@ -49,6 +49,8 @@ class IdlingCase(DatabaseCase):
         # The threads that it starts.
         self.addCleanup(self.made.team.join, int)
         self.addCleanup(self.made.team.end)
+        # Or one that cannot begin its job would try again for ever.
+        self.addCleanup(self.made.stop)
         self.idling.look()
         self.made.step()
 
