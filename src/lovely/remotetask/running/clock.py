@@ -52,8 +52,15 @@ class Clock:
     def correction(self) -> float:
         """Seconds by which the clock is wrong, if that is not to be borne."""
         # Read once: the claimer compares clocks while others run jobs.
-        ahead = self.ahead
-        return ahead if ahead is not None and self._is_far(ahead) else 0.0
+        ahead, compared = self.ahead, self._compared
+        if ahead is None or compared is None:
+            return 0.0
+        drift = self._drift(compared)
+        if abs(drift) > DRIFT:
+            # It was set since it was compared.  What was right to subtract
+            # then would date jobs by so much too early, or too late.
+            ahead += drift
+        return ahead if self._is_far(ahead) else 0.0
 
     @property
     def is_far(self) -> bool:

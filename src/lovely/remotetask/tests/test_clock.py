@@ -71,6 +71,22 @@ class CompareTest(unittest.TestCase):
                 self.assertEqual(off, clock.ahead)
                 self.assertEqual(clock.true, clock.now())
 
+    def test_set_since_it_was_compared(self):
+        """The time is right at once, before it is compared again.
+
+        With what was right to subtract before, jobs would be dated by so much
+        too early, and be removed as if they had been kept long enough.
+        """
+        for before, after in ((8 * DAY, 0), (0, 8 * DAY), (0, -DAY),
+                              (1000 * DAY, 8 * DAY), (70, 0)):
+            with self.subTest(before=before, after=after):
+                clock = SetClock(before)
+                clock.commit()
+                clock.true += 100
+                clock.off = after
+                self.assertAlmostEqual(clock.true, clock.now(), 3)
+                self.assertFalse(clock.is_good)
+
     def test_behind(self):
         """One that is behind is far after a second comparison."""
         for off in (-70, -8 * DAY):
