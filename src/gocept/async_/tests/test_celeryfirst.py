@@ -120,6 +120,18 @@ class CommitTest(FirstCase):
         self.assertEqual(20, len(commits))
         self.assertEqual(21, len(self.effects))
 
+    def test_it_knows_that_it_runs(self):
+        """So it is not to be removed, or cancelled, by itself."""
+        def look(service, input):
+            found.append((service.getStatus(jobid), service.remove(jobid),
+                          service.cancel(jobid)))
+        found = []
+        self.service_task(look, 'test.look')
+        jobid = self.add('test.look')
+        self.assertTrue(self.run_first(jobid))
+        self.assertEqual([('processing', False, False)], found)
+        self.assertEqual('completed', self.job(jobid).status)
+
     def test_failure(self):
         """So is one that fails."""
         def fail(service, input):

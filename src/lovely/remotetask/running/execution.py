@@ -24,6 +24,7 @@ from lovely.remotetask.foreign.outcome import let_go
 from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.foreign.outcome import undescribed
 from lovely.remotetask.job import Run
+from lovely.remotetask.job import direct_run
 from lovely.remotetask.retry import Pauses
 from lovely.remotetask.retry import again
 from lovely.remotetask.running import events
@@ -233,6 +234,10 @@ def run_job(engine, run, begin, commit):
     """
     service = engine.service
     job = engine.claimed(run.claim)
+    if run.claim.seat is not None:
+        # No worker record tells yet that the job is being run; in the context
+        # of the run, which ends with it, this does.
+        direct_run.set((job.store, run.claim))
     work = Work(service, job)
     with work.context() as call:
         # The input is loaded by now, and need not be looked into apart.
