@@ -6,8 +6,11 @@ uninstalled, pip deletes them whosoever they are.  This is noticed before
 anything of them is imported.
 """
 
+import csv
 import importlib.metadata
 import warnings
+from pathlib import Path
+from typing import NamedTuple
 
 
 OTHER = 'lovely.remotetask'
@@ -32,6 +35,17 @@ ALSO = (
 SHOWN = 3
 
 
+class _File(NamedTuple):
+    """A module, as it was installed.
+
+    size -- str, in bytes; empty where nobody has said it.
+    """
+
+    name: str
+    path: Path
+    size: str
+
+
 def check(find=importlib.metadata.distribution):
     """Raise ImportError if files are spoilt; warn if they are about to be.
 
@@ -42,7 +56,7 @@ def check(find=importlib.metadata.distribution):
     if other is not None and not _ours(other):
         # Somebody's empty one of that name, so that all requirements are met.
         other = None
-    spoilt = [str(file) for file in _ours(_found(find, 'gocept.async'))
+    spoilt = [file.name for file in _ours(_found(find, 'gocept.async'))
               if not _is_there(file, other is None)]
     if spoilt:
         raise ImportError(SPOILT.format(', '.join(spoilt[:SHOWN])))
@@ -59,10 +73,12 @@ def _found(find, name):
 
 def _ours(distribution):
     """Return the modules of the package that a distribution has."""
-    # A checkout that is installed lists none of its files.
-    files = () if distribution is None else distribution.files or ()
-    return [file for file in files if file.suffix == '.py'
-            and file.parts[:2] == ('lovely', 'remotetask')]
+    # Not by `files`: from Python 3.12 on, those that are missing are not among
+    # them.  A checkout that is installed lists none of its files.
+    record = None if distribution is None else distribution.read_text('RECORD')
+    return [_File(name, Path(distribution.locate_file(name)), size)
+            for name, _, size in csv.reader((record or '').splitlines())
+            if name.startswith('lovely/remotetask/') and name.endswith('.py')]
 
 
 def _is_there(file, may_differ):
@@ -71,9 +87,9 @@ def _is_there(file, may_differ):
     may_differ -- whether somebody may have edited it: nobody else has a file
         of that name.
     """
-    path = file.locate()
-    return path.is_file() and (
-        may_differ or file.size is None or path.stat().st_size == file.size)
+    return file.path.is_file() and (
+        may_differ or not file.size
+        or file.path.stat().st_size == int(file.size))
 
 
 check()
