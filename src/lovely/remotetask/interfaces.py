@@ -972,8 +972,8 @@ class IJobExecution(zope.interface.Interface):
 
         run -- a `lovely.remotetask.job.Run`.
 
-        Return the `lovely.remotetask.job.Rest` of the job, None if it is not
-        at rest; for `settle`, once this is committed.
+        Return the `lovely.remotetask.job.Rest` of the job, for `settle`, once
+        this is committed; None if `settle` has more to do than to list it.
         """
 
     def fail(job, run, failure, now=None):
@@ -1067,8 +1067,8 @@ class IJobExecution(zope.interface.Interface):
     def prune(limit, now=None, worker_id=None):
         """Remove up to `limit` jobs that were kept long enough.
 
-        worker_id -- of whose share of the lanes, most of the time; see
-            `claim`.
+        worker_id -- of whose share of the lanes, see `claim`; by default of
+            all lanes.
 
         Return how many there were.
         """

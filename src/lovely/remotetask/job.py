@@ -213,8 +213,9 @@ class Rest(NamedTuple):
     time: float
 
 
-# Which job is run in the caller's own transaction, where no worker record
-# tells it: a pair of its store and the Claim.
+# Which job is run in this context, where no worker record tells it: in the
+# caller's own transaction, or by Celery without a claim.  A pair of its store
+# and the Claim.
 direct_run = contextvars.ContextVar('direct_run', default=(None, None))
 
 

@@ -6,7 +6,6 @@ the policy of a service decides what becomes of a job; the rooms of
 """
 
 import functools
-import random
 
 import zope.interface
 
@@ -39,10 +38,6 @@ LOST_PROCESS = 'The process that ran the job ({}) is gone.'
 MAY_BE_LOST = 'A process that may have run the job ({}) is gone.'
 INTERRUPTED = 'The databases or the process of {} failed while it ran the job.'
 UNSTORED_END = 'The job was run by {}, and how that ended could not be stored.'
-
-# In how many of its transactions a worker removes jobs whoever's share they
-# are: there may be a share that nobody looks after.
-PRUNES_ALL = 0.1
 
 
 @zope.interface.implementer(interfaces.IJobExecution)
@@ -340,9 +335,8 @@ class JobExecution:
     def prune(self, limit, now=None, worker_id=None):
         """See IJobExecution."""
         now = moment.given(now)
-        shelves = None
-        if worker_id is not None and random.random() > PRUNES_ALL:
-            shelves = share.shelves(self.store, worker_id)
+        shelves = (None if worker_id is None
+                   else share.shelves(self.store, worker_id))
         policy = policy_of(self.service)
         pruned = cleaning.drop_some(self.store, limit)
         for status in (COMPLETED, CANCELLED, ERROR, HELD):

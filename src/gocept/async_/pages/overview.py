@@ -12,7 +12,7 @@ from lovely.remotetask.browser import openapi
 from lovely.remotetask.browser.markup import escaped
 from lovely.remotetask.browser.markup import tag
 from lovely.remotetask.browser.page import VIEW
-from lovely.remotetask.browser.page import Page
+from lovely.remotetask.browser.page import FrontPage
 from lovely.remotetask.browser.page import check_current
 from lovely.remotetask.browser.page import template_in
 from lovely.remotetask.browser.pages import Pages
@@ -22,8 +22,6 @@ from lovely.remotetask.browser.place import segment
 from lovely.remotetask.browser.problem import Problem
 from lovely.remotetask.browser.problem import method_not_allowed
 from lovely.remotetask.browser.servicepage import banner
-from lovely.remotetask.browser.servicepage import is_without_slash
-from lovely.remotetask.browser.servicepage import last_segment
 from lovely.remotetask.browser.servicepage import state
 from lovely.remotetask.browser.servicepage import summary
 from lovely.remotetask.browser.wording import _
@@ -51,7 +49,7 @@ COLUMNS = (
 WIDE = ('processing', 'delayed', 'held')
 
 
-class Overview(Page):
+class Overview(FrontPage):
     """See the module; a view of a site."""
 
     name = 'overview'
@@ -96,12 +94,6 @@ class Overview(Page):
         if not self.found and not self.may(VIEW):
             raise zope.security.interfaces.Unauthorized(
                 self.site, self.context.__name__, VIEW)
-
-    def __call__(self):
-        if not self.is_json and is_without_slash(self.request):
-            return self.request.response.redirect(
-                f'{last_segment(self.request)}/')
-        return super().__call__()
 
     def data(self):
         """How each service does that may be seen."""

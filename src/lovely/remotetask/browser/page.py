@@ -231,3 +231,17 @@ def _encoded(value):
         return value.astimezone(datetime.UTC).isoformat(
             timespec='milliseconds').replace('+00:00', 'Z')
     raise TypeError(f'{type(value)} is no part of JSON.')
+
+
+class FrontPage(Page):
+    """A page to which others are relative: its address ends with a slash."""
+
+    def __call__(self):
+        """See Page; lead to the address with the slash where that is missing.
+        """
+        path = self.request.get('PATH_INFO', '/')
+        if self.is_json or path.endswith('/'):
+            return super().__call__()
+        # The last part as it came: names are encoded there.
+        name = str(self.request.URL).rpartition('/')[2]
+        return self.request.response.redirect(f'{name}/')

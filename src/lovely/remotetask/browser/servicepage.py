@@ -8,7 +8,7 @@ from lovely.remotetask.browser import rows
 from lovely.remotetask.browser.joblist import TABS
 from lovely.remotetask.browser.markup import escaped
 from lovely.remotetask.browser.markup import tag
-from lovely.remotetask.browser.page import Page
+from lovely.remotetask.browser.page import FrontPage
 from lovely.remotetask.browser.page import template
 from lovely.remotetask.browser.serviceaction import KINDS
 from lovely.remotetask.browser.serviceaction import said
@@ -23,19 +23,12 @@ GROUPS = 8
 LONG = 300
 
 
-class ServicePage(Page):
+class ServicePage(FrontPage):
     """See the module."""
 
     name = 'service'
     title = _('Summary')
     content = template('service')
-
-    def __call__(self):
-        if not self.is_json and is_without_slash(self.request):
-            # Relative links begin at the last slash.
-            return self.request.response.redirect(
-                f'{last_segment(self.request)}/')
-        return super().__call__()
 
     def data(self):
         """State, counts, age of the oldest, failures by their kind."""
@@ -78,16 +71,6 @@ class ServicePage(Page):
     def error_class(self, name):
         """Return the Markup of the class of an exception."""
         return cells.class_name(name)
-
-
-def is_without_slash(request):
-    """Return whether the address does not end with a slash."""
-    return not request.get('PATH_INFO', '/').endswith('/')
-
-
-def last_segment(request):
-    """Return the last part of the address, as it came."""
-    return str(request.URL).rpartition('/')[2]
 
 
 def summary(service, now):

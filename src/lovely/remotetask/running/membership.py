@@ -31,6 +31,10 @@ log = journal(__name__)
 # else is done in between.
 RELEASE_FOR = 1.0
 
+# In one of so many transactions, the first one among them, a worker removes
+# jobs whoever's share they are: there may be one that nobody looks after.
+PRUNES_ALL = 10
+
 # What has become of a service that is not where it was.
 MOVED = 'moved'
 REPLACED = 'replaced'
@@ -56,6 +60,8 @@ class Membership:
         # Where the service itself is stored: a database and an oid.  None
         # before that is known.  One attribute: others read it meanwhile.
         self.place = None
+        # In how many transactions old jobs were removed.
+        self._prunings = 0
         self.worker_id = None
 
     @property
@@ -226,7 +232,10 @@ class Membership:
             if self.clock.is_bad:
                 # It was set in this moment: what it shows is not to be used.
                 return 0
-        return self.bookkeep(_prune, limit, now, self.worker_id)
+        is_for_all = self._prunings % PRUNES_ALL == 0
+        self._prunings += 1
+        return self.bookkeep(
+            _prune, limit, now, None if is_for_all else self.worker_id)
 
     def correct_schedule(self):
         """Correct what a wrong clock has scheduled; see IJobExecution."""

@@ -14,6 +14,7 @@ from lovely.remotetask.interfaces import HELD
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.running import group
+from lovely.remotetask.running import surroundings
 from lovely.remotetask.task import TaskError
 from lovely.remotetask.tests.fixture import effect
 from lovely.remotetask.tests.fixture import engine
@@ -105,6 +106,14 @@ class GroupTest(GroupCase):
                 transaction.manager, 'savepoint') as savepoint:
             self.assertEqual([COMPLETED] * 3, self.run_group(1, 2, 3))
         self.assertEqual([], savepoint.mock_calls)
+
+    def test_the_process_is_looked_at_once_between_two(self):
+        """What it is like after one is what it is like before the next."""
+        with unittest.mock.patch.object(
+                surroundings, '_look', wraps=surroundings._look) as look:
+            self.run_group(1, 2, 3)
+        # At first, after each, and in the end.
+        self.assertEqual(5, look.call_count)
 
     def test_changes_that_no_database_was_told_of(self):
         """They are forgotten with the job that has made them."""

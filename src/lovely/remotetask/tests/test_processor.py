@@ -24,11 +24,13 @@ from lovely.remotetask.interfaces import IProcessorFactory
 from lovely.remotetask.interfaces import IProcessorSettings
 from lovely.remotetask.interfaces import ITaskService
 from lovely.remotetask.interfaces import NoSuchService
+from lovely.remotetask.jobexecution import JobExecution
 from lovely.remotetask.processor import CommitGate
 from lovely.remotetask.processor import MultiProcessor
 from lovely.remotetask.processor import SimpleProcessor
 from lovely.remotetask.running import duty
 from lovely.remotetask.running import member
+from lovely.remotetask.running import membership
 from lovely.remotetask.running import quirks
 from lovely.remotetask.running import registry
 from lovely.remotetask.task import TaskError
@@ -249,6 +251,17 @@ class LoopTest(DatabaseCase):
                 looping.look_after_others(number)
         self.assertFalse(looping.duties['prune'].is_due(4))
         self.assertTrue(looping.duties['prune'].is_due(63))
+
+    def test_prunes_for_others_now_and_then(self):
+        """At first, and in one of ten transactions: nobody else may do it."""
+        made = self.processor()
+        with unittest.mock.patch.object(
+                JobExecution, 'prune', return_value=0) as prune:
+            for _ in range(membership.PRUNES_ALL + 1):
+                made.prune(1.0)
+        self.assertEqual(
+            [None, *[made.worker_id] * 9, None],
+            [call.args[2] for call in prune.mock_calls])
 
     def test_what_others_commit_can_wait_while_there_is_enough_to_run(self):
         """It would meet the steps of other processors all the time."""

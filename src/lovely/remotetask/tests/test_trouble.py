@@ -14,7 +14,6 @@ from ZODB.MappingStorage import MappingStorage
 from ZODB.POSException import ConflictError
 from ZODB.POSException import ReadOnlyError
 
-from lovely.remotetask import jobexecution
 from lovely.remotetask import processor
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import PROCESSING
@@ -40,10 +39,6 @@ class DutyTest(StepCase):
     def setUp(self):
         super().setUp()
         self.made = self.stepping()
-        # The worker that is gone has a share as long as it is there.
-        patch = unittest.mock.patch.object(jobexecution, 'PRUNES_ALL', 1)
-        patch.start()
-        self.addCleanup(patch.stop)
         self.service.policy = Policy(retention=DAY, keep_result=True)
         self.ended = self.add('test.task')
         self.service.processNext(time.time() - 2 * DAY, self.ended)
