@@ -71,8 +71,9 @@ def terminates_process(call):
 def stops_process(call):
     """It stands still for a while."""
     pid = os.getpid()
+    # By its path: a job before may have emptied the environment.
     subprocess.Popen(
-        ['sh', '-c', f'kill -STOP {pid}; sleep 2; kill -CONT {pid}'])
+        ['/bin/sh', '-c', f'kill -STOP {pid}; sleep 2; kill -CONT {pid}'])
 
 
 @deadly(COMPLETED, ERROR, places=(WORKER, CELERY), calls=ATTEMPTS + 1)
