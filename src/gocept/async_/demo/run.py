@@ -6,16 +6,24 @@ import importlib.util
 import signal
 import socket
 import sys
+import threading
 from pathlib import Path
 
 import zc.lockfile
 
 from gocept.async_.demo.application import opened
 from gocept.async_.demo.check import check
+from gocept.async_.worker.wakeup import Wakeup
 
 
 # Names and passwords.
 LOGINS = 'alice/alice', 'bob/bob', 'manager/manager'
+
+# What stops the demo.
+SIGNALS = signal.SIGTERM, signal.SIGINT
+
+# Seconds between two looks at nothing; a signal ends the wait at once.
+FOREVER = 3600.0
 
 USERS = f'log in as {", ".join(LOGINS[:-1])} or {LOGINS[-1]}'
 
@@ -25,25 +33,32 @@ def main(args=None):
     options = _parser().parse_args(args)
     _require_waitress()
     if options.check:
-        # Interrupted, nothing has been found to be in order.
-        _exit_on_signals(1)
+        _exit_on_signals()
         check()
     else:
-        _exit_on_signals(0)
-        serve(options.host, options.port, options.var)
+        stopping = Wakeup()
+        stopping.catch(*SIGNALS)
+        serve(options.host, options.port, options.var, stopping)
 
 
-def serve(host, port, var):
-    """Serve the demo until SIGTERM or SIGINT."""
+def serve(host, port, var, stopping):
+    """Serve the demo until a signal has arrived.
+
+    stopping -- a Wakeup that catches the signals.
+    """
     # Of the extra only; without it `main` has said so.
     import waitress
 
     with _listening(host, port) as listener, _opened(var) as application:
         server = waitress.create_server(application, sockets=[listener])
+        # The main thread belongs to the signals.  A handler that raised, in
+        # the middle of the server, could be swallowed by what it interrupts.
+        threading.Thread(target=server.run, daemon=True).start()
         print(f'async-demo: {_url(listener)} ({USERS}); '
               f'stop it with Ctrl-C', flush=True)
-        # Returns after SystemExit.
-        server.run()
+        while not stopping.received:
+            stopping.wait(FOREVER)
+        server.task_dispatcher.shutdown()
 
 
 def _parser():
@@ -80,18 +95,19 @@ def _reason(error):
     return text.partition(' (')[0]
 
 
-def _exit_on_signals(code):
+def _exit_on_signals():
     def leave(number, frame):
         # Only once: the way out is not to be interrupted.
         _set_signals(signal.SIG_IGN)
-        sys.exit(code)
+        # Interrupted, nothing has been found to be in order.
+        sys.exit(1)
 
     _set_signals(leave)
 
 
 def _set_signals(handler):
-    signal.signal(signal.SIGTERM, handler)
-    signal.signal(signal.SIGINT, handler)
+    for number in SIGNALS:
+        signal.signal(number, handler)
 
 
 @contextlib.contextmanager

@@ -591,6 +591,8 @@ class LeftBehindTest(RunCase):
         def work(service, input):
             set_zone(service)
             set_locale(service)
+        self.addCleanup(
+            locale.setlocale, locale.LC_ALL, locale.setlocale(locale.LC_ALL))
         locale.setlocale(locale.LC_ALL, 'C')
         with logged('lovely.remotetask.running.surroundings') as lines:
             job = self.run_job(work)
