@@ -1035,11 +1035,26 @@ class IJobExecution(zope.interface.Interface):
         """Write into the record of a worker that it lives, if there is one.
         """
 
-    def sign(worker_id, now=None):
+    def sign(worker_id, now=None, facts=None, memory=None):
         """Keep a record of a worker, and that it lives.
+
+        facts -- what people are told of it: a dict with `host` (str), `pid`
+            (int), `kind` (str, the class of its processor), `threads` (int)
+            and `started` (POSIX seconds).
+        memory -- megabytes that its process uses.
 
         Return the persistent object that is written for that: after the
         commit its `_p_serial` tells when it was, by the storage's clock.
+        """
+
+    def measure(worker_id, number, slices, now=None):
+        """Store what a worker has counted, if it has a record.
+
+        number -- int; slices that come again under the same number are
+            stored already.
+        slices -- list of measure.Slice, by the minute.
+
+        How many jobs wait, and for how long, is looked up and stored, too.
         """
 
     def signs_of_life():
@@ -1061,7 +1076,7 @@ class IJobExecution(zope.interface.Interface):
     def release_worker(worker_id, now=None):
         """Take the claims of one worker away; see `release`."""
 
-    def stop_worker(worker_id):
+    def stop_worker(worker_id, now=None):
         """Hand all claims of a worker back; nothing is counted."""
 
     def prune(limit, now=None, worker_id=None):
@@ -1519,6 +1534,13 @@ class IJobRun(IJobBegan):
         'Whether the effects of the function are stored. With a failure: what '
         'failed did so after the commit, a hook say.')
 
+    waited = zope.interface.Attribute(
+        'For how many seconds the job had waited since it was due, or added '
+        '(float); None where that is not known: it was changed since then.')
+
+    worker = zope.interface.Attribute(
+        'The id of the worker whose claim it was, see `IJobExecution.claim`.')
+
 
 class IJobEnded(IJobRun):
     """A run has ended, and is not tried again.
@@ -1643,6 +1665,21 @@ class IManagement(zope.interface.Interface):
         processor -- ``host:pid:thread``.
         heartbeat -- POSIX seconds by the worker's clock; None: not known.
         claims -- list of pairs: job id, and POSIX seconds of the claim.
+        memory -- megabytes of its process, when it was heard of last.
+        host, pid, kind, threads, started -- see IJobExecution.sign.
+
+        None stands for what is not known.
+        """
+
+    def history(level, since):
+        """Return what was counted of the runs: a list of measure.Slice.
+
+        level -- 0: by the minute, for eight hours; 1: by ten minutes, for
+            three days; 2: by the hour, for forty days.
+        since -- POSIX seconds.
+
+        The oldest comes first.  Where there is no slice, there was no worker.
+        Those that work tell of it once a minute, about.
         """
 
 

@@ -17,7 +17,9 @@ from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import HELD
+from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.job import Run
+from lovely.remotetask.measure import Slice
 from lovely.remotetask.policy import policy_of
 from lovely.remotetask.storage import aside
 from lovely.remotetask.storage import audit
@@ -25,6 +27,7 @@ from lovely.remotetask.storage import books
 from lovely.remotetask.storage import cleaning
 from lovely.remotetask.storage import crew
 from lovely.remotetask.storage import lookup
+from lovely.remotetask.storage import meter
 from lovely.remotetask.storage import removal
 from lovely.remotetask.storage import settlement
 from lovely.remotetask.storage import share
@@ -280,11 +283,24 @@ class JobExecution:
         """See IJobExecution."""
         crew.beat(self.store, worker_id, moment.given(now))
 
-    def sign(self, worker_id, now=None):
+    def sign(self, worker_id, now=None, facts=None, memory=None):
         """See IJobExecution."""
-        self.enter(worker_id, now)
-        self.beat(worker_id, now)
+        now = moment.given(now)
+        crew.enter(self.store, worker_id, now)
+        crew.beat(self.store, worker_id, now, facts, memory)
         return self.store.workers[worker_id].heartbeat
+
+    def measure(self, worker_id, number, slices, now=None):
+        """See IJobExecution."""
+        worker = crew.worker(self.store, worker_id)
+        if worker is None:
+            return
+        now = moment.given(now)
+        seen = Slice(int(now) // 60 * 60)
+        oldest = taking.oldest_waiting(self.store, now)
+        seen.see(self.service.counts()[QUEUED],
+                 0.0 if oldest is None else max(0.0, now - oldest))
+        meter.measure(self.store, worker, number, [*slices, seen])
 
     def signs_of_life(self):
         """See IJobExecution."""
@@ -310,7 +326,7 @@ class JobExecution:
         at_once = 0 if worker is None else worker.at_once
         now = moment.given(now)
         released = []
-        for claim in crew.drop_worker(self.store, worker_id):
+        for claim in crew.drop_worker(self.store, worker_id, now):
             job = lookup.find(self.store, claim.job)
             if _is_good(job, claim):
                 if len(released) < at_once:
@@ -325,9 +341,10 @@ class JobExecution:
                 self.store, worker_id.rpartition(':')[0], now)
         return released
 
-    def stop_worker(self, worker_id):
+    def stop_worker(self, worker_id, now=None):
         """See IJobExecution."""
-        for claim in crew.drop_worker(self.store, worker_id):
+        now = moment.given(now)
+        for claim in crew.drop_worker(self.store, worker_id, now):
             self._settle(claim)
 
     # Now and then

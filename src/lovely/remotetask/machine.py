@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import resource
 import socket
 import sys
 import uuid
@@ -45,6 +46,18 @@ MACHINE = _machine()
 def identity(name: str) -> str:
     """Return ``host:pid:name`` of this process, for people."""
     return f'{socket.gethostname()}:{os.getpid()}:{name}'
+
+
+def memory() -> float:
+    """Return how much memory this process uses, in MB."""
+    try:
+        pages = int(Path('/proc/self/statm').read_text().split()[1])
+    except OSError:
+        # Systems without /proc tell only the most that the process ever used;
+        # macOS in bytes.
+        unit = 2 ** 20 if sys.platform == 'darwin' else 2 ** 10
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+    return pages * resource.getpagesize() / 2 ** 20
 
 
 def new_worker_id(name: str) -> str:

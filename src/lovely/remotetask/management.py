@@ -12,7 +12,12 @@ from lovely.remotetask.interfaces import ENDED
 from lovely.remotetask.interfaces import HELD
 from lovely.remotetask.policy import policy_of
 from lovely.remotetask.storage import crew
+from lovely.remotetask.storage import meter
 from lovely.remotetask.storage import upgrade
+
+
+# What a worker tells of itself, see IJobExecution.sign.
+FACTS = ('host', 'pid', 'kind', 'threads', 'started')
 
 
 @zope.component.adapter(interfaces.ITaskService)
@@ -56,11 +61,25 @@ class Management:
     def workers(self):
         """See IManagement."""
         store = self._service.store
-        return [
-            {'id': found.id,
-             'processor': found.processor,
-             'heartbeat': store.read(
-                 lambda found=found: float(found.heartbeat.time)).value,
-             'claims': [(jobid, claim[0])
-                        for jobid, claim in found.claims.items()]}
-            for found in crew.workers(store)]
+        return [_told_of(store, found) for found in crew.workers(store)]
+
+    def history(self, level, since):
+        """See IManagement."""
+        store = self._service.store
+        return meter.slices(
+            store, [store.archive, *(
+                found.meter for found in crew.workers(store))], level, since)
+
+
+def _told_of(store, worker):
+    """Return what people are told of a Worker."""
+    facts = worker.facts if type(worker.facts) is dict else {}
+    return {
+        'id': worker.id,
+        'processor': worker.processor,
+        'heartbeat': store.read(
+            lambda: float(worker.heartbeat.time)).value,
+        'memory': store.read(lambda: worker.heartbeat.memory).value,
+        'claims': [(jobid, claim[0])
+                   for jobid, claim in worker.claims.items()],
+        **{name: facts.get(name) for name in FACTS}}

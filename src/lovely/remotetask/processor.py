@@ -204,8 +204,11 @@ class SimpleProcessor(Member):
         self.duties.mark_well('write', now)
         return True
 
-    def beats(self, now):
-        return bool(self.claims.ids) and super().beats(now)
+    def is_idle(self):
+        return not self.claims.ids
+
+    def facts(self):
+        return {'kind': type(self).__name__, 'threads': self.maxThreads}
 
     def forget_claims(self):
         self.claims.forget()
@@ -224,7 +227,7 @@ class SimpleProcessor(Member):
         now = time.monotonic()
         if self.beats(now):
             # Others would take this one for dead.
-            self.duties.do('sign', now, self.membership.sign)
+            self.duties.do('sign', now, self._sign, now)
 
     def _hand_back(self, commit):
         if quirks.is_away(self.service_db):

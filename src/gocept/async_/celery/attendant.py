@@ -181,8 +181,9 @@ class Attendant(CeleryProcessor):
         self.duties.do('sweep', now, self.sweep)
 
     def beats(self, now):
-        # Nobody waits for the others.
-        return (bool(self._runs.running or self._leading)
+        # Nobody waits for the others, but for what they have counted.
+        return (bool(self._runs.running or self._leading
+                     or not self.membership.tally.is_empty)
                 and super().beats(now))
 
     def settle(self):

@@ -8,12 +8,10 @@ import contextlib
 import json
 import math
 import os
-import resource
 import signal
 import sys
 import threading
 import time
-from pathlib import Path
 
 from gocept.async_.declaration import declarations
 from gocept.async_.recurring import Complaint
@@ -27,6 +25,7 @@ from gocept.async_.worker.wakeup import Wakeup
 from lovely.remotetask import processor
 from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.foreign.outcome import outcome_of
+from lovely.remotetask.machine import memory
 from lovely.remotetask.running.alive import sign_of_life
 from lovely.remotetask.running.events import JobEnded
 from lovely.remotetask.running.events import JobRetried
@@ -221,18 +220,6 @@ def _describe_service(service):
     return {'counts': {str(status): int(number) for status, number
                        in service.counts().items()},
             'oldest_queued_age': waited, 'problem': None}
-
-
-def memory():
-    """Return how much memory this process uses, in MB."""
-    try:
-        pages = int(Path('/proc/self/statm').read_text().split()[1])
-    except OSError:
-        # Systems without /proc tell only the most that the process ever used;
-        # macOS in bytes.
-        unit = 2 ** 20 if sys.platform == 'darwin' else 2 ** 10
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
-    return pages * resource.getpagesize() / 2 ** 20
 
 
 def _restore_environment(pythonpath):

@@ -83,6 +83,8 @@ class JobEnded(NamedTuple):
     status: str
     failure: FailureTexts | None = None
     committed: bool = True
+    waited: float | None = None
+    worker: str | None = None
 
 
 @zope.interface.implementer(interfaces.IJobRetried)
@@ -98,6 +100,8 @@ class JobRetried(NamedTuple):
     status: str
     failure: FailureTexts
     committed: bool = False
+    waited: float | None = None
+    worker: str | None = None
 
 
 @zope.interface.implementer(interfaces.IJobLost)

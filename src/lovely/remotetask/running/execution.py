@@ -242,6 +242,7 @@ def run_job(engine, run, begin, commit):
     with work.context() as call:
         # The input is loaded by now, and need not be looked into apart.
         function = name_of(job)
+        waited = waited_of(job, run)
         begin(service, run, function)
         txn = transaction.get()
         output = result_of(engine, call)
@@ -252,7 +253,18 @@ def run_job(engine, run, begin, commit):
         rest = engine.complete(job, run, output)
         status = job.stored_status
         commit()
-    return runlog.End(status, function, rest=rest)
+    return runlog.End(status, function, rest=rest, waited=waited)
+
+
+def waited_of(job, run):
+    """Return for how many seconds a job has waited since it was due.
+
+    None where that is not known: it was changed since it was added.
+    """
+    since = job.due
+    if since is None and not (job.attempts or job.note is not None):
+        since = job.created.timestamp()
+    return None if since is None else max(0.0, run.started - since)
 
 
 def _sign(service, run, function):
@@ -260,8 +272,6 @@ def _sign(service, run, function):
         transaction.get(),
         f'{service.__name__}: job {run.claim.job} {function}',
         server().user_id())
-
-
 
 
 # Processors
@@ -434,7 +444,8 @@ class Execution:
         texts = failure and events.texts_of(failure, not end.messages)
         events.send(kind(
             *self._described(end.function), moment.now() - self.run.started,
-            end.status, texts, failure is None or end.completed))
+            end.status, texts, failure is None or end.completed,
+            end.waited, self.run.claim.worker))
 
     def _described(self, function):
         claim = self.run.claim
@@ -461,11 +472,12 @@ def _fail(engine, run, failure):
         job = engine.claimed(run.claim)
     except interfaces.ClaimLost:
         return _look_at_end(engine, run)
+    waited = waited_of(job, run)
     engine.fail(job, run, failure)
     # What a cron job does at its next time is no other attempt.
     retried = job.stored_status in interfaces.WAITING and bool(job.attempts)
     return runlog.End(job.stored_status, name_of(job),
-                      engine.logs_messages(), retried=retried)
+                      engine.logs_messages(), retried=retried, waited=waited)
 
 
 def _look_at_end(engine, run):

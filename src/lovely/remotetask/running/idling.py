@@ -216,6 +216,7 @@ class Idling:
             self.is_stopping or not self._is_listening()
             or processor.claims.ids or processor.trouble
             or suspects.is_taken() or not clock.is_good
+            or processor.is_silent(now)
             or any(duty.interval and duty.is_due(now)
                    for duty in processor.duties.values())
             or due is not None and due <= clock.now())

@@ -17,6 +17,10 @@ from lovely.remotetask.running.membership import Membership
 # Whatever a processor says is said by one logger.
 log = journal('lovely.remotetask.processor')
 
+# Who has nothing to do gives one sign of life in place of so many: less than
+# may be missed.  What was counted is stored as seldom.
+IDLE_HEARTBEATS = 3
+
 # Seconds between two looks at what is kept long enough, and how many jobs
 # are removed in one transaction.
 PRUNE_INTERVAL = 60.0
@@ -53,10 +57,14 @@ class Member:
     def __init__(self, db, path, heartbeat, missed):
         self.heartbeat = heartbeat
         self.membership = Membership(
-            db, path, lambda: self.thread_name, heartbeat, missed)
+            db, path, lambda: self.thread_name, heartbeat, missed, self.facts)
         self.membership.become_another()
         self.duties = Duties(self, _duties(heartbeat))
-        self._beaten = float('-inf')
+        self._beaten = self._measured = float('-inf')
+
+    def facts(self):
+        """Return what people are told of it, besides where it runs."""
+        return {'kind': type(self).__name__, 'threads': 1}
 
     @property
     def thread_name(self):
@@ -87,11 +95,20 @@ class Member:
         return self.membership.prune(PRUNE_AT_ONCE, now)
 
     def beats(self, now):
-        """Return whether to tell that this one lives."""
-        if now - self._beaten < self.heartbeat:
+        """Return whether to tell that this one lives; see `is_silent`."""
+        if not self.is_silent(now):
             return False
         self._beaten = now
         return True
+
+    def is_silent(self, now):
+        """Return whether others wait for a sign of life."""
+        pause = self.heartbeat * (IDLE_HEARTBEATS if self.is_idle() else 1)
+        return now - self._beaten >= pause
+
+    def is_idle(self):
+        """Return whether it has nothing to do."""
+        return False
 
     def forget_claims(self):
         """Forget what was claimed: the service is another one."""
@@ -120,8 +137,12 @@ class Member:
     def _sign(self, now):
         # If it fails, again soon.
         self._beaten = float('-inf')
-        self.membership.sign()
+        # Not at each sign: there is more to write.
+        measures = now - self._measured >= self.heartbeat * IDLE_HEARTBEATS
+        self.membership.sign(measures)
         self._beaten = now
+        if measures:
+            self._measured = now
 
     def knows_time(self):
         """Return whether the clock is good enough to say when jobs are due.

@@ -20,6 +20,7 @@ from lovely.remotetask.running import group
 from lovely.remotetask.running import lag
 from lovely.remotetask.running import quirks
 from lovely.remotetask.running import registry
+from lovely.remotetask.running import tally
 from lovely.remotetask.running.clock import Clock
 from lovely.remotetask.running.gate import CommitGate
 from lovely.remotetask.running.watch import Watch
@@ -48,9 +49,11 @@ class Membership:
     name -- called without arguments; str, of the processor.
     interval -- seconds between two heartbeats.
     missed -- how many of them may be missed.
+    facts -- called without arguments; what people are told of the processor,
+        see IJobExecution.sign.
     """
 
-    def __init__(self, db, path, name, interval, missed):
+    def __init__(self, db, path, name, interval, missed, facts=dict):
         self.db = db
         self.path = list(path)
         self.name = name
@@ -63,6 +66,7 @@ class Membership:
         # In how many transactions old jobs were removed.
         self._prunings = 0
         self.worker_id = None
+        self._facts = facts
 
     @property
     def service_db(self):
@@ -79,6 +83,16 @@ class Membership:
     def become_another(self):
         """Be another worker from now on, one that has claimed nothing."""
         self.worker_id = machine.new_worker_id(self.name())
+        # What was counted belongs to the one before.
+        self._started = time.time()
+        self.tally = tally.Tally()
+        tally.enter(self.tally, self.worker_id, self.path)
+
+    def facts(self):
+        """Return what people are told of this worker; plain values."""
+        host, pid, _ = self.worker_id.split(':', 2)
+        return {'host': host, 'pid': int(pid), 'started': self._started,
+                **self._facts()}
 
     # Bookkeeping
 
@@ -142,7 +156,8 @@ class Membership:
         commit -- called to commit the current transaction.
         """
         self._in_transaction(
-            commit, _stop_worker, self.worker_id, begun, self.clock.now())
+            commit, _stop_worker, self.worker_id, begun, self.clock.now(),
+            self.tally)
 
     # The service may be elsewhere by now
 
@@ -160,6 +175,7 @@ class Membership:
                 log.info('%s: the service is at /%s now',
                          self.name(), '/'.join(path))
             self.path = path
+            tally.enter(self.tally, self.worker_id, path)
             return MOVED
         found = outcome_of(_look_up, self.db, self.path).value
         if found in (None, self.place):
@@ -221,6 +237,7 @@ class Membership:
     def tell_of_lost(self, lost):
         """Tell of jobs whose processors are gone.  Return their ids."""
         for jobid, status, function in lost:
+            self.tally.count(function, 'lost')
             events.send(events.JobLost(
                 tuple(self.path), jobid, function, status))
         return [jobid for jobid, _, _ in lost]
@@ -251,10 +268,15 @@ class Membership:
             self.check()
         self.clock.trusted = quirks.keeps_time_itself(self.service_db.storage)
 
-    def sign(self):
-        """Tell that this worker lives, and compare the clock with others'."""
-        signed = _Signed(self)
+    def sign(self, measures=False):
+        """Tell that this worker lives, and compare the clock with others'.
+
+        measures -- whether to store what it has counted, too.
+        """
+        signed = _Signed(self, measures)
         self._in_transaction(signed.commit, signed.sign)
+        if measures:
+            self.tally.mark_stored()
         self.clock.compare(
             TimeStamp(signed.serial).timeTime(), signed.before)
 
@@ -262,16 +284,21 @@ class Membership:
 class _Signed:
     """A sign of life: when it was written, by both clocks."""
 
-    def __init__(self, membership):
+    def __init__(self, membership, measures):
         self._membership = membership
+        self._measures = measures
         self._written = None
         self.before = None
         self.serial = None
 
     def sign(self, engine):
-        clock = self._membership.clock
-        self.before = clock.wall()
-        self._written = engine.sign(self._membership.worker_id, clock.now())
+        member = self._membership
+        self.before = member.clock.wall()
+        now = member.clock.now()
+        self._written = engine.sign(
+            member.worker_id, now, member.facts(), machine.memory())
+        if self._measures:
+            engine.measure(member.worker_id, *member.tally.to_store(), now)
 
     def commit(self):
         self._membership.gate.commit()
@@ -318,9 +345,11 @@ def _correct_schedule(engine, now):
     engine.correct_schedule(now)
 
 
-def _stop_worker(engine, worker_id, begun, now):
+def _stop_worker(engine, worker_id, begun, now, tally):
     engine.settle(worker_id, begun, begun, now)
-    engine.stop_worker(worker_id)
+    if not tally.is_empty:
+        engine.measure(worker_id, *tally.to_store(), now)
+    engine.stop_worker(worker_id, now)
 
 
 def _signs_of_life(engine):

@@ -29,6 +29,7 @@ class End(NamedTuple):
     completed -- whether the run is committed although an error came back.
     retried -- whether the run is tried again.
     rest -- see IJobExecution.complete.
+    waited -- see IJobRun.
     """
 
     status: str | None
@@ -37,6 +38,7 @@ class End(NamedTuple):
     completed: bool = False
     retried: bool = False
     rest: Rest | None = None
+    waited: float | None = None
 
 
 def name(path, run):

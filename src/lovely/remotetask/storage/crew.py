@@ -4,6 +4,7 @@ from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.foreign.unreadable import UnreadableRecord
 from lovely.remotetask.foreign.unreadable import opened
 from lovely.remotetask.interfaces import WAITING
+from lovely.remotetask.storage import meter
 from lovely.remotetask.storage.worker import Heartbeat
 from lovely.remotetask.storage.worker import Worker
 
@@ -99,11 +100,20 @@ def enter(store, worker_id, now, unclaimed=False):
     return found
 
 
-def beat(store, worker_id, now):
-    """Let a worker show that it lives; unknown ones are not entered."""
+def beat(store, worker_id, now, facts=None, memory=None):
+    """Let a worker show that it lives; unknown ones are not entered.
+
+    facts, memory -- see IJobExecution.sign.
+    """
     found = worker(store, worker_id)
-    if found is not None and not repair_heartbeat(store, found, now):
+    if found is None:
+        return
+    if not repair_heartbeat(store, found, now):
         found.heartbeat.time = now
+    if memory is not None:
+        found.heartbeat.memory = memory
+    if facts is not None and found.facts != facts:
+        found.facts = facts
 
 
 def repair_heartbeat(store, found, now):
@@ -119,8 +129,8 @@ def repair_heartbeat(store, found, now):
     return broken
 
 
-def drop_worker(store, worker_id):
-    """Forget a worker.  Return its Claims."""
+def drop_worker(store, worker_id, now=None):
+    """Forget a worker, but what it has counted.  Return its Claims."""
     if worker_id not in store.workers:
         return []
     found = worker(store, worker_id)
@@ -130,6 +140,7 @@ def drop_worker(store, worker_id):
         # claimed: a search has to find these jobs.
         store.searched = 0, store.start
         return []
+    meter.keep(store, found, store.now(now))
     claims = [found.get(jobid) for jobid in found.claims]
     # This writes the record, so that a worker that lives after all conflicts
     # if it claims more at this moment.

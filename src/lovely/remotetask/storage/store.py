@@ -24,6 +24,7 @@ from lovely.remotetask.storage import lane
 from lovely.remotetask.storage import lease
 from lovely.remotetask.storage import lookup
 from lovely.remotetask.storage.ledger import Ledger
+from lovely.remotetask.storage.meter import Meter
 
 
 class Place(NamedTuple):
@@ -55,6 +56,7 @@ class JobStore(persistent.Persistent):
     searched -- how far jobs were looked for that nobody has, see `audit`;
         None: there is no need to.
     losses -- see `unclaimed`; None: there were none.
+    archive -- Meter: what workers have counted that are gone; None: nothing.
     since -- when the jobs of earlier code were brought up to date (POSIX
         seconds): nothing that ended before is kept any shorter than what
         ends then.
@@ -62,7 +64,7 @@ class JobStore(persistent.Persistent):
 
     oid = copied_at = searched = losses = secret = None
     since = 0.0
-    recurring = pauses = actions = None
+    recurring = pauses = actions = archive = None
 
     def __init__(self, service=None, start=0):
         """Make an empty store.
@@ -86,6 +88,7 @@ class JobStore(persistent.Persistent):
         self.pauses = BTrees.family64.II.TreeSet()
         self.aside = BTrees.family64.IO.BTree()
         self.retired = BTrees.family64.II.BTree()
+        self.archive = Meter()
         for _ in range(lease.SPARE_LANES):
             lease.add_lane(self)
 

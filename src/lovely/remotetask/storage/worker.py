@@ -6,10 +6,16 @@ Storage only.
 import persistent
 
 from lovely.remotetask.job import Claim
+from lovely.remotetask.storage.meter import Meter
 
 
 class Heartbeat(persistent.Persistent):
-    """When a worker was heard of last (POSIX seconds)."""
+    """When a worker was heard of last (POSIX seconds).
+
+    memory -- megabytes that its process used then; None: not known.
+    """
+
+    memory = None
 
     def __init__(self, time):
         self.time = time
@@ -40,9 +46,13 @@ class Worker(persistent.Persistent):
     at_once -- how many jobs it begins at most before it ends one.
     unclaimed -- whether it runs jobs that it has not claimed: one at a time.
     turn -- grows with each of these that has ended, or is claimed after all.
+    facts -- what is told of it: plain values by name, see IJobExecution.sign.
+    meter -- the Meter of what it has counted; None: earlier code has stored
+        the record.
     """
 
     at_once = float('inf')
+    facts = meter = None
     unclaimed = False
     turn = 0
 
@@ -50,6 +60,7 @@ class Worker(persistent.Persistent):
         self.id = id
         self.claims = {}
         self.heartbeat = Heartbeat(now)
+        self.meter = Meter()
 
     @property
     def processor(self):

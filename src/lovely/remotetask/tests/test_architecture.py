@@ -19,9 +19,10 @@ LEVELS = (
     'foreign.description', 'foreign.outcome', 'foreign.journal',
     'foreign.copier', 'foreign.value', 'foreign.record', 'foreign.blame',
     'foreign.unreadable', 'foreign.reference', 'foreign.storederror',
-    'retry', 'policy', 'history', 'job', 'machine', 'forking',
+    'retry', 'policy', 'history', 'job', 'machine', 'forking', 'measure',
     'storage.current', 'storage.lane', 'storage.lease', 'storage.ledger',
-    'storage.worker', 'storage.lookup', 'storage.adder', 'storage.actions',
+    'storage.meter', 'storage.worker', 'storage.lookup', 'storage.adder',
+    'storage.actions',
     'storage.crew', 'storage.crons', 'storage.books', 'storage.removal',
     'storage.aside', 'storage.settlement', 'storage.unclaimed',
     'storage.counting', 'storage.passing', 'storage.source', 'storage.share',
@@ -40,8 +41,8 @@ LEVELS = (
     'running.runlog', 'running.execution', 'running.group', 'running.alive',
     'running.settings', 'running.registry', 'running.lag', 'running.clock',
     'running.watch', 'running.tempo', 'running.duties', 'running.claims',
-    'running.membership', 'running.member', 'running.runner', 'running.team',
-    'running.suspects', 'running.claimer', 'running.idling',
+    'running.tally', 'running.membership', 'running.member', 'running.runner',
+    'running.team', 'running.suspects', 'running.claimer', 'running.idling',
     'running.direct', 'xmlrpc', 'startup', 'processor', 'service', 'bulk',
     'operations', 'testing', 'jobtexts', 'management',
     'browser.markup', 'browser.wording', 'browser.cells', 'browser.problem',
@@ -207,7 +208,8 @@ class PackageTest(unittest.TestCase):
                           'outbox.py', 'outcome.py',
                           'processor.py', 'registry.py', 'runner.py',
                           'settings.py', 'surroundings.py', 'suspects.py',
-                          'team.py', 'watch.py', 'wire.py'}, found)
+                          'tally.py', 'team.py', 'watch.py', 'wire.py'},
+                         found)
 
 
 class ApplicationServerTest(unittest.TestCase):

@@ -274,7 +274,8 @@ class RestTest(IdlingCase):
                 ('does not listen', self.wire, 'is_listening', False),
                 ('claims', made.claims, 'ids', {1}),
                 ('a job is due', made.claimer, 'next_due', clock.now() - 1),
-                ('the clock was set', clock, 'trusted', False),
+                ('the clock was set', type(clock), 'is_good', False),
+                ('others wait for a sign', made, '_beaten', 0.0),
                 ('others may be dead', made.duties['release'], 'due', 0.0),
                 ('old jobs are left', made.duties['prune'], 'due', 0.0),
                 ('stopped', made.idling._stopped, 'is_set', lambda: True)):

@@ -162,14 +162,17 @@ class StepTest(DatabaseCase):
         self.assertIsNone(self.processor().claimNextJob())
 
     def test_nothing_to_do_writes_nothing(self):
-        """An idle step commits no transaction to the database."""
-        before = self.jobs_db.lastTransaction()
+        """An idle step commits nothing, once others know the processor."""
         a_processor = self.processor()
         a_processor.step()
+        before = self.jobs_db.lastTransaction()
+        a_processor.step()
         a_processor.hasJobsWaiting()
+        self.assertEqual(before, self.jobs_db.lastTransaction())
         a_processor.stop()
         a_processor._finish()
-        self.assertEqual(before, self.jobs_db.lastTransaction())
+        transaction.begin()
+        self.assertEqual(0, len(self.service.store.workers))
 
     def test_no_such_service(self):
         """A path that leads nowhere is an error that names it."""

@@ -1,0 +1,198 @@
+"""What is counted of runs: how many, and how long they took.
+
+Values that add up: those of two functions, minutes or workers.  A duration is
+kept as the number of a bin, twelve for each power of ten: what was in a bin
+is known to a fifth.
+"""
+
+import math
+from collections.abc import Iterable
+from collections.abc import Mapping
+from typing import Any
+
+
+# How many bins a power of ten has, and the numbers of the first and the last
+# one: a millisecond and less, eleven days and more.
+PER_DECADE = 12
+FIRST, LAST = -3 * PER_DECADE, 6 * PER_DECADE
+
+# How many functions are told apart, and under which name all others are.
+MOST_FUNCTIONS = 20
+OTHERS = ''
+# Characters of a name.
+LONGEST_NAME = 200
+
+# How a run may end; a conflict is a run that is tried again since it met
+# another transaction.
+OUTCOMES = ('completed', 'failed', 'retried', 'conflicts', 'lost')
+
+
+def bin_of(seconds: float) -> int:
+    """Return the number of the bin of a duration; whatever it is."""
+    if not seconds > 10 ** (FIRST / PER_DECADE):
+        # Also what is no number.
+        return FIRST
+    if seconds >= 10 ** (LAST / PER_DECADE):
+        return LAST
+    # What is at the limit of a bin belongs to it, however it is rounded.
+    return math.ceil(PER_DECADE * math.log10(seconds) - 1e-9)
+
+
+def limit_of(bin: int) -> float:
+    """Return the most seconds that belong to a bin."""
+    return 10 ** (bin / PER_DECADE)
+
+
+def add_to(bins: dict[int, int], others: Mapping[int, int]) -> None:
+    """Add numbers by bin to others."""
+    for bin, number in others.items():
+        bins[bin] = bins.get(bin, 0) + number
+
+
+def quantile(bins: Mapping[int, int], share: float) -> float | None:
+    """Return the seconds that a share of the durations do not exceed.
+
+    share -- between 0 and 1.
+
+    None if there are none.
+    """
+    total = sum(bins.values())
+    seen = 0
+    for bin in sorted(bins):
+        seen += bins[bin]
+        if seen and seen >= share * total:
+            return limit_of(bin)
+    return None
+
+
+class Counts:
+    """What is counted of the runs of one function.
+
+    completed, failed, retried, conflicts, lost -- numbers, see OUTCOMES.
+    seconds -- what all runs took together.
+    runs, waits -- by bin: how many runs took so long, and how many jobs
+        waited so long for their first run.
+    """
+
+    __slots__ = (*OUTCOMES, 'seconds', 'runs', 'waits')
+
+    def __init__(self, *stored: Any) -> None:
+        """Make them from what `stored` has returned, or empty."""
+        *numbers, runs, waits = stored or (*[0] * len(OUTCOMES), 0.0, {}, {})
+        for name, number in zip(self.__slots__, numbers, strict=False):
+            setattr(self, name, number)
+        self.runs: dict[int, int] = dict(runs)
+        self.waits: dict[int, int] = dict(waits)
+
+    def stored(self) -> tuple:
+        """Return plain values."""
+        return tuple(getattr(self, name) for name in self.__slots__)
+
+    def count(self, outcome: str, seconds: float | None = None,
+              waited: float | None = None) -> None:
+        """Count one run.
+
+        outcome -- one of OUTCOMES.
+        seconds -- what it took; None: nobody knows.
+        waited -- for how long the job had waited for it; None as above.
+        """
+        setattr(self, outcome, getattr(self, outcome) + 1)
+        if seconds is not None and math.isfinite(seconds):
+            self.seconds += max(0.0, seconds)
+            add_to(self.runs, {bin_of(seconds): 1})
+        if waited is not None and math.isfinite(waited):
+            add_to(self.waits, {bin_of(waited): 1})
+
+    def add(self, other: 'Counts') -> None:
+        """Add others to these."""
+        for name in (*OUTCOMES, 'seconds'):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        add_to(self.runs, other.runs)
+        add_to(self.waits, other.waits)
+
+    @property
+    def ended(self) -> int:
+        """How many jobs were completed, or have failed for good."""
+        return self.completed + self.failed
+
+
+class Functions(dict[str, Counts]):
+    """Counts by the name of a function; there is one for all others."""
+
+    def of(self, name: str | None) -> Counts:
+        """Return the Counts of a function, or of all others."""
+        name = OTHERS if name is None else name[:LONGEST_NAME]
+        if name not in self:
+            if len(self) - (OTHERS in self) >= MOST_FUNCTIONS:
+                name = OTHERS
+            self.setdefault(name, Counts())
+        return self[name]
+
+    def add(self, others: Mapping[str, Counts]) -> None:
+        """Add others to these."""
+        for name, counts in others.items():
+            self.of(name).add(counts)
+
+    def total(self) -> Counts:
+        """Return the Counts of all together."""
+        found = Counts()
+        for counts in self.values():
+            found.add(counts)
+        return found
+
+
+class Slice:
+    """What was counted in a piece of time.
+
+    start -- POSIX seconds, a multiple of how long it is.
+    depth -- how many jobs waited to be run, at most; None: nobody looked.
+    age -- for how many seconds the oldest one had waited, at most.
+    functions -- Functions.
+    """
+
+    __slots__ = ('start', 'depth', 'age', 'functions')
+
+    def __init__(self, start: int, depth: int | None = None,
+                 age: float | None = None,
+                 functions: Mapping[str, tuple] = {}) -> None:  # noqa: B006
+        self.start = start
+        self.depth = depth
+        self.age = age
+        self.functions = Functions()
+        for name, stored in functions.items():
+            self.functions[name] = Counts(*stored)
+
+    def stored(self) -> tuple:
+        """Return plain values."""
+        return (self.start, self.depth, self.age,
+                {name: counts.stored()
+                 for name, counts in self.functions.items()})
+
+    def add(self, other: 'Slice') -> None:
+        """Add what was counted at the same time, or in a part of it."""
+        self.see(other.depth, other.age)
+        self.functions.add(other.functions)
+
+    def see(self, depth: int | None, age: float | None) -> None:
+        """Take in how many jobs wait, and for how long the oldest one."""
+        self.depth = _most(self.depth, depth)
+        self.age = _most(self.age, age)
+
+
+def _most(one: Any, other: Any) -> Any:
+    return max((each for each in (one, other) if each is not None),
+               default=None)
+
+
+def joined(slices: Iterable[Slice], seconds: int) -> list[Slice]:
+    """Return Slices of so many seconds, the oldest first.
+
+    slices -- shorter ones, or as long, in any order.
+    """
+    found: dict[int, Slice] = {}
+    for each in slices:
+        start = each.start // seconds * seconds
+        if start not in found:
+            found[start] = Slice(start)
+        found[start].add(each)
+    return [found[start] for start in sorted(found)]

@@ -1,0 +1,183 @@
+"""What was counted of the runs of a service: by the minute, then coarser.
+
+Storage only.  Each worker has a meter of its own, which nobody else writes.
+Who drops a worker adds its meter to the archive, which only those write who
+drop workers.
+"""
+
+import persistent
+
+from lovely.remotetask.foreign.unreadable import opened
+from lovely.remotetask.measure import Slice
+from lovely.remotetask.measure import joined
+
+
+# How many seconds a slice has, how many those have that are stored as one
+# object, and how many such objects are kept: eight hours by the minute, three
+# days by ten minutes, forty days by the hour.
+LEVELS = ((60, 600, 48), (600, 3600, 72), (3600, 86400, 40))
+
+
+class Chunk(persistent.Persistent):
+    """Some slices that follow each other.
+
+    start -- POSIX seconds.
+    number -- see Meter.add.
+    """
+
+    number = None
+    slices = ()
+
+    def __init__(self, start):
+        self.start = start
+
+    def read(self):
+        """Return the Slices."""
+        return [Slice(*stored) for stored in self.slices]
+
+    def put(self, new, seconds):
+        """Add Slices; those at the same time become one of so many seconds.
+        """
+        self.slices = tuple(each.stored() for each in joined(
+            [*self.read(), *new], seconds))
+
+
+class Meter(persistent.Persistent):
+    """What one worker has counted, in chunks, the oldest first.
+
+    A chunk that is full is added up, and that is a slice of the next level.
+    Of the last chunk of a level this was not done yet; but `is_closed`.
+    """
+
+    levels = ((), (), ())
+    is_closed = False
+
+    def add(self, number, slices):
+        """Add Slices of a minute.
+
+        number -- tells these from those that were added before: nothing is
+            added twice where an error came back though it was committed.
+        """
+        chunks = self.levels[0]
+        if chunks and chunks[-1].number == number:
+            return
+        for each in slices:
+            self._put(0, [each])
+        if slices:
+            self.levels[0][-1].number = number
+
+    def _put(self, level, slices):
+        seconds, period, kept = LEVELS[level]
+        for each in slices:
+            start = each.start // period * period
+            chunks = self.levels[level]
+            if not chunks or chunks[-1].start != start:
+                self._fold(level)
+                self._set(level, (*chunks[1 - kept:], Chunk(start)))
+            self.levels[level][-1].put([each], seconds)
+
+    def _set(self, level, chunks):
+        levels = list(self.levels)
+        levels[level] = tuple(chunks)
+        self.levels = tuple(levels)
+
+    def _fold(self, level):
+        """Add the last chunk of a level up, as a part of the next level."""
+        if level + 1 < len(LEVELS) and self.levels[level]:
+            self._put(level + 1, joined(
+                self.levels[level][-1].read(), LEVELS[level + 1][0]))
+
+    def close(self):
+        """Let each level have all that was counted."""
+        if not self.is_closed:
+            for level in range(len(LEVELS)):
+                self._fold(level)
+            self.is_closed = True
+
+    def take_in(self, other, now, read):
+        """Add another Meter to this one; both are closed then.
+
+        now -- POSIX seconds: what is later was counted by a wrong clock.
+        read -- see unreadable.read; what cannot be read is lost.
+        """
+        self.close()
+        other.close()
+        for level, (seconds, _, kept) in enumerate(LEVELS):
+            mine = {chunk.start: chunk for chunk in self.levels[level]
+                    if not read(opened, chunk).failed}
+            for chunk in other.levels[level]:
+                slices = _slices(read, chunk)
+                if not slices or chunk.start > now:
+                    continue
+                if chunk.start not in mine:
+                    mine[chunk.start] = Chunk(chunk.start)
+                mine[chunk.start].put(slices, seconds)
+            self._set(level, [mine[start] for start in sorted(mine)][-kept:])
+
+    def read(self, level, since, read):
+        """Return the Slices of a level, from some seconds on.
+
+        read -- see `take_in`.
+        """
+        seconds, _, _ = LEVELS[level]
+        chunks = list(self.levels[level])
+        if not self.is_closed:
+            # What was not added up yet.
+            chunks += [each for below in self.levels[:level]
+                       for each in below[-1:]]
+        return joined(
+            [each for chunk in chunks for each in _slices(read, chunk)
+             if each.start + seconds > since], seconds)
+
+
+def _slices(read, chunk):
+    """Return the Slices of a Chunk; none if they cannot be read."""
+    return read(_read_chunk, chunk).value or []
+
+
+def _read_chunk(chunk):
+    return opened(chunk).read()
+
+
+def measure(store, worker, number, slices):
+    """Add Slices to what a Worker has counted."""
+    if store.read(_add, worker.meter, number, slices).failed:
+        # What cannot be read is begun anew.
+        worker.meter = Meter()
+        worker.meter.add(number, slices)
+
+
+def _add(meter, number, slices):
+    opened(meter).add(number, slices)
+
+
+def keep(store, worker, now):
+    """Keep what a Worker has counted that is about to be dropped."""
+    if not store.read(_has_any, worker.meter).value:
+        return
+    if store.read(opened, store.archive).failed:
+        store.archive = Meter()
+    store.read(store.archive.take_in, worker.meter, now, store.read)
+
+
+def _has_any(meter):
+    return meter is not None and any(opened(meter).levels)
+
+
+def slices(store, meters, level, since):
+    """Return what was counted, as Slices, the oldest first.
+
+    meters -- those to read; None is none.
+    level -- see LEVELS.
+    since -- POSIX seconds.
+
+    Where nobody was there who counts, there is no slice.
+    """
+    found = [store.read(_read, meter, level, since, store.read).value or ()
+             for meter in meters if meter is not None]
+    return joined(
+        [each for some in found for each in some], LEVELS[level][0])
+
+
+def _read(meter, level, since, read):
+    return opened(meter).read(level, since, read)

@@ -1,0 +1,219 @@
+"""What was counted is stored by workers, and kept when they are gone."""
+
+import unittest.mock
+
+import transaction
+import ZODB.Connection
+
+from lovely.remotetask.management import Management
+from lovely.remotetask.measure import Slice
+from lovely.remotetask.storage import meter
+from lovely.remotetask.storage.meter import LEVELS
+from lovely.remotetask.storage.meter import Meter
+from lovely.remotetask.tests.fixture import DatabaseCase
+from lovely.remotetask.tests.fixture import engine
+
+
+DAY = 86400
+OTHER = 'host:999999999:thread:othermachine-1-token'
+ANOTHER = 'host:999999999:thread:othermachine-1-token2'
+
+
+def completed(start, number=1, function='f'):
+    """Return the Slice of a minute in which some jobs were completed."""
+    found = Slice(start, 1, 0.5)
+    for _ in range(number):
+        found.functions.of(function).count('completed', 1.0, 0.1)
+    return found
+
+
+def total(slices):
+    """Return how many jobs were completed, by Slices."""
+    return sum(each.functions.total().completed for each in slices)
+
+
+class MeterCase(DatabaseCase):
+
+    @property
+    def store(self):
+        return self.service.store
+
+    def slices(self, made, level, since=0):
+        return meter.slices(self.store, [made], level, since)
+
+
+class LevelTest(MeterCase):
+    """Minutes, ten of them and hours tell of the same runs."""
+
+    def fill(self, db):
+        super().fill(db)
+        self.meter = Meter()
+
+    def count(self, minutes, start=0):
+        for number in range(minutes):
+            self.meter.add((start, number), [completed(start + number * 60)])
+
+    def test_every_level(self):
+        """Whatever is not added up yet is told all the same."""
+        for minutes in (1, 9, 10, 11, 59, 60, 61, 300):
+            self.meter = Meter()
+            self.count(minutes)
+            for level, (seconds, _, _) in enumerate(LEVELS):
+                with self.subTest(minutes=minutes, level=level):
+                    found = self.slices(self.meter, level)
+                    self.assertEqual(minutes, total(found))
+                    self.assertEqual(
+                        -(-minutes * 60 // seconds), len(found))
+
+    def test_since(self):
+        self.count(30)
+        self.assertEqual(10, total(self.slices(self.meter, 0, 20 * 60)))
+
+    def test_bounded(self):
+        """However long a worker works, it keeps no more than so much."""
+        for hour in range(41 * 24):
+            self.count(1, hour * 3600)
+        for chunks, (_, _, kept) in zip(
+                self.meter.levels, LEVELS, strict=True):
+            self.assertLessEqual(len(chunks), kept)
+        # All 40 days, by the hour, and what was not added up yet.
+        self.assertAlmostEqual(
+            40 * 24, total(self.slices(self.meter, 2)), delta=24)
+
+    def test_clock_that_jumps(self):
+        """Neither lost nor without an end, whatever the clock shows."""
+        for number in range(40):
+            start = (number % 2) * 3650 * DAY + number * 60
+            self.meter.add(number, [completed(start)])
+        self.assertEqual(40, total(self.slices(self.meter, 0)))
+        self.assertEqual(40, total(self.slices(self.meter, 2)))
+        self.assertLessEqual(len(self.meter.levels[0]), LEVELS[0][2])
+
+    def test_same_again(self):
+        """What comes again under its number is there already."""
+        for _ in range(3):
+            self.meter.add(7, [completed(0)])
+        self.assertEqual(1, total(self.slices(self.meter, 0)))
+
+    def test_minutes_together(self):
+        """Two numbers may bring parts of the same minute."""
+        self.meter.add(1, [completed(0)])
+        self.meter.add(2, [completed(0), completed(60)])
+        found = self.slices(self.meter, 0)
+        self.assertEqual([2, 1], [total([each]) for each in found])
+
+    def test_archive(self):
+        """What the dead have counted adds up with what others have."""
+        other, archive = Meter(), Meter()
+        self.count(90)
+        for number in range(90):
+            other.add(number, [completed(number * 60)])
+        for each in self.meter, other:
+            archive.take_in(each, 90 * 60, self.store.read)
+        for level in range(3):
+            with self.subTest(level):
+                self.assertEqual(180, total(self.slices(archive, level)))
+        # What somebody's wrong clock has counted keeps nothing else out.
+        far = Meter()
+        far.add(1, [completed(3650 * DAY)])
+        archive.take_in(far, 90 * 60, self.store.read)
+        self.assertEqual(180, total(self.slices(archive, 0)))
+
+
+class StoredTest(MeterCase):
+    """A service has the meters of its workers, and of those before."""
+
+    def measure(self, worker, number, *slices, now=600.0):
+        with self.elsewhere() as service:
+            engine(service).sign(worker, now)
+            engine(service).measure(worker, number, list(slices), now)
+
+    def history(self, level=0, since=0):
+        transaction.begin()
+        return Management(self.service).history(level, since)
+
+    def test_workers(self):
+        """The history is that of all workers together."""
+        self.measure(OTHER, 1, completed(0))
+        self.measure(ANOTHER, 1, completed(0), completed(60))
+        self.assertEqual(3, total(self.history()))
+
+    def test_presence(self):
+        """A worker without a job tells that it was there, and what waits."""
+        self.task(lambda input: None)
+        self.add('test.task')
+        self.measure(OTHER, 1)
+        found, = self.history()
+        self.assertEqual((600, 1), (found.start, found.depth))
+        self.assertEqual({}, found.functions)
+
+    def test_dropped(self):
+        """What a worker has counted outlives it, however it ends."""
+        for number, end in enumerate((
+                lambda found: found.stop_worker(OTHER, 1e9),
+                lambda found: found.release_worker(OTHER, 1e9)), 1):
+            self.measure(OTHER, 1, completed(60 * number))
+            with self.elsewhere() as service:
+                end(engine(service))
+            self.assertEqual(number, total(self.history()))
+            self.assertEqual(0, len(self.store.workers))
+
+    def test_store_of_before(self):
+        """Without a meter on the record, and without an archive."""
+        self.measure(OTHER, 1, completed(0))
+        transaction.begin()
+        self.store.workers[OTHER].meter = None
+        self.store.archive = None
+        transaction.commit()
+        self.assertEqual([], self.history())
+        self.measure(OTHER, 2, completed(0))
+        with self.elsewhere() as service:
+            engine(service).stop_worker(OTHER, 1e9)
+        self.assertEqual(1, total(self.history()))
+
+    def test_unreadable_meter(self):
+        """What cannot be read of it is lost; all else goes on."""
+        self.check_unreadable(lambda meter: meter)
+
+    def test_unreadable_chunk(self):
+        self.check_unreadable(lambda meter: meter.levels[0][0])
+
+    def check_unreadable(self, broken):
+        self.measure(OTHER, 1, completed(0))
+        self.measure(ANOTHER, 1, completed(60))
+        transaction.begin()
+        oid = broken(self.store.workers[OTHER].meter)._p_oid
+        with self.unreadable(oid):
+            self.assertEqual(1, total(self.history()))
+            self.measure(OTHER, 2, completed(120))
+            self.assertEqual(2, total(self.history()))
+            with self.elsewhere() as service:
+                engine(service).stop_worker(OTHER, 1e9)
+            self.assertEqual(2, total(self.history()))
+
+    def unreadable(self, oid):
+        setstate = ZODB.Connection.Connection.setstate
+
+        def refuse(connection, found):
+            if found._p_oid == oid:
+                raise OSError('unreadable')
+            return setstate(connection, found)
+        self.db.cacheMinimize()
+        for db in self.db.databases.values():
+            db.cacheMinimize()
+        return unittest.mock.patch.object(
+            ZODB.Connection.Connection, 'setstate', refuse)
+
+    def test_facts(self):
+        """Workers tell who they are; of those of before nothing is known."""
+        facts = {'host': 'h', 'pid': 1, 'kind': 'K', 'threads': 2,
+                 'started': 3.0}
+        with self.elsewhere() as service:
+            engine(service).sign(OTHER, 1.0, facts, 55.0)
+            engine(service).sign(ANOTHER, 1.0)
+        transaction.begin()
+        known, unknown = Management(self.service).workers()
+        self.assertEqual({**facts, 'memory': 55.0}, {
+            name: known[name] for name in (*facts, 'memory')})
+        self.assertEqual({None}, {
+            unknown[name] for name in (*facts, 'memory')})
