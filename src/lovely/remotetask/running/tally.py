@@ -20,10 +20,7 @@ MOST = 120
 
 
 class Tally:
-    """What one processor has counted.
-
-    total -- Functions: all since its process began.
-    """
+    """What one processor has counted."""
 
     def __init__(self):
         self._lock = threading.Lock()
@@ -31,18 +28,31 @@ class Tally:
         # What is about to be stored, and the number of that.
         self._pending = []
         self._number = 0
-        self.total = Functions()
+        # What is no part of the slices any more.
+        self._before = Functions()
 
     def count(self, function, outcome, seconds=None, waited=None):
         """Count a run; see Counts.count."""
         start = int(moment.now()) // SECONDS * SECONDS
         with self._lock:
             if start not in self._slices:
-                self._slices[start] = Slice(start)
-                for old in sorted(self._slices)[:-MOST]:
-                    del self._slices[old]
-            for functions in self._slices[start].functions, self.total:
-                functions.of(function).count(outcome, seconds, waited)
+                self._begin(start)
+            self._slices[start].functions.of(function).count(
+                outcome, seconds, waited)
+
+    def _begin(self, start):
+        self._slices[start] = Slice(start)
+        for old in sorted(self._slices)[:-MOST]:
+            self._before.add(self._slices.pop(old).functions)
+
+    def total(self):
+        """Return Functions: all that was counted."""
+        found = Functions()
+        with self._lock:
+            for each in (self._before, *(
+                    part.functions for part in self._slices.values())):
+                found.add(each)
+        return found
 
     def to_store(self):
         """Return a number and Slices, to be stored under that number.
@@ -53,6 +63,8 @@ class Tally:
             if not self._pending:
                 self._pending = list(self._slices.values())
                 self._slices = {}
+                for each in self._pending:
+                    self._before.add(each.functions)
                 self._number += 1
             return self._number, list(self._pending)
 

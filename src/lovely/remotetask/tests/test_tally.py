@@ -29,7 +29,7 @@ class TallyTest(DatabaseCase):
         self.assertEqual(1, slices[0].functions['f'].completed)
         tally.mark_stored()
         self.assertTrue(tally.is_empty)
-        self.assertEqual(2, tally.total['f'].completed)
+        self.assertEqual(2, tally.total()['f'].completed)
 
     def test_bounded(self):
         """A database that is away for days does not fill the memory."""
@@ -38,6 +38,7 @@ class TallyTest(DatabaseCase):
             with moment.at(1e9 + 60 * number):
                 tally.count(f'f{number}', 'completed', 1.0)
         self.assertLessEqual(len(tally.to_store()[1]), MOST)
+        self.assertEqual(10_000, tally.total().total().completed)
 
 
 class CountingTest(DatabaseCase):
@@ -48,7 +49,7 @@ class CountingTest(DatabaseCase):
         self.made = self.processor()
 
     def total(self):
-        return self.made.membership.tally.total
+        return self.made.membership.tally.total()
 
     def history(self):
         transaction.begin()
