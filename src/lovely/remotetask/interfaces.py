@@ -1671,15 +1671,22 @@ class IManagement(zope.interface.Interface):
         None stands for what is not known.
         """
 
-    def history(level, since):
+    def history(level, since, seconds=None):
         """Return what was counted of the runs: a list of measure.Slice.
 
         level -- 0: by the minute, for eight hours; 1: by ten minutes, for
             three days; 2: by the hour, for forty days.
         since -- POSIX seconds.
+        seconds -- how long slices are to be, if longer than those.
 
         The oldest comes first.  Where there is no slice, there was no worker.
         Those that work tell of it once a minute, about.
+        """
+
+    def total():
+        """Return all that was ever counted: measure.Functions.
+
+        It only grows, unless what is stored of it cannot be read.
         """
 
 

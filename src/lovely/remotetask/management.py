@@ -10,6 +10,7 @@ from zope.security.proxy import removeSecurityProxy
 from lovely.remotetask import interfaces
 from lovely.remotetask.interfaces import ENDED
 from lovely.remotetask.interfaces import HELD
+from lovely.remotetask.measure import joined
 from lovely.remotetask.policy import policy_of
 from lovely.remotetask.storage import crew
 from lovely.remotetask.storage import meter
@@ -63,12 +64,20 @@ class Management:
         store = self._service.store
         return [_told_of(store, found) for found in crew.workers(store)]
 
-    def history(self, level, since):
+    def history(self, level, since, seconds=None):
         """See IManagement."""
+        found = meter.slices(
+            self._service.store, self._meters(), level, since)
+        return found if seconds is None else joined(found, seconds)
+
+    def total(self):
+        """See IManagement."""
+        return meter.total(self._service.store, self._meters())
+
+    def _meters(self):
         store = self._service.store
-        return meter.slices(
-            store, [store.archive, *(
-                found.meter for found in crew.workers(store))], level, since)
+        return [store.archive, *(
+            found.meter for found in crew.workers(store))]
 
 
 def _told_of(store, worker):

@@ -110,6 +110,14 @@ class Counts:
         add_to(self.runs, other.runs)
         add_to(self.waits, other.waits)
 
+    def run_time(self, share: float) -> float | None:
+        """Return the seconds that a share of the runs did not exceed."""
+        return quantile(self.runs, share)
+
+    def wait_time(self, share: float) -> float | None:
+        """Return the seconds that a share of the jobs waited at most."""
+        return quantile(self.waits, share)
+
     @property
     def ended(self) -> int:
         """How many jobs were completed, or have failed for good."""
@@ -132,6 +140,18 @@ class Functions(dict[str, Counts]):
         """Add others to these."""
         for name, counts in others.items():
             self.of(name).add(counts)
+
+    def stored(self) -> dict[str, tuple]:
+        """Return plain values."""
+        return {name: counts.stored() for name, counts in self.items()}
+
+    @classmethod
+    def of_stored(cls, stored: Any) -> 'Functions':
+        """Return what `stored` was made of."""
+        found = cls()
+        for name, values in dict(stored).items():
+            found[name] = Counts(*values)
+        return found
 
     def total(self) -> Counts:
         """Return the Counts of all together."""
@@ -158,15 +178,11 @@ class Slice:
         self.start = start
         self.depth = depth
         self.age = age
-        self.functions = Functions()
-        for name, stored in functions.items():
-            self.functions[name] = Counts(*stored)
+        self.functions = Functions.of_stored(functions)
 
     def stored(self) -> tuple:
         """Return plain values."""
-        return (self.start, self.depth, self.age,
-                {name: counts.stored()
-                 for name, counts in self.functions.items()})
+        return self.start, self.depth, self.age, self.functions.stored()
 
     def add(self, other: 'Slice') -> None:
         """Add what was counted at the same time, or in a part of it."""

@@ -8,6 +8,7 @@ drop workers.
 import persistent
 
 from lovely.remotetask.foreign.unreadable import opened
+from lovely.remotetask.measure import Functions
 from lovely.remotetask.measure import Slice
 from lovely.remotetask.measure import joined
 
@@ -42,8 +43,27 @@ class Chunk(persistent.Persistent):
             [*self.read(), *new], seconds))
 
 
+class Total(persistent.Persistent):
+    """All that was counted, however long ago: it only grows."""
+
+    functions = ()
+
+    def read(self):
+        """Return Functions."""
+        return Functions.of_stored(self.functions)
+
+    def add(self, functions):
+        """Add Functions; nothing is written where there are none."""
+        if functions:
+            found = self.read()
+            found.add(functions)
+            self.functions = found.stored()
+
+
 class Meter(persistent.Persistent):
     """What one worker has counted, in chunks, the oldest first.
+
+    total -- Total.
 
     A chunk that is full is added up, and that is a slice of the next level.
     Of the last chunk of a level this was not done yet; but `is_closed`.
@@ -51,6 +71,9 @@ class Meter(persistent.Persistent):
 
     levels = ((), (), ())
     is_closed = False
+
+    def __init__(self):
+        self.total = Total()
 
     def add(self, number, slices):
         """Add Slices of a minute.
@@ -63,6 +86,7 @@ class Meter(persistent.Persistent):
             return
         for each in slices:
             self._put(0, [each])
+            self.total.add(each.functions)
         if slices:
             self.levels[0][-1].number = number
 
@@ -102,6 +126,10 @@ class Meter(persistent.Persistent):
         """
         self.close()
         other.close()
+        counted = read(_read_whole, other.total).value
+        if read(opened, self.total).failed:
+            self.total = Total()
+        self.total.add(counted)
         for level, (seconds, _, kept) in enumerate(LEVELS):
             mine = {chunk.start: chunk for chunk in self.levels[level]
                     if not read(opened, chunk).failed}
@@ -132,11 +160,11 @@ class Meter(persistent.Persistent):
 
 def _slices(read, chunk):
     """Return the Slices of a Chunk; none if they cannot be read."""
-    return read(_read_chunk, chunk).value or []
+    return read(_read_whole, chunk).value or []
 
 
-def _read_chunk(chunk):
-    return opened(chunk).read()
+def _read_whole(record):
+    return opened(record).read()
 
 
 def measure(store, worker, number, slices):
@@ -181,3 +209,16 @@ def slices(store, meters, level, since):
 
 def _read(meter, level, since, read):
     return opened(meter).read(level, since, read)
+
+
+def total(store, meters):
+    """Return what all of some meters have ever counted: Functions."""
+    found = Functions()
+    for meter in meters:
+        if meter is not None:
+            found.add(store.read(_total, meter).value or {})
+    return found
+
+
+def _total(meter):
+    return _read_whole(opened(meter).total)

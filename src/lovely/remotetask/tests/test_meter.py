@@ -132,6 +132,25 @@ class StoredTest(MeterCase):
         transaction.begin()
         return Management(self.service).history(level, since)
 
+    def ever(self):
+        transaction.begin()
+        return Management(self.service).total().total().completed
+
+    def test_total(self):
+        """It only grows: also while workers come, go and cannot be read."""
+        for number in range(3):
+            self.measure(OTHER, number, completed(number * 60))
+            self.assertEqual(number + 1, self.ever())
+        with self.elsewhere() as service:
+            engine(service).stop_worker(OTHER, 1e9)
+        self.measure(ANOTHER, 1, completed(0))
+        self.assertEqual(4, self.ever())
+        transaction.begin()
+        with self.unreadable(self.store.workers[ANOTHER].meter.total._p_oid):
+            self.assertEqual(3, self.ever())
+            self.measure(ANOTHER, 2, completed(0))
+            self.assertEqual(4, self.ever())
+
     def test_workers(self):
         """The history is that of all workers together."""
         self.measure(OTHER, 1, completed(0))
@@ -156,6 +175,7 @@ class StoredTest(MeterCase):
             with self.elsewhere() as service:
                 end(engine(service))
             self.assertEqual(number, total(self.history()))
+            self.assertEqual(number, self.ever())
             self.assertEqual(0, len(self.store.workers))
 
     def test_store_of_before(self):
