@@ -8,6 +8,7 @@ from zope.security.proxy import removeSecurityProxy
 
 from gocept.async_.pages.services import services
 from lovely.remotetask.browser import assets
+from lovely.remotetask.browser import metrics
 from lovely.remotetask.browser import openapi
 from lovely.remotetask.browser.markup import escaped
 from lovely.remotetask.browser.markup import tag
@@ -130,6 +131,15 @@ class Overview(FrontPage):
             return tag('span', self.say(_('Broken')), class_='state alone')
         return state(row, self.say)
 
+    def hour(self, row):
+        """Return the Markup of how jobs have ended in the last hour."""
+        return metrics.sparkline(row, self.say)
+
+    def failed(self, row):
+        """Return the Markup of how many have failed in the last hour."""
+        number = row['failed_last_hour']
+        return tag('span', f'{number:,}', class_='bad' if number else 'none')
+
     def banners(self, data):
         """Yield what needs somebody: a name, and Markup."""
         for row in data['services']:
@@ -157,7 +167,8 @@ class Overview(FrontPage):
 def _checked_summary(service, now):
     """Return how a service does; raise anything."""
     check_current(service)
-    return summary(ProxyFactory(service), now)
+    service = ProxyFactory(service)
+    return {**summary(service, now), **metrics.hourly(service, now)}
 
 
 class Description(Overview):

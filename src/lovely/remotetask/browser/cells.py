@@ -1,6 +1,7 @@
 """What stands in tables and lists: Markup for times, statuses and names."""
 
 import datetime
+from urllib.parse import quote
 
 from lovely.remotetask.browser.markup import tag
 from lovely.remotetask.browser.wording import shortened
@@ -47,6 +48,18 @@ def function(name, size=48):
         tag('span', shortened(module + dot, room), class_='module')
         if module else '', tag('b', own)],
         class_='function', title=name)
+
+
+def jobs_of(name, others):
+    """Return what leads to the jobs of a function.
+
+    others -- what to call all others together, whose name is ''.
+    """
+    if not name:
+        return tag('span', others, class_='none')
+    # A lone surrogate has no place in an address.
+    asked = quote(name, safe='', errors='replace')
+    return tag('a', function(name), href=f'jobs?function={asked}')
 
 
 def worker(name):

@@ -16,6 +16,7 @@ TABS = (
     ('jobs', 'jobs', _('Jobs'), 'lovely.remotetask.View'),
     ('crons', 'crons', _('Cron'), 'lovely.remotetask.View'),
     ('workers', 'workers', _('Workers'), 'lovely.remotetask.View'),
+    ('metrics', 'metrics', _('Metrics'), 'lovely.remotetask.View'),
     ('audit', 'audit', _('Audit'), 'lovely.remotetask.Manage'),
 )
 

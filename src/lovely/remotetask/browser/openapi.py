@@ -9,6 +9,7 @@ from lovely.remotetask.browser.action import ACTIONS
 from lovely.remotetask.browser.bulkpage import BULK
 from lovely.remotetask.browser.cronedit import NAME as PATTERN
 from lovely.remotetask.browser.cronwords import FIELDS
+from lovely.remotetask.browser.metrics import RANGES
 from lovely.remotetask.browser.selection import Selection
 from lovely.remotetask.browser.serviceaction import KINDS
 
@@ -54,14 +55,28 @@ PATTERNS = _object(**{name: _list(WHOLE) for name in FIELDS})
 SUMMARY = {'paused': FLAG, 'counts': COUNTS, 'oldest_waiting': TIME,
            'workers': WHOLE, 'unreadable': WHOLE}
 
+# What was counted of runs; times in seconds, None: not known.
+COUNTED = {
+    **dict.fromkeys(
+        ('completed', 'failed', 'retried', 'conflicts', 'lost'), WHOLE),
+    **dict.fromkeys(
+        ('run_median', 'run_most', 'wait_median', 'wait_most'), NUMBER),
+    'run_seconds': {'type': 'number'}}
+
+HOUR = {'failed_last_hour': WHOLE}
+
 # What only those are told who may see what jobs are about.
 PRIVATE = ('error', 'arguments', 'result')
 
 SCHEMAS = {
     'Overview': _object(services=_list(_object(
-        ('broken', *SUMMARY), name=STRING, url=STRING, broken=STRING,
-        **SUMMARY))),
-    'Service': _object(**SUMMARY, failures=_list(_object(
+        ('broken', *SUMMARY, *HOUR, 'last_hour'), name=STRING, url=STRING,
+        broken=STRING, **SUMMARY, **HOUR, last_hour=_list({
+            'anyOf': [{'type': 'null'}, _list(WHOLE)],
+            'description': 'By the minute: completed and failed; null: there '
+                           'was no worker.'})))),
+    'Service': _object(**SUMMARY, **HOUR, functions=_list(_object(
+        function=STRING, **COUNTED)), failures=_list(_object(
         function=STRING, error_class=TEXT, number=WHOLE, last=TIME,
         job=STRING)), actions=_list(STRING)),
     'Row': _object(**ROW),
@@ -84,8 +99,16 @@ SCHEMAS = {
                            error_class=TEXT)), actions=_list(STRING)))),
     'Workers': _object(workers=_list(_object(
         processor=STRING, heartbeat=TIME,
-        state={**STRING, 'enum': ['alive', 'late', 'gone']}, claimed=WHOLE,
+        state={**STRING, 'enum': ['alive', 'late', 'gone']}, kind=TEXT,
+        threads={'type': ['integer', 'null']}, memory=NUMBER, started=TIME,
+        claimed=WHOLE,
         jobs=_list(STRING)))),
+    'Metrics': _object(
+        range=STRING, seconds=WHOLE, since=TIME,
+        slices=_list(_object(
+            start=TIME, waiting={'type': ['integer', 'null']},
+            oldest_waiting_age=NUMBER, **COUNTED)),
+        functions=_list(_object(function=STRING, **COUNTED))),
     'Audit': _object(actions=_list(_object(
         time=TIME, who=TEXT, what=STRING, job=TEXT,
         selection={'type': 'object'}, number=WHOLE))),
@@ -111,6 +134,9 @@ PAGES = {
     'jobs/{id}.json': ('Job', ()),
     'crons.json': ('Crons', ()),
     'workers.json': ('Workers', ()),
+    'metrics.json': ('Metrics', (
+        {'name': 'range', 'in': 'query',
+         'schema': {**STRING, 'enum': list(RANGES)}},)),
     'audit.json': ('Audit', ()),
     'bulk.json': ('Question', (
         {'name': 'action', 'in': 'query', 'required': True,

@@ -9,6 +9,7 @@ from lovely.remotetask.browser.auditpage import AuditPage
 from lovely.remotetask.browser.bulkpage import BulkPage
 from lovely.remotetask.browser.cronpage import CronPage
 from lovely.remotetask.browser.joblist import JobList
+from lovely.remotetask.browser.metricspage import MetricsPage
 from lovely.remotetask.browser.page import PUBLIC
 from lovely.remotetask.browser.serviceaction import KINDS
 from lovely.remotetask.browser.serviceaction import ServiceAction
@@ -18,7 +19,8 @@ from lovely.remotetask.browser.workerpage import WorkerPage
 
 # By the name in the address; each also as JSON, with ``.json`` at its end.
 PAGES = {page.name: page for page in (
-    ServicePage, JobList, CronPage, WorkerPage, AuditPage, BulkPage)}
+    ServicePage, JobList, CronPage, WorkerPage, MetricsPage, AuditPage,
+    BulkPage)}
 
 
 @zope.interface.implementer(IBrowserPublisher)

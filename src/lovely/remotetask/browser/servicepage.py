@@ -4,6 +4,8 @@ import collections
 
 from lovely.remotetask import interfaces
 from lovely.remotetask.browser import cells
+from lovely.remotetask.browser import charts
+from lovely.remotetask.browser import metrics
 from lovely.remotetask.browser import rows
 from lovely.remotetask.browser.joblist import TABS
 from lovely.remotetask.browser.markup import escaped
@@ -13,11 +15,20 @@ from lovely.remotetask.browser.page import template
 from lovely.remotetask.browser.serviceaction import KINDS
 from lovely.remotetask.browser.serviceaction import said
 from lovely.remotetask.browser.wording import _
+from lovely.remotetask.browser.wording import duration
 
 
 # How many of the last failures are looked at, and groups of them shown.
 FAILURES = 50
 GROUPS = 8
+
+# How many functions are shown, and how far is looked back for them.
+FUNCTIONS = 5
+HOUR = metrics.RANGES['hour']
+
+# Seconds after a sign of life for which a worker is taken to be there: clocks
+# differ.
+GONE = 180
 
 # Seconds that a job may wait before somebody should look after it.
 LONG = 300
@@ -34,7 +45,10 @@ class ServicePage(FrontPage):
         """State, counts, age of the oldest, failures by their kind."""
         service = self.service
         found = summary(service, self.now)
+        self.slices = metrics.history(service, HOUR, self.now)
         return {**found, 'failures': failures(service),
+                'failed_last_hour': metrics.failed(self.slices),
+                'functions': metrics.by_function(self.slices)[:FUNCTIONS],
                 'actions': [name for name, kind in KINDS.items()
                             if kind.fits(found)
                             and self.may(kind.permission)]}
@@ -68,6 +82,27 @@ class ServicePage(FrontPage):
         """Return the Markup of what needs somebody, '' if nothing does."""
         return escaped(banner(data, self.now, self.say))
 
+    def chart(self):
+        """Return the Markup of how jobs have ended in the last hour."""
+        return charts.chart(
+            self.say(_('Jobs that have ended in the last hour')),
+            metrics.ends(self.slices, HOUR.starts(self.now),
+                         lambda start: f'{cells.as_datetime(start):%H:%M} UTC',
+                         self.say), 60)
+
+    def failed(self, data):
+        """Return how many jobs have failed in the last hour, in words."""
+        return self.say(_('${number} failed in the last hour'),
+                        number=data['failed_last_hour'])
+
+    def jobs_of(self, row):
+        """Return the Markup of a function: a link to its jobs."""
+        return cells.jobs_of(row['function'], self.say(_('all others')))
+
+    def time(self, seconds):
+        """Return the text of a duration, '–' for one that is not known."""
+        return duration(seconds) or '–'
+
     def error_class(self, name):
         """Return the Markup of the class of an exception."""
         return cells.class_name(name)
@@ -85,7 +120,9 @@ def summary(service, now):
         'paused': bool(service.paused),
         'counts': counts,
         'oldest_waiting': cells.as_datetime(oldest),
-        'workers': len(workers),
+        'workers': sum(
+            each['heartbeat'] is not None and now - each['heartbeat'] < GONE
+            for each in workers),
         'unreadable': len(service.unreadable()),
     }
 

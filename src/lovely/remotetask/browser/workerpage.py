@@ -10,7 +10,7 @@ from lovely.remotetask.browser.wording import _
 
 
 # Seconds since a sign of life, up to which a worker is alive, and late.
-ALIVE = 45
+ALIVE = 60
 LATE = 75
 
 STATES = {'alive': _('alive'), 'late': _('late'), 'gone': _('gone')}
@@ -40,6 +40,10 @@ class WorkerPage(Page):
             'processor': worker['processor'],
             'heartbeat': cells.as_datetime(worker['heartbeat']),
             'state': state(age),
+            'kind': worker['kind'],
+            'threads': worker['threads'],
+            'memory': worker['memory'],
+            'started': cells.as_datetime(worker['started']),
             'claimed': len(worker['claims']),
             'jobs': [str(jobid) for jobid, _time in worker['claims'][:CLAIMS]]}
 
@@ -53,6 +57,10 @@ class WorkerPage(Page):
         """Return the Markup of how it does."""
         return tag('span', self.say(STATES[row['state']]),
                    class_=f'state {row["state"]}')
+
+    def memory(self, row):
+        """Return the text of how much memory its process uses."""
+        return '–' if row['memory'] is None else f'{row["memory"]:,.0f} MB'
 
     def jobs(self, row):
         """Return the Markup of the jobs that it has claimed."""

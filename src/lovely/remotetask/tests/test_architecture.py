@@ -50,10 +50,10 @@ LEVELS = (
     'browser.assets', 'browser.frame', 'browser.page', 'browser.rows',
     'browser.posted', 'browser.action', 'browser.cronwords',
     'browser.cronedit', 'browser.jobpage', 'browser.bulkpage',
-    'browser.joblist', 'browser.serviceaction', 'browser.servicepage',
-    'browser.cronpage',
-    'browser.workerpage', 'browser.auditpage', 'browser.openapi',
-    'browser.pages')
+    'browser.joblist', 'browser.serviceaction', 'browser.charts',
+    'browser.metrics', 'browser.servicepage', 'browser.cronpage',
+    'browser.workerpage', 'browser.metricspage', 'browser.auditpage',
+    'browser.openapi', 'browser.pages')
 
 # Parts of the package that nothing else may import.
 OUTSIDE = {'tests', 'browser', 'generations'}

@@ -1,0 +1,159 @@
+"""The pages show what was counted: as charts, as tables, and as JSON."""
+
+import re
+import time
+from html import unescape
+
+import transaction
+
+from gocept.async_.tests.pageslayer import PagesTestCase
+from lovely.remotetask.browser import charts
+from lovely.remotetask.interfaces import IJobExecution
+from lovely.remotetask.measure import Slice
+
+
+WORKER = 'host:1:thread:othermachine-1-token'
+HOSTILE = '"><script>alert(1)</script>\x00\u202e\ud800&amp;'
+
+
+class MetricsTestCase(PagesTestCase):
+
+    def count(self, minutes_ago, function='shop.mail', outcome='completed',
+              number=1):
+        """Let a worker have counted something."""
+        now = time.time()
+        start = (int(now) // 60 - minutes_ago) * 60
+        found = Slice(start, 3, 2.5)
+        for _ in range(number):
+            found.functions.of(function).count(outcome, 0.25, 0.5)
+        engine = IJobExecution(self.service)
+        engine.sign(WORKER, now, {'kind': 'SimpleProcessor', 'threads': 4,
+                                  'started': now - 60}, 123.4)
+        engine.measure(WORKER, (start, outcome, function), [found], now)
+        transaction.commit()
+
+    def json(self, path):
+        return self.ask(path).json
+
+
+class ChartTest(MetricsTestCase):
+
+    def test_numbers(self):
+        """Completed and failed, by function and by time."""
+        self.count(5, number=3)
+        self.count(2, outcome='failed', number=2)
+        self.count(90)
+        found = self.json('events/metrics.json')
+        self.assertEqual(
+            [3, 0, 0], [each['completed'] for each in found['slices']])
+        row, = found['functions']
+        self.assertEqual(('shop.mail', 3, 2), (
+            row['function'], row['completed'], row['failed']))
+        self.assertAlmostEqual(0.25, row['run_most'], delta=0.06)
+        self.assertAlmostEqual(0.5, row['wait_most'], delta=0.11)
+        for name, completed in ('day', 4), ('month', 4):
+            with self.subTest(name):
+                found = self.json(f'events/metrics.json?range={name}')
+                self.assertEqual(completed, sum(
+                    each['completed'] for each in found['slices']))
+
+    def test_chart(self):
+        """Each bar has a title; where no worker was, that is said."""
+        self.count(5, number=3)
+        text = unescape(self.ask('events/metrics').text)
+        self.assertEqual(3, text.count('<svg'))
+        self.assertIn('3 completed, 0 failed', text)
+        self.assertIn('no worker', text)
+        self.assertEqual(60, len(re.findall(r'<g><title>[^<]*ailed|<g>'
+                                            r'<title>[^<]*no worker',
+                                            text.split('</svg>')[0])))
+
+    def test_never_counted(self):
+        """A service that nobody has worked for has no numbers, not zeros."""
+        found = self.json('events/metrics.json')
+        self.assertEqual([], found['slices'])
+        text = self.ask('events/metrics').text
+        self.assertIn('No job has ended', text)
+
+    def test_bad_range(self):
+        for asked in 'year', '%3Cscript%3E', 'hour&range=day':
+            with self.subTest(asked):
+                self.assertEqual(400, self.ask(
+                    f'events/metrics.json?range={asked}').status_int)
+
+    def test_hostile_name(self):
+        """A name is text, in titles, tables and addresses."""
+        self.count(1, HOSTILE)
+        for path in 'events/metrics', 'events/', '':
+            with self.subTest(path):
+                answer = self.ask(path)
+                self.assertEqual(200, answer.status_int)
+                self.assertNotIn('<script>alert', answer.text)
+
+    def test_many_functions(self):
+        """Twenty, and all others together."""
+        for number in range(25):
+            self.count(1, f'shop.f{number}')
+        found = self.json('events/metrics.json')['functions']
+        self.assertEqual(21, len(found))
+        self.assertIn('all others', self.ask('events/metrics').text)
+
+    def test_summary(self):
+        """The first page tells of the last hour, and so does the overview."""
+        self.count(5, number=3)
+        self.count(2, outcome='failed', number=2)
+        self.count(90, outcome='failed', number=7)
+        found = self.json('events/service.json')
+        self.assertEqual(2, found['failed_last_hour'])
+        self.assertIn('2 failed in the last hour',
+                      self.ask('events/').text)
+        row, = (each for each in self.json('+overview.json')['services']
+                if each['name'] == 'events')
+        self.assertEqual(2, row['failed_last_hour'])
+        self.assertEqual(60, len(row['last_hour']))
+        self.assertIn([3, 0], row['last_hour'])
+        self.assertIn('Last hour: 3 completed, 2 failed',
+                      unescape(self.ask('').text))
+
+    def test_workers(self):
+        """Who they are, what they use; also of one that does nothing."""
+        self.count(1)
+        row, = self.json('events/workers.json')['workers']
+        self.assertEqual(
+            ('SimpleProcessor', 4, 123.4, 'alive'),
+            (row['kind'], row['threads'], row['memory'], row['state']))
+        self.assertIn('123 MB', self.ask('events/workers').text)
+
+    def test_dead_workers(self):
+        """One that is silent for long is no reason to say that it works."""
+        engine = IJobExecution(self.service)
+        engine.sign(WORKER, time.time() - 1000)
+        transaction.commit()
+        self.assertEqual(0, self.json('events/service.json')['workers'])
+        engine = IJobExecution(self.service)
+        engine.beat(WORKER)
+        transaction.commit()
+        self.assertEqual(1, self.json('events/service.json')['workers'])
+
+    def test_reads_only(self):
+        """No page writes for that, also where nothing was counted yet."""
+        before = self.service._p_jar.db().lastTransaction()
+        for path in 'events/metrics', 'events/metrics.json', 'events/', '':
+            self.ask(path)
+        self.assertEqual(
+            before, self.service._p_jar.db().lastTransaction())
+
+
+class ScaleTest(MetricsTestCase):
+
+    def test_round_numbers(self):
+        for number, expected in (
+                (0, 1), (1, 1), (1.5, 2), (3, 5), (7, 10), (10, 10),
+                (11, 20), (0.03, 0.05), (999_999, 1_000_000)):
+            with self.subTest(number):
+                self.assertAlmostEqual(expected, charts.ceiling(number))
+
+    def test_no_number(self):
+        """What is stored may be anything."""
+        for number in float('nan'), -1:
+            self.assertEqual(1, charts.ceiling(number))
