@@ -39,6 +39,7 @@ RANGES = {
     'day': Range(_('Last day'), 1, 600, 144),
     'month': Range(_('Last 40 days'), 2, 6 * 3600, 160),
 }
+HOUR = RANGES['hour']
 
 # The shares of runs whose times are told.
 MEDIAN, MOST = 0.5, 0.95
@@ -80,66 +81,77 @@ def failed(slices):
     return sum(each.functions.total().failed for each in slices)
 
 
-def ends(slices, starts, label, say):
-    """Return Bars: how many jobs have ended well, and how many not.
-
-    label -- called with the start of a slice; returns a text.
-    """
-    by_start = {each.start: each for each in slices}
-    found = []
-    for start in starts:
-        each = by_start.get(start)
-        if each is None:
-            found.append(Bar(f'{label(start)}: {say(AWAY)}', None))
-            continue
-        total = each.functions.total()
-        found.append(Bar(
-            say(ENDED, when=label(start), completed=total.completed,
-                failed=total.failed),
-            (('good', total.completed), ('bad', total.failed))))
-    return found
-
+# Seconds after which a worker has told of what it counts.
+UNTOLD = 120
 
 AWAY = _('no worker')
+NEW = _('not counted yet')
 ENDED = _('${when}: ${completed} completed, ${failed} failed')
 WAITED = _('${when}: ${number} waited')
 OLDEST = _('${when}: the oldest one for ${time}')
 
 
-def waiting(slices, starts, label, say):
+def ends(slices, asked, now, label, say):
+    """Return Bars: how many jobs have ended well, and how many not.
+
+    asked -- Range.
+    label -- called with the start of a slice; returns a text.
+    """
+    def bar(each, when):
+        total = each.functions.total()
+        return Bar(
+            say(ENDED, when=when, completed=total.completed,
+                failed=total.failed),
+            (('good', total.completed), ('bad', total.failed)))
+    return _bars(slices, asked, now, label, say, bar)
+
+
+def waiting(slices, asked, now, label, say):
     """Return Bars: how many jobs waited at most; see `ends`."""
-    return _seen(slices, starts, label, say, lambda each: each.depth,
-                 lambda when, value: say(WAITED, when=when, number=value))
+    def bar(each, when):
+        return None if each.depth is None else Bar(
+            say(WAITED, when=when, number=each.depth),
+            (('busy', each.depth),))
+    return _bars(slices, asked, now, label, say, bar)
 
 
-def ages(slices, starts, label, say):
+def ages(slices, asked, now, label, say):
     """Return Bars: for how long the oldest job waited; see `ends`."""
-    return _seen(slices, starts, label, say, lambda each: each.age,
-                 lambda when, value: say(
-                     OLDEST, when=when, time=duration(value)))
+    def bar(each, when):
+        return None if each.age is None else Bar(
+            say(OLDEST, when=when, time=duration(each.age)),
+            (('busy', each.age),))
+    return _bars(slices, asked, now, label, say, bar)
 
 
-def _seen(slices, starts, label, say, value_of, sentence):
+def _bars(slices, asked, now, label, say, bar):
+    """Return a Bar for each place of a Range.
+
+    bar -- called with a slice and the text of when that is; returns a Bar, or
+        None if the slice has nothing to be drawn.
+    """
     by_start = {each.start: each for each in slices}
     found = []
-    for start in starts:
-        each = by_start.get(start)
-        value = None if each is None else value_of(each)
-        found.append(
-            Bar(f'{label(start)}: {say(AWAY)}', None) if value is None
-            else Bar(sentence(label(start), value), (('busy', value),)))
+    for start in asked.starts(now):
+        each, when = by_start.get(start), label(start)
+        drawn = None if each is None else bar(each, when)
+        if drawn is None:
+            is_new = start + asked.seconds > now - UNTOLD
+            drawn = (Bar(f'{when}: {say(NEW)}', ()) if is_new
+                     else Bar(f'{when}: {say(AWAY)}', None))
+        found.append(drawn)
     return found
 
 
 def hourly(service, now):
     """Return what a row of the overview tells of the last hour: a dict."""
-    slices = history(service, RANGES['hour'], now)
+    slices = history(service, HOUR, now)
     by_start = {each.start: each.functions.total() for each in slices}
     return {'failed_last_hour': failed(slices),
             'last_hour': [
                 None if start not in by_start else
                 [by_start[start].completed, by_start[start].failed]
-                for start in RANGES['hour'].starts(now)]}
+                for start in HOUR.starts(now)]}
 
 
 def sparkline(row, say):

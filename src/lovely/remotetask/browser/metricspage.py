@@ -50,8 +50,8 @@ class MetricsPage(Page):
                 (_('Jobs that waited'), metrics.waiting, _whole),
                 (_('How long the oldest one had waited'), metrics.ages,
                  duration)):
-            drawn = bars(self.slices, self.asked.starts(self.now), self.label,
-                         self.say)
+            drawn = bars(
+                self.slices, self.asked, self.now, self.label, self.say)
             title = self.say(title)
             yield {'title': title,
                    'most': unit(charts.ceiling(charts.greatest(drawn))),

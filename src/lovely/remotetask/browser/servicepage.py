@@ -22,9 +22,8 @@ from lovely.remotetask.browser.wording import duration
 FAILURES = 50
 GROUPS = 8
 
-# How many functions are shown, and how far is looked back for them.
+# How many functions are shown.
 FUNCTIONS = 5
-HOUR = metrics.RANGES['hour']
 
 # Seconds after a sign of life for which a worker is taken to be there: clocks
 # differ.
@@ -45,7 +44,7 @@ class ServicePage(FrontPage):
         """State, counts, age of the oldest, failures by their kind."""
         service = self.service
         found = summary(service, self.now)
-        self.slices = metrics.history(service, HOUR, self.now)
+        self.slices = metrics.history(service, metrics.HOUR, self.now)
         return {**found, 'failures': failures(service),
                 'failed_last_hour': metrics.failed(self.slices),
                 'functions': metrics.by_function(self.slices)[:FUNCTIONS],
@@ -86,9 +85,10 @@ class ServicePage(FrontPage):
         """Return the Markup of how jobs have ended in the last hour."""
         return charts.chart(
             self.say(_('Jobs that have ended in the last hour')),
-            metrics.ends(self.slices, HOUR.starts(self.now),
-                         lambda start: f'{cells.as_datetime(start):%H:%M} UTC',
-                         self.say), 60)
+            metrics.ends(
+                self.slices, metrics.HOUR, self.now,
+                lambda start: f'{cells.as_datetime(start):%H:%M} UTC',
+                self.say), 60)
 
     def failed(self, data):
         """Return how many jobs have failed in the last hour, in words."""

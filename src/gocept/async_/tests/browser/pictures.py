@@ -11,7 +11,8 @@ from gocept.async_.tests.browser.stage import Stage
 # What a picture is called, and what it shows.
 PAGES = {'overview': '', 'service': 'events/', 'jobs': 'events/jobs',
          'failed': 'events/jobs?status=error', 'crons': 'events/crons',
-         'workers': 'events/workers', 'audit': 'events/audit'}
+         'workers': 'events/workers', 'metrics': 'events/metrics',
+         'audit': 'events/audit'}
 
 SIZES = {'wide': (1280, 640), 'narrow': (320, 640)}
 

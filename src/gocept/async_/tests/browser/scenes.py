@@ -1,11 +1,14 @@
 """What is in the database when a page is looked at."""
 
 import sys
+import time
 
 from gocept.async_.testing import login as login_as
 from gocept.async_.testing import logout
 from gocept.async_.testing import process
 from gocept.async_.tests.browser import shop
+from lovely.remotetask.interfaces import IJobExecution
+from lovely.remotetask.measure import Slice
 
 
 def few(stage):
@@ -35,6 +38,32 @@ def few(stage):
         service.add('echo', {'tell': 'later'}, startLater=True)
         service.cancel(service.add('echo', ['never', 'mind']))
         service.claimNextJob()
+    _count(stage)
+
+
+def _count(stage):
+    """Let a worker have counted runs, with a pause in between."""
+    now = int(time.time()) // 60 * 60
+    with stage.service() as service:
+        engine = IJobExecution(service)
+        engine.sign('web1:4711:remotetasks.events:abc-1-x', time.time(), {
+            'host': 'web1', 'pid': 4711, 'kind': 'MultiProcessor',
+            'threads': 4, 'started': now - 9000}, 142.0)
+        engine.measure('web1:4711:remotetasks.events:abc-1-x', 1, [
+            _minute(now - 60 * ago, ago) for ago in range(150, 0, -1)
+            if not 18 < ago < 26])
+
+
+def _minute(start, ago):
+    found = Slice(start, (ago * 7) % 23, (ago * 7) % 23 * 1.5)
+    for number in range(5 + (ago * 13) % 29):
+        found.functions.of('shop.mail.send_newsletter').count(
+            'failed' if number % 11 == 10 else 'completed',
+            0.03 * (number + 1), 0.2 * number)
+    for number in range((ago * 5) % 7):
+        found.functions.of('shop.invoices.render').count(
+            'completed', 1.5 + number, 0.4)
+    return found
 
 
 def many(stage, number=3000):
