@@ -35,6 +35,16 @@ UPGRADE = [
     'zodbupdate>=3.0',
 ]
 
+# What a worker and the pages tell Prometheus.
+METRICS = [
+    'prometheus-client',
+]
+
+# The spans of jobs.  An exporter of its own belongs to the application.
+TRACING = [
+    'opentelemetry-api',
+]
+
 # The client for the broker of the examples; others need theirs.
 CELERY = [
     'celery[redis]>=5.7',
@@ -105,8 +115,10 @@ setup(
         'zeo': ['ZEO'],
         'relstorage': RELSTORAGE,
         'celery': CELERY,
+        'metrics': METRICS,
+        'tracing': TRACING,
         'upgrade': UPGRADE,
-        'test': DEMO + RELSTORAGE + CELERY + UPGRADE + [
+        'test': DEMO + RELSTORAGE + CELERY + METRICS + TRACING + UPGRADE + [
             'ZEO',
             'flower',
             'hypothesis',

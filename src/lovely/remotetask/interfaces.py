@@ -1671,6 +1671,12 @@ class IManagement(zope.interface.Interface):
         None stands for what is not known.
         """
 
+    def living_workers(now):
+        """Return how many workers were heard of in the last three minutes.
+
+        now -- POSIX seconds.
+        """
+
     def history(level, since, seconds=None):
         """Return what was counted of the runs: a list of measure.Slice.
 

@@ -17,6 +17,10 @@ from lovely.remotetask.storage import meter
 from lovely.remotetask.storage import upgrade
 
 
+# Seconds after a sign of life for which a worker is taken to be there: clocks
+# differ.
+GONE = 180
+
 # What a worker tells of itself, see IJobExecution.sign.
 FACTS = ('host', 'pid', 'kind', 'threads', 'started')
 
@@ -63,6 +67,12 @@ class Management:
         """See IManagement."""
         store = self._service.store
         return [_told_of(store, found) for found in crew.workers(store)]
+
+    def living_workers(self, now):
+        """See IManagement."""
+        return sum(
+            each['heartbeat'] is not None and now - each['heartbeat'] < GONE
+            for each in self.workers())
 
     def history(self, level, since, seconds=None):
         """See IManagement."""

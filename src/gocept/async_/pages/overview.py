@@ -6,6 +6,8 @@ from zope.publisher.interfaces import NotFound
 from zope.security.proxy import ProxyFactory
 from zope.security.proxy import removeSecurityProxy
 
+from gocept.async_ import openmetrics
+from gocept.async_.openmetrics import Told
 from gocept.async_.pages.services import services
 from lovely.remotetask.browser import assets
 from lovely.remotetask.browser import metrics
@@ -14,6 +16,7 @@ from lovely.remotetask.browser.markup import escaped
 from lovely.remotetask.browser.markup import tag
 from lovely.remotetask.browser.page import VIEW
 from lovely.remotetask.browser.page import FrontPage
+from lovely.remotetask.browser.page import Page
 from lovely.remotetask.browser.page import check_current
 from lovely.remotetask.browser.page import template_in
 from lovely.remotetask.browser.pages import Pages
@@ -73,6 +76,8 @@ class Overview(FrontPage):
         if name == '+openapi.json':
             return Description(self.context.__parent__, request,
                                self.settings, True)
+        if name == '+metrics':
+            return Metrics(self.context.__parent__, request, self.settings)
         key = name_of(name)
         service = services(self.site).get(key)
         if service is None:
@@ -177,3 +182,33 @@ class Description(Overview):
     def data(self):
         """See Page."""
         return openapi.document(self.say(_('Background jobs')))
+
+
+class Metrics(Overview):
+    """All services that may be seen, as OpenMetrics."""
+
+    name = '+metrics'
+
+    def data(self):
+        """See Page; a service that is broken has no numbers."""
+        if not openmetrics.is_installed():
+            raise Problem(501, openmetrics.MISSING)
+        found = {}
+        for key, service in self.found:
+            told = outcome_of(_checked_told, service, self.now)
+            found[key] = Told(works=False) if told.failed else told.value
+        return found
+
+    def __call__(self):
+        """See Page; it is plain text, whatever is asked for."""
+        return Page.__call__(self)
+
+    def _as_html(self, data):
+        set_header = self.request.response.setHeader
+        set_header('Content-Type', openmetrics.CONTENT_TYPE)
+        return openmetrics.exposition(data)
+
+
+def _checked_told(service, now):
+    check_current(service)
+    return openmetrics.of_service(ProxyFactory(service), now)

@@ -11,6 +11,7 @@ import unittest
 import unittest.mock
 from pathlib import Path
 
+from gocept.async_ import openmetrics
 from gocept.async_.worker import health
 from gocept.async_.worker.ownfile import NotOurs
 
@@ -53,6 +54,26 @@ class ServerTest(unittest.TestCase):
     def test_head(self):
         """Who wants no content gets none."""
         self.assertEqual((200, b''), self.ask('/live', 'HEAD'))
+
+    def test_metrics(self):
+        """They are plain text; what fails there is said."""
+        made = unittest.mock.Mock(return_value=b'# EOF\n')
+        self.server._metrics = made
+        self.assertEqual((200, b'# EOF\n'), self.ask('/metrics'))
+        self.assertEqual((200, b''), self.ask('/metrics', 'HEAD'))
+        made.side_effect = KeyError('gone')
+        code, body = self.ask('/metrics')
+        self.assertEqual(503, code)
+        self.assertIn('gone', json.loads(body)['error'])
+
+    def test_metrics_without_the_extra(self):
+        """What to install is said; the rest is answered."""
+        self.server._metrics = unittest.mock.Mock()
+        with unittest.mock.patch.object(
+                openmetrics, 'is_installed', return_value=False):
+            code, body = self.ask('/metrics')
+        self.assertEqual(501, code)
+        self.assertIn('gocept.async[metrics]', json.loads(body)['error'])
 
     def test_other_requests(self):
         """What is no question has no answer, and says what would be one."""

@@ -3,10 +3,14 @@
 import re
 import time
 from html import unescape
+from unittest import mock
 
 import transaction
 
+from gocept.async_ import openmetrics
 from gocept.async_.tests.pageslayer import PagesTestCase
+from gocept.async_.tests.test_openmetrics import read
+from gocept.async_.tests.test_openmetrics import value
 from lovely.remotetask.browser import charts
 from lovely.remotetask.interfaces import IJobExecution
 from lovely.remotetask.measure import Slice
@@ -142,6 +146,36 @@ class ChartTest(MetricsTestCase):
             self.ask(path)
         self.assertEqual(
             before, self.service._p_jar.db().lastTransaction())
+
+
+class OpenMetricsTest(MetricsTestCase):
+    """The page for Prometheus."""
+
+    def test_services(self):
+        """All services that may be seen, as what their workers counted."""
+        self.count(5, number=3)
+        answer = self.ask('+metrics')
+        self.assertEqual(openmetrics.CONTENT_TYPE,
+                         answer.headers['Content-Type'])
+        found = read(answer.body)
+        self.assertEqual(3, value(
+            found, 'async_runs_total', service='events',
+            function='shop.mail', outcome='completed'))
+        self.assertEqual(1, value(found, 'async_workers', service='events'))
+        self.assertEqual(0, value(found, 'async_workers', service='mail'))
+
+    def test_permission(self):
+        """For those who may see the services, and nobody else."""
+        self.assertEqual(401, self.ask('+metrics', 'anonymous').status_int)
+        self.assertEqual(200, self.ask('+metrics', 'viewer').status_int)
+        self.assertEqual(405, self.ask('+metrics', method='POST').status_int)
+
+    def test_without_the_extra(self):
+        with mock.patch.object(
+                openmetrics, 'is_installed', return_value=False):
+            answer = self.ask('+metrics')
+        self.assertEqual(501, answer.status_int)
+        self.assertIn('gocept.async[metrics]', unescape(answer.text))
 
 
 class ScaleTest(MetricsTestCase):

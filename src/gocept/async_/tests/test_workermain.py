@@ -26,8 +26,7 @@ class MainTest(unittest.TestCase):
 
     def make(self, ready=True):
         made = command.Worker(self.options)
-        made.pool = unittest.mock.Mock(reloading=False)
-        made.pool.status.return_value = {'ready': ready}
+        made.pool = unittest.mock.Mock(reloading=False, all_ready=ready)
         return made
 
     def complaints(self):
@@ -62,7 +61,7 @@ class MainTest(unittest.TestCase):
         made._survive()
         self.assertFalse((self.folder / 'heartbeat').exists())
         self.assertFalse(made._announced)
-        made.pool.status.return_value = {'ready': True}
+        made.pool.all_ready = True
         made._survive()
         self.assertTrue((self.folder / 'heartbeat').exists())
 

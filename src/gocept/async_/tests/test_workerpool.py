@@ -7,6 +7,7 @@ import signal
 import unittest
 import unittest.mock
 
+from gocept.async_.openmetrics import exposition
 from gocept.async_.tests.clock import Clock
 from gocept.async_.worker import child as workerchild
 from gocept.async_.worker.pool import Pool
@@ -157,6 +158,94 @@ class StatusTest(PoolCase):
         self.assertEqual(
             [None, 'events: threads have ended'],
             [child['problem'] for child in status['children']])
+
+
+    def test_reason(self):
+        """Who asks whether it is ready is told why not, once."""
+        self.pool = self.make_pool(2)
+        self.step()
+        self.assertEqual('starting; pausing', self.pool.status()['problem'])
+        self.process.report()
+        self.step()
+        self.step()
+        for process in self.processes:
+            process.report(ready=False, problem='service "events": full')
+        self.step()
+        self.assertEqual(
+            'service "events": full', self.pool.status()['problem'])
+        for process in self.processes:
+            process.report()
+        self.step()
+        self.assertIsNone(self.pool.status()['problem'])
+        self.pool.stop()
+        self.assertIn('stopped', self.pool.status()['problem'])
+
+    def test_service_that_is_missing(self):
+        """It cannot work; the processes can, and are not replaced for it."""
+        self.start_ready()
+        self.process.report(services={'events': None, 'mails': {
+            'problem': None}})
+        self.step()
+        status = self.pool.status()
+        self.assertFalse(status['ready'])
+        self.assertIn('service "events"', status['problem'])
+        self.assertTrue(self.pool.all_ready)
+        self.pass_time(700, services={'events': None})
+        self.assertEqual(1, len(self.processes))
+
+
+def counted(number, function='shop.mail'):
+    """Return what a process tells that has run so many jobs."""
+    return {'events': {function: [
+        number, 0, 0, 0, 0, 0.5 * number, [[0, number]], []]}}
+
+
+class CountedTest(PoolCase):
+    """What the processes have counted adds up."""
+
+    def told(self):
+        functions = self.pool.told()['events'].functions
+        return 0 if functions is None else functions.total().completed
+
+    def test_processes(self):
+        """Those that run, and those that have ended."""
+        self.start_ready()
+        self.process.report(counted=counted(3))
+        self.step()
+        self.assertEqual(3, self.told())
+        self.process.report()
+        self.step()
+        self.assertEqual(3, self.told())
+        self.process.report(counted=counted(5), stopping='worn')
+        self.process.end(0)
+        self.step()
+        self.step(100)
+        self.process.report(counted=counted(1))
+        self.step()
+        self.assertEqual(6, self.told())
+
+    def test_garbage(self):
+        """What jobs write there spoils nothing, whatever it is."""
+        self.start_ready()
+        for garbage in (
+                {'events': 1}, {'events': {'f': []}}, {'events': {'f': [1]}},
+                {'events': {'f': ['x', 0, 0, 0, 0, 0, [], []]}},
+                {'events': {'f': [1, 0, 0, 0, 0, 0, [['a', 1]], []]}},
+                {'events': {'f': [1, 0, 0, 0, 0, 0, 5, []]}},
+                {'events': {str(n): [0] * 6 + [[], []]
+                            for n in range(1000)}}):
+            with self.subTest(repr(garbage)[:60]):
+                self.process.report(counted=garbage)
+                self.step()
+                self.assertEqual(0, self.told())
+                self.assertIn(b'async_works', exposition(self.pool.told()))
+
+    def test_states(self):
+        """Each state has a number, also when there is none in it."""
+        self.start_ready()
+        states = self.pool.states()
+        self.assertEqual(1, states['ready'])
+        self.assertEqual(0, states['stuck'])
 
 
 class GarbageTest(PoolCase):

@@ -34,6 +34,7 @@ class Child:
     """A process of the pool, and what it has reported.
 
     said -- its last report, see workerreport; empty before the first one.
+    counted -- what it has told of its runs, see counted.Plain.
     stopping_since -- monotonic time, or None.
     given_up -- whether it stops because it could not work.
     was_ready -- whether it has been ready.
@@ -56,6 +57,7 @@ class Child:
         self.stopping_since = None
         self.given_up = self.was_ready = self.at_end = False
         self.said = {}
+        self.counted = {}
         self.jobs = 0
         self._killed = False
         self._unread = b''
@@ -89,6 +91,7 @@ class Child:
         self.heard = self._clock()
         self.said = outcome.value
         self.jobs = self.said.get('jobs', 0)
+        self.counted = self.said.pop('counted', self.counted)
         if self.said.get('ready'):
             self.was_ready = True
             self.worked = self.heard

@@ -12,6 +12,7 @@ import signal
 import sys
 import time
 
+from gocept.async_ import openmetrics
 from gocept.async_.recurring import Complaint
 from gocept.async_.recurring import Trial
 from gocept.async_.worker import health
@@ -87,8 +88,8 @@ def _parser():
         help='replace a process whose database has not answered for so long, '
              'or which could not work for ten times as long (default: 60)')
     add('--health', type=_address, metavar='PORT|HOST:PORT',
-        help='answer HTTP requests for /ready and /live there (default '
-             'host: 127.0.0.1)')
+        help='answer HTTP requests for /ready, /live and /metrics there '
+             '(default host: 127.0.0.1)')
     add('--heartbeat', metavar='FILE',
         help='touch this file every second while all processes are ready')
     add('--pid-file', metavar='FILE',
@@ -150,7 +151,7 @@ class Worker:
         if options.heartbeat:
             self._heartbeat = _make_heartbeat(options.heartbeat)
         if options.health:
-            _serve_health(options.health, self.pool.status)
+            _serve_health(options.health, self.pool)
         self._announced = False
         self._complaint = Complaint(logging.error)
 
@@ -212,7 +213,7 @@ class Worker:
         self.notifier.feed_watchdog()
         if self._pid is not None:
             self._pid.run(time.monotonic())
-        if not self.pool.status()['ready']:
+        if not self.pool.all_ready:
             return
         if self._heartbeat is not None:
             self._heartbeat.run(time.monotonic())
@@ -230,10 +231,12 @@ def _pool_options(options):
             'services': options.service, **found}
 
 
-def _serve_health(address, status):
+def _serve_health(address, pool):
     host, port = address
     try:
-        health.serve(host, port, status)
+        health.serve(
+            host, port, pool.status,
+            lambda: openmetrics.exposition(pool.told(), pool.states()))
     except OSError as error:
         raise WorkerError(
             f'cannot listen on {host}, port {port}: {error.strerror}; '

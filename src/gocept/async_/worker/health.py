@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from gocept.async_ import openmetrics
 from gocept.async_.worker.ownfile import check_own
 from gocept.async_.worker.ownfile import open_own
 from lovely.remotetask.foreign.outcome import outcome_of
@@ -28,6 +29,9 @@ CLIENTS = 50
 
 # What tells how the worker does, see Server.
 Status = Callable[[], dict[str, Any]]
+
+# What returns the metrics, as OpenMetrics; see Server.
+Metrics = Callable[[], bytes]
 
 
 class HeartbeatFile:
@@ -56,12 +60,15 @@ class Server:
     """Answers HTTP requests, all in one thread.
 
     status -- called in that thread, returns a dict with `ready` and `live`.
+    metrics -- called in that thread, returns what /metrics is answered with.
 
     Raise OSError if the address cannot be used.
     """
 
-    def __init__(self, host: str, port: int, status: Status) -> None:
+    def __init__(self, host: str, port: int, status: Status,
+                 metrics: Metrics | None = None) -> None:
         self._status = status
+        self._metrics = metrics
         self._tasks: dict[asyncio.Task, asyncio.StreamWriter] = {}
         family = socket.AF_INET6 if ':' in host else socket.AF_INET
         self._socket = socket.create_server(
@@ -102,7 +109,7 @@ class Server:
             return
         except asyncio.LimitOverrunError:
             request = b''
-        writer.write(answer(request, self._status))
+        writer.write(answer(request, self._status, self._metrics))
         await writer.drain()
         writer.close()
         await writer.wait_closed()
@@ -121,31 +128,52 @@ class Server:
         self._socket.close()
 
 
-def answer(request: bytes, status: Status) -> bytes:
+def answer(request: bytes, status: Status,
+           metrics: Metrics | None = None) -> bytes:
     """Return the bytes that answer an HTTP request.
 
     request -- bytes, the head of it.
-    status -- see Server.
+    status, metrics -- see Server.
     """
-    content: dict[str, Any]
     method, path = _parse(request)
-    if method not in ('GET', 'HEAD'):
-        code, content = 400, {'error': 'send GET /ready or GET /live'}
-    elif path not in ('/', '/ready', '/live'):
-        code, content = 404, {'error': 'choose /ready or /live'}
-    else:
-        outcome = outcome_of(_judge, path.strip('/') or 'ready', status)
-        code, content = (503, {'error': outcome.error}) \
-            if outcome.failed else outcome.value
-    body = json.dumps(content, indent=1).encode() + b'\n'
+    code, kind, body = _answered(method, path, status, metrics)
     head = (
         f'HTTP/1.1 {code} {http.HTTPStatus(code).phrase}\r\n'
         f'Server: async-worker\r\n'
-        f'Content-Type: application/json\r\n'
+        f'Content-Type: {kind}\r\n'
         f'Content-Length: {len(body)}\r\n'
         f'Cache-Control: no-store\r\n'
         f'Connection: close\r\n\r\n').encode()
     return head if method == 'HEAD' else head + body
+
+
+def _answered(method: str, path: str, status: Status,
+              metrics: Metrics | None) -> tuple[int, str, bytes]:
+    """Return the code of an answer, its content type and its content."""
+    if method not in ('GET', 'HEAD'):
+        return _refused(400, 'send GET /ready, /live or /metrics')
+    if path == '/metrics' and metrics is not None:
+        if not openmetrics.is_installed():
+            return _refused(501, openmetrics.MISSING)
+        made = outcome_of(metrics)
+        if made.failed:
+            return _refused(503, made.error or '')
+        return 200, openmetrics.CONTENT_TYPE, made.value
+    if path not in ('/', '/ready', '/live'):
+        return _refused(404, 'choose /ready, /live or /metrics')
+    outcome = outcome_of(_judge, path.strip('/') or 'ready', status)
+    if outcome.failed:
+        return _refused(503, outcome.error or '')
+    return _as_json(*outcome.value)
+
+
+def _refused(code: int, error: str) -> tuple[int, str, bytes]:
+    return _as_json(code, {'error': error})
+
+
+def _as_json(code: int, content: dict[str, Any]) -> tuple[int, str, bytes]:
+    return (code, 'application/json',
+            json.dumps(content, indent=1).encode() + b'\n')
 
 
 def _parse(request: bytes) -> tuple[str, str]:
@@ -171,6 +199,7 @@ def parse_address(text: str) -> tuple[str, int]:
     return host.strip('[]') or '127.0.0.1', number
 
 
-def serve(host: str, port: int, status: Status) -> Server:
+def serve(host: str, port: int, status: Status,
+          metrics: Metrics | None = None) -> Server:
     """Answer HTTP requests in a thread.  Return the Server; see there."""
-    return Server(host, port, status)
+    return Server(host, port, status, metrics)

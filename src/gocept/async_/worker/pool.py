@@ -1,13 +1,16 @@
 """The processes of a worker: start them, listen to them, replace them."""
 
+import collections
 import contextlib
 import logging
 import math
 import selectors
 import time
 
+from gocept.async_.openmetrics import Told
 from gocept.async_.recurring import Complaint
 from gocept.async_.worker.child import Child
+from gocept.async_.worker.counted import Sums
 from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.retry import Pauses
@@ -30,6 +33,11 @@ DOUBLINGS = 4
 
 # Seconds between two rounds after which this process itself has stood still.
 STALL = 5.0
+
+
+# How a process may be, as Place.describe has it.
+STATES = ('starting', 'ready', 'waiting', 'late', 'stuck', 'stopping',
+          'pausing')
 
 
 class Place:
@@ -145,6 +153,7 @@ class Pool:
         self._was_ready = False
         self._to_replace = []
         self._replacing = None
+        self._sums = Sums()
         self._places = [Place(self, number + 1)
                         for number in range(options['processes'])]
 
@@ -184,6 +193,7 @@ class Pool:
         if not child.at_end:
             self._wakeup.selector.unregister(child)
         child.close()
+        self._sums.keep(child.counted)
         if child.refusal is None:
             return
         if self._was_ready:
@@ -260,9 +270,53 @@ class Pool:
         """Return a dict for people and monitors; called in any thread."""
         children = [place.describe() for place in self._places]
         states = {child['state'] for child in children}
-        return {'ready': states == {'ready'} and not self.stopping,
+        services = self._services()
+        problem = self._problem(children, services)
+        return {'ready': problem is None,
                 'live': not states & {'late', 'pausing', 'stuck'},
-                'services': self._services(), 'children': children}
+                'problem': problem,
+                'services': services, 'children': children}
+
+    def _problem(self, children, services):
+        """Return why some service cannot work, None if all can."""
+        found = ['the worker is being stopped'] if self.stopping else []
+        found += [child.get('problem') or child['state']
+                  for child in children if child['state'] != 'ready']
+        found += [f'service "{name}": there is none; its site is missing'
+                  for name, service in services.items() if service is None]
+        # What all have in common is said once.
+        return '; '.join(dict.fromkeys(found)) or None
+
+    @property
+    def all_ready(self):
+        """Whether all processes can work for what services there are."""
+        return not self.stopping and all(
+            place.child is not None and place.child.ready
+            for place in self._places)
+
+    def told(self):
+        """Return what there is to know of each service: Told by name.
+
+        Any thread may call it.
+        """
+        counted = self._sums.of([child.counted for child in self._children])
+        found = {}
+        for name, service in self._services().items():
+            service = service if isinstance(service, dict) else {
+                'problem': 'there is no such service'}
+            age = service.get('oldest_queued_age')
+            found[name] = Told(
+                service.get('counts'),
+                (age or 0.0) if 'oldest_queued_age' in service else None,
+                service.get('workers'), service.get('paused'),
+                not service.get('problem'), counted.get(name))
+        return found
+
+    def states(self):
+        """Return how many processes there are, by their state."""
+        found = collections.Counter(dict.fromkeys(STATES, 0))
+        found.update(place.describe()['state'] for place in self._places)
+        return found
 
     def _services(self):
         """Return what the child has seen that looked last.

@@ -16,6 +16,7 @@ import time
 from gocept.async_.declaration import declarations
 from gocept.async_.recurring import Complaint
 from gocept.async_.worker import application
+from gocept.async_.worker.counted import Counter
 from gocept.async_.worker.ending import Ending
 from gocept.async_.worker.observation import Observation
 from gocept.async_.worker.observation import check_descriptors
@@ -25,6 +26,7 @@ from gocept.async_.worker.wakeup import Wakeup
 from lovely.remotetask import processor
 from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.foreign.outcome import outcome_of
+from lovely.remotetask.interfaces import IManagement
 from lovely.remotetask.machine import memory
 from lovely.remotetask.running.alive import sign_of_life
 from lovely.remotetask.running.events import JobEnded
@@ -38,6 +40,9 @@ log = journal('gocept.async_.worker.process')
 
 # Seconds between two reports.
 BEAT = 1.0
+
+# Seconds between two reports of what was counted: they are long.
+TELL_COUNTED = 5.0
 
 # Seconds beyond the grace of its jobs after which a process that is to stop
 # ends, whatever its threads wait for.  The main process kills it later.
@@ -59,12 +64,15 @@ class WorkerProcess:
         self.wakeup = Wakeup()
         self.jobs = 0
         self.processors = {}
+        self._paths = {}
         self._lock = threading.Lock()
         self._running = False
         self._stopping = None
         self._news = threading.Event()
         self._seen = {}
-        self._counter = Observer(self._count, JobEnded, JobRetried)
+        self._observer = Observer(self._count, JobEnded, JobRetried)
+        self._counter = Counter()
+        self._told = float('-inf')
         self.observation = Observation(
             self._look, self._troubles, self._news.set)
 
@@ -78,6 +86,7 @@ class WorkerProcess:
         # Not earlier: until here the process may be ended at any moment.
         self.wakeup.catch(signal.SIGTERM)
         self._running = True
+        self._observer.subscribe()
         self._counter.subscribe()
         self.observation.start()
         while (reason := self._reason_to_stop()) is None:
@@ -126,6 +135,7 @@ class WorkerProcess:
             processor.start_processor(made)
             stack.pop_all()
             self.processors[declaration.name] = made
+            self._paths[tuple(path)] = declaration.name
 
     def _make_processor(self, declaration, path):
         arguments = dict(declaration.processorArguments)
@@ -163,9 +173,29 @@ class WorkerProcess:
             self.ending.within(0)
 
     def _tell(self):
-        stopping = {'stopping': self._stopping} if self._stopping else {}
-        self.report.send(jobs=self.jobs, memory=memory(),
-                         **self.observation.report(), **stopping)
+        more = {'stopping': self._stopping} if self._stopping else {}
+        now = time.monotonic()
+        if self._stopping or now - self._told >= TELL_COUNTED:
+            counted = self._counter.tell(self._names())
+            if counted is not None:
+                more['counted'] = counted
+        is_taken = self.report.send(
+            jobs=self.jobs, memory=memory(), **self.observation.report(),
+            **more)
+        if 'counted' in more:
+            self._told = now
+            if not is_taken:
+                self._counter.tell_again()
+
+    def _names(self):
+        """Return the names of the services, by their paths."""
+        found = dict(self._paths)
+        for name, made in list(self.processors.items()):
+            # The service may have moved; not each processor tells that.
+            path = outcome_of(lambda made=made: tuple(made.servicePath))
+            if not path.failed:
+                found[path.value] = name
+        return found
 
     def _troubles(self):
         return {name: _trouble(made)
@@ -219,7 +249,16 @@ def _describe_service(service):
         waited = None
     return {'counts': {str(status): int(number) for status, number
                        in service.counts().items()},
-            'oldest_queued_age': waited, 'problem': None}
+            'oldest_queued_age': waited,
+            **_described_besides(service, now), 'problem': None}
+
+
+def _described_besides(service, now):
+    """Return what services tell that are ours."""
+    management = IManagement(service, None)
+    return {} if management is None else {
+        'workers': management.living_workers(now),
+        'paused': bool(service.paused)}
 
 
 def _restore_environment(pythonpath):

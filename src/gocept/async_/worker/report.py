@@ -32,6 +32,7 @@ _text = (str, type(None))
 # services -- see Observation.report
 # jobs -- how many the process has run
 # memory -- megabytes that it uses
+# counted -- see counted.Plain; missing: the same as before
 # stopping -- why it stops
 # refused -- why it cannot be run at all
 FIELDS: dict[str, Any] = {
@@ -42,6 +43,7 @@ FIELDS: dict[str, Any] = {
     'services': dict,
     'jobs': int,
     'memory': _number,
+    'counted': dict,
     'stopping': str,
     'refused': str,
 }
@@ -63,18 +65,23 @@ class Report:
         # What jobs start must not keep it open.
         os.set_inheritable(descriptor, False)
 
-    def send(self, **content: Any) -> None:
-        """Write a line; not if the one before could not be written yet."""
+    def send(self, **content: Any) -> bool:
+        """Write a line; not if the one before could not be written yet.
+
+        Return whether it is going to be read, if anybody reads.
+        """
         with self._lock:
-            if not self._pending:
+            is_taken = not self._pending
+            if is_taken:
                 self._pending = json.dumps(content).encode() + b'\n'
             try:
                 self._write()
             except BlockingIOError:
-                return
+                pass
             except OSError:
                 # Nobody reads, or a job has closed all there was to close.
                 self.gone = True
+        return is_taken
 
     def _write(self) -> None:
         # The number may be that of a file or a socket by now, if a job has

@@ -25,10 +25,6 @@ GROUPS = 8
 # How many functions are shown.
 FUNCTIONS = 5
 
-# Seconds after a sign of life for which a worker is taken to be there: clocks
-# differ.
-GONE = 180
-
 # Seconds that a job may wait before somebody should look after it.
 LONG = 300
 
@@ -115,14 +111,11 @@ def summary(service, now):
     """
     counts = dict(service.counts())
     oldest = service.oldest_waiting(now)
-    workers = interfaces.IManagement(service).workers()
     return {
         'paused': bool(service.paused),
         'counts': counts,
         'oldest_waiting': cells.as_datetime(oldest),
-        'workers': sum(
-            each['heartbeat'] is not None and now - each['heartbeat'] < GONE
-            for each in workers),
+        'workers': interfaces.IManagement(service).living_workers(now),
         'unreadable': len(service.unreadable()),
     }
 
