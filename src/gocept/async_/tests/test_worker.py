@@ -452,6 +452,24 @@ class ZeoTest(WorkerCase):
         self.assertRegex(
             line.group(1),
             r'\(gocept.async_.tests.workerjobs.count, attempt 1\)')
+        self.check_metrics(worker)
+
+    def check_metrics(self, worker):
+        """What Prometheus scrapes tells of both jobs that were run."""
+        key = ('async_runs_total',
+               ('function', 'gocept.async_.tests.workerjobs.count'),
+               ('outcome', 'completed'), ('service', 'events'))
+        found = until(
+            lambda: (seen := worker.metrics()).get(key) and seen,
+            'metrics of a job')
+        self.assertEqual(1, found[key])
+        service = 'service', 'events'
+        self.assertEqual(1, found['async_works', service])
+        self.assertEqual(1, found['async_workers', service])
+        self.assertEqual(1, found['async_processes', ('state', 'ready')])
+        self.assertGreaterEqual(found[
+            'async_job_wait_seconds_bucket', key[1], ('le', '+Inf'), service],
+            1)
 
     def test_replaced_when_worn(self):
         """A process that has run enough, or grown, makes room."""

@@ -23,6 +23,7 @@ from importlib import resources
 from pathlib import Path
 
 from gocept.async_.tests.interpreter import environment
+from gocept.async_.tests.test_openmetrics import read
 
 
 # Seconds until something that does not happen has failed; of one process.
@@ -68,15 +69,20 @@ def is_listening(port):
 
 def get_json(port, path):
     """Return the HTTP status and what a server here answers."""
+    return get(port, path, json.load)
+
+
+def get(port, path, read):
+    """Return the HTTP status, and what `read` makes of the response."""
     # No proxy: it could not reach this machine's loopback.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     url = f'http://127.0.0.1:{port}{path}'
     try:
         with opener.open(url, timeout=PATIENCE) as response:
-            return response.status, json.load(response)
+            return response.status, read(response)
     except urllib.error.HTTPError as error:
         with error:
-            return error.code, json.load(error)
+            return error.code, read(error)
 
 
 class Process:
@@ -386,6 +392,13 @@ class Worker(Process):
     def health(self, path='/ready'):
         """Return the HTTP status and what was answered."""
         return get_json(self.port, path)
+
+    def metrics(self):
+        """Return the samples that Prometheus would read, see `read` there."""
+        status, text = get(
+            self.port, '/metrics', lambda response: response.read())
+        assert status == 200, text
+        return read(text)
 
     def is_ready(self):
         return self.health()[0] == 200
