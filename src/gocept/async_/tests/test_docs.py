@@ -59,8 +59,8 @@ def test_suite():
     # Installed without the documents, there is nothing to run.
     if DOCS.is_dir():
         suite.addTest(doctest.DocFileSuite(
-            str(DOCS / 'events.rst'), module_relative=False, setUp=setUp,
-            tearDown=tearDown,
+            str(DOCS / 'reference' / 'events.rst'), module_relative=False,
+            setUp=setUp, tearDown=tearDown,
             optionflags=doctest.ELLIPSIS | doctest.REPORT_NDIFF))
         suite.layer = FUNCTIONAL_LAYER
     return suite
