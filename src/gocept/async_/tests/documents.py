@@ -6,7 +6,8 @@ In a document
   page;
 - ``.. not run: WHY`` before a block says why it is not;
 - ``.. run by: test_MODULE`` before a block names another test that runs it;
-- ``.. all run by: test_MODULE`` does so for all of the document.
+- ``.. all run by: test_MODULE`` and ``.. all not run: WHY`` say the same of
+  all blocks of the document.
 """
 
 import re
@@ -15,7 +16,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 
-DOCS = Path(__file__).parents[4] / 'docs'
+ROOT = Path(__file__).parents[4]
+DOCS = ROOT / 'docs'
 
 DIRECTIVE = re.compile(
     r' *\.\. (?P<kind>code-block|invisible-code-block|literalinclude)::? '
@@ -53,12 +55,13 @@ class Note(NamedTuple):
 
 
 # What is said of a block, and is nothing that a reader does.
-OF_BLOCKS = 'not run', 'run by', 'all run by'
+OF_BLOCKS = 'not run', 'run by', 'all run by', 'all not run'
 
 
 def paths():
-    """Return the paths of all documents."""
-    return sorted(DOCS.rglob('*.rst'))
+    """Return the paths of all documents; none where they are missing."""
+    return sorted([*ROOT.glob('*.rst'), *DOCS.rglob('*.rst')]
+                  if DOCS.exists() else ())
 
 
 def blocks(path):
@@ -74,28 +77,25 @@ def steps(path):
         line = lines[number]
         note = NOTE.match(line)
         block, after = _block(lines, number, notes)
-        if note is not None and note['verb'] in OF_BLOCKS:
-            number, text = _sentence(lines, number, note['text'])
-            notes[note['verb']] = text
-            continue
-        if note is not None:
-            found.append(Note(note['verb'], note['text']))
-        elif block is not None:
+        number = after
+        if block is not None:
             found.append(block)
-            number = after
             notes = {}
-            continue
+        elif note is not None and note['verb'] in OF_BLOCKS:
+            number, text = _sentence(lines, number - 1, note['text'])
+            notes[note['verb']] = text
+        elif note is not None:
+            found.append(Note(note['verb'], note['text']))
         elif line.strip():
             notes = {}
-        number += 1
     return found
 
 
 def whole(path):
-    """Return which test runs all of a document, or None."""
-    found = re.search(r'^\.\. all run by: (\w+)$',
-                      path.read_text(encoding='utf-8'), re.MULTILINE)
-    return found and found[1]
+    """Return what is said of all blocks of a document, as notes (dict)."""
+    return dict(re.findall(
+        r'^\.\. all ((?:not )?run(?: by)?): (.+)$',
+        path.read_text(encoding='utf-8'), re.MULTILINE))
 
 
 def _sentence(lines, number, text):
@@ -110,7 +110,10 @@ def _sentence(lines, number, text):
 
 
 def _block(lines, number, notes):
-    """Return the block that begins in a line, and the number after it."""
+    """Return the block that begins in a line, and the number after it.
+
+    None, and the number of the next line, where none begins.
+    """
     line = lines[number]
     directive, literal = DIRECTIVE.match(line), LITERAL.match(line)
     if directive is not None:
@@ -123,7 +126,7 @@ def _block(lines, number, notes):
             end += 1
         text = textwrap.dedent('\n'.join(lines[number:end])) + '\n'
         return Block('doctest', '', text, number + 1, notes), end
-    return None, number
+    return None, number + 1
 
 
 def _of_directive(lines, number, directive, notes):
@@ -149,7 +152,7 @@ def _body(language, caption, lines, number, notes, depth=None):
         end += 1
     text = textwrap.dedent('\n'.join(lines[first:end])).strip('\n')
     if not text:
-        return None, number
+        return None, number + 1
     while not lines[first].strip():
         first += 1
     return Block(language, caption, f'{text}\n', first + 1, notes), end

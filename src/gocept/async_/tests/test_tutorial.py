@@ -42,6 +42,21 @@ class TutorialTest(unittest.TestCase):
             for step in documents.steps(path):
                 self.do(step)
 
+    def test_prompt(self):
+        """The application can be opened at a prompt, as a how-to tells."""
+        for step in documents.blocks(documents.DOCS / 'tutorial' /
+                                     'invoices.rst'):
+            if step.caption or 'mkdir' in step.text:
+                self.do(step)
+        lines = ''.join(
+            block.text for block in documents.blocks(
+                documents.DOCS / 'howto' / 'debug.rst')
+            if block.notes.get('run by') == 'test_tutorial')
+        self.terminal.write('prompt.py', (
+            f'{lines}\nimport gocept.async_\n'
+            f'print(gocept.async_.service("invoices").counts()["queued"])\n'))
+        self.terminal.type('PYTHONPATH=. python prompt.py', '0\n')
+
     def do(self, step):
         if isinstance(step, documents.Note):
             {'browser': self.browser.do, 'log': self.terminal.read,
