@@ -21,7 +21,7 @@ from lovely.remotetask.storage import upgrade
 # differ.
 GONE = 180
 
-# What a worker tells of itself, see IJobExecution.sign.
+# What a worker tells of itself, see IWorkerRecords.sign.
 FACTS = ('host', 'pid', 'kind', 'threads', 'started')
 
 

@@ -30,10 +30,10 @@ class MetricsTestCase(PagesTestCase):
         found = Slice(start, 3, 2.5)
         for _ in range(number):
             found.functions.of(function).count(outcome, 0.25, 0.5)
-        engine = IJobExecution(self.service)
-        engine.sign(WORKER, now, {'kind': 'SimpleProcessor', 'threads': 4,
+        workers = IJobExecution(self.service).workers
+        workers.sign(WORKER, now, {'kind': 'SimpleProcessor', 'threads': 4,
                                   'started': now - 60}, 123.4)
-        engine.measure(WORKER, (start, outcome, function), [found], now)
+        workers.measure(WORKER, (start, outcome, function), [found], now)
         transaction.commit()
 
     def json(self, path):
@@ -130,12 +130,12 @@ class ChartTest(MetricsTestCase):
 
     def test_dead_workers(self):
         """One that is silent for long is no reason to say that it works."""
-        engine = IJobExecution(self.service)
-        engine.sign(WORKER, time.time() - 1000)
+        workers = IJobExecution(self.service).workers
+        workers.sign(WORKER, time.time() - 1000)
         transaction.commit()
         self.assertEqual(0, self.json('events/service.json')['workers'])
-        engine = IJobExecution(self.service)
-        engine.beat(WORKER)
+        workers = IJobExecution(self.service).workers
+        workers.beat(WORKER)
         transaction.commit()
         self.assertEqual(1, self.json('events/service.json')['workers'])
 

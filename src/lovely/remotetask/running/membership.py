@@ -50,7 +50,7 @@ class Membership:
     interval -- seconds between two heartbeats.
     missed -- how many of them may be missed.
     facts -- called without arguments; what people are told of the processor,
-        see IJobExecution.sign.
+        see IWorkerRecords.sign.
     """
 
     def __init__(self, db, path, name, interval, missed, facts=dict):
@@ -194,7 +194,7 @@ class Membership:
         with private_connection(self.db) as connection:
             # A storage that is polled may fail here.
             connection.transaction_manager.begin()
-            # From the content to the jobs, see docs/engine.rst.
+            # From the content to the jobs, see docs/explanation/engine.rst.
             db, oid = self.place
             jobs = connection.get_connection(db.database_name)
             return registry.service_path(jobs.get(oid))
@@ -295,10 +295,11 @@ class _Signed:
         member = self._membership
         self.before = member.clock.wall()
         now = member.clock.now()
-        self._written = engine.sign(
+        self._written = engine.workers.sign(
             member.worker_id, now, member.facts(), machine.memory())
         if self._measures:
-            engine.measure(member.worker_id, *member.tally.to_store(), now)
+            engine.workers.measure(
+                member.worker_id, *member.tally.to_store(), now)
 
     def commit(self):
         self._membership.gate.commit()
@@ -338,30 +339,30 @@ def _settle_lost(engine, worker_id, claim, now, interrupted):
 
 
 def _prune(engine, limit, now, worker_id):
-    return engine.prune(limit, now, worker_id)
+    return engine.upkeep.prune(limit, now, worker_id)
 
 
 def _correct_schedule(engine, now):
-    engine.correct_schedule(now)
+    engine.upkeep.correct_schedule(now)
 
 
 def _stop_worker(engine, worker_id, begun, now, tally):
     engine.settle(worker_id, begun, begun, now)
     if not tally.is_empty:
-        engine.measure(worker_id, *tally.to_store(), now)
-    engine.stop_worker(worker_id, now)
+        engine.workers.measure(worker_id, *tally.to_store(), now)
+    engine.workers.stop_worker(worker_id, now)
 
 
 def _signs_of_life(engine):
-    return engine.signs_of_life()
+    return engine.workers.signs_of_life()
 
 
 def _release(engine, worker_id, sign, now):
-    if engine.signs_of_life().get(worker_id) != sign:
+    if engine.workers.signs_of_life().get(worker_id) != sign:
         # It has come back in this moment, or another one was quicker.
         return []
     return [_described(engine, jobid)
-            for jobid in engine.release_worker(worker_id, now)]
+            for jobid in engine.workers.release_worker(worker_id, now)]
 
 
 def _described(engine, jobid):

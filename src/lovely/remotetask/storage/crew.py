@@ -62,6 +62,11 @@ def is_live(job, claim):
     return claim.fence == job.fence and job.stored_status in WAITING
 
 
+def is_good(job, claim):
+    """Return whether there is a job, and it is being run under a claim."""
+    return job is not None and is_live(job, claim)
+
+
 def claim_of(store, job):
     """Return the Claim under which a job is being run, or None."""
     for claim in claims_on(store, job.id):
@@ -103,7 +108,7 @@ def enter(store, worker_id, now, unclaimed=False):
 def beat(store, worker_id, now, facts=None, memory=None):
     """Let a worker show that it lives; unknown ones are not entered.
 
-    facts, memory -- see IJobExecution.sign.
+    facts, memory -- see IWorkerRecords.sign.
     """
     found = worker(store, worker_id)
     if found is None:

@@ -46,7 +46,7 @@ class Worker(persistent.Persistent):
     at_once -- how many jobs it begins at most before it ends one.
     unclaimed -- whether it runs jobs that it has not claimed: one at a time.
     turn -- grows with each of these that has ended, or is claimed after all.
-    facts -- what is told of it: plain values by name, see IJobExecution.sign.
+    facts -- what is told of it: plain values by name, see IWorkerRecords.sign.
     meter -- the Meter of what it has counted; None: earlier code has stored
         the record.
     """

@@ -125,8 +125,8 @@ class StoredTest(MeterCase):
 
     def measure(self, worker, number, *slices, now=600.0):
         with self.elsewhere() as service:
-            engine(service).sign(worker, now)
-            engine(service).measure(worker, number, list(slices), now)
+            engine(service).workers.sign(worker, now)
+            engine(service).workers.measure(worker, number, list(slices), now)
 
     def history(self, level=0, since=0):
         transaction.begin()
@@ -142,7 +142,7 @@ class StoredTest(MeterCase):
             self.measure(OTHER, number, completed(number * 60))
             self.assertEqual(number + 1, self.ever())
         with self.elsewhere() as service:
-            engine(service).stop_worker(OTHER, 1e9)
+            engine(service).workers.stop_worker(OTHER, 1e9)
         self.measure(ANOTHER, 1, completed(0))
         self.assertEqual(4, self.ever())
         transaction.begin()
@@ -169,8 +169,8 @@ class StoredTest(MeterCase):
     def test_dropped(self):
         """What a worker has counted outlives it, however it ends."""
         for number, end in enumerate((
-                lambda found: found.stop_worker(OTHER, 1e9),
-                lambda found: found.release_worker(OTHER, 1e9)), 1):
+                lambda found: found.workers.stop_worker(OTHER, 1e9),
+                lambda found: found.workers.release_worker(OTHER, 1e9)), 1):
             self.measure(OTHER, 1, completed(60 * number))
             with self.elsewhere() as service:
                 end(engine(service))
@@ -188,7 +188,7 @@ class StoredTest(MeterCase):
         self.assertEqual([], self.history())
         self.measure(OTHER, 2, completed(0))
         with self.elsewhere() as service:
-            engine(service).stop_worker(OTHER, 1e9)
+            engine(service).workers.stop_worker(OTHER, 1e9)
         self.assertEqual(1, total(self.history()))
 
     def test_unreadable_meter(self):
@@ -208,7 +208,7 @@ class StoredTest(MeterCase):
             self.measure(OTHER, 2, completed(120))
             self.assertEqual(2, total(self.history()))
             with self.elsewhere() as service:
-                engine(service).stop_worker(OTHER, 1e9)
+                engine(service).workers.stop_worker(OTHER, 1e9)
             self.assertEqual(2, total(self.history()))
 
     def unreadable(self, oid):
@@ -229,8 +229,8 @@ class StoredTest(MeterCase):
         facts = {'host': 'h', 'pid': 1, 'kind': 'K', 'threads': 2,
                  'started': 3.0}
         with self.elsewhere() as service:
-            engine(service).sign(OTHER, 1.0, facts, 55.0)
-            engine(service).sign(ANOTHER, 1.0)
+            engine(service).workers.sign(OTHER, 1.0, facts, 55.0)
+            engine(service).workers.sign(ANOTHER, 1.0)
         transaction.begin()
         known, unknown = Management(self.service).workers()
         self.assertEqual({**facts, 'memory': 55.0}, {

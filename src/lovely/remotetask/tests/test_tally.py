@@ -151,7 +151,7 @@ class CountingTest(DatabaseCase):
         claimed, = self.made.membership.bookkeep(
             lambda engine: engine.claim('gone:1:t:x', 1))
         with self.elsewhere() as service:
-            ids = engine(service).release_worker('gone:1:t:x')
+            ids = engine(service).workers.release_worker('gone:1:t:x')
         self.assertEqual([claimed.job], ids)
         self.made.membership.tell_of_lost([(ids[0], 'queued', 'test.task')])
         self.assertEqual(1, self.total()['test.task'].lost)

@@ -45,11 +45,11 @@ def _count(stage):
     """Let a worker have counted runs, with a pause in between."""
     now = int(time.time()) // 60 * 60
     with stage.service() as service:
-        engine = IJobExecution(service)
-        engine.sign('web1:4711:remotetasks.events:abc-1-x', time.time(), {
+        workers = IJobExecution(service).workers
+        workers.sign('web1:4711:remotetasks.events:abc-1-x', time.time(), {
             'host': 'web1', 'pid': 4711, 'kind': 'MultiProcessor',
             'threads': 4, 'started': now - 9000}, 142.0)
-        engine.measure('web1:4711:remotetasks.events:abc-1-x', 1, [
+        workers.measure('web1:4711:remotetasks.events:abc-1-x', 1, [
             _minute(now - 60 * ago, ago) for ago in range(150, 0, -1)
             if not 18 < ago < 26])
 
