@@ -261,6 +261,8 @@ class Job(persistent.Persistent):
     note = None
     # nothing is left but what the books need.
     removed = False
+    # the traceparent of the caller, see running.tracing.
+    trace = None
 
     def __init__(self, id, task, input, priority=None, due=None):
         self.id = id

@@ -35,6 +35,7 @@ from lovely.remotetask.running import direct
 from lovely.remotetask.running import events
 from lovely.remotetask.running import quirks
 from lovely.remotetask.running import registry
+from lovely.remotetask.running import tracing
 from lovely.remotetask.startup import bootStrapSubscriber
 from lovely.remotetask.startup import getAutostartServiceNames
 from lovely.remotetask.storage import aside
@@ -215,6 +216,9 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
                           'the input')
 
     def _add(self, job, place, status):
+        trace = tracing.current()
+        if trace is not None:
+            job.trace = trace
         self.store.add(job, place, status)
         events.send_after_commit(events.JobAdded, self, job)
         if status != STARTLATER:

@@ -12,8 +12,10 @@ from lovely.remotetask.job import Claim
 from lovely.remotetask.job import Run
 from lovely.remotetask.job import direct_run
 from lovely.remotetask.running import registry
+from lovely.remotetask.running.events import name_of
 from lovely.remotetask.running.execution import Work
 from lovely.remotetask.running.execution import result_of
+from lovely.remotetask.running.execution import span_of
 from lovely.remotetask.running.refusal import is_part_of_run
 from lovely.remotetask.task import TaskError
 
@@ -56,7 +58,7 @@ def _run(engine, job, claim, now):
     savepoint = _manager(job).savepoint(optimistic=True)
     token = direct_run.set((job.store, claim))
     try:
-        outcome = outcome_of(_call_task, engine, job)
+        outcome = outcome_of(_call_task, engine, job, run)
         rolled_back = outcome.failed and outcome_of(savepoint.rollback)
     finally:
         direct_run.reset(token)
@@ -78,6 +80,8 @@ def _manager(job):
             else job._p_jar.transaction_manager)
 
 
-def _call_task(engine, job):
-    with Work(engine.service, job).context() as call:
+def _call_task(engine, job, run):
+    service = engine.service
+    with (Work(service, job).context() as call,
+          span_of(service, job, run, name_of(job))):
         return result_of(engine, call)

@@ -31,6 +31,7 @@ from lovely.remotetask.running import events
 from lovely.remotetask.running import runlog
 from lovely.remotetask.running import signature
 from lovely.remotetask.running import surroundings
+from lovely.remotetask.running import tracing
 from lovely.remotetask.running.events import name_of
 from lovely.remotetask.running.gate import ProcessorStopped
 from lovely.remotetask.running.refusal import CommitRefusal
@@ -244,16 +245,30 @@ def run_job(engine, run, begin, commit):
         function = name_of(job)
         waited = waited_of(job, run)
         begin(service, run, function)
-        txn = transaction.get()
-        output = result_of(engine, call)
-        if transaction.get() is not txn or job.fence != run.claim.fence:
-            # The function has begun another transaction, or has done
-            # something to its own job.
-            job = engine.claimed(run.claim)
-        rest = engine.complete(job, run, output)
-        status = job.stored_status
-        commit()
+        with span_of(service, job, run, function):
+            status, rest = _call_and_commit_job(
+                engine, job, run, call, commit)
     return runlog.End(status, function, rest=rest, waited=waited)
+
+
+def _call_and_commit_job(engine, job, run, call, commit):
+    """Return the status of the job then, and its Rest."""
+    txn = transaction.get()
+    output = result_of(engine, call)
+    if transaction.get() is not txn or job.fence != run.claim.fence:
+        # The function has begun another transaction, or has done something to
+        # its own job.
+        job = engine.claimed(run.claim)
+    rest = engine.complete(job, run, output)
+    status = job.stored_status
+    commit()
+    return status, rest
+
+
+def span_of(service, job, run, function):
+    """Return a context manager: the Span of a run."""
+    return tracing.Span(service.__name__, function, run, job.trace,
+                        job.recurring)
 
 
 def waited_of(job, run):
