@@ -1,7 +1,6 @@
 """The subcommands that do something; each returns whether it was done."""
 
 import argparse
-import functools
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -13,44 +12,38 @@ from gocept.async_.manage import progress
 from gocept.async_.manage import running
 from gocept.async_.manage.desk import Desk
 from gocept.async_.manage.seeing import no_job
-from lovely.remotetask.foreign.outcome import outcome_of
-from lovely.remotetask.interfaces import CANCELLED
-from lovely.remotetask.interfaces import ERROR
-from lovely.remotetask.interfaces import HELD
-from lovely.remotetask.interfaces import PROCESSING
-from lovely.remotetask.interfaces import STARTLATER
-from lovely.remotetask.interfaces import STATUSES
-from lovely.remotetask.interfaces import WAITING
+from gocept.async_.manage.source import MANY
+from gocept.async_.manage.source import Source
+from gocept.async_.manage.source import the_name
 from lovely.remotetask.running.server import server
 
 
-# To jobs of which statuses these can be done.
-MANY = {'requeue': (HELD, ERROR, CANCELLED),
-        'cancel': (*WAITING, STARTLATER, HELD),
-        'remove': tuple(
-            status for status in STATUSES if status != PROCESSING)}
+# How many jobs are looked at in one transaction.
+PAGE = 500
 
 DONE = {'requeue': 'requeued', 'cancel': 'cancelled', 'remove': 'removed'}
 
 
-def change(desk: Desk, options: argparse.Namespace) -> bool:
+def change(source: Source, options: argparse.Namespace) -> bool:
     """Requeue, cancel or remove jobs."""
-    name = desk.the_name(options.service)
+    name = the_name(source, options.service)
     if options.ids:
-        return _change_each(desk, name, options)
+        return _change_each(source, name, options)
     if options.dry_run:
-        done, skipped = _count(desk, name, options)
+        done, skipped = _count(source, name, options)
     else:
-        done, skipped = _change_all(desk, name, options)
+        done, skipped = _change_all(source, name, options)
     _tell(options, done, skipped)
     return True
 
 
-def _change_each(desk: Desk, name: str, options: argparse.Namespace) -> bool:
+def _change_each(source: Source, name: str,
+                 options: argparse.Namespace) -> bool:
     refused = []
     for jobid in options.ids:
-        call = _would if options.dry_run else _does
-        found = call(desk, name, options.command, jobid)
+        found = (_would(source, name, options.command, jobid)
+                 if options.dry_run
+                 else source.change(name, options.command, jobid))
         if found is None:
             no_job(jobid)
         elif not found:
@@ -62,40 +55,20 @@ def _change_each(desk: Desk, name: str, options: argparse.Namespace) -> bool:
     return not refused
 
 
-def _does(desk: Desk, name: str, what: str, jobid: int) -> bool | None:
-    """Return whether it was done to a job; None if there is none."""
-    def act(operations: Any) -> bool | None:
-        if jobid not in operations.service.jobs:
-            return None
-        # A pattern that never matches, say, is refused.
-        found = outcome_of(getattr(operations, what), jobid)
-        if found.exception is not None and not found.is_a(ValueError):
-            raise found.exception
-        return bool(found.value)
-    return desk.act(name, act)
+def _would(source: Source, name: str, what: str, jobid: int) -> bool | None:
+    found = source.job(name, jobid)
+    return None if found is None else found['status'] in MANY[what]
 
 
-def _would(desk: Desk, name: str, what: str, jobid: int) -> bool | None:
-    with desk.service(name) as service:
-        job = service.jobs.get(jobid)
-        return None if job is None else job.status in MANY[what]
-
-
-def _change_all(desk: Desk, name: str,
+def _change_all(source: Source, name: str,
                 options: argparse.Namespace) -> tuple[int, int]:
     """Return to how many jobs it was done, and how many were skipped."""
-    selection = filters.selection(options)
-    with desk.service(name) as service:
-        # What fails from now on, or is added, is not meant.
-        as_of = service.find(limit=1).as_of
-        total = _total(service, selection)
+    bulk = source.bulk(name, options.command, filters.selection(options))
     done = skipped = 0
     after, more = None, True
-    with progress.shown(DONE[options.command], total) as tell:
+    with progress.shown(DONE[options.command], bulk.total) as tell:
         while more:
-            found = desk.act(name, functools.partial(
-                _do_some, f'{options.command}_some', after=after,
-                as_of=as_of, **selection))
+            found = bulk.some(after)
             done += found.done
             skipped += found.skipped
             after = found.after
@@ -104,37 +77,22 @@ def _change_all(desk: Desk, name: str,
     return done, skipped
 
 
-def _do_some(what: str, operations: Any, **arguments: Any) -> Any:
-    return getattr(operations, what)(**arguments)
-
-
-def _total(service: Any, selection: dict[str, Any]) -> int | None:
-    """Return how many jobs there are, where the counts tell."""
-    counts = service.counts()
-    if set(selection) <= {'status'}:
-        return sum(number for status, number in counts.items()
-                   if selection.get('status') in (None, status))
-    return None
-
-
-def _count(desk: Desk, name: str,
+def _count(source: Source, name: str,
            options: argparse.Namespace) -> tuple[int, int]:
     """Return to how many jobs it would be done, and to how many not."""
     done = skipped = 0
     after, more = None, True
-    with (desk.service(name) as service,
-          progress.shown('found') as tell):
+    with progress.shown('found') as tell:
         while more:
-            page = service.find(
-                **filters.selection(options), after=after, limit=500)
-            can = sum(job.status in MANY[options.command]
-                      for job in page.jobs)
+            page = source.page(
+                name, filters.selection(options), after, PAGE)
+            can = sum(row['status'] in MANY[options.command]
+                      for row in page.rows)
             done += can
-            skipped += len(page.jobs) - can
+            skipped += len(page.rows) - can
             after = page.after
             more = after is not None
             tell(done)
-            service._p_jar.cacheGC()
     return done, skipped
 
 
@@ -149,36 +107,25 @@ def _tell(options: argparse.Namespace, done: int, skipped: int) -> None:
                 + (f', {skipped} skipped' if skipped else ''))
 
 
-def pause(desk: Desk, options: argparse.Namespace) -> bool:
+def pause(source: Source, options: argparse.Namespace) -> bool:
     """Pause or resume a service, or one cron job."""
-    name = desk.the_name(options.service)
+    name = the_name(source, options.service)
     if options.id is None:
-        return _pause_service(desk, name, options)
-    with desk.service(name) as service:
-        job = service.jobs.get(options.id)
-        is_cron = job is not None and getattr(job, 'recurring', False)
+        if not options.dry_run:
+            source.set_paused(name, options.command, None)
+        return _tell_pause(options, f'service "{name}"',
+                           source.status(name)['paused'])
+    job = source.job(name, options.id)
     if job is None:
         return no_job(options.id)
-    if not is_cron:
+    if 'paused' not in job:
         print(f'async-jobs: {options.command}: job {options.id} is no cron '
               f'job', file=sys.stderr)
         return False
     if not options.dry_run:
-        desk.act(name, lambda operations: getattr(
-            operations, f'{options.command}_job')(options.id))
-    with desk.service(name) as service:
-        paused = service.jobs[options.id].paused
-    return _tell_pause(options, f'job {options.id}', paused)
-
-
-def _pause_service(desk: Desk, name: str,
-                   options: argparse.Namespace) -> bool:
-    if not options.dry_run:
-        desk.act(name, lambda operations: getattr(
-            operations, options.command)())
-    with desk.service(name) as service:
-        paused = service.paused
-    return _tell_pause(options, f'service "{name}"', paused)
+        source.set_paused(name, options.command, options.id)
+        job = source.job(name, options.id) or job
+    return _tell_pause(options, f'job {options.id}', job['paused'])
 
 
 def _tell_pause(options: argparse.Namespace, what: str, paused: bool) -> bool:
@@ -192,7 +139,7 @@ def _tell_pause(options: argparse.Namespace, what: str, paused: bool) -> bool:
 
 def run(desk: Desk, options: argparse.Namespace) -> bool:
     """Run a job here."""
-    name = desk.the_name(options.service)
+    name = the_name(desk, options.service)
     with desk.service(name) as service:
         job = service.jobs.get(options.id)
         status = None if job is None else job.status
@@ -234,6 +181,6 @@ def _tell_run(options: argparse.Namespace, ran: running.Ran | None) -> bool:
 
 
 # By the names of the subcommands.
-ACTS: dict[str, Callable[[Desk, argparse.Namespace], bool]] = {
+ACTS: dict[str, Callable[[Any, argparse.Namespace], bool]] = {
     **dict.fromkeys(MANY, change), 'pause': pause, 'resume': pause,
     'run': run}

@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -10,13 +9,11 @@ from gocept.async_.manage import check
 from gocept.async_.manage import filters
 from gocept.async_.manage import output
 from gocept.async_.manage import progress
-from gocept.async_.manage.described import cron_row
-from gocept.async_.manage.described import details
-from gocept.async_.manage.described import instant
-from gocept.async_.manage.described import row
 from gocept.async_.manage.desk import Desk
+from gocept.async_.manage.source import Row
+from gocept.async_.manage.source import Source
+from gocept.async_.manage.source import the_name
 from lovely.remotetask.interfaces import STATUSES
-from lovely.remotetask.interfaces import IManagement
 
 
 JOB_COLUMNS = {
@@ -34,19 +31,9 @@ WORKER_COLUMNS = {
 PAGE = 50
 
 
-def counts(desk: Desk, options: argparse.Namespace) -> bool:
+def counts(source: Source, options: argparse.Namespace) -> bool:
     """Show how many jobs there are of each status."""
-    found = {}
-    for name in _names(desk, options):
-        with desk.service(name) as service:
-            oldest = service.oldest_waiting()
-            found[name] = {
-                'counts': service.counts(),
-                'oldest_waiting': instant(oldest),
-                'oldest_waiting_age': (
-                    None if oldest is None
-                    else max(0.0, time.time() - oldest)),
-                'paused': service.paused}
+    found = {name: source.status(name) for name in _names(source, options)}
     if options.json:
         output.as_json({'services': found})
         return True
@@ -58,26 +45,25 @@ def counts(desk: Desk, options: argparse.Namespace) -> bool:
     return True
 
 
-def _names(desk: Desk, options: argparse.Namespace) -> list[str]:
+def _names(source: Source, options: argparse.Namespace) -> list[str]:
     """Return the names of the service that is asked for, or of all."""
-    names = desk.names()
+    names = source.names()
     if options.service is None and names:
         return names
-    return [desk.the_name(options.service)]
+    return [the_name(source, options.service)]
 
 
-def list_jobs(desk: Desk, options: argparse.Namespace) -> bool:
+def list_jobs(source: Source, options: argparse.Namespace) -> bool:
     """Show jobs."""
+    name = the_name(source, options.service)
     selection = filters.selection(options)
-    found: list[dict[str, Any]] = []
+    found: list[Row] = []
     after, more, looked_at = None, True, 0
-    with (desk.service(desk.the_name(options.service)) as service,
-          progress.shown('looked at') as tell):
+    with progress.shown('looked at') as tell:
         while more and len(found) < options.limit:
-            page = service.find(
-                **selection, after=after,
-                limit=min(PAGE, options.limit - len(found)))
-            found += map(row, page.jobs)
+            page = source.page(name, selection, after,
+                               min(PAGE, options.limit - len(found)))
+            found += page.rows
             after = page.after
             more = after is not None
             looked_at += page.looked_at
@@ -92,11 +78,9 @@ def list_jobs(desk: Desk, options: argparse.Namespace) -> bool:
     return True
 
 
-def show(desk: Desk, options: argparse.Namespace) -> bool:
+def show(source: Source, options: argparse.Namespace) -> bool:
     """Show one job."""
-    with desk.service(desk.the_name(options.service)) as service:
-        job = service.jobs.get(options.id)
-        found = None if job is None else details(job)
+    found = source.job(the_name(source, options.service), options.id)
     if found is None:
         return no_job(options.id)
     if options.json:
@@ -122,11 +106,9 @@ def no_job(jobid: int) -> bool:
     return False
 
 
-def crons(desk: Desk, options: argparse.Namespace) -> bool:
+def crons(source: Source, options: argparse.Namespace) -> bool:
     """Show the jobs that run again and again."""
-    with desk.service(desk.the_name(options.service)) as service:
-        found = [{**row(job), **cron_row(job)}
-                 for job in service.cron_jobs()]
+    found = source.crons(the_name(source, options.service))
     if options.json:
         output.as_json({'crons': found})
     else:
@@ -134,28 +116,14 @@ def crons(desk: Desk, options: argparse.Namespace) -> bool:
     return True
 
 
-def workers(desk: Desk, options: argparse.Namespace) -> bool:
+def workers(source: Source, options: argparse.Namespace) -> bool:
     """Show who runs jobs."""
-    now = time.time()
-    with desk.service(desk.the_name(options.service)) as service:
-        management: Any = IManagement(service)
-        found = [_worker(each, now) for each in management.workers()]
+    found = source.workers(the_name(source, options.service))
     if options.json:
         output.as_json({'workers': found})
     else:
         output.table(WORKER_COLUMNS, found)
     return True
-
-
-def _worker(worker: dict[str, Any], now: float) -> dict[str, Any]:
-    heartbeat, claims = worker['heartbeat'], worker['claims']
-    return {'id': worker['id'],
-            'processor': worker['processor'],
-            'silent': (None if heartbeat is None
-                       else max(0.0, now - heartbeat)),
-            'claimed': len(claims),
-            'claims': [{'job': str(jobid), 'since': instant(time)}
-                       for jobid, time in claims]}
 
 
 def check_calls(desk: Desk, options: argparse.Namespace) -> bool:
@@ -176,6 +144,6 @@ def check_calls(desk: Desk, options: argparse.Namespace) -> bool:
 
 
 # By the names of the subcommands.
-SIGHTS: dict[str, Callable[[Desk, argparse.Namespace], bool]] = {
+SIGHTS: dict[str, Callable[[Any, argparse.Namespace], bool]] = {
     'counts': counts, 'list': list_jobs, 'show': show, 'crons': crons,
     'workers': workers, 'check': check_calls}
