@@ -76,6 +76,13 @@ class Counts:
 
     __slots__ = (*OUTCOMES, 'seconds', 'runs', 'waits')
 
+    completed: int
+    failed: int
+    retried: int
+    conflicts: int
+    lost: int
+    seconds: float
+
     def __init__(self, *stored: Any) -> None:
         """Make them from what `stored` has returned, or empty."""
         *numbers, runs, waits = stored or (*[0] * len(OUTCOMES), 0.0, {}, {})

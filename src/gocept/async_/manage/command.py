@@ -5,11 +5,13 @@ import os
 import sys
 from typing import Any
 
+from gocept.async_.manage import asking
 from gocept.async_.manage import desk
 from gocept.async_.manage import filters
 from gocept.async_.manage.acting import ACTS
-from gocept.async_.manage.acting import MANY
+from gocept.async_.manage.remote import Remote
 from gocept.async_.manage.seeing import SIGHTS
+from gocept.async_.manage.source import MANY
 from gocept.async_.worker.application import Refused
 from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.foreign.value import is_of_database
@@ -22,7 +24,15 @@ EPILOG = '''\
 exit codes: 0, it was done, or there was nothing to do; 1, the answer is no:
 there is no such job, it cannot be done to it, a job has failed, or `check`
 has found something; 2, the command makes no sense; 3, the application cannot
-be opened, or its database does not answer.'''
+be opened or asked, or its database does not answer.
+
+By --url a running application is asked, on its management pages (see
+async:pages), also beside a process that has a FileStorage open. User and
+password are those in ASYNC_JOBS_USER and ASYNC_JOBS_PASSWORD, or in ~/.netrc
+(or the file that NETRC names). `run` and `check` need the application here.'''
+
+# What needs the code of the application, and its database.
+HERE = ('run', 'check')
 
 HELP = {
     'counts': 'how many jobs there are of each status',
@@ -62,6 +72,8 @@ def main(args: list[str] | None = None) -> None:
 def _run(options: argparse.Namespace) -> int:
     call = {**SIGHTS, **ACTS}[options.command]
     found = outcome_of(_opened, options, call)
+    if found.is_a(KeyError) or found.is_a(TypeError):
+        _check_foreign(options, found)
     if found.failed and is_of_database(found):
         raise Refused(f'the database of {options.configuration} cannot be '
                       f'worked with: {found.error}')
@@ -71,7 +83,17 @@ def _run(options: argparse.Namespace) -> int:
     return DONE if found.value else NO
 
 
+def _check_foreign(options: argparse.Namespace, found: Any) -> None:
+    """Raise Refused if an answer is no answer of our pages."""
+    if options.url is not None:
+        raise Refused(f'{options.url} answers something else than this '
+                      f'command knows ({found.error}); are both of the same '
+                      f'version?')
+
+
 def _opened(options: argparse.Namespace, call: Any) -> bool:
+    if options.url is not None:
+        return bool(call(Remote(asking.opened(options.url)), options))
     with desk.opened(options.configuration) as opened:
         return bool(call(opened, options))
 
@@ -79,10 +101,18 @@ def _opened(options: argparse.Namespace, call: Any) -> bool:
 def _parse(args: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog='async-jobs', epilog=EPILOG,
+        usage='async-jobs [-h] (ZOPE.CONF | --url URL) COMMAND ...',
         description='See to the jobs of a Zope application.')
+    # Where there is an address, the first word is the command.
+    if not _has_address(args):
+        parser.add_argument(
+            'configuration', metavar='ZOPE.CONF',
+            help='the application; a FileStorage is opened if nobody has it '
+                 'open')
     parser.add_argument(
-        'configuration', metavar='ZOPE.CONF',
-        help='the application; a FileStorage is opened if nobody has it open')
+        '--url', type=_address, metavar='URL',
+        help='the management pages of a running application: '
+             'https://shop.example/@@async/')
     commands = parser.add_subparsers(
         dest='command', required=True, metavar='COMMAND')
     for name, help in HELP.items():
@@ -93,7 +123,18 @@ def _parse(args: list[str] | None) -> argparse.Namespace:
     options = parser.parse_args(args)
     if options.command in MANY:
         _check_jobs(parser, options)
+    if options.url is not None and options.command in HERE:
+        parser.error(f'{options.command}: it needs the application here; '
+                     f'give the path of a zope.conf, not --url')
     return options
+
+
+def _has_address(args: list[str] | None) -> bool:
+    """Return whether --url is among the options before the command."""
+    parser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
+    parser.add_argument('--url')
+    found = outcome_of(parser.parse_known_args, args)
+    return not found.failed and found.value[0].url is not None
 
 
 def _add_options(parser: argparse.ArgumentParser, name: str) -> None:
@@ -128,6 +169,14 @@ def _check_jobs(parser: argparse.ArgumentParser,
         parser.error(
             f'{options.command}: give either ids of jobs, or options that '
             f'select some, or --all')
+
+
+def _address(text: str) -> str:
+    try:
+        return asking.check_address(text)
+    except ValueError as error:
+        # Not the address itself: it may have a password in it.
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _id(text: str) -> int:

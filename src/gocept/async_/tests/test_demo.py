@@ -182,6 +182,21 @@ class PageTests(TestCase):
             counts[name] for name in ('error', 'held', 'cronjob')))
         # Nobody but the manager may act.
         self.assertEqual([], json.loads(answer.text)['actions'])
+        self.check_command()
+        self.assertIn('async_workers{service="events"} 1.0',
+                      self.alice.get('@@async/+metrics').text)
+
+    def check_command(self):
+        """Beside the server, which has its FileStorage open."""
+        ran = subprocess.run(
+            [sys.executable, '-m', 'gocept.async_.manage.command', '--url',
+             f'{self.url}/@@async/', 'counts', '--json'],
+            env={**environment(), 'ASYNC_JOBS_USER': 'alice',
+                 'ASYNC_JOBS_PASSWORD': 'alice'},
+            capture_output=True, text=True, timeout=60)
+        self.assertEqual((0, ''), (ran.returncode, ran.stderr))
+        found = json.loads(ran.stdout)['services']['events']
+        self.assertEqual(2, found['counts']['error'])
 
     def test_only_our_own_forms(self):
         """A form is accepted with the token of its user, and as a POST."""

@@ -85,6 +85,7 @@ class JobPage(Page):
             data['pattern'] = {name: list(getattr(job, name))
                                for name in cronwords.FIELDS}
             data['timezone'] = job.timezone
+            data['paused'] = job.paused
         if shows_all:
             data.update(_private(job))
         return data

@@ -53,6 +53,7 @@ ROW = {
 PATTERNS = _object(**{name: _list(WHOLE) for name in FIELDS})
 
 SUMMARY = {'paused': FLAG, 'counts': COUNTS, 'oldest_waiting': TIME,
+           'oldest_waiting_age': NUMBER,
            'workers': WHOLE, 'unreadable': WHOLE}
 
 # What was counted of runs; times in seconds, None: not known.
@@ -83,7 +84,7 @@ SCHEMAS = {
     'Jobs': _object(filter=PAIRS, counts=COUNTS, jobs=_list(_ref('Row')),
                     after=TEXT, looked_back_to=TIME),
     'Job': _object(
-        (*PRIVATE, 'pattern', 'timezone'), **ROW,
+        (*PRIVATE, 'pattern', 'timezone', 'paused'), **ROW,
         history=_list(_object(
             ('error', 'traceback'), started=TIME, duration=NUMBER,
             processor=STRING, error_class=TEXT, lost=FLAG, error=TEXT,
@@ -91,14 +92,16 @@ SCHEMAS = {
         claim={'anyOf': [{'type': 'null'}, _object(
             processor=STRING, attempt=WHOLE, time=TIME, heard_of=TIME)]},
         removed_at=TIME, previous_failure=TEXT,
-        actions=_list(STRING), pattern=PATTERNS, timezone=TEXT, error=TEXT,
+        actions=_list(STRING), pattern=PATTERNS, timezone=TEXT, paused=FLAG,
+        error=TEXT,
         arguments=_list(_object(name=STRING, repr=STRING)), result=STRING),
     'Crons': _object(crons=_list(_object(
         **ROW, pattern=PATTERNS, timezone=TEXT, paused=FLAG, overdue=FLAG,
         runs=_list(_object(started=TIME, duration=NUMBER,
                            error_class=TEXT)), actions=_list(STRING)))),
     'Workers': _object(workers=_list(_object(
-        processor=STRING, heartbeat=TIME,
+        id=STRING, processor=STRING, heartbeat=TIME, silent=NUMBER,
+        claims=_list(_object(job=STRING, since=TIME)),
         state={**STRING, 'enum': ['alive', 'late', 'gone']}, kind=TEXT,
         threads={'type': ['integer', 'null']}, memory=NUMBER, started=TIME,
         claimed=WHOLE,

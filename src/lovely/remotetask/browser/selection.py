@@ -11,7 +11,7 @@ from lovely.remotetask.browser import parameters
 # The arguments of ITaskService.find, by the names in the query.
 ARGUMENTS = {'status': 'status', 'function': 'function',
              'principal': 'principal', 'error_class': 'errorClass',
-             'since': 'since', 'until': 'until'}
+             'since': 'since', 'until': 'until', 'task': 'task'}
 
 TIMES = ('since', 'until')
 
@@ -28,6 +28,7 @@ class Selection(NamedTuple):
     error_class: str | None = None
     since: str | None = None
     until: str | None = None
+    task: str | None = None
 
     @classmethod
     def of(cls, form: Any) -> Self:

@@ -115,6 +115,8 @@ def summary(service, now):
         'paused': bool(service.paused),
         'counts': counts,
         'oldest_waiting': cells.as_datetime(oldest),
+        'oldest_waiting_age': (
+            None if oldest is None else max(0.0, now - oldest)),
         'workers': interfaces.IManagement(service).living_workers(now),
         'unreadable': len(service.unreadable()),
     }

@@ -37,7 +37,9 @@ class WorkerPage(Page):
         age = (None if worker['heartbeat'] is None
                else max(0.0, self.now - worker['heartbeat']))
         return {
+            'id': worker['id'],
             'processor': worker['processor'],
+            'silent': age,
             'heartbeat': cells.as_datetime(worker['heartbeat']),
             'state': state(age),
             'kind': worker['kind'],
@@ -45,6 +47,8 @@ class WorkerPage(Page):
             'memory': worker['memory'],
             'started': cells.as_datetime(worker['started']),
             'claimed': len(worker['claims']),
+            'claims': [{'job': str(jobid), 'since': cells.as_datetime(time)}
+                       for jobid, time in worker['claims']],
             'jobs': [str(jobid) for jobid, _time in worker['claims'][:CLAIMS]]}
 
     # For the template
