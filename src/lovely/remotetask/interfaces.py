@@ -935,7 +935,7 @@ class IWorkerRecords(zope.interface.Interface):
     def release_worker(worker_id, now=None):
         """Take the claims of one worker away; see `release`."""
 
-    def stop_worker(worker_id, now=None):
+    def stop_worker(worker_id):
         """Hand all claims of a worker back; nothing is counted."""
 
 

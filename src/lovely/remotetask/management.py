@@ -86,8 +86,7 @@ class Management:
 
     def _meters(self):
         store = self._service.store
-        return [store.archive, *(
-            found.meter for found in crew.workers(store))]
+        return meter.all_of(store, crew.workers(store))
 
 
 def _told_of(store, worker):

@@ -106,7 +106,7 @@ class WorkerRecords:
         at_once = 0 if worker is None else worker.at_once
         now = moment.given(now)
         released = []
-        for claim in crew.drop_worker(self.store, worker_id, now):
+        for claim in crew.drop_worker(self.store, worker_id):
             job = lookup.find(self.store, claim.job)
             if crew.is_good(job, claim):
                 if len(released) < at_once:
@@ -121,10 +121,9 @@ class WorkerRecords:
                 self.store, worker_id.rpartition(':')[0], now)
         return released
 
-    def stop_worker(self, worker_id, now=None):
+    def stop_worker(self, worker_id):
         """See IWorkerRecords."""
-        now = moment.given(now)
-        for claim in crew.drop_worker(self.store, worker_id, now):
+        for claim in crew.drop_worker(self.store, worker_id):
             self._ends.settle(claim)
 
 

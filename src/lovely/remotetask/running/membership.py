@@ -350,7 +350,7 @@ def _stop_worker(engine, worker_id, begun, now, tally):
     engine.settle(worker_id, begun, begun, now)
     if not tally.is_empty:
         engine.workers.measure(worker_id, *tally.to_store(), now)
-    engine.workers.stop_worker(worker_id, now)
+    engine.workers.stop_worker(worker_id)
 
 
 def _signs_of_life(engine):

@@ -134,7 +134,7 @@ def repair_heartbeat(store, found, now):
     return broken
 
 
-def drop_worker(store, worker_id, now=None):
+def drop_worker(store, worker_id):
     """Forget a worker, but what it has counted.  Return its Claims."""
     if worker_id not in store.workers:
         return []
@@ -145,7 +145,7 @@ def drop_worker(store, worker_id, now=None):
         # claimed: a search has to find these jobs.
         store.searched = 0, store.start
         return []
-    meter.keep(store, found, store.now(now))
+    meter.keep(store, found)
     claims = [found.get(jobid) for jobid in found.claims]
     # This writes the record, so that a worker that lives after all conflicts
     # if it claims more at this moment.

@@ -1,10 +1,11 @@
 """What was counted of the runs of a service: by the minute, then coarser.
 
 Storage only.  Each worker has a meter of its own, which nobody else writes.
-Who drops a worker adds its meter to the archive, which only those write who
-drop workers.
+Those of workers that are gone are added to the archive, a few chunks at a
+time, by whoever looks after the service.
 """
 
+import BTrees
 import persistent
 
 from lovely.remotetask.foreign.unreadable import opened
@@ -17,6 +18,10 @@ from lovely.remotetask.measure import joined
 # object, and how many such objects are kept: eight hours by the minute, three
 # days by ten minutes, forty days by the hour.
 LEVELS = ((60, 600, 48), (600, 3600, 72), (3600, 86400, 40))
+
+
+# How many chunks are archived in one transaction.
+CHUNKS = 20
 
 
 class Chunk(persistent.Persistent):
@@ -118,29 +123,44 @@ class Meter(persistent.Persistent):
                 self._fold(level)
             self.is_closed = True
 
-    def take_in(self, other, now, read):
-        """Add another Meter to this one; both are closed then.
+    def take_some(self, other, now, read, limit=CHUNKS):
+        """Take some chunks of another Meter over, the oldest first.
 
         now -- POSIX seconds: what is later was counted by a wrong clock.
         read -- see unreadable.read; what cannot be read is lost.
+        limit -- how many chunks.
+
+        Both are closed then.  Return whether there may be more.
         """
         self.close()
         other.close()
+        for level in range(len(LEVELS)):
+            chunks = other.levels[level]
+            taken = chunks[:limit]
+            if taken:
+                self._merge(level, taken, now, read)
+                other._set(level, chunks[limit:])
+                return True
+        return False
+
+    def _merge(self, level, taken, now, read):
+        seconds, _, kept = LEVELS[level]
+        mine = {chunk.start: chunk for chunk in self.levels[level]
+                if not read(opened, chunk).failed}
+        for chunk in taken:
+            slices = _slices(read, chunk)
+            if slices and chunk.start <= now:
+                if chunk.start not in mine:
+                    mine[chunk.start] = Chunk(chunk.start)
+                mine[chunk.start].put(slices, seconds)
+        self._set(level, [mine[start] for start in sorted(mine)][-kept:])
+
+    def take_total(self, other, read):
+        """Add what another Meter has ever counted."""
         counted = read(_read_whole, other.total).value
         if read(opened, self.total).failed:
             self.total = Total()
         self.total.add(counted)
-        for level, (seconds, _, kept) in enumerate(LEVELS):
-            mine = {chunk.start: chunk for chunk in self.levels[level]
-                    if not read(opened, chunk).failed}
-            for chunk in other.levels[level]:
-                slices = _slices(read, chunk)
-                if not slices or chunk.start > now:
-                    continue
-                if chunk.start not in mine:
-                    mine[chunk.start] = Chunk(chunk.start)
-                mine[chunk.start].put(slices, seconds)
-            self._set(level, [mine[start] for start in sorted(mine)][-kept:])
 
     def read(self, level, since, read):
         """Return the Slices of a level, from some seconds on.
@@ -179,17 +199,49 @@ def _add(meter, number, slices):
     opened(meter).add(number, slices)
 
 
-def keep(store, worker, now):
-    """Keep what a Worker has counted that is about to be dropped."""
+def keep(store, worker):
+    """Keep what a Worker has counted that is about to be dropped.
+
+    Cheap, and two who drop workers do not meet; `archive` does the rest.
+    """
     if not store.read(_has_any, worker.meter).value:
         return
-    if store.read(opened, store.archive).failed:
-        store.archive = Meter()
-    store.read(store.archive.take_in, worker.meter, now, store.read)
+    if store.parted is None:
+        # A store of before.
+        store.parted = BTrees.family64.OO.BTree()
+    # One that was taken for gone may come back, and be dropped once more.
+    key = worker.id
+    while key in store.parted:
+        key += '+'
+    store.parted[key] = worker.meter
 
 
 def _has_any(meter):
     return meter is not None and any(opened(meter).levels)
+
+
+def archive(store, now):
+    """Add some of what a worker has counted that is gone to the archive."""
+    if not store.parted:
+        return
+    key = store.parted.minKey()
+    if store.read(opened, store.archive).failed:
+        store.archive = Meter()
+    if not store.read(_archive_some, store, store.parted[key], now).value:
+        del store.parted[key]
+
+
+def _archive_some(store, meter, now):
+    if store.archive.take_some(opened(meter), now, store.read):
+        return True
+    store.archive.take_total(meter, store.read)
+    return False
+
+
+def all_of(store, workers):
+    """Return the Meters of a store: of Workers, and of those before."""
+    return [store.archive, *(store.parted or {}).values(),
+            *(worker.meter for worker in workers)]
 
 
 def slices(store, meters, level, since):

@@ -57,6 +57,7 @@ class JobStore(persistent.Persistent):
         None: there is no need to.
     losses -- see `unclaimed`; None: there were none.
     archive -- Meter: what workers have counted that are gone; None: nothing.
+    parted -- Meters of such workers that are no part of it yet, by their ids.
     since -- when the jobs of earlier code were brought up to date (POSIX
         seconds): nothing that ended before is kept any shorter than what
         ends then.
@@ -64,7 +65,7 @@ class JobStore(persistent.Persistent):
 
     oid = copied_at = searched = losses = secret = None
     since = 0.0
-    recurring = pauses = actions = archive = None
+    recurring = pauses = actions = archive = parted = None
 
     def __init__(self, service=None, start=0):
         """Make an empty store.
@@ -89,6 +90,7 @@ class JobStore(persistent.Persistent):
         self.aside = BTrees.family64.IO.BTree()
         self.retired = BTrees.family64.II.BTree()
         self.archive = Meter()
+        self.parted = BTrees.family64.OO.BTree()
         for _ in range(lease.SPARE_LANES):
             lease.add_lane(self)
 

@@ -14,6 +14,7 @@ from lovely.remotetask.storage import audit
 from lovely.remotetask.storage import lane
 from lovely.remotetask.storage import lease
 from lovely.remotetask.storage import lookup
+from lovely.remotetask.storage import meter
 from lovely.remotetask.storage import removal
 from lovely.remotetask.storage.ledger import first
 
@@ -29,6 +30,7 @@ def look_after(store, now):
     audit.look(store, now)
     audit.look_for_lost(store, now)
     aside.forget_removed(store)
+    meter.archive(store, now)
     tidy(store)
 
 

@@ -109,14 +109,20 @@ class LevelTest(MeterCase):
         for number in range(90):
             other.add(number, [completed(number * 60)])
         for each in self.meter, other:
-            archive.take_in(each, 90 * 60, self.store.read)
+            # Whatever is archived already, all is told once.
+            while archive.take_some(each, 90 * 60, self.store.read, 4):
+                for level in range(3):
+                    found = meter.slices(
+                        self.store, [archive, self.meter, other], level, 0)
+                    self.assertEqual(180, total(found))
         for level in range(3):
             with self.subTest(level):
                 self.assertEqual(180, total(self.slices(archive, level)))
         # What somebody's wrong clock has counted keeps nothing else out.
         far = Meter()
         far.add(1, [completed(3650 * DAY)])
-        archive.take_in(far, 90 * 60, self.store.read)
+        while archive.take_some(far, 90 * 60, self.store.read):
+            pass
         self.assertEqual(180, total(self.slices(archive, 0)))
 
 
@@ -132,6 +138,39 @@ class StoredTest(MeterCase):
         transaction.begin()
         return Management(self.service).history(level, since)
 
+    def archive(self):
+        """Look after the service until there is nothing to archive."""
+        for _ in range(20):
+            with self.elsewhere() as service:
+                engine(service).upkeep.look_after(1e9)
+        transaction.begin()
+
+    def test_comes_back(self):
+        """One that was taken for gone, comes back and goes once more."""
+        for number in range(3):
+            self.measure(OTHER, number, completed(60 * number))
+            with self.elsewhere() as service:
+                engine(service).workers.release_worker(OTHER)
+        self.assertEqual(3, total(self.history()))
+        self.archive()
+        self.assertEqual(3, total(self.history()))
+
+    def test_two_at_once(self):
+        """Two that are dropped at the same moment do not meet.
+
+        Unless one of them is the first one of a tree, which is special.
+        """
+        for worker in 'a:1:t:x', 'b:1:t:x', OTHER, ANOTHER, 'z:1:t:x':
+            self.measure(worker, 1, completed(0))
+        with self.elsewhere() as service:
+            engine(service).workers.stop_worker('b:1:t:x')
+        transaction.begin()
+        engine(self.service).workers.stop_worker(OTHER)
+        with self.elsewhere() as service:
+            engine(service).workers.stop_worker(ANOTHER)
+        transaction.commit()
+        self.assertEqual(5, total(self.history()))
+
     def ever(self):
         transaction.begin()
         return Management(self.service).total().total().completed
@@ -142,7 +181,7 @@ class StoredTest(MeterCase):
             self.measure(OTHER, number, completed(number * 60))
             self.assertEqual(number + 1, self.ever())
         with self.elsewhere() as service:
-            engine(service).workers.stop_worker(OTHER, 1e9)
+            engine(service).workers.stop_worker(OTHER)
         self.measure(ANOTHER, 1, completed(0))
         self.assertEqual(4, self.ever())
         transaction.begin()
@@ -169,13 +208,18 @@ class StoredTest(MeterCase):
     def test_dropped(self):
         """What a worker has counted outlives it, however it ends."""
         for number, end in enumerate((
-                lambda found: found.workers.stop_worker(OTHER, 1e9),
+                lambda found: found.workers.stop_worker(OTHER),
                 lambda found: found.workers.release_worker(OTHER, 1e9)), 1):
             self.measure(OTHER, 1, completed(60 * number))
             with self.elsewhere() as service:
                 end(engine(service))
             self.assertEqual(number, total(self.history()))
             self.assertEqual(number, self.ever())
+            self.archive()
+            self.assertEqual(number, total(self.history()))
+            self.assertEqual(number, total(self.history(2)))
+            self.assertEqual(number, self.ever())
+            self.assertEqual(0, len(self.store.parted))
             self.assertEqual(0, len(self.store.workers))
 
     def test_store_of_before(self):
@@ -183,12 +227,12 @@ class StoredTest(MeterCase):
         self.measure(OTHER, 1, completed(0))
         transaction.begin()
         self.store.workers[OTHER].meter = None
-        self.store.archive = None
+        self.store.archive = self.store.parted = None
         transaction.commit()
         self.assertEqual([], self.history())
         self.measure(OTHER, 2, completed(0))
         with self.elsewhere() as service:
-            engine(service).workers.stop_worker(OTHER, 1e9)
+            engine(service).workers.stop_worker(OTHER)
         self.assertEqual(1, total(self.history()))
 
     def test_unreadable_meter(self):
@@ -208,7 +252,9 @@ class StoredTest(MeterCase):
             self.measure(OTHER, 2, completed(120))
             self.assertEqual(2, total(self.history()))
             with self.elsewhere() as service:
-                engine(service).workers.stop_worker(OTHER, 1e9)
+                engine(service).workers.stop_worker(OTHER)
+            self.assertEqual(2, total(self.history()))
+            self.archive()
             self.assertEqual(2, total(self.history()))
 
     def unreadable(self, oid):
