@@ -65,7 +65,7 @@ class ChartTest(MetricsTestCase):
         """Each bar has a title; where no worker was, that is said."""
         self.count(5, number=3)
         text = unescape(self.ask('events/metrics').text)
-        self.assertEqual(3, text.count('<svg'))
+        self.assertEqual(4, text.count('<svg'))
         self.assertIn('3 completed, 0 failed', text)
         self.assertIn('no worker', text)
         self.assertIn('not counted yet', text)

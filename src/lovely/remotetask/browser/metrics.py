@@ -85,9 +85,11 @@ def failed(slices):
 UNTOLD = 120
 
 AWAY = _('no worker')
+NONE = _('${when}: no run')
 NEW = _('not counted yet')
 ENDED = _('${when}: ${completed} completed, ${failed} failed')
 WAITED = _('${when}: ${number} waited')
+RAN = _('${when}: 95 % ran for ${time} at most')
 OLDEST = _('${when}: the oldest one for ${time}')
 
 
@@ -103,6 +105,15 @@ def ends(slices, asked, now, label, say):
             say(ENDED, when=when, completed=total.completed,
                 failed=total.failed),
             (('good', total.completed), ('bad', total.failed)))
+    return _bars(slices, asked, now, label, say, bar)
+
+
+def runs(slices, asked, now, label, say):
+    """Return Bars: how long nearly all runs took at most; see `ends`."""
+    def bar(each, when):
+        most = each.functions.total().run_time(MOST)
+        return Bar(say(NONE, when=when), ()) if most is None else Bar(
+            say(RAN, when=when, time=duration(most)), (('busy', most),))
     return _bars(slices, asked, now, label, say, bar)
 
 

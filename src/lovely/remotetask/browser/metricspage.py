@@ -47,6 +47,8 @@ class MetricsPage(Page):
         """
         for title, bars, unit in (
                 (_('Jobs that have ended'), metrics.ends, _whole),
+                (_('How long 95 % of the runs took at most'), metrics.runs,
+                 duration),
                 (_('Jobs that waited'), metrics.waiting, _whole),
                 (_('How long the oldest one had waited'), metrics.ages,
                  duration)):
