@@ -10,7 +10,6 @@ from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.storage import cleaning
 from lovely.remotetask.storage import lookup
-from lovely.remotetask.storage import lookup
 from lovely.remotetask.tests.fixture import Opened
 from lovely.remotetask.tests.fixture import engine
 from lovely.remotetask.tests.fixture import upkeep
