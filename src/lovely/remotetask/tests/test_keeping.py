@@ -2,6 +2,7 @@
 
 import datetime
 import enum
+import time
 import unittest.mock
 
 import transaction
@@ -72,6 +73,37 @@ class PruneTest(KeepingCase):
         self.ended('fail')
         self.assertEqual(1, engine(self.service).prune(100, 15))
         self.assertEqual(1, engine(self.service).prune(100, 25))
+
+    def at_a_clock_behind(self, seconds, call, *args, **kw):
+        """Let a caller do something whose clock is behind by seconds."""
+        with unittest.mock.patch('time.time', return_value=(
+                time.time() - seconds)):
+            return call(*args, **kw)
+
+    def test_cancelled_by_a_clock_that_is_behind(self):
+        """Its retention begins when it was cancelled, not a month before."""
+        for seconds in 8 * DAY, 1000 * DAY, 3600:
+            with self.subTest(seconds):
+                jobid = self.add('test.task')
+                self.assertTrue(self.at_a_clock_behind(
+                    seconds, self.service.cancel, jobid))
+                transaction.commit()
+                now = time.time()
+                self.assertEqual(0, engine(self.service).prune(100, now))
+                self.assertLess(abs(
+                    self.service.jobs[jobid].completed.timestamp() - now), 60)
+
+    def test_delayed_by_a_clock_that_is_behind(self):
+        """It waits for so long, wherever the call was made."""
+        for seconds in 8 * DAY, 1000 * DAY, 3600:
+            with self.subTest(seconds):
+                jobid = self.at_a_clock_behind(
+                    seconds, self.service.add, 'test.task', delay=600)
+                transaction.commit()
+                found = engine(self.service).claim(
+                    'host:1:thread:x', 100, time.time())
+                self.assertEqual([], found)
+                self.assertEqual(QUEUED, self.service.getStatus(jobid))
 
     def test_a_limit(self):
         """No more than the limit are removed at once, oldest first."""
