@@ -21,17 +21,22 @@ def elsewhere(root, name):
     they cannot be counted).  What lies deep, or behind very much content, is
     not found.
     """
-    services = [(path, _asked(server().service_of, site, name))
-                for path, site in _sites(root)]
-    return [(path, _asked(_count, service)) for path, service in services
+    found = [(path, _asked(server().service_of, site, name))
+             for path, site in _sites(root)]
+    return [(path, _asked(_count, service)) for path, service in found
             if service is not None]
 
 
 def registered(root):
     """Return the names of all services of all sites, as far as they are found.
     """
-    return {name for _, site in _sites(root)
-            for name, _ in _asked(server().services, site) or ()}
+    return {name for name, _ in services(root)}
+
+
+def services(root):
+    """Return pairs of name and service, as `registered`."""
+    return [pair for _, site in _sites(root)
+            for pair in _asked(server().services, site) or ()]
 
 
 def _count(service):

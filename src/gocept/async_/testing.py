@@ -1,12 +1,15 @@
 """For the tests of applications: a layer, and helpers to run jobs in it."""
 
+import contextlib
 import importlib
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import transaction
 import zope.authentication.interfaces
 import zope.component
+import zope.component.hooks
 import zope.security.management
 import zope.security.testing
 
@@ -124,6 +127,20 @@ def _failure(db: Any, path: Any, jobid: int) -> str | None:
         if job is None or _waits_for_an_attempt(job):
             return None
         return job.traceback
+
+
+@contextlib.contextmanager
+def entered(site: Any) -> Iterator[None]:
+    """Make a site the current one, until the end of a test.
+
+    Then abort the transaction and log out.
+    """
+    with zope.component.hooks.site(site):
+        try:
+            yield
+        finally:
+            transaction.abort()
+            logout()
 
 
 def login(principal_id: str) -> None:
