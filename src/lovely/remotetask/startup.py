@@ -28,8 +28,8 @@ log = journal(__name__)
 # What to do where there is no root folder.
 ROOT_FOLDER = (
     'On the Zope Toolkit, zope.app.appsetup makes the root folder and tells '
-    'of it: add <include package="zope.app.appsetup" /> to site.zcml, and '
-    'restart.')
+    'of it: add <include package="zope.app.appsetup" /> to site.zcml, which '
+    'needs zope.traversing and zope.container there, too, and restart.')
 
 # The database the application opened last, as a weak reference.  The event
 # of a new web application does not name it.
