@@ -6,7 +6,7 @@ import sys
 import tempfile
 import unittest
 
-from gocept.async_.tests import documented
+from gocept.async_.tests import documents
 from gocept.async_.tests import interpreter
 
 
@@ -14,7 +14,7 @@ from gocept.async_.tests import interpreter
 PYTHON = os.environ.get('TESTING_PYTHON')
 
 
-@unittest.skipUnless(documented.DOCS.exists(), 'installed without documents')
+@unittest.skipUnless(documents.DOCS.exists(), 'installed without documents')
 class DocumentTest(unittest.TestCase):
 
     # It starts processes: see CONTRIBUTING.rst.
@@ -22,7 +22,8 @@ class DocumentTest(unittest.TestCase):
 
     def setUp(self):
         self.folder = self.enterContext(tempfile.TemporaryDirectory())
-        documented.write('howto/testing.rst', self.folder)
+        documents.write_files(
+            documents.DOCS / 'howto' / 'testing.rst', self.folder)
 
     def run_module(self, *arguments):
         environment = None if PYTHON else interpreter.environment()
