@@ -21,6 +21,10 @@ from gocept.async_ import testing
 from gocept.async_.enqueued import EnqueuedJobs
 
 
+# By layer: what zope.pytestlayer has made of it.
+_found: dict[Any, dict[str, Any]] = {}
+
+
 def create(layer: Any) -> dict[str, Any]:
     """Return fixtures by their names, for the namespace of a conftest.py.
 
@@ -36,7 +40,9 @@ def create(layer: Any) -> dict[str, Any]:
         raise TypeError(
             f'pytest tears layers down, and {layer.__name__} does not allow '
             f'it; make it with allowTearDown=True.')
-    found = zope.pytestlayer.fixture.create(layer)
+    # zope.pytestlayer makes them once, and several conftest.py may want them.
+    found = zope.pytestlayer.fixture.create(layer) or _found.get(layer, {})
+    _found[layer] = found
 
     @pytest.fixture(name='async_services')
     def async_services(request: Any) -> Iterator[AsyncServices]:

@@ -14,10 +14,10 @@ log = journal(__name__)
 SHOWN = 10
 
 
-def tell_of_orphans(db):
+def tell_of_orphans(db=None):
     """Log, once for each service, which functions name one that is not there.
 
-    db -- the ZODB.DB with the root folder.
+    db -- the ZODB.DB with the root folder; None if nobody has told of one.
 
     A service that was registered by hand, in any site, is there.
     """
@@ -28,10 +28,14 @@ def tell_of_orphans(db):
             orphans.setdefault(service, []).append(function)
     if not orphans:
         return
-    with opened_root(db) as root:
-        by_hand = set() if root is None else registered(root)
+    by_hand = set() if db is None else _registered(db)
     for service in sorted(set(orphans) - by_hand):
         _tell(service, orphans[service], sorted(known))
+
+
+def _registered(db):
+    with opened_root(db) as root:
+        return set() if root is None else registered(root)
 
 
 def _tell(service, functions, known):

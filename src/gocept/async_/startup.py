@@ -73,6 +73,7 @@ def startProcessors(event):
     if db is None:
         for declaration in declarations():
             log.error('%s', absence.untold(declaration))
+        tell_of_orphans()
     elif declarations():
         tried('async: no processor is started', _start_processors, db)
 

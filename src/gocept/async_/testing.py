@@ -14,6 +14,7 @@ import zope.component.hooks
 import zope.security.management
 import zope.security.testing
 
+from gocept.async_ import absence
 from gocept.async_.declaration import declarations
 from lovely.remotetask import moment
 from lovely.remotetask.interfaces import DELAYED
@@ -63,6 +64,9 @@ def process(name: str = 'events', raise_errors: bool = True,
     its own, but in this thread: what they print is seen by doctests.  Jobs
     that wait for another attempt need not wait here.
     """
+    if not after >= 0:
+        raise ValueError(
+            f'after={after!r} is no length of time; give seconds, 0 or more.')
     transaction.commit()
     db, path = _locate(name)
     try:
@@ -161,7 +165,8 @@ def _next_time(db: Any, path: Any, now: float, end: float) -> float | None:
 
 def _end_for(job: Any, end: float) -> float:
     # The delay of addCronJob ends at the next whole second.
-    return math.ceil(end) if job.status == DELAYED else end
+    return (math.ceil(end) if job.status == DELAYED and math.isfinite(end)
+            else end)
 
 
 def _locate(name: str) -> tuple[Any, Any]:
@@ -171,15 +176,19 @@ def _locate(name: str) -> tuple[Any, Any]:
     if service is not None:
         return root_database(service), service_path(service)
     # A test that uses a browser has no site of its own.
+    declared = next((each for each in declarations() if each.name == name),
+                    None)
     db = openedDatabase()
+    if declared is None or db is None:
+        raise LookupError(
+            f'{absence.unseen(name, declarations())} Or declare it in the '
+            f'ZCML of the layer, and let the layer open its database.')
     with root_folder(db) as root:
-        for declaration in declarations():
-            service = declaration.find(root)
-            if declaration.name == name and service is not None:
-                return db, service_path(service)
-    raise LookupError(
-        f'There is no task service {name!r}; set the site that holds it, or '
-        f'declare it (async:service) in the ZCML of the layer.')
+        service = declared.find(root)
+        if service is None:
+            raise LookupError(f'There is no task service {name!r}: '
+                              f'{absence.missing(declared, root)}')
+        return db, service_path(service)
 
 
 def _waits_for_an_attempt(job: Any) -> bool:

@@ -409,6 +409,13 @@ class OrphansTest(AbsenceTestCase):
         self.without_root()
         self.assertEqual(1, len(self.lines()))
 
+    def test_nobody_tells_of_a_database(self):
+        """Not even then."""
+        self.untold()
+        line, = (line for line in self.said(self.start, 'WARNING')
+                 if '"mial"' in line)
+        self.assertIn(f'{__name__}.misspelt,', line)
+
     def test_many(self):
         """The line stays readable."""
         kept = []

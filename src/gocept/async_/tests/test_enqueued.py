@@ -177,6 +177,16 @@ class CreateTest(unittest.TestCase):
                       'gocept.async_.testing.FUNCTIONAL_LAYER'):
             self.assertIn('async_services', fixtures.create(layer))
 
+    def test_several_conftests(self):
+        """Each has those of the layer, too."""
+        layer = BrowserLayer(
+            gocept.async_.tests, name='TWICE', allowTearDown=True)
+        self.assertEqual(
+            set(fixtures.create(layer)), set(fixtures.create(layer)))
+        self.assertEqual(4, len(set(fixtures.create(layer))
+                                - set(fixtures.create(FUNCTIONAL_LAYER))
+                                | {'async_services'}))
+
     def test_layer_that_cannot_be_torn_down(self):
         """It is told before all tests, and not after them."""
         layer = BrowserLayer(gocept.async_.tests, name='FOR_EVER')

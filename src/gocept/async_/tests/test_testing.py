@@ -21,6 +21,7 @@ from gocept.async_.testing import login
 from gocept.async_.testing import logout
 from gocept.async_.testing import process
 from gocept.async_.tests import sample
+from gocept.async_.tests.configuration import declare
 from gocept.async_.tests.functional import FunctionalTestCase
 from gocept.async_.tests.functional import add_service
 from lovely.remotetask.interfaces import ITaskService
@@ -249,6 +250,30 @@ class ProcessTest(FunctionalTestCase):
         """The error names it."""
         with self.assertRaisesRegex(LookupError, 'nothing'):
             process('nothing')
+
+    def test_service_that_was_not_created(self):
+        """It is said why not, also where no database was opened."""
+        declare(self, 'mail', site='/shop')
+        with self.assertRaisesRegex(LookupError, 'there is no /shop'):
+            process('mail')
+        zope.component.hooks.setSite(None)
+        with unittest.mock.patch('lovely.remotetask.startup._opened', None), \
+                self.assertRaisesRegex(LookupError, 'no current site'):
+            process('mail')
+
+    def test_no_length_of_time(self):
+        """Nothing is committed."""
+        for after in (-1, float('nan')):
+            with self.assertRaisesRegex(ValueError, 'no length of time'):
+                process(after=after)
+
+    def test_for_ever(self):
+        """All that waits for a time is run."""
+        sample.record.enqueue_with(delay=10 ** 8)()
+        self.service.addCronJob('echo', delay=10 ** 7)
+        process(after=float('inf'))
+        self.assertEqual(['completed'] * 2,
+                         [job.status for job in self.jobs()])
 
     def test_same_path_as_in_a_processor(self):
         """A job must not commit here either."""
