@@ -54,6 +54,10 @@ class Note(NamedTuple):
     text: str
 
 
+# The border of a simple table, and what may stand in its first column.
+BORDER = re.compile(r'=+(  +=+)+ *\Z')
+FIRST = re.compile(r'(``[\w./*-]+``)? *\Z')
+
 # What is said of a block, and is nothing that a reader does.
 OF_BLOCKS = 'not run', 'run by', 'all run by', 'all not run'
 
@@ -96,6 +100,26 @@ def whole(path):
     return dict(re.findall(
         r'^\.\. all ((?:not )?run(?: by)?): (.+)$',
         path.read_text(encoding='utf-8'), re.MULTILINE))
+
+
+def wrapping_tables(path):
+    """Return the cells of first columns that may go on in a next line.
+
+    A simple table takes that line for another row.  So there only code may
+    stand in the first column; other tables are written as lists.
+    """
+    inside, width, found = 0, 0, []
+    for line in path.read_text(encoding='utf-8').splitlines():
+        if BORDER.match(line):
+            width = width or line.rstrip().index(' ')
+            # The first row is the header, if another border follows it.
+            inside = (inside + 1) % 3
+        elif not line.strip() and inside == 2:
+            inside = width = 0
+        elif inside == 2 and not FIRST.match(line[:width]):
+            found.append(line[:width])
+        width = width if inside else 0
+    return found
 
 
 def _sentence(lines, number, text):

@@ -30,6 +30,13 @@ class DocumentTest(FunctionalTestCase):
             if not self.is_excused({**notes, **block.notes}):
                 story.run(block)
 
+    def test_tables(self):
+        """No table has a first column that may wrap, and be broken in HTML.
+        """
+        for path in documents.paths():
+            with self.subTest(path.name):
+                self.assertEqual([], documents.wrapping_tables(path))
+
     def is_excused(self, notes):
         """Return whether something else is said of a block, and makes sense.
         """
