@@ -31,6 +31,9 @@ from lovely.remotetask import interfaces
 
 META = '{http://namespaces.zope.org/meta}'
 
+# In seconds.
+DAY = 24 * 60 * 60
+
 COMMANDS = {
     'async-worker': 'gocept.async_.worker.command',
     'async-jobs': 'gocept.async_.manage.command',
@@ -76,11 +79,13 @@ def _default(field):
         return 'You have to give it.' if field.required else None
     if value in ('', []):
         return None
+    human = ''
     if isinstance(value, bool):
         value = str(value).lower()
     elif isinstance(value, float):
+        human = f' ({value / DAY:.3g} days)' if value >= DAY else ''
         value = f'{value:.15g}'
-    return f'Default: ``{getattr(value, "__identifier__", value)}``.'
+    return f'Default: ``{getattr(value, "__identifier__", value)}``{human}.'
 
 
 def statuses():

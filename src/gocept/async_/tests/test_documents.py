@@ -148,7 +148,7 @@ class GeneratedTest(unittest.TestCase):
                     self.assertIn(
                         f'``{name}``\n    {field.description.split()[0]}',
                         text)
-        self.assertIn('Default: ``604800``.', text)
+        self.assertIn('Default: ``604800`` (7 days).', text)
         self.assertIn('Default: ``false``.', text.replace('true', 'false'))
 
     def test_each_attribute_says_what_it_means(self):
