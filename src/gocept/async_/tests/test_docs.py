@@ -12,7 +12,7 @@ from gocept.async_.tests.story import Story
 SOURCE = Path(gocept.async_.__file__).parents[2]
 
 
-def test_modules():
+def modules_with_tests():
     """Return the names of all modules with tests."""
     return {path.stem for path in SOURCE.rglob('test_*.py')}
 
@@ -41,7 +41,7 @@ class DocumentTest(FunctionalTestCase):
         """Return whether something else is said of a block, and makes sense.
         """
         if 'run by' in notes:
-            self.assertIn(notes['run by'], test_modules())
+            self.assertIn(notes['run by'], modules_with_tests())
         if 'not run' in notes:
             self.assertGreater(len(notes['not run'].split()), 2, notes)
         return bool(notes.keys() & {'run by', 'not run'})
