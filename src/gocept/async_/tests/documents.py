@@ -19,9 +19,10 @@ from typing import NamedTuple
 ROOT = Path(__file__).parents[4]
 DOCS = ROOT / 'docs'
 
+# One of them is a comment: Sphinx does not show it.
 DIRECTIVE = re.compile(
-    r' *\.\. (?P<kind>code-block|invisible-code-block|literalinclude)::? '
-    r'*(?P<argument>.*)\Z')
+    r' *\.\. (?P<kind>(?:sourcecode|code-block|code|parsed-literal|prompt|'
+    r'testcode|literalinclude)::|invisible-code-block:) *(?P<argument>.*)\Z')
 OPTION = re.compile(r' *:(?P<name>[\w-]+): *(?P<value>.*)\Z')
 NOTE = re.compile(r' *\.\. (?P<verb>[a-z][a-z -]*): (?P<text>.*)\Z')
 # A paragraph that introduces a literal block; a directive's name has no space
@@ -158,10 +159,10 @@ def _of_directive(lines, number, directive, notes):
     while first < len(lines) and (option := OPTION.match(lines[first])):
         options[option['name']] = option['value']
         first += 1
-    if directive['kind'] == 'literalinclude':
+    if directive['kind'] == 'literalinclude::':
         return Block('include', '', directive['argument'], number + 1,
                      notes), first
-    if directive['kind'] == 'invisible-code-block':
+    if directive['kind'] == 'invisible-code-block:':
         notes = {**notes, 'invisible': ''}
     return _body(directive['argument'], options.get('caption', ''), lines,
                  first - 1, notes, _depth(lines[number]))

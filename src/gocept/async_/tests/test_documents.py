@@ -92,6 +92,17 @@ class DocumentsTest(unittest.TestCase):
         block, = documents.blocks(path)
         self.assertEqual({}, block.notes)
 
+    def test_all_kinds(self):
+        """Whatever shows code is a block; what shows a picture is none."""
+        for directive in ('code:: python', 'sourcecode:: python', 'prompt::',
+                          'parsed-literal::', 'testcode::', 'code-block:: c'):
+            with self.subTest(directive):
+                path = written(self, f'.. {directive}\n\n    1 / 0\n')
+                block, = documents.blocks(path)
+                self.assertEqual('1 / 0\n', block.text)
+        self.assertEqual([], documents.blocks(written(
+            self, '.. image:: a.svg\n   :alt: a\n\n.. _here:\n\nText::\n')))
+
     def test_of_all_blocks(self):
         """What is said of all blocks is told apart."""
         path = written(self, '.. all run by: test_tutorial\n\n>>> 1\n1\n')
