@@ -101,11 +101,15 @@ def statuses():
 def command(name):
     """Return what a command prints for ``--help``, as reStructuredText."""
     main = importlib.import_module(COMMANDS[name]).main
-    texts = [_help(main, '--help')]
-    if name == 'async-jobs':
-        texts += [_help(main, 'ZOPE.CONF', each, '--help') for each in HELP]
-    return '\n\n'.join('.. code-block:: none\n\n' + textwrap.indent(
-        text, '    ') for text in texts)
+    parts = [_shown(_help(main, '--help'))]
+    for each in HELP if name == 'async-jobs' else ():
+        parts += [f'.. rubric:: {name} {each}',
+                  _shown(_help(main, 'ZOPE.CONF', each, '--help'))]
+    return '\n\n'.join(parts)
+
+
+def _shown(text):
+    return '.. code-block:: none\n\n' + textwrap.indent(text, '    ')
 
 
 def _help(main, *args):
