@@ -68,3 +68,9 @@ def name_of(segment: str) -> str:
     """Return the name of a part of an address, after the server's decoding.
     """
     return '' if segment == _EMPTY else unquote(segment)
+
+
+def jobid_of(segment: str) -> int | None:
+    """Return the id of a job that a part of an address is, or None."""
+    is_one = segment.isascii() and segment.isdecimal() and len(segment) < 20
+    return int(segment) if is_one else None
