@@ -807,6 +807,16 @@ class IOperations(zope.interface.Interface):
         Return whether the service was paused.
         """
 
+    def start_processing():
+        """Let a processor run in this process; see ITaskService.  Manage.
+
+        That is not undone with the transaction; nor is what `stop_processing`
+        does.
+        """
+
+    def stop_processing():
+        """Let none run in this process; see ITaskService.  Manage."""
+
     def remove(jobid):
         """See ITaskService.  Manage."""
 

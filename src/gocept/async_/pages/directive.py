@@ -83,7 +83,7 @@ def pages(_context, **settings):
             *earlier.registrations(name)):
         _register(_context, factory, for_, layer, provided, called)
     _context.action(discriminator=None, callable=screens.register,
-                    args=(layer,), order=LAST)
+                    args=(layer, name), order=LAST)
 
 
 def _register(_context, factory, for_, layer, provided, name):

@@ -8,7 +8,6 @@ from urllib.parse import unquote
 
 import zope.component
 import zope.interface
-from zope.app.publication.traversers import SimpleComponentTraverser
 from zope.publisher.defaultview import queryDefaultViewName
 from zope.publisher.interfaces import NotFound
 from zope.publisher.interfaces.browser import IBrowserPublisher
@@ -72,8 +71,21 @@ def registrations(name):
     yield Traverser, IJob, IBrowserPublisher, ''
 
 
-class Traverser(SimpleComponentTraverser):
+@zope.interface.implementer(IBrowserPublisher)
+class Traverser:
     """Goes to views, and to ours if the application says nothing else."""
+
+    def __init__(self, context, request):
+        self.context = context
+        self.request = request
+
+    def publishTraverse(self, request, name):
+        """See IPublishTraverse."""
+        view = zope.component.queryMultiAdapter(
+            (self.context, request), name=name)
+        if view is None:
+            raise NotFound(self.context, name, request)
+        return view
 
     def browserDefault(self, request):
         """See IBrowserPublisher."""

@@ -7,6 +7,7 @@ made them; nothing is imported for those who have none.
 import sys
 
 import zope.component
+import zope.interface
 from zope.configuration.config import ConfigurationMachine
 
 from lovely.remotetask import TaskService
@@ -16,18 +17,28 @@ from lovely.remotetask.browser.wording import _
 from lovely.remotetask.interfaces import ITaskService
 
 
-# What the screens call a tab, where it leads below the service, and for whom.
+# The tabs of a service: what they are called, where they lead, for whom.
 TABS = ((_('Jobs'), 'jobs.html', VIEW),
         (_('Cron'), 'addcronjob.html', MANAGE))
 
 
-def register(layer):
+# Which objects have the tab of a site.  Were it registered for sites alone, it
+# would be their first one, and their contents would no longer be shown first.
+IS_SITE = ("python:modules['zope.component.interfaces'].ISite"
+           ".providedBy(context)")
+
+# Before that of the registration, as zope.app orders them.
+ORDER = 900
+
+
+def register(layer, name):
     """Enter the service into those menus of zope.app that there are.
 
     Called when all directives have been executed, so that it does not matter
     which of them stand first.
 
     layer -- the browser layer for which that holds.
+    name -- of the view of a site.
     """
     # Whoever has made a menu has imported this.
     menus = sys.modules.get('zope.browsermenu.metaconfigure')
@@ -35,10 +46,15 @@ def register(layer):
         return
     context = ConfigurationMachine()
     views = _menu('zmi_views')
-    for title, action, permission in TABS if views else ():
+    if views:
+        for title, action, permission in TABS:
+            menus.menuItemDirective(
+                context, views, ITaskService, action, title,
+                permission=permission, layer=layer)
         menus.menuItemDirective(
-            context, views, ITaskService, action, title,
-            permission=permission, layer=layer)
+            context, views, zope.interface.Interface, f'@@{name}/',
+            _('Background jobs'), filter=IS_SITE, permission=VIEW,
+            layer=layer, order=ORDER)
     if _menu('zope.app.container.add'):
         menus.addMenuItem(
             context, _('Remote Task Service'), class_=TaskService,

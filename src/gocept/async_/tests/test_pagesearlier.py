@@ -168,6 +168,14 @@ class MenusTest(PagesTestCase):
             answer = self.app.get(f'{BASE}/@@{action}').follow()
             self.assertEqual(200, answer.status_int)
 
+    def test_tab_of_a_site(self):
+        """A site has a tab that leads to its services."""
+        self.assertEqual({'Background jobs': '@@async/'}, self.items(
+            'zmi_views', self.root, 'tests.viewer'))
+        endInteraction()
+        self.assertNotIn('Background jobs', self.items(
+            'zmi_views', self.service))
+
     def test_tabs_of_a_viewer(self):
         """Who may not manage is not asked to."""
         self.assertEqual({'Jobs': 'jobs.html'}, self.items(

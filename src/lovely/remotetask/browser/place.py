@@ -56,6 +56,11 @@ class Place:
         self.title = title
         self.in_overview = in_overview
 
+    @property
+    def subject(self) -> Any:
+        """What the pages tell of: the service, or the site."""
+        return self.__parent__ if self.service is None else self.service
+
 
 def segment(name: str) -> str:
     """Return the part of an address that stands for a name."""

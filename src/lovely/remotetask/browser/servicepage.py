@@ -35,6 +35,7 @@ class ServicePage(FrontPage):
         service = self.service
         found = summary(service, self.now)
         return {**found, 'failures': failures(service),
+                'tasks': sorted(service.getAvailableTasks()),
                 'actions': [name for name, kind in KINDS.items()
                             if kind.fits(found)
                             and self.may(kind.permission)]}
@@ -86,6 +87,7 @@ def summary(service, now):
         'counts': counts,
         'oldest_waiting': cells.as_datetime(oldest),
         'workers': len(workers),
+        'processing': bool(service.isProcessing()),
         'unreadable': len(service.unreadable()),
     }
 
