@@ -15,6 +15,7 @@ import zope.site.folder
 import zope.site.site
 from webtest import TestApp
 from ZODB.Connection import Connection
+from zope.app.wsgi.testlayer import BrowserLayer
 from zope.component.interfaces import ISite
 from zope.configuration import xmlconfig
 from zope.configuration.exceptions import ConfigurationError
@@ -22,6 +23,7 @@ from zope.pagetemplate.pagetemplate import PageTemplate
 from zope.publisher.interfaces.browser import IBrowserRequest
 
 import gocept.async_
+import gocept.async_.tests
 from gocept.async_.pages import directive
 from gocept.async_.pages.views import Views
 from gocept.async_.testing import FUNCTIONAL_LAYER
@@ -39,6 +41,9 @@ from lovely.remotetask.interfaces import IJobPanel
 from lovely.remotetask.interfaces import ITaskService
 from lovely.remotetask.management import Management
 
+
+SKIN_LAYER = BrowserLayer(
+    gocept.async_.tests, 'skin.zcml', name='SKIN_LAYER', allowTearDown=True)
 
 HOSTILE = '"><script>alert(1)</script>\x00\u202e\ud800&amp;{{7*7}}'
 
@@ -347,6 +352,39 @@ class DirectiveTest(unittest.TestCase):
         with mock.patch('importlib.util.find_spec', lambda name: None), \
                 self.assertRaisesRegex(ConfigurationError, r'\[pages\]'):
             directive.pages(None, name='async')
+
+
+class SkinTest(PagesTestCase):
+    """In a skin of the application that does not extend the default one."""
+
+    layer = SKIN_LAYER
+
+    def test_there_alone(self):
+        """The pages, and the earlier addresses, are found in that skin."""
+        jobid = self.add()
+        self.login('manager')
+        service = '++etc++site/default/events'
+        for path in ('@@jobs/', '@@jobs/events/', '@@jobs/events/jobs',
+                     f'@@jobs/events/jobs/{jobid}.json',
+                     f'{service}/@@jobs/crons', f'{service}/jobs.html',
+                     f'{service}/{jobid}', f'{service}/{jobid}/detail'):
+            with self.subTest(path):
+                answer = self.app.get(f'/++skin++Ours/{path}')
+                if answer.status_int != 200:
+                    answer = answer.follow()
+                self.assertEqual(200, answer.status_int)
+                self.assertIn('/++skin++Ours/', answer.request.path)
+                self.assertEqual(404, self.app.get(
+                    f'/{path}', expect_errors=True).status_int)
+
+    def test_links(self):
+        """All that a page leads to is in the skin, too."""
+        self.login('manager')
+        page = self.app.get('/++skin++Ours/@@jobs/')
+        for link in 'events', 'Jobs', 'Cron', 'Workers', 'Audit':
+            page = page.click(f'^{link}$', index=0)
+            self.assertEqual(200, page.status_int)
+            self.assertIn('/++skin++Ours/@@jobs/', page.request.path)
 
 
 class ElsewhereTest(PagesTestCase):

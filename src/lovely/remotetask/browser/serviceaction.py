@@ -42,8 +42,8 @@ KINDS = {
         _('This process runs no more jobs.'),
         lambda data: data['processing']),
     'pause': ServiceActionKind(
-        'pause', OPERATE, _('Pause'), _('Workers claim no more jobs; what runs is '
-                               'finished'),
+        'pause', OPERATE, _('Pause'),
+        _('Workers claim no more jobs; what runs is finished'),
         _('The service is paused.'), lambda data: not data['paused']),
     'resume': ServiceActionKind(
         'resume', OPERATE, _('Resume'), _('Workers claim jobs again'),

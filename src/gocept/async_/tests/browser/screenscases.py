@@ -4,6 +4,7 @@ They need zope.app.zcmlfiles, which nothing else here needs: see `.ci/run`.
 """
 
 import unittest
+import xmlrpc.client
 
 from gocept.async_.tests.browser import scenes
 from gocept.async_.tests.browser.driver import Browser
@@ -95,3 +96,18 @@ class ScreensTest(unittest.TestCase):
         return dict(self.browser.run('''
             return [...document.querySelectorAll('.itemViews a')].map(
               each => [each.textContent.trim(), each.href])'''))
+
+    def test_xmlrpc(self):
+        """Other programs add jobs, and ask for them, by the six methods."""
+        proxy = xmlrpc.client.ServerProxy(
+            self.stage.server.url.replace('//', '//manager:manager@')
+            + '/++etc++site/default/events')
+        self.assertIn('echo', proxy.getAvailableTasks())
+        jobid = proxy.add('echo', {'a': 1})
+        self.assertEqual('queued', proxy.getStatus(jobid))
+        with self.stage.service() as service:
+            service.processNext(jobid=int(jobid))
+        self.assertEqual('completed', proxy.getStatus(jobid))
+        self.assertEqual({'a': 1}, proxy.getResult(jobid))
+        self.assertEqual('None', proxy.getError(jobid))
+        self.assertTrue(proxy.cancel(proxy.add('echo', {})))
