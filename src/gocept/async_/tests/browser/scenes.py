@@ -52,6 +52,32 @@ def more(stage, number):
             service.process()
 
 
+# What becomes of one in twenty jobs, and of the others in turn.
+FATES = 'fail', 'delay', *['cancel'] * 3, *['wait'] * 5, *['complete'] * 10
+
+
+def mixed(stage, number):
+    """Add so many jobs of all kinds: half of them have completed."""
+    for begin in range(0, number, 1000):
+        with stage.service() as service:
+            for each in range(begin, min(number, begin + 1000)):
+                _meet(service, FATES[each % len(FATES)], each)
+
+
+def _meet(service, fate, number):
+    """Add a job, and let it meet its fate."""
+    if fate == 'fail':
+        jobid = service.add(*_call(
+            shop.deliver, (f'customer{number}@example.com',)))
+    else:
+        jobid = service.add('echo', {'number': number},
+                            delay=86400 if fate == 'delay' else None)
+    if fate in ('fail', 'complete'):
+        service.processNext(jobid=jobid)
+    elif fate == 'cancel':
+        service.cancel(jobid)
+
+
 def _add(stage, call):
     with stage.site():
         login_as('zope.user')

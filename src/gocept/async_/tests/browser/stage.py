@@ -11,7 +11,7 @@ import waitress
 import webtest
 import zope.component
 import zope.component.hooks
-from ZODB.Connection import Connection
+from ZODB.mvccadapter import MVCCAdapterInstance
 from zope.app.wsgi import getWSGIApplication
 
 from lovely.remotetask.interfaces import ITaskService
@@ -103,20 +103,24 @@ class Stage:
             service.paused = False
 
     def loads(self, path):
-        """Return how many objects a page loads, with nothing in a cache."""
-        counts = []
-        setstate = Connection.setstate
+        """Return how many bytes each object has that a page loads.
 
-        def counted(connection, loaded):
-            counts.append(loaded._p_oid)
-            return setstate(connection, loaded)
+        With nothing in a cache.
+        """
+        sizes = []
+        load = MVCCAdapterInstance.load
+
+        def counted(storage, oid):
+            found = load(storage, oid)
+            sizes.append(len(found[0]))
+            return found
 
         self.db.cacheMinimize()
         request = webtest.TestApp(self.application)
         request.authorization = 'Basic', ('manager', 'manager')
-        with mock.patch.object(Connection, 'setstate', counted):
+        with mock.patch.object(MVCCAdapterInstance, 'load', counted):
             request.get(f'/@@async/{path}')
-        return len(counts)
+        return sizes
 
     def start(self, port):
         """Answer again, at the same address."""
