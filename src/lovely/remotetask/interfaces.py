@@ -573,11 +573,16 @@ class ITaskService(zope.location.interfaces.IContained):
         or what is no time.
         """
 
-    def cron_jobs():
+    def cron_jobs(deadline=None):
         """Return the cron jobs that run again and again: a list of ICronJob.
 
         Those that wait, are paused, or run at the moment; newest first.
         Reads no other jobs, however many wait for a time.
+
+        deadline -- seconds of the monotonic clock, after which no more are
+            looked for.  Some may be missing then of which no processor has
+            heard: those that were added while many others waited, and many
+            were changed meanwhile.
         """
 
     def pause_job(jobid):

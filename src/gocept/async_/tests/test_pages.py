@@ -294,6 +294,16 @@ class ContentTest(PagesTestCase):
         self.assertIn('<h2>Order</h2>', text)
         self.assertIn('<dt>&lt;b&gt;</dt>', text)
 
+    def test_crons_behind_many(self):
+        """The page says if it could not look at all that wait."""
+        self.service.addCronJob('echo', hour=2)
+        transaction.commit()
+        self.assertTrue(self.ask('events/crons.json').json['complete'])
+        self.assertNotIn('may be missing', self.ask('events/crons').text)
+        with mock.patch('lovely.remotetask.browser.cronpage.SECONDS', -1):
+            self.assertFalse(self.ask('events/crons.json').json['complete'])
+            self.assertIn('may be missing', self.ask('events/crons').text)
+
     def test_failure_before(self):
         """One failure leads to that before, and says when it is removed."""
         first, second = (sample.fail.enqueue('no') for _ in range(2))

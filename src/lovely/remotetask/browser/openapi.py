@@ -78,7 +78,7 @@ SCHEMAS = {
         removed_at=TIME, previous_failure=TEXT,
         actions=_list(STRING), pattern=PATTERNS, timezone=TEXT, error=TEXT,
         arguments=_list(_object(name=STRING, repr=STRING)), result=STRING),
-    'Crons': _object(crons=_list(_object(
+    'Crons': _object(complete=FLAG, crons=_list(_object(
         **ROW, pattern=PATTERNS, timezone=TEXT, paused=FLAG, overdue=FLAG,
         runs=_list(_object(started=TIME, duration=NUMBER,
                            error_class=TEXT)), actions=_list(STRING)))),

@@ -1,6 +1,7 @@
 """The summary of a service: how it does, in numbers and a sentence."""
 
 import collections
+import time
 
 from lovely.remotetask import interfaces
 from lovely.remotetask.browser import cells
@@ -18,6 +19,9 @@ from lovely.remotetask.browser.wording import _
 # How many of the last failures are looked at, and groups of them shown.
 FAILURES = 50
 GROUPS = 8
+
+# How long is looked for them, in seconds.
+SECONDS = 0.1
 
 # Seconds that a job may wait before somebody should look after it.
 LONG = 300
@@ -127,7 +131,8 @@ def failures(service):
     """Return the last failures, grouped: a list of dicts for JSON."""
     groups = collections.OrderedDict()
     for job in service.find(
-            status=interfaces.ERROR, limit=FAILURES).jobs:
+            status=interfaces.ERROR, limit=FAILURES,
+            deadline=time.monotonic() + SECONDS).jobs:
         row = rows.row(job)
         key = row['function'], row['error_class']
         group = groups.setdefault(key, {

@@ -1,6 +1,7 @@
 """Jobs that run again and again: found at once, and paused one by one."""
 
 import datetime
+import time
 import unittest.mock
 
 import transaction
@@ -79,6 +80,20 @@ class CostTest(CronCase):
         found, many = self.loaded()
         self.assertEqual(2, len(found))
         self.assertLess(many, few + 120)
+
+    def test_deadline(self):
+        """Those that processors know are found in whatever time."""
+        known = self.add_cron()
+        for _ in range(100):
+            self.service.cancel(self.service.add('test.task'))
+        self.add_cron(passed=False)
+        for _ in range(100):
+            self.service.cancel(self.service.add('test.task'))
+        transaction.commit()
+        found = self.service.cron_jobs(deadline=time.monotonic() - 1)
+        self.assertEqual([known], [job.id for job in found])
+        found = self.service.cron_jobs(deadline=time.monotonic() + 60)
+        self.assertEqual(2, len(found))
 
     def test_between_notes(self):
         """What callers have changed in between hides none."""

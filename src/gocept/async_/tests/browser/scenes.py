@@ -52,30 +52,25 @@ def more(stage, number):
             service.process()
 
 
-# What becomes of one in twenty jobs, and of the others in turn.
-FATES = 'fail', 'delay', *['cancel'] * 3, *['wait'] * 5, *['complete'] * 10
+# One in so many jobs fails, others are cancelled; a part of all waits.
+FAILS, CANCELLED, WAITS = 20, 7, 4
 
 
 def mixed(stage, number):
-    """Add so many jobs of all kinds: half of them have completed."""
+    """Add so many jobs: most have run, those that were added last wait."""
+    waiting = number // WAITS
     for begin in range(0, number, 1000):
         with stage.service() as service:
             for each in range(begin, min(number, begin + 1000)):
-                _meet(service, FATES[each % len(FATES)], each)
-
-
-def _meet(service, fate, number):
-    """Add a job, and let it meet its fate."""
-    if fate == 'fail':
-        jobid = service.add(*_call(
-            shop.deliver, (f'customer{number}@example.com',)))
-    else:
-        jobid = service.add('echo', {'number': number},
-                            delay=86400 if fate == 'delay' else None)
-    if fate in ('fail', 'complete'):
-        service.processNext(jobid=jobid)
-    elif fate == 'cancel':
-        service.cancel(jobid)
+                if each % FAILS == 1:
+                    service.add(*_call(
+                        shop.deliver, (f'customer{each}@example.com',)))
+                    continue
+                jobid = service.add('echo', {'number': each})
+                if each % CANCELLED == 2:
+                    service.cancel(jobid)
+            if begin + 1000 <= number - waiting:
+                service.process()
 
 
 def _add(stage, call):
