@@ -133,6 +133,10 @@ class JobList(Page):
         return tag('a', cells.function(row['function']),
                    href=f'jobs/{row["id"]}')
 
+    def jobid(self, row):
+        """Return the Markup of an id; long ones are cut in the middle."""
+        return cells.jobid(row['id'])
+
     def when(self, row):
         """Return the Markup of the time of a row."""
         return self.moment(rows.when(row))

@@ -109,6 +109,27 @@ class AccessibilityTest(BrowserTestCase):
                       each => each.scrollWidth > each.clientWidth).map(
                       each => [each.scrollWidth, each.clientWidth])'''))
 
+    def test_nothing_is_cut(self):
+        """On a small screen each number has its word, and each tab is seen.
+        """
+        self.browser.resize(320, 700)
+        for language in 'en', 'de':
+            browser = Browser(language)
+            self.addCleanup(browser.close)
+            browser.resize(320, 700)
+            browser.login(self.stage.server.url, 'manager')
+            browser.open(f'{self.stage.server.url}/@@async/events/audit')
+            with self.subTest(language):
+                self.assertTrue(browser.run('''
+                    const place = document.querySelector(
+                      '.tabs [aria-current]').getBoundingClientRect();
+                    return place.left >= 0 && place.right <= 320'''))
+                browser.open(f'{self.stage.server.url}/@@async/events/')
+                heights = browser.run('''
+                    return [...document.querySelectorAll('.tiles a')].map(
+                      each => each.offsetHeight)''')
+                self.assertEqual(1, len(set(heights)), heights)
+
     def test_low_rows(self):
         """No row is higher than it must be."""
         for width in (1280, 320):

@@ -12,6 +12,9 @@ for (const found of root.querySelectorAll('[data-script]')) {
   found.hidden = false;
 }
 
+// On a small screen it may be beside what is seen.
+root.querySelector('.tabs [aria-current]')?.scrollIntoView({block: 'nearest'});
+
 // How long ago something was.
 
 function relative(seconds) {
