@@ -92,6 +92,7 @@ class Frame:
             'signed-out': self.say(_('You are signed out; reload the page')),
             'newer': self.say(_('${number} newer - show')),
             'done': self.say(DONE),
+            'go-on': self.say(_('Continue')),
             'copied': self.say(_('Copied')),
         })
 

@@ -37,6 +37,13 @@ def few(stage):
         service.claimNextJob()
 
 
+def failures(stage, number):
+    """So many jobs that have failed, and no others."""
+    _add(stage, lambda: [shop.deliver(f'customer{each}@example.com')
+                         for each in range(number)])
+    _run(stage)
+
+
 def many(stage, number=3000):
     """So many jobs that have completed, and some that failed."""
     few(stage)

@@ -66,11 +66,17 @@ class Server:
 
 
 class Stage:
-    """The application and its data; `server` answers for it."""
+    """The application and its data; `server` answers for it.
 
-    def __init__(self, zcml='pages.zcml'):
+    folder -- where the data are; default: none are there yet, and none are
+        left.
+    port -- of the server, a free one by default.
+    """
+
+    def __init__(self, zcml='pages.zcml', folder=None, port=0):
         self._stack = contextlib.ExitStack()
-        folder = self._stack.enter_context(tempfile.TemporaryDirectory())
+        folder = folder or self._stack.enter_context(
+            tempfile.TemporaryDirectory())
         zcml = Path(__file__).parent.parent / zcml
         configuration = Path(folder, 'zope.conf')
         configuration.write_text(CONFIGURATION.format(
@@ -78,7 +84,7 @@ class Stage:
         self.application = getWSGIApplication(str(configuration))
         self.db = openedDatabase()
         self._stack.callback(self.db.close)
-        self.server = Server(self.application)
+        self.server = Server(self.application, port)
 
     _shared = None
 
