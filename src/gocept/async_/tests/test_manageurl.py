@@ -1,4 +1,7 @@
-"""The command async-jobs beside a running application, by its JSON."""
+"""The command async-jobs beside a running application, by its JSON.
+
+Runs what docs/howto/lookafter.rst shows of --url.
+"""
 
 import contextlib
 import http.server

@@ -62,6 +62,11 @@ def jobs_of(name, others):
     return tag('a', function(name), href=f'jobs?function={asked}')
 
 
+def jobid(text):
+    """Return the id of a job; all of it on request, where it is long."""
+    return tag('span', shortened(text, 12), title=text)
+
+
 def worker(name):
     """Return who runs a job: host and process, the thread on request."""
     if not name:

@@ -54,7 +54,7 @@ PATTERNS = _object(**{name: _list(WHOLE) for name in FIELDS})
 
 SUMMARY = {'paused': FLAG, 'counts': COUNTS, 'oldest_waiting': TIME,
            'oldest_waiting_age': NUMBER,
-           'workers': WHOLE, 'unreadable': WHOLE}
+           'workers': WHOLE, 'processing': FLAG, 'unreadable': WHOLE}
 
 # What was counted of runs; times in seconds, None: not known.
 COUNTED = {
@@ -79,7 +79,7 @@ SCHEMAS = {
     'Service': _object(**SUMMARY, **HOUR, functions=_list(_object(
         function=STRING, **COUNTED)), failures=_list(_object(
         function=STRING, error_class=TEXT, number=WHOLE, last=TIME,
-        job=STRING)), actions=_list(STRING)),
+        job=STRING)), tasks=_list(STRING), actions=_list(STRING)),
     'Row': _object(**ROW),
     'Jobs': _object(filter=PAIRS, counts=COUNTS, jobs=_list(_ref('Row')),
                     after=TEXT, looked_back_to=TIME),
@@ -95,7 +95,7 @@ SCHEMAS = {
         actions=_list(STRING), pattern=PATTERNS, timezone=TEXT, paused=FLAG,
         error=TEXT,
         arguments=_list(_object(name=STRING, repr=STRING)), result=STRING),
-    'Crons': _object(crons=_list(_object(
+    'Crons': _object(complete=FLAG, crons=_list(_object(
         **ROW, pattern=PATTERNS, timezone=TEXT, paused=FLAG, overdue=FLAG,
         runs=_list(_object(started=TIME, duration=NUMBER,
                            error_class=TEXT)), actions=_list(STRING)))),

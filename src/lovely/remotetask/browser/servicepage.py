@@ -1,6 +1,7 @@
 """The summary of a service: how it does, in numbers and a sentence."""
 
 import collections
+import time
 
 from lovely.remotetask import interfaces
 from lovely.remotetask.browser import cells
@@ -25,6 +26,9 @@ GROUPS = 8
 # How many functions are shown.
 FUNCTIONS = 5
 
+# How long is looked for failures, in seconds.
+SECONDS = 0.1
+
 # Seconds that a job may wait before somebody should look after it.
 LONG = 300
 
@@ -44,6 +48,7 @@ class ServicePage(FrontPage):
         return {**found, 'failures': failures(service),
                 'failed_last_hour': metrics.failed(self.slices),
                 'functions': metrics.by_function(self.slices)[:FUNCTIONS],
+                'tasks': sorted(service.getAvailableTasks()),
                 'actions': [name for name, kind in KINDS.items()
                             if kind.fits(found)
                             and self.may(kind.permission)]}
@@ -118,6 +123,7 @@ def summary(service, now):
         'oldest_waiting_age': (
             None if oldest is None else max(0.0, now - oldest)),
         'workers': interfaces.IManagement(service).living_workers(now),
+        'processing': bool(service.isProcessing()),
         'unreadable': len(service.unreadable()),
     }
 
@@ -157,7 +163,8 @@ def failures(service):
     """Return the last failures, grouped: a list of dicts for JSON."""
     groups = collections.OrderedDict()
     for job in service.find(
-            status=interfaces.ERROR, limit=FAILURES).jobs:
+            status=interfaces.ERROR, limit=FAILURES,
+            deadline=time.monotonic() + SECONDS).jobs:
         row = rows.row(job)
         key = row['function'], row['error_class']
         group = groups.setdefault(key, {

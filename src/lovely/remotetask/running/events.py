@@ -83,6 +83,7 @@ class JobEnded(NamedTuple):
     status: str
     failure: FailureTexts | None = None
     committed: bool = True
+    aborted: bool = False
     waited: float | None = None
     worker: str | None = None
 
@@ -100,6 +101,7 @@ class JobRetried(NamedTuple):
     status: str
     failure: FailureTexts
     committed: bool = False
+    aborted: bool = False
     waited: float | None = None
     worker: str | None = None
 

@@ -379,7 +379,8 @@ class Execution:
             refusal.lift()
             self.commit()
         try:
-            return run_job(engine, self.run, self._begin, commit)
+            end = run_job(engine, self.run, self._begin, commit)
+            return end._replace(aborted=refusal.was_aborted)
         finally:
             session.resume()
 
@@ -460,7 +461,7 @@ class Execution:
         events.send(kind(
             *self._described(end.function), moment.now() - self.run.started,
             end.status, texts, failure is None or end.completed,
-            end.waited, self.run.claim.worker))
+            end.aborted, end.waited, self.run.claim.worker))
 
     def _described(self, function):
         claim = self.run.claim
