@@ -174,14 +174,14 @@ class Slice:
     start -- POSIX seconds, a multiple of how long it is.
     depth -- how many jobs waited to be run, at most; None: nobody looked.
     age -- for how many seconds the oldest one had waited, at most.
-    functions -- Functions.
+    functions -- Functions; they are made of what `Functions.stored` returns.
     """
 
     __slots__ = ('start', 'depth', 'age', 'functions')
 
     def __init__(self, start: int, depth: int | None = None,
                  age: float | None = None,
-                 functions: Mapping[str, tuple] = {}) -> None:  # noqa: B006
+                 functions: Any = ()) -> None:
         self.start = start
         self.depth = depth
         self.age = age
@@ -198,6 +198,9 @@ class Slice:
 
     def see(self, depth: int | None, age: float | None) -> None:
         """Take in how many jobs wait, and for how long the oldest one."""
+        if age is not None and not math.isfinite(age):
+            # Stored times are not trusted.
+            age = None
         self.depth = _most(self.depth, depth)
         self.age = _most(self.age, age)
 

@@ -98,9 +98,10 @@ def credentials(address: str, environment: Mapping[str, str]) -> str | None:
         raise Refused(f'{path}: {error.strerror} (NETRC)') from error
     except (netrc.NetrcParseError, OSError, UnicodeDecodeError) as error:
         # The line itself may be the password.
-        raise Refused(f'{path or "~/.netrc"} cannot be read: '
-                      f'{type(error).__name__}; correct it, or set {USER} '
-                      f'and {PASSWORD}') from error
+        why = ('others may read it' if 'permissive' in str(error)
+               else type(error).__name__)
+        raise Refused(f'{path or "~/.netrc"} cannot be used: {why}; correct '
+                      f'it, or set {USER} and {PASSWORD}') from error
     return None if found is None else _basic(found[0], found[2] or '')
 
 
@@ -135,10 +136,13 @@ class Client:
     def __init__(self, address: str, authorization: str | None) -> None:
         self.address = address
         self._authorization = authorization
-        handlers: list[Any] = [
-            _NoRedirects,
-            urllib.request.HTTPSHandler(context=ssl.create_default_context())]
-        if _is_loopback(urlsplit(address).hostname or ''):
+        parts = urlsplit(address)
+        handlers: list[Any] = [_NoRedirects]
+        if parts.scheme == 'https':
+            # All authorities are read for that.
+            handlers.append(urllib.request.HTTPSHandler(
+                context=ssl.create_default_context()))
+        if _is_loopback(parts.hostname or ''):
             # No proxy could reach this machine's own addresses.
             handlers.append(urllib.request.ProxyHandler({}))
         self._opener = urllib.request.build_opener(*handlers)

@@ -35,6 +35,9 @@ password are those in ASYNC_JOBS_USER and ASYNC_JOBS_PASSWORD, or in ~/.netrc
 # What needs the code of the application, and its database.
 HERE = ('run', 'check')
 
+# What is raised for an answer that is none of our pages.
+STRANGE = KeyError, TypeError, AttributeError, ValueError
+
 HELP = {
     'counts': 'how many jobs there are of each status',
     'list': 'jobs, newest first',
@@ -73,7 +76,7 @@ def main(args: list[str] | None = None) -> None:
 def _run(options: argparse.Namespace) -> int:
     call = {**SIGHTS, **ACTS}[options.command]
     found = outcome_of(_opened, options, call)
-    if found.is_a(KeyError) or found.is_a(TypeError):
+    if any(map(found.is_a, STRANGE)):
         _check_foreign(options, found)
     if found.failed and is_of_database(found):
         raise Refused(f'the database of {options.configuration} cannot be '
@@ -161,6 +164,9 @@ def _add_options(parser: argparse.ArgumentParser, name: str) -> None:
         help='the declared service (default: the only one'
              + (', or all)' if name in ('counts', 'check') else ')'))
     add('--json', action='store_true', help='write JSON')
+    # Also after the command; what stands before it is not forgotten.
+    add('--url', type=_address, default=argparse.SUPPRESS, metavar='URL',
+        help=argparse.SUPPRESS)
 
 
 def _check_jobs(parser: argparse.ArgumentParser,

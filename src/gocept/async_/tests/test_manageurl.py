@@ -134,6 +134,15 @@ class SeeingTest(RemoteCase):
         self.assertIsNone(found['traceback'])
         self.assertEqual('builtins.TypeError', found['error_class'])
 
+    def test_address_at_the_end(self):
+        """It may stand behind the command, too."""
+        out = io.StringIO()
+        with (contextlib.redirect_stdout(out),
+              self.assertRaises(SystemExit) as caught):
+            command.main(['counts', '--url', URL, '--json'])
+        self.assertEqual(0, caught.exception.code)
+        self.assertIn('events', json.loads(out.getvalue())['services'])
+
     def test_names(self):
         """Services may be called anything."""
         self.assertIn('Größe 10% m²', self.run_command('counts'))
@@ -280,6 +289,15 @@ class CredentialsTest(unittest.TestCase):
             self.assertIn(told, complaints.getvalue())
             self.assertEqual(bool(told), bool(complaints.getvalue()))
 
+    def test_own_file_for_all_to_read(self):
+        """Whose permissions are too wide is said."""
+        file = self.folder / '.netrc'
+        file.write_text('machine localhost login me password secret\n')
+        file.chmod(0o644)
+        with (unittest.mock.patch.dict(os.environ, HOME=str(self.folder)),
+              self.assertRaisesRegex(Refused, 'others may read it')):
+            self.credentials()
+
     def test_nobody(self):
         with unittest.mock.patch.dict(os.environ, HOME=str(self.folder)):
             self.assertIsNone(self.credentials())
@@ -356,6 +374,8 @@ class HttpTest(unittest.TestCase):
                        (200, b'[' * 100_000), (500, b'oops'),
                        (200, {'services': 5}), (200, {}),
                        (200, {'services': [{}]}), (200, {'services': [5]}),
+                       (200, {'services': [{'name': 'x'}]}),
+                       (200, {'services': {}, 'counts': None}),
                        (404, {'detail': 'none\n\x1b[2J'}), (502, b''),
                        (503, {'detail': 'x' * 10_000}), (418, {}),
                        (401, {'detail': 'log in'}), (999, b'')):

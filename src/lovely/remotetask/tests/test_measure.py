@@ -115,6 +115,13 @@ class SliceTest(unittest.TestCase):
         self.assertEqual(2, first.functions['f'].failed)
         self.assertEqual((600, None), (second.start, second.depth))
 
+    def test_ages_that_are_none(self):
+        """What is stored of a job may be anything."""
+        found = Slice(0, 1, 2.0)
+        for age in math.inf, -math.inf, math.nan, None:
+            found.see(1, age)
+        self.assertEqual(2.0, found.age)
+
     def test_stored(self):
         """Nothing but plain values, and the same again."""
         found = Slice(120, 1, 2.0)
