@@ -182,8 +182,9 @@ class Attendant(CeleryProcessor):
 
     def beats(self, now):
         # Nobody waits for the others, but for what they have counted.
-        return (bool(self._runs.running or self._leading
-                     or not self.membership.tally.is_empty)
+        has_counted = (self.may_measure(now)
+                       and not self.membership.tally.is_empty)
+        return (bool(self._runs.running or self._leading or has_counted)
                 and super().beats(now))
 
     def settle(self):

@@ -21,6 +21,7 @@ from lovely.remotetask import processor
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.jobexecution import JobExecution
+from lovely.remotetask.management import Management
 from lovely.remotetask.running import execution
 from lovely.remotetask.running import lag
 from lovely.remotetask.running import registry
@@ -350,6 +351,34 @@ class AttendantTest(CeleryCase):
         transaction.begin()
         worker = self.service.store.workers[worker_id]
         self.assertGreater(worker.heartbeat.time, time.time() - 5)
+
+    def test_counts(self):
+        """What was run is counted, and stored now and then, not each time."""
+        attendant = self.start(Attendant)
+        attendant._leading = False
+        attendant._beaten = attendant._measured = 0.0
+        self.run_by(attendant, 'a')
+        self.assertFalse(attendant.beats(44.0))
+        self.assertTrue(attendant.beats(46.0))
+        attendant._sign(46.0)
+        self.run_by(attendant, 'b')
+        self.assertFalse(attendant.beats(61.0))
+        self.assertTrue(attendant.beats(92.0))
+        transaction.begin()
+        found = Management(self.service).total()
+        self.assertEqual(1, found['test.task'].completed)
+
+    def test_counts_without_a_claim(self):
+        """Also what is run under the record of a seat."""
+        attendant = self.start(Attendant)
+        self.run_by(attendant, 'a', first=True)
+        found = attendant.membership.tally.total()
+        self.assertEqual(1, found['test.task'].completed)
+
+    def run_by(self, attendant, input, **options):
+        jobid = self.add('test.task', input)
+        attendant.run_job(jobid, self.jobs_db.lastTransaction(), **options)
+        attendant.settle()
 
     def test_one_odd_record(self):
         """What cannot be described does not keep others from being sent."""

@@ -106,6 +106,10 @@ class Member:
         pause = self.heartbeat * (IDLE_HEARTBEATS if self.is_idle() else 1)
         return now - self._beaten >= pause
 
+    def may_measure(self, now):
+        """Return whether what was counted was stored long enough ago."""
+        return now - self._measured >= self.heartbeat * IDLE_HEARTBEATS
+
     def is_idle(self):
         """Return whether it has nothing to do."""
         return False
@@ -138,7 +142,7 @@ class Member:
         # If it fails, again soon.
         self._beaten = float('-inf')
         # Not at each sign: there is more to write.
-        measures = now - self._measured >= self.heartbeat * IDLE_HEARTBEATS
+        measures = self.may_measure(now)
         self.membership.sign(measures)
         self._beaten = now
         if measures:
