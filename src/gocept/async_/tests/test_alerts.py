@@ -58,6 +58,9 @@ def scalar(text):
 
 def is_true(expr, samples):
     """Return whether an alert would fire; `increase` is from nothing."""
+    absent = re.fullmatch(r'absent\((\w+)\)', expr)
+    if absent is not None:
+        return not any(key[0] == absent[1] for key in samples)
     match = re.fullmatch(
         r'(?:max|min|sum) by \(([\w, ]+)\) \((?:increase\()?(\w+)'
         r'(?:\{(\w+)="(\w+)"\})?(?:\[\d+[mh]\]\))?\) (>|==) (\d+)', expr)
@@ -132,4 +135,7 @@ class AlertTest(unittest.TestCase):
             with self.subTest(name):
                 self.assertTrue(is_true(
                     rule['expr'], read(exposition({'events': Told(**told)}))))
-        self.assertEqual(6, len(self.rules))
+        rule, = (rule for rule in self.rules
+                 if rule['alert'] == 'NothingIsTold')
+        self.assertTrue(is_true(rule['expr'], read(exposition({}))))
+        self.assertEqual(7, len(self.rules))
