@@ -91,10 +91,13 @@ class ServicePage(FrontPage):
                 lambda start: f'{cells.as_datetime(start):%H:%M} UTC',
                 self.say), 60)
 
-    def failed(self, data):
-        """Return how many jobs have failed in the last hour, in words."""
-        return self.say(_('${number} failed in the last hour'),
-                        number=data['failed_last_hour'])
+    def ended(self, data):
+        """Return how many jobs have ended in the last hour, in words."""
+        completed = sum(each.functions.total().completed
+                        for each in self.slices)
+        return self.say(
+            _('${completed} completed, ${failed} failed in the last hour'),
+            completed=f'{completed:,}', failed=f'{data["failed_last_hour"]:,}')
 
     def jobs_of(self, row):
         """Return the Markup of a function: a link to its jobs."""
