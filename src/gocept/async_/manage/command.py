@@ -120,7 +120,8 @@ def _parse(args: list[str] | None) -> argparse.Namespace:
         help='the management pages of a running application: '
              'https://shop.example/@@async/')
     commands = parser.add_subparsers(
-        prog='async-jobs ZOPE.CONF', dest='command', required=True, metavar='COMMAND')
+        prog='async-jobs ZOPE.CONF', dest='command', required=True,
+        metavar='COMMAND')
     for name, help in HELP.items():
         # A percent sign would be a format.
         _add_options(commands.add_parser(
