@@ -136,6 +136,22 @@ class IInputCheck(zope.interface.Interface):
         """Raise TypeError or ValueError if `input` cannot be worked on."""
 
 
+class IJobSource(zope.interface.Interface):
+    """What may be given in place of the name of a task: a function, say."""
+
+    def describe(service, input):
+        """Return what is to be stored for a job.
+
+        service -- the ITaskService that is about to add it.
+        input -- what was given besides: arguments.
+
+        A tuple: the name of an available task, the input for it, and what is
+        called without arguments once the job is added.  Raise TypeError or
+        ValueError if the input does not fit, LookupError if nobody could
+        find this again.
+        """
+
+
 class ITaskContext(zope.interface.Interface):
     """A task whose jobs are run, and committed, in a context of their own.
 
@@ -411,7 +427,9 @@ class ICronJob(IJob):
         """Set another pattern or delay.
 
         minute ... dayOfWeek -- tuples, or other collections, of whole
-            numbers; a single number stands for a tuple of it alone.
+            numbers; a single number stands for a tuple of it alone.  Or a
+            text as in a crontab: ``'1,15-20'``, ``'*/5'``, ``'mon-fri'``,
+            ``'jan'``; days of the week are still counted from 0, Monday.
         delay -- int or float; 0 stands for no delay.
         timezone -- str.
 
@@ -481,8 +499,10 @@ class ITaskService(zope.location.interfaces.IContained):
     def add(task, input=None, startLater=False, priority=5, delay=None):
         """Store a job in the current transaction.
 
-        task -- str, the name of an available task.
-        input -- given to the task; must be picklable.
+        task -- str, the name of an available task; or an IJobSource, like a
+            function that gocept.async_ has decorated.
+        input -- given to the task; must be picklable.  For a function, its
+            arguments: a tuple, or a mapping of their names; None: none.
         startLater -- if true, the job waits for `startJob`.
         priority -- int, 0 to 9; jobs with a higher one are run first.
         delay -- seconds from now before which the job is not run.
@@ -497,11 +517,12 @@ class ITaskService(zope.location.interfaces.IContained):
                    month=(), dayOfWeek=(), delay=None, timezone=None):
         """Store a job that runs at given times, or once after a delay.
 
-        See ICronJob for the fields.  They count from the first `process`,
-        or the first step of a processor, that sees the job.
+        task, input -- see `add`.
+        minute ... timezone -- see ICronJob.update.  They count from the first
+            `process`, or the first step of a processor, that sees the job.
 
-        Return the job's id (int).  Raise ValueError like `add`, and for a
-        pattern that can never match.
+        Return the job's id (int).  Raise what `add` raises, and ValueError
+        for a pattern that can never match.
         """
 
     def startJob(jobid):

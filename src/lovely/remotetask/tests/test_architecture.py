@@ -14,8 +14,8 @@ SOURCE = PACKAGE.parent.parent
 
 # Each may import only those before it.
 LEVELS = (
-    'interfaces', 'part', 'number', 'moment', 'zone', 'wallclock', 'cron',
-    'task',
+    'interfaces', 'part', 'number', 'moment', 'zone', 'wallclock', 'crontab',
+    'cron', 'task',
     'foreign.description', 'foreign.outcome', 'foreign.journal',
     'foreign.copier', 'foreign.value', 'foreign.record', 'foreign.blame',
     'foreign.unreadable', 'foreign.reference', 'foreign.storederror',
