@@ -142,6 +142,11 @@ def store(service, name, folder, database_name):
     kept[free_name(kept, path)] = service
 
 
+def name_of(content):
+    """Return the name of the database that content is, or will be, in."""
+    return home(content).db().database_name
+
+
 def free_name(container, name):
     """Return a name that is not used in a container."""
     number = 1

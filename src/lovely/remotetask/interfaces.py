@@ -384,6 +384,13 @@ class ICronJob(IJob):
       the hour after it.
     """
 
+    name = zope.schema.TextLine(
+        title='Name',
+        description='The name by which the application declares the job; None '
+                    'for one that somebody has added.',
+        default=None,
+        required=False)
+
     timezone = zope.schema.TextLine(
         title='Time zone',
         description='A name of the IANA database, like "Europe/Berlin"; UTC '
@@ -841,7 +848,8 @@ class IOperations(zope.interface.Interface):
                     dayOfWeek=(), timezone=None):
         """Give a cron job another pattern, and another next time.  Manage.
 
-        See ICronJob.update.  Raise ValueError for a job that runs once.
+        See ICronJob.update.  Raise ValueError for a job that runs once, and
+        for one that the application declares: it is changed there.
         """
 
     def requeue_some(after=None, as_of=None, deadline=None, limit=500,

@@ -11,6 +11,7 @@ from lovely.remotetask.foreign.description import plain
 from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.interfaces import ENDED
+from lovely.remotetask.number import shown
 from lovely.remotetask.running import events
 from lovely.remotetask.running.server import server
 from lovely.remotetask.storage import actions
@@ -75,7 +76,12 @@ class Operations:
                     dayOfWeek=(), timezone=None):
         """See IOperations."""
         current(self.service)
-        self._cron_job(jobid).update(
+        job = self._cron_job(jobid)
+        if job.name is not None:
+            raise ValueError(
+                f'Job {jobid} is declared as {shown(job.name)}: change it '
+                f'where that is done, in ZCML probably.')
+        job.update(
             minute, hour, dayOfMonth, month, dayOfWeek, timezone=timezone)
         self.service.reschedule(jobid)
         self._remember('update_cron', jobid)

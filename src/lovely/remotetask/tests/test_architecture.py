@@ -42,8 +42,8 @@ LEVELS = (
     'running.watch', 'running.tempo', 'running.duties', 'running.claims',
     'running.membership', 'running.member', 'running.runner', 'running.team',
     'running.suspects', 'running.claimer', 'running.idling',
-    'running.direct', 'xmlrpc', 'startup', 'processor', 'service', 'bulk',
-    'operations', 'testing', 'jobtexts', 'management',
+    'running.direct', 'xmlrpc', 'startup', 'processor', 'service', 'named',
+    'bulk', 'operations', 'testing', 'jobtexts', 'management',
     'browser.markup', 'browser.wording', 'browser.cells', 'browser.problem',
     'browser.parameters', 'browser.selection', 'browser.place',
     'browser.assets', 'browser.frame', 'browser.page', 'browser.rows',
@@ -165,7 +165,8 @@ class RoomsTest(unittest.TestCase):
         for chapter, package, folders in (
                 (chapters[0], PACKAGE, FOLDERS),
                 (chapters[1], SOURCE / 'gocept' / 'async_',
-                 ('worker', 'celery', 'pages', 'manage', 'upgrade'))):
+                 ('worker', 'celery', 'crons', 'pages', 'manage',
+                  'upgrade'))):
             with self.subTest(package.name):
                 self.assertEqual(
                     rooms(package, folders), set(listed(chapter)))
