@@ -133,7 +133,9 @@ def _turn(engine, run, now=None):
 
 
 def _prune(stage):
-    while _bookkeep(stage, lambda engine: engine.prune(100, LATER)) == 100:
+    def once(engine):
+        return engine.upkeep.prune(100, LATER)
+    while _bookkeep(stage, once) == 100:
         pass
 
 

@@ -78,7 +78,7 @@ def _process(db: Any, path: Any, name: str, raise_errors: bool,
 
 
 def _look_after(engine: Any) -> None:
-    engine.look_after()
+    engine.upkeep.look_after()
 
 
 def _next_time(db: Any, path: Any, now: float, end: float) -> float | None:

@@ -884,6 +884,98 @@ class IOperations(zope.interface.Interface):
         """
 
 
+class IWorkerRecords(zope.interface.Interface):
+    """The records of those who claim and run the jobs of a service.
+
+    worker_id -- str, ``host:pid:thread:token``; the token differs for any two
+        workers.
+    """
+
+    def enter(worker_id, now=None, unclaimed=False):
+        """Keep a record of a worker, though it claims nothing.
+
+        unclaimed -- whether it runs jobs that it has not claimed.
+        """
+
+    def beat(worker_id, now=None):
+        """Write into the record of a worker that it lives, if there is one.
+        """
+
+    def sign(worker_id, now=None):
+        """Keep a record of a worker, and that it lives.
+
+        Return the persistent object that is written for that: after the
+        commit its `_p_serial` tells when it was, by the storage's clock.
+        """
+
+    def signs_of_life():
+        """Return a mapping: the id of each worker with a record, and a value.
+
+        The value is another one whenever the worker was heard of.  Of one
+        whose record cannot be read it stays the same: that one is gone.
+        """
+
+    def turns():
+        """Return a mapping: the ids of workers that run jobs unclaimed.
+
+        The value of each is another one as soon as it does not run any more
+        what it ran before, or has claimed it.
+        """
+
+    def is_own(worker_id, jobid):
+        """Return whether a job is of this worker's share; see `claim`."""
+
+    def claimed_ids(worker_id):
+        """Return the ids of the jobs a worker has claimed."""
+
+    def put_last(worker_id, jobids):
+        """Remember that a worker begins some jobs after all others, if ever.
+
+        See `at_once` of `claim`: it counts from the first one on.
+        """
+
+    def has_lost(worker_id):
+        """Return whether a worker has claimed a job whose process died."""
+
+    def release(is_alive, now=None):
+        """Take the claims of workers away that are gone.
+
+        is_alive -- called with the worker record, returns a bool; where it
+            raises, the worker is left alone.
+
+        Return the ids of the jobs that were being run.
+        """
+
+    def release_worker(worker_id, now=None):
+        """Take the claims of one worker away; see `release`."""
+
+    def stop_worker(worker_id):
+        """Hand all claims of a worker back; nothing is counted."""
+
+
+class IUpkeep(zope.interface.Interface):
+    """What has to be done for a service now and then."""
+
+    def prune(limit, now=None, worker_id=None):
+        """Remove up to `limit` jobs that were kept long enough.
+
+        worker_id -- of whose share of the lanes, see `claim`; by default of
+            all lanes.
+
+        Return how many there were.
+        """
+
+    def look_after(now=None):
+        """See to jobs that were undone, copied or lost, and to lanes.
+
+        `prune` does it when there is little else to do.
+        """
+
+    def correct_schedule(now=None):
+        """Give cron jobs another time that were scheduled by a wrong clock.
+        """
+
+
 class IJobExecution(zope.interface.Interface):
     """What a processor asks of a service: ``IJobExecution(service)``.
 
@@ -896,6 +988,18 @@ class IJobExecution(zope.interface.Interface):
         title='Service',
         description='The service itself.',
         schema=ITaskService,
+        readonly=True)
+
+    workers = zope.schema.Object(
+        title='Workers',
+        description='Who claims and runs the jobs.',
+        schema=IWorkerRecords,
+        readonly=True)
+
+    upkeep = zope.schema.Object(
+        title='Upkeep',
+        description='What has to be done now and then.',
+        schema=IUpkeep,
         readonly=True)
 
     def claim(worker_id, limit, now=None, at_once=None, scheduled=True,
@@ -922,18 +1026,6 @@ class IJobExecution(zope.interface.Interface):
         Return a list of IClaim.  Of two who claim the same job the second
         gets a ConflictError on commit.
         """
-
-    def is_own(worker_id, jobid):
-        """Return whether a job is of this worker's share; see `claim`."""
-
-    def put_last(worker_id, jobids):
-        """Remember that a worker begins some jobs after all others, if ever.
-
-        See `at_once` of `claim`: it counts from the first one on.
-        """
-
-    def has_lost(worker_id):
-        """Return whether a worker has claimed a job whose process died."""
 
     def claim_job(worker_id, jobid, now=None):
         """Claim the job of an id, whatever waits before it.
@@ -978,13 +1070,6 @@ class IJobExecution(zope.interface.Interface):
         """Store the IClaim of a run that began without one, and goes on.
 
         Nothing happens if it is stored, or is not good any more.
-        """
-
-    def turns():
-        """Return a mapping: the ids of workers that run jobs unclaimed.
-
-        The value of each is another one as soon as it does not run any more
-        what it ran before, or has claimed it.
         """
 
     def outdate(jobid, now=None):
@@ -1036,9 +1121,6 @@ class IJobExecution(zope.interface.Interface):
     def logs_messages():
         """Return whether the log may show messages of exceptions."""
 
-    def claimed_ids(worker_id):
-        """Return the ids of the jobs a worker has claimed."""
-
     def settle(worker_id, jobids, begun=(), now=None, interrupted=(),
                rests=()):
         """Drop claims whose jobs are not being run any more.
@@ -1052,64 +1134,6 @@ class IJobExecution(zope.interface.Interface):
         rests -- a mapping of id to what `complete` has returned, for jobs
             that were completed under their claims, and committed.  These need
             not be loaded.
-        """
-
-    def enter(worker_id, now=None, unclaimed=False):
-        """Keep a record of a worker, though it claims nothing.
-
-        unclaimed -- whether it runs jobs that it has not claimed.
-        """
-
-    def beat(worker_id, now=None):
-        """Write into the record of a worker that it lives, if there is one.
-        """
-
-    def sign(worker_id, now=None):
-        """Keep a record of a worker, and that it lives.
-
-        Return the persistent object that is written for that: after the
-        commit its `_p_serial` tells when it was, by the storage's clock.
-        """
-
-    def signs_of_life():
-        """Return a mapping: the id of each worker with a record, and a value.
-
-        The value is another one whenever the worker was heard of.  Of one
-        whose record cannot be read it stays the same: that one is gone.
-        """
-
-    def release(is_alive, now=None):
-        """Take the claims of workers away that are gone.
-
-        is_alive -- called with the worker record, returns a bool; where it
-            raises, the worker is left alone.
-
-        Return the ids of the jobs that were being run.
-        """
-
-    def release_worker(worker_id, now=None):
-        """Take the claims of one worker away; see `release`."""
-
-    def stop_worker(worker_id):
-        """Hand all claims of a worker back; nothing is counted."""
-
-    def prune(limit, now=None, worker_id=None):
-        """Remove up to `limit` jobs that were kept long enough.
-
-        worker_id -- of whose share of the lanes, see `claim`; by default of
-            all lanes.
-
-        Return how many there were.
-        """
-
-    def look_after(now=None):
-        """See to jobs that were undone, copied or lost, and to lanes.
-
-        `prune` does it when there is little else to do.
-        """
-
-    def correct_schedule(now=None):
-        """Give cron jobs another time that were scheduled by a wrong clock.
         """
 
 

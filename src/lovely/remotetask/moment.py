@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from lovely.remotetask.number import check_time
 
 
+# Seconds by which a clock may differ from that of the storage.
+FAR = 60.0
+
 # The time that a test has set, None for that of the clock.
 _set: contextvars.ContextVar[float | None] = contextvars.ContextVar(
     '_set', default=None)
@@ -16,10 +19,17 @@ _set: contextvars.ContextVar[float | None] = contextvars.ContextVar(
 _ahead = contextvars.ContextVar('_ahead', default=0.0)
 
 
-def now() -> float:
-    """Return the time, in POSIX seconds."""
+def now(at_least: float = 0.0) -> float:
+    """Return the time, in POSIX seconds.
+
+    at_least -- when something has happened that lies in the past: a clock that
+        is behind this by more than FAR is not believed.
+    """
     found = _set.get()
-    return time.time() - _ahead.get() if found is None else found
+    if found is not None:
+        return found
+    shown = time.time() - _ahead.get()
+    return at_least if shown < at_least - FAR else shown
 
 
 def given(seconds: float | None) -> float:

@@ -324,7 +324,7 @@ def _has_jobs(engine):
 
 def _claim(engine, worker_id, limit, now, went_back):
     if went_back:
-        engine.correct_schedule(now)
+        engine.upkeep.correct_schedule(now)
     return engine.claim(worker_id, limit, now)
 
 

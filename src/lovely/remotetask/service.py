@@ -104,6 +104,12 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
         """See ITaskService."""
         return Jobs(self.store)
 
+    def _now(self):
+        # What a caller dates goes by his clock, but is seen by processors
+        # whose clocks are right: one that is a week behind would have a job
+        # removed as soon as it was cancelled.
+        return moment.now(quirks.time_of_snapshot(self._p_jar))
+
     # Adding
 
     def getAvailableTasks(self):
@@ -118,7 +124,7 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
         task, input, added = self._described(task, input)
         priority = check_priority(priority)
         delay = check_delay(delay)
-        due = None if delay is None else moment.now() + delay
+        due = None if delay is None else self._now() + delay
 
         place = self.store.reserve(priority)
         job = Job(place.id, task, input, priority, due)
@@ -311,7 +317,7 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
         if (job is None or isinstance(job, UnreadableJob)
                 or job.status not in (*WAITING, STARTLATER, HELD)):
             return False
-        self.store.change(job, job.cancel, moment.now())
+        self.store.change(job, job.cancel, self._now())
         crons.resume(self.store, job.id)
         events.send_after_commit(events.JobCancelled, self, job)
         return True

@@ -213,7 +213,8 @@ class Attendant(CeleryProcessor):
         if any(map(machine.is_gone, self._doubts.others())):
             self.release()
         with opened_engine(self.db, self.servicePath) as engine:
-            cleared = self._doubts.cleared(engine.turns())[:SWEEP_AT_ONCE]
+            turns = engine.workers.turns()
+            cleared = self._doubts.cleared(turns)[:SWEEP_AT_ONCE]
         if cleared:
             waiting, lost = self.membership.bookkeep(
                 runs.outdate, cleared, self.membership.clock.now())
@@ -309,7 +310,7 @@ class Attendant(CeleryProcessor):
 
     def _known(self, engine):
         # After host and pid.
-        return [worker_id for worker_id in engine.signs_of_life()
+        return [worker_id for worker_id in engine.workers.signs_of_life()
                 if f':{KIND}' in worker_id
                 and self.membership.is_alive(worker_id)]
 
@@ -362,4 +363,4 @@ def _look(engine, now):
 
 
 def _enter(engine, worker_id):
-    engine.enter(worker_id)
+    engine.workers.enter(worker_id)

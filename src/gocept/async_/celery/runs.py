@@ -75,18 +75,18 @@ def claim_job(engine, worker_id, jobid, runs, now, seats=(), first=False):
     first -- whether nobody else can have been given the job.
 
     Return the Claim or None; who else may be running the job unclaimed, see
-    IJobExecution.turns; and what was lost, see `outdate`.
+    IWorkerRecords.turns; and what was lost, see `outdate`.
     """
     lost = []
     if not first and engine.is_fresh(jobid):
-        others = {id: turn for id, turn in engine.turns().items()
+        others = {id: turn for id, turn in engine.workers.turns().items()
                   if id not in seats}
         if others:
             return None, others, []
         _, lost = outdate(engine, [jobid], now)
     # This worker's old claim on the job has ended; settle it first, or the new
     # claim would overwrite it before it is counted.
-    if jobid in engine.claimed_ids(worker_id):
+    if jobid in engine.workers.claimed_ids(worker_id):
         drop(engine, worker_id, [jobid], runs, now)
     claims = engine.claim_job(worker_id, jobid, now)
     return (claims[0] if claims else None), {}, lost
@@ -101,7 +101,7 @@ def claimed_ids(engine, worker_id, runs):
     """Return the ids of jobs that are claimed, and that no thread has."""
     # A commit of a claim may have succeeded though an error came back; these
     # are settled, too.
-    return [jobid for jobid in engine.claimed_ids(worker_id)
+    return [jobid for jobid in engine.workers.claimed_ids(worker_id)
             if jobid not in runs.running]
 
 
@@ -119,14 +119,14 @@ def leave(engine, worker_id, runs, now):
     # The record stays while functions are running that will be cut off:
     # whoever sees that this process is gone counts these attempts by it.
     if not runs.running & runs.begun:
-        engine.stop_worker(worker_id)
+        engine.workers.stop_worker(worker_id)
 
 
 # Without claims; see `seats`
 
 def enter_seat(engine, worker_id):
     """Let others know of a seat."""
-    engine.enter(worker_id, unclaimed=True)
+    engine.workers.enter(worker_id, unclaimed=True)
 
 
 def keep(engine, claim):
@@ -143,7 +143,7 @@ def settle_seat(engine, worker_id, claims, interrupted, now):
     """
     for claim in claims:
         engine.keep(claim)
-    jobids = engine.claimed_ids(worker_id)
+    jobids = engine.workers.claimed_ids(worker_id)
     engine.settle(worker_id, jobids, jobids, now, interrupted)
 
 
@@ -156,13 +156,13 @@ def settle_one(engine, worker_id, claim, claims, interrupted, now):
 def leave_seat(engine, worker_id, claims, interrupted, now):
     """Settle all claims of a seat, and let it be forgotten."""
     settle_seat(engine, worker_id, claims, interrupted, now)
-    engine.stop_worker(worker_id)
+    engine.workers.stop_worker(worker_id)
 
 
 def beat(engine, ids):
     """Tell that the workers of some ids live."""
     for worker_id in ids:
-        engine.beat(worker_id)
+        engine.workers.beat(worker_id)
 
 
 def outdate(engine, jobids, now):

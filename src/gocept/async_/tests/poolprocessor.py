@@ -147,7 +147,7 @@ def _claim(engine, worker_id, limit):
 
 def _count_left(engine, worker_id):
     """Settle claims on jobs that were begun, and whose end is not stored."""
-    left = engine.claimed_ids(worker_id)
+    left = engine.workers.claimed_ids(worker_id)
     engine.settle(worker_id, left, begun=left)
 
 
@@ -158,7 +158,7 @@ def _call_of(job):
 
 
 def _sign(engine, worker_id):
-    engine.sign(worker_id)
+    engine.workers.sign(worker_id)
 
 
 def _end(engine, worker_id, run, outcome):
@@ -176,7 +176,7 @@ def _end(engine, worker_id, run, outcome):
 
 def _leave(engine, worker_id):
     _count_left(engine, worker_id)
-    engine.stop_worker(worker_id)
+    engine.workers.stop_worker(worker_id)
 
 
 @zope.interface.implementer(interfaces.IProcessorFactory)

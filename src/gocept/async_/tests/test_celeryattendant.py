@@ -25,6 +25,7 @@ from lovely.remotetask.running import execution
 from lovely.remotetask.running import lag
 from lovely.remotetask.running import registry
 from lovely.remotetask.tests.fixture import engine
+from lovely.remotetask.tests.fixture import workers
 
 
 class AttendantTest(CeleryCase):
@@ -37,7 +38,7 @@ class AttendantTest(CeleryCase):
     def enter(self, attendant):
         """Let an attendant be known, as the first sweep does."""
         with self.elsewhere() as service:
-            engine(service).enter(attendant.worker_id)
+            workers(service).enter(attendant.worker_id)
 
     def run_job(self, jobid, tid=None):
         return self.attendant.run_job(
@@ -180,7 +181,7 @@ class AttendantTest(CeleryCase):
     def test_who_sweeps_is_chosen(self):
         """Of many that have nothing to run, and so are not known yet."""
         with self.elsewhere() as service:
-            engine(service).stop_worker(self.attendant.worker_id)
+            workers(service).stop_worker(self.attendant.worker_id)
         crowd = [self.attendant, *(
             Attendant(self.db, self.attendant.servicePath)
             for _ in range(7))]
@@ -224,7 +225,7 @@ class AttendantTest(CeleryCase):
         self.attendant.sweep(self.later(11))
         self.assertEqual('queued', self.job(jobid).status)
         self.assertEqual(
-            [], engine(self.service).claimed_ids(self.attendant.worker_id))
+            [], workers(self.service).claimed_ids(self.attendant.worker_id))
         self.assertTrue(self.run_job(jobid))
 
     def test_paused(self):
@@ -295,7 +296,7 @@ class AttendantTest(CeleryCase):
 
         def claimed_ids():
             with self.elsewhere() as service:
-                return engine(service).claimed_ids(self.attendant.worker_id)
+                return workers(service).claimed_ids(self.attendant.worker_id)
         self.service_task(task, 'test.other')
         jobid = self.add('test.other', 'a')
         self.assertTrue(self.run_job(jobid))
@@ -332,7 +333,8 @@ class AttendantTest(CeleryCase):
                 self.run_job(self.add('test.task', number))
         transaction.begin()
         self.assertEqual(
-            2, len(engine(self.service).claimed_ids(self.attendant.worker_id)))
+            2, len(workers(self.service).claimed_ids(
+                self.attendant.worker_id)))
 
     def test_beats(self):
         """A worker whose job takes long is heard of."""
@@ -342,7 +344,7 @@ class AttendantTest(CeleryCase):
         self.attendant._claim_job(jobid)
         worker_id = self.attendant.worker_id
         transaction.begin()
-        engine(self.service).beat(worker_id, 0)
+        workers(self.service).beat(worker_id, 0)
         transaction.commit()
         self.attendant.tend()
         transaction.begin()
@@ -542,4 +544,4 @@ class CountedTest(CeleryCase):
         transaction.begin()
         self.assertEqual(
             [self.jobid],
-            engine(self.service).claimed_ids(self.attendant.worker_id))
+            workers(self.service).claimed_ids(self.attendant.worker_id))

@@ -31,6 +31,7 @@ from lovely.remotetask.running import lag
 from lovely.remotetask.running import registry
 from lovely.remotetask.running.session import opened_engine
 from lovely.remotetask.tests.fixture import engine
+from lovely.remotetask.tests.fixture import workers
 
 
 def dead(number=0, machine=MACHINE):
@@ -68,12 +69,12 @@ class FirstCase(CeleryCase):
         return found
 
     def seats(self, service=None):
-        return engine(service or self.service).turns()
+        return workers(service or self.service).turns()
 
     def enter(self, *ids):
         with self.elsewhere() as service:
             for each in ids:
-                engine(service).enter(each, unclaimed=True)
+                workers(service).enter(each, unclaimed=True)
 
     def counts(self):
         transaction.begin()
@@ -167,7 +168,7 @@ class CommitTest(FirstCase):
                 self.run_first(self.add('test.call', number))
         transaction.begin()
         seat, = self.seats()
-        self.assertEqual(1, len(engine(self.service).claimed_ids(seat)))
+        self.assertEqual(1, len(workers(self.service).claimed_ids(seat)))
         self.assertEqual({COMPLETED: 7}, self.counts())
 
     def test_retry(self):
@@ -214,7 +215,7 @@ class ClaimedTest(FirstCase):
         self.service.cancel(first)
         self.service.requeue(first)
         engine(self.service).claim_job('a:1:x:y', second)
-        engine(self.service).stop_worker('a:1:x:y')
+        workers(self.service).stop_worker('a:1:x:y')
         transaction.commit()
         self.assertEqual([first, second], self.claims(first, second))
         self.assertCountEqual([1, 2], self.calls)
@@ -526,7 +527,7 @@ class LostTest(FirstCase):
         """
         first, second = self.add('test.call', 1), self.add('test.call', 2)
         with self.elsewhere() as service:
-            engine(service).enter(dead(), unclaimed=True)
+            workers(service).enter(dead(), unclaimed=True)
             engine(service).claim_job(dead(), first)
         with self.assertLogs('lovely.remotetask', 'WARNING'):
             self.attendant.release()
@@ -643,7 +644,7 @@ class CountedTest(test_celeryattendant.CountedTest):
         for jobid in self.jobid, *others:
             self.attendant.run_job(jobid, self.jobs_db.lastTransaction())
         transaction.begin()
-        seat, = engine(self.service).turns()
+        seat, = workers(self.service).turns()
         with unittest.mock.patch.object(JobExecution, 'settle', odd), \
                 self.assertLogs('lovely.remotetask', 'ERROR') as logs:
             for number in range(1, 6):
@@ -651,7 +652,7 @@ class CountedTest(test_celeryattendant.CountedTest):
         self.assertEqual(1, sum('odd' in line for line in logs.output))
         transaction.begin()
         self.assertEqual(
-            [self.jobid], engine(self.service).claimed_ids(seat))
+            [self.jobid], workers(self.service).claimed_ids(seat))
 
     def test_content_cannot_be_seen(self):
         """Nothing was called, and nothing counts."""

@@ -162,6 +162,11 @@ class LogWatchTest(unittest.TestCase):
             line = self.LINE.format(5, 'INFO', text)
             self.assertEqual(0, self.watch(line * 999).most(), text)
 
+    def test_completed(self):
+        """When jobs were completed is remembered."""
+        line = self.LINE.format(5, 'INFO', 'events/5: completed in 0.1 s')
+        self.assertEqual([0.0, 2.0], self.watch(line, '', line).completed)
+
     def test_half_a_line(self):
         """A line that is just being written counts once."""
         line = self.LINE.format(5, 'ERROR', 'bad')
@@ -179,10 +184,11 @@ class Slot:
 
 class HealthWatchTest(unittest.TestCase):
 
-    def watch(self, status):
+    def watch(self, status, completed=()):
         """Return a HealthWatch of an outage from the second 10 to 30."""
         slot = Slot()
-        watch = HealthWatch([slot], [Outage('an outage', 10.0, 30.0)])
+        watch = HealthWatch(
+            [slot], [Outage('an outage', 10.0, 30.0)], completed)
         for now in range(40):
             slot.status = status if 20 < now < 30 else 200
             watch.look(float(now))
@@ -193,6 +199,12 @@ class HealthWatchTest(unittest.TestCase):
         self.assertEqual(
             ['/ready was 200, 9 times, 11 to 19 s after the beginning of an '
              'outage'], self.watch(200).wrong())
+
+    def test_something_works(self):
+        """Nobody lies as long as jobs are completed, nor a while after it."""
+        self.assertEqual(
+            ['/ready was 200, 4 times, 16 to 19 s after the beginning of an '
+             'outage'], self.watch(200, [3.0, 16.0, 31.0]).wrong())
 
     def test_not_ready(self):
         """A while after it begins, and until it ends, nobody is ready."""

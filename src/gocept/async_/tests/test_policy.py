@@ -22,6 +22,7 @@ from lovely.remotetask.processor import service_path
 from lovely.remotetask.running import execution
 from lovely.remotetask.running import group
 from lovely.remotetask.tests.fixture import engine
+from lovely.remotetask.tests.fixture import upkeep
 
 
 NOT_NOW = f'{sample.__name__}.NotNow'
@@ -177,7 +178,7 @@ class RetentionTest(FunctionalTestCase):
     def prune(self, seconds):
         """Remove what is kept long enough, so much later."""
         transaction.begin()
-        number = engine(self.service).prune(
+        number = upkeep(self.service).prune(
             100, self.job().completed.timestamp() + seconds)
         transaction.commit()
         return number

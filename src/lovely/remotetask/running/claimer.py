@@ -43,27 +43,27 @@ def _turn(engine, worker_id, known, run, late, rests, unsettled, room,
     now, scheduled = clock.now(), clock.is_good
     # Of those not known here the commit went through, though an error came
     # back.
-    unknown = set(engine.claimed_ids(worker_id)) - known
+    unknown = set(engine.workers.claimed_ids(worker_id)) - known
     if run or late or unknown:
         engine.settle(worker_id, [*run, *late, *unknown], run, now,
                       rests=rests)
     # If this process dies, those count as begun that come first.
     begun = sum(unsettled.values())
-    if suspects.has_turn(worker_id) and not engine.has_lost(worker_id):
+    if suspects.has_turn(worker_id) and not engine.workers.has_lost(worker_id):
         suspects.end_turn(worker_id)
     commit_every = engine.commit_every()
     claims = engine.claim(
         worker_id, room, now, threads * commit_every + begun, scheduled,
         functools.partial(suspects.take_turn, worker_id),
         own) if room else []
-    engine.put_last(
+    engine.workers.put_last(
         worker_id, [jobid for jobid in unsettled if not unsettled[jobid]])
     next_due = engine.next_due()
     if next_due is not None and (next_due <= now or not scheduled):
         # Nothing to wait for: it cannot be claimed for another reason.
         next_due = None
     lags = bool(claims) and not own and not any(
-        engine.is_own(worker_id, claim.job) for claim in claims)
+        engine.workers.is_own(worker_id, claim.job) for claim in claims)
     return _Turn(claims, bool(room) and engine.is_behind(worker_id),
                  next_due, commit_every, lags)
 

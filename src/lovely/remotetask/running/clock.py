@@ -7,9 +7,8 @@ kept.
 
 import time
 
+from lovely.remotetask.moment import FAR
 
-# Seconds by which a clock may differ from that of the storage.
-FAR = 60.0
 
 # Seconds by which the clock may go faster or slower than the monotonic one
 # before it is compared with the storage again, and taken to have been set.

@@ -271,7 +271,8 @@ class _Signed:
     def sign(self, engine):
         clock = self._membership.clock
         self.before = clock.wall()
-        self._written = engine.sign(self._membership.worker_id, clock.now())
+        self._written = engine.workers.sign(
+            self._membership.worker_id, clock.now())
 
     def commit(self):
         self._membership.gate.commit()
@@ -311,28 +312,28 @@ def _settle_lost(engine, worker_id, claim, now, interrupted):
 
 
 def _prune(engine, limit, now, worker_id):
-    return engine.prune(limit, now, worker_id)
+    return engine.upkeep.prune(limit, now, worker_id)
 
 
 def _correct_schedule(engine, now):
-    engine.correct_schedule(now)
+    engine.upkeep.correct_schedule(now)
 
 
 def _stop_worker(engine, worker_id, begun, now):
     engine.settle(worker_id, begun, begun, now)
-    engine.stop_worker(worker_id)
+    engine.workers.stop_worker(worker_id)
 
 
 def _signs_of_life(engine):
-    return engine.signs_of_life()
+    return engine.workers.signs_of_life()
 
 
 def _release(engine, worker_id, sign, now):
-    if engine.signs_of_life().get(worker_id) != sign:
+    if engine.workers.signs_of_life().get(worker_id) != sign:
         # It has come back in this moment, or another one was quicker.
         return []
     return [_described(engine, jobid)
-            for jobid in engine.release_worker(worker_id, now)]
+            for jobid in engine.workers.release_worker(worker_id, now)]
 
 
 def _described(engine, jobid):

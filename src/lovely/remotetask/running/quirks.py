@@ -8,6 +8,7 @@ import io
 import os
 import tempfile
 
+from persistent.timestamp import TimeStamp
 from ZODB.DemoStorage import DemoStorage
 from ZODB.FileStorage import FileStorage
 from ZODB.FileStorage.FileStorage import FileStorageFormatError
@@ -15,6 +16,7 @@ from ZODB.interfaces import IMVCCStorage
 from ZODB.MappingStorage import MappingStorage
 from ZODB.utils import p64
 from ZODB.utils import u64
+from ZODB.utils import z64
 
 from lovely.remotetask.foreign.blame import is_closed
 from lovely.remotetask.foreign.blame import parts
@@ -119,6 +121,15 @@ def snapshot(connection):
         return p64(u64(start) - 1)
     return (storage.lastTransaction() if IMVCCStorage.providedBy(storage)
             else None)
+
+
+def time_of_snapshot(connection):
+    """Return when the last transaction was made that a connection shows.
+
+    POSIX seconds, by the clock of the storage; 0.0 where that is not known.
+    """
+    shown = None if connection is None else snapshot(connection)
+    return 0.0 if shown in (None, z64) else TimeStamp(shown).timeTime()
 
 
 def keeps_time_itself(storage):

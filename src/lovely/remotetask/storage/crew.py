@@ -61,6 +61,11 @@ def is_live(job, claim):
     return claim.fence == job.fence and job.stored_status in WAITING
 
 
+def is_good(job, claim):
+    """Return whether there is a job, and it is being run under a claim."""
+    return job is not None and is_live(job, claim)
+
+
 def claim_of(store, job):
     """Return the Claim under which a job is being run, or None."""
     for claim in claims_on(store, job.id):

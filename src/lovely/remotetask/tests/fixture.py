@@ -95,6 +95,17 @@ def engine(service):
     return IJobExecution(service)
 
 
+def workers(service):
+    """Return the IWorkerRecords of a service."""
+    return engine(service).workers
+
+
+def upkeep(service):
+    """Return the IUpkeep of a service."""
+    return engine(service).upkeep
+
+
+
 def effect(service, input):
     """Leave a trace in the database; made a task by `service_task`."""
     service.__parent__.effects.append(input)
@@ -161,7 +172,7 @@ class DatabaseCase(TaskCase):
     def take_away(self):
         """Take all claims away, as if whoever made them were dead."""
         with self.elsewhere() as service:
-            engine(service).release(lambda claim: False)
+            engine(service).workers.release(lambda claim: False)
 
 
 class Opened:

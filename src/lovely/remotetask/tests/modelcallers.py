@@ -15,7 +15,7 @@ from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import STARTLATER
 from lovely.remotetask.interfaces import WAITING
-from lovely.remotetask.tests.fixture import engine
+from lovely.remotetask.tests.fixture import upkeep
 from lovely.remotetask.tests.model import POLICY
 from lovely.remotetask.tests.model import ModelJob
 
@@ -191,7 +191,7 @@ class Callers:
     def do_prune(self, step, limit):
         now = self.model.now
         before = set(step.service.jobs)
-        number = engine(step.service).prune(limit, now)
+        number = upkeep(step.service).prune(limit, now)
         gone = before - set(step.service.jobs)
         old = {job.id for job in step.model.jobs.values()
                if job.visible in (*ENDED, HELD) and not job.unreadable

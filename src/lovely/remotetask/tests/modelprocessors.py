@@ -16,6 +16,7 @@ from lovely.remotetask.running import group
 from lovely.remotetask.running import runlog
 from lovely.remotetask.storage.source import ScheduleSource
 from lovely.remotetask.tests.fixture import engine
+from lovely.remotetask.tests.fixture import workers
 from lovely.remotetask.tests.model import OUTCOMES
 from lovely.remotetask.tests.model import WORKERS
 
@@ -237,7 +238,7 @@ class Processors:
         self.act(later, 'stop_worker', worker)
 
     def do_stop_worker(self, step, worker):
-        engine(step.service).stop_worker(worker)
+        workers(step.service).stop_worker(worker)
         step.apply = lambda: self.stopped(worker)
 
     def stopped(self, worker):
@@ -251,7 +252,7 @@ class Processors:
         self.do('beat', worker)
 
     def do_beat(self, step, worker):
-        engine(step.service).beat(worker, self.model.now)
+        workers(step.service).beat(worker, self.model.now)
 
     @precondition(lambda self: self.model.workers)
     @rule(later=st.booleans(), gone=st.sets(
@@ -262,7 +263,8 @@ class Processors:
 
     def do_release(self, step, gone):
         now = self.model.now
-        engine(step.service).release(lambda worker: worker.id not in gone, now)
+        workers(step.service).release(
+            lambda worker: worker.id not in gone, now)
         dropped = {worker: step.model.workers[worker]
                    for worker in gone if worker in step.model.workers}
         step.apply = lambda: self.released(dropped, now)

@@ -30,7 +30,7 @@ LEVELS = (
     'storage.backwards', 'storage.whereabouts', 'storage.listing',
     'storage.cleaning', 'storage.earlier', 'storage.fate', 'storage.look',
     'storage.telling', 'storage.upgrade',
-    'jobexecution',
+    'runends', 'workerrecords', 'upkeep', 'jobexecution',
     'running.quirks', 'running.server', 'running.surroundings',
     'running.principal', 'running.application', 'running.signature',
     'running.session',

@@ -33,6 +33,8 @@ from lovely.remotetask.task import TaskError
 from lovely.remotetask.tests.fixture import PATIENCE
 from lovely.remotetask.tests.fixture import DatabaseCase
 from lovely.remotetask.tests.fixture import logged
+from lovely.remotetask.upkeep import Upkeep
+from lovely.remotetask.workerrecords import WorkerRecords
 
 
 def down():
@@ -229,10 +231,10 @@ class HookTest(InvariantCase):
         (JobExecution, 'claim'), (JobExecution, 'claimed'),
         (JobExecution, 'complete'), (JobExecution, 'fail'),
         (JobExecution, 'settle'),
-        (JobExecution, 'sign'), (JobExecution, 'signs_of_life'),
-        (JobExecution, 'prune'), (JobExecution, 'correct_schedule'),
-        (JobExecution, 'next_due'), (JobExecution, 'claimed_ids'),
-        (JobExecution, 'stop_worker'), (JobExecution, 'commit_every'),
+        (WorkerRecords, 'sign'), (WorkerRecords, 'signs_of_life'),
+        (Upkeep, 'prune'), (Upkeep, 'correct_schedule'),
+        (JobExecution, 'next_due'), (WorkerRecords, 'claimed_ids'),
+        (WorkerRecords, 'stop_worker'), (JobExecution, 'commit_every'),
         (execution, 'run_claimed'), (execution, 'in_transaction'),
         (group, 'run_group'), (Team, 'run'), (Team, 'has_run'),
         (Team, 'take_claims'), (Team, 'look_after'), (Claimer, 'take'),

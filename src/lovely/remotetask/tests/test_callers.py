@@ -16,6 +16,8 @@ from lovely.remotetask.job import Run
 from lovely.remotetask.policy import DAY
 from lovely.remotetask.tests.fixture import Opened
 from lovely.remotetask.tests.fixture import engine
+from lovely.remotetask.tests.fixture import upkeep
+from lovely.remotetask.tests.fixture import workers
 from lovely.remotetask.tests.test_store import FAILURE
 from lovely.remotetask.tests.test_store import NOW
 from lovely.remotetask.tests.test_store import A
@@ -63,12 +65,12 @@ class CallersCase(StoreCase):
         world = self.other
         world.manager.begin()
         engine(world.service).settle(A, [
-            jobid for jobid in engine(world.service).claimed_ids(A)
+            jobid for jobid in workers(world.service).claimed_ids(A)
             if world.service.jobs[jobid].status != PROCESSING])
         engine(world.service).claim(B, 5, NOW)
-        engine(world.service).beat(B, NOW)
-        engine(world.service).prune(100, NOW)
-        engine(world.service).correct_schedule(NOW)
+        workers(world.service).beat(B, NOW)
+        upkeep(world.service).prune(100, NOW)
+        upkeep(world.service).correct_schedule(NOW)
         world.commit()
 
     def check(self, **expected):
@@ -107,7 +109,7 @@ class NoConflictTest(CallersCase):
                 self.check_counts()
                 self.bookkeep()
                 self.check_counts()
-                engine(self.service).release(lambda worker: False, NOW)
+                workers(self.service).release(lambda worker: False, NOW)
                 transaction.commit()
                 self.check_counts()
                 self.remove_all()
@@ -155,7 +157,7 @@ class NoConflictTest(CallersCase):
             engine(self.service).claim(B, 1, 0)
             transaction.commit()
             self.caller.commit()
-            engine(self.service).release(lambda worker: False, number)
+            workers(self.service).release(lambda worker: False, number)
             transaction.commit()
             self.call('remove', jobid)
             engine(self.service).claim(B, 0, NOW)
@@ -303,7 +305,7 @@ class PassedTest(CallersCase):
         """A job that is pruned while it is requeued is there again."""
         jobid = self.ended(settle=True)
         self.call('requeue', jobid)
-        self.assertEqual(1, engine(self.service).prune(100, NOW + 40 * DAY))
+        self.assertEqual(1, upkeep(self.service).prune(100, NOW + 40 * DAY))
         transaction.commit()
         self.caller.commit()
         self.assertEqual([jobid], self.claim())
@@ -315,7 +317,7 @@ class PassedTest(CallersCase):
         """One that is pruned while it is removed is counted once."""
         jobid = self.ended('fine', settle=True)
         self.call('remove', jobid)
-        self.assertEqual(1, engine(self.service).prune(100, NOW + 40 * DAY))
+        self.assertEqual(1, upkeep(self.service).prune(100, NOW + 40 * DAY))
         transaction.commit()
         self.caller.commit()
         self.claim()
@@ -345,7 +347,7 @@ class PassedTest(CallersCase):
         transaction.commit()
         self.assertEqual([jobid], self.claim())
         self.check(processing=1)
-        engine(self.service).stop_worker(A)
+        workers(self.service).stop_worker(A)
         transaction.commit()
         self.check(queued=1)
 

@@ -12,6 +12,8 @@ from lovely.remotetask.storage import cleaning
 from lovely.remotetask.storage import lookup
 from lovely.remotetask.tests.fixture import Opened
 from lovely.remotetask.tests.fixture import engine
+from lovely.remotetask.tests.fixture import upkeep
+from lovely.remotetask.tests.fixture import workers
 from lovely.remotetask.tests.test_store import NOW
 from lovely.remotetask.tests.test_store import A
 from lovely.remotetask.tests.test_store import B
@@ -41,7 +43,7 @@ class CleaningCase(StoreCase):
     def drop(self, limit=7):
         """Let a processor drop what is to be dropped; return how often."""
         number = 0
-        while engine(self.service).prune(limit, 0):
+        while upkeep(self.service).prune(limit, 0):
             number += 1
             transaction.commit()
             self.check_gone()
@@ -188,7 +190,7 @@ class FewTest(CleaningCase):
         self.left = {}
         self.clean(COMPLETED, CANCELLED)
         self.check_gone()
-        engine(self.service).settle(A, engine(self.service).claimed_ids(A))
+        engine(self.service).settle(A, workers(self.service).claimed_ids(A))
         self.claim(worker=B)
         self.check_gone()
 

@@ -11,6 +11,7 @@ from lovely.remotetask.job import Run
 from lovely.remotetask.tests.fixture import Opened
 from lovely.remotetask.tests.fixture import effect
 from lovely.remotetask.tests.fixture import engine
+from lovely.remotetask.tests.fixture import workers
 from lovely.remotetask.tests.test_store import NOW
 from lovely.remotetask.tests.test_store import A
 from lovely.remotetask.tests.test_store import B
@@ -55,7 +56,7 @@ class ClaimConflictTest(ConflictCase):
     def test_two_claim_from_the_schedule(self):
         """So it is with a job of the schedule."""
         self.claim()
-        engine(self.service).stop_worker(A)
+        workers(self.service).stop_worker(A)
         transaction.commit()
         self.two.manager.begin()
         engine(self.two.service).claim(B, 1, NOW)
@@ -86,7 +87,7 @@ class ClaimConflictTest(ConflictCase):
         for world, worker in ((self.one, A), (self.two, B)):
             world.manager.begin()
             claim, = [world.service.store.workers[worker].get(jobid)
-                      for jobid in engine(world.service).claimed_ids(worker)]
+                      for jobid in workers(world.service).claimed_ids(worker)]
             job = engine(world.service).claimed(claim)
             engine(world.service).complete(job, Run(claim, NOW), None, NOW)
             engine(world.service).settle(worker, [job.id])
@@ -118,7 +119,7 @@ class RunConflictTest(ConflictCase):
         claim = self.claimed(self.one)
         self.run_job(self.one, claim)
         self.two.manager.begin()
-        engine(self.two.service).release(lambda worker: False, NOW)
+        workers(self.two.service).release(lambda worker: False, NOW)
         self.two.commit()
         self.refused(self.one)
         with self.assertRaises(ClaimLost):
@@ -133,11 +134,11 @@ class RunConflictTest(ConflictCase):
         """Where the job ends first, whoever takes it away tries again."""
         claim = self.claimed(self.one)
         self.two.manager.begin()
-        engine(self.two.service).release(lambda worker: False, NOW)
+        workers(self.two.service).release(lambda worker: False, NOW)
         self.run_job(self.one, claim)
         self.one.commit()
         self.refused(self.two)
-        self.assertEqual([], engine(self.two.service).release(
+        self.assertEqual([], workers(self.two.service).release(
             lambda worker: False, NOW))
         self.two.commit()
         self.assertEqual(COMPLETED, self.job(self.jobid).status)
@@ -147,7 +148,7 @@ class RunConflictTest(ConflictCase):
         """A claim that was taken away, and made again, is another one."""
         stalled = self.claimed(self.one)
         self.two.manager.begin()
-        engine(self.two.service).release(lambda worker: False, NOW)
+        workers(self.two.service).release(lambda worker: False, NOW)
         self.two.commit()
         again = self.claimed(self.two, A)
         self.assertEqual(2, again.attempt)
@@ -188,7 +189,7 @@ class CancelConflictTest(ConflictCase):
         transaction.begin()
         with self.assertRaises(ClaimLost):
             engine(self.service).claimed(claim)
-        engine(self.service).stop_worker(A)
+        workers(self.service).stop_worker(A)
         transaction.commit()
         self.check_counts()
         self.assertEqual([], self.claim())
@@ -209,9 +210,9 @@ class CancelConflictTest(ConflictCase):
                     self.one.abort()
                 transaction.begin()
                 {'settle': lambda: engine(self.service).settle(
-                    A, engine(self.service).claimed_ids(A)),
-                 'stop_worker': lambda: engine(self.service).stop_worker(A),
-                 'release': lambda: engine(self.service).release(
+                    A, workers(self.service).claimed_ids(A)),
+                 'stop_worker': lambda: workers(self.service).stop_worker(A),
+                 'release': lambda: workers(self.service).release(
                      lambda worker: False, NOW)}[end]()
                 transaction.commit()
                 self.check_counts()

@@ -16,6 +16,7 @@ from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.storage import crew
 from lovely.remotetask.tests.fixture import engine
 from lovely.remotetask.tests.fixture import logged
+from lovely.remotetask.tests.fixture import workers
 from lovely.remotetask.tests.test_store import NOW
 from lovely.remotetask.tests.test_store import A
 from lovely.remotetask.tests.test_store import B
@@ -168,7 +169,7 @@ class CopyTest(CopyCase):
             self.assertEqual([], self.take(copy))
             self.assertEqual([], self.take(copy))
             self.assertEqual([HELD] * 3, self.statuses(copy))
-            engine(copy).release(lambda worker: False, NOW)
+            workers(copy).release(lambda worker: False, NOW)
             transaction.commit()
             self.assertEqual([HELD] * 3, self.statuses(copy))
             self.assertEqual([], list(crew.all_claims(copy.store)))

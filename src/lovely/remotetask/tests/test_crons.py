@@ -14,6 +14,7 @@ from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.storage import taking
 from lovely.remotetask.tests.fixture import Opened
 from lovely.remotetask.tests.fixture import engine
+from lovely.remotetask.tests.fixture import upkeep
 from lovely.remotetask.tests.test_listing import ListingCase
 from lovely.remotetask.tests.test_selection import StoredCall
 from lovely.remotetask.tests.test_store import NOW
@@ -170,8 +171,8 @@ class PauseCase(CronCase):
         self.assertIsNone(engine(self.service).next_due())
         self.assertFalse(self.service.hasJobsWaiting(NOW))
         self.assertEqual([], engine(self.service).claim_job(A, jobid, NOW))
-        engine(self.service).correct_schedule(NOW)
-        engine(self.service).look_after(NOW)
+        upkeep(self.service).correct_schedule(NOW)
+        upkeep(self.service).look_after(NOW)
         transaction.commit()
         self.assertEqual([], self.claim(now=NOW))
         job = self.job(jobid)

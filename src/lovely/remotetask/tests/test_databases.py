@@ -45,6 +45,7 @@ from lovely.remotetask.tests.fixture import QuietProcessor
 from lovely.remotetask.tests.fixture import effect
 from lovely.remotetask.tests.fixture import engine
 from lovely.remotetask.tests.fixture import logged
+from lovely.remotetask.tests.fixture import workers
 
 
 # Whatever is tested of a service in a database holds for one in another.
@@ -215,7 +216,7 @@ class WriteTest(Case):
             if not claims[1:]:
                 opened.commit()
                 with self.elsewhere() as service:
-                    engine(service).release(lambda worker: False)
+                    workers(service).release(lambda worker: False)
             else:
                 opened.commit()
         for claim in claims:

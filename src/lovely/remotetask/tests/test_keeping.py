@@ -2,6 +2,7 @@
 
 import datetime
 import enum
+import time
 import unittest.mock
 
 import transaction
@@ -17,6 +18,8 @@ from lovely.remotetask.policy import Policy
 from lovely.remotetask.tests.fixture import PATIENCE
 from lovely.remotetask.tests.fixture import effect
 from lovely.remotetask.tests.fixture import engine
+from lovely.remotetask.tests.fixture import upkeep
+from lovely.remotetask.tests.fixture import workers
 from lovely.remotetask.tests.test_processor import LoopingProcessor
 from lovely.remotetask.tests.test_store import NOW
 from lovely.remotetask.tests.test_store import A
@@ -56,11 +59,11 @@ class PruneTest(KeepingCase):
     def test_by_time(self):
         """Completed ones go after a week, failed ones after 30 days."""
         completed, failed = self.ended(), self.ended('fail')
-        self.assertEqual(0, engine(self.service).prune(100, 7 * DAY - 1))
-        self.assertEqual(1, engine(self.service).prune(100, 7 * DAY + 1))
+        self.assertEqual(0, upkeep(self.service).prune(100, 7 * DAY - 1))
+        self.assertEqual(1, upkeep(self.service).prune(100, 7 * DAY + 1))
         self.assertNotIn(completed, self.service.jobs)
-        self.assertEqual(0, engine(self.service).prune(100, 30 * DAY - 1))
-        self.assertEqual(1, engine(self.service).prune(100, 30 * DAY + 1))
+        self.assertEqual(0, upkeep(self.service).prune(100, 30 * DAY - 1))
+        self.assertEqual(1, upkeep(self.service).prune(100, 30 * DAY + 1))
         self.assertNotIn(failed, self.service.jobs)
         transaction.commit()
         self.check_counts()
@@ -70,15 +73,46 @@ class PruneTest(KeepingCase):
         self.follow(retention=10, error_retention=20)
         self.ended()
         self.ended('fail')
-        self.assertEqual(1, engine(self.service).prune(100, 15))
-        self.assertEqual(1, engine(self.service).prune(100, 25))
+        self.assertEqual(1, upkeep(self.service).prune(100, 15))
+        self.assertEqual(1, upkeep(self.service).prune(100, 25))
+
+    def at_a_clock_behind(self, seconds, call, *args, **kw):
+        """Let a caller do something whose clock is behind by seconds."""
+        with unittest.mock.patch('time.time', return_value=(
+                time.time() - seconds)):
+            return call(*args, **kw)
+
+    def test_cancelled_by_a_clock_that_is_behind(self):
+        """Its retention begins when it was cancelled, not a month before."""
+        for seconds in 8 * DAY, 1000 * DAY, 3600:
+            with self.subTest(seconds):
+                jobid = self.add('test.task')
+                self.assertTrue(self.at_a_clock_behind(
+                    seconds, self.service.cancel, jobid))
+                transaction.commit()
+                now = time.time()
+                self.assertEqual(0, upkeep(self.service).prune(100, now))
+                self.assertLess(abs(
+                    self.service.jobs[jobid].completed.timestamp() - now), 60)
+
+    def test_delayed_by_a_clock_that_is_behind(self):
+        """It waits for so long, wherever the call was made."""
+        for seconds in 8 * DAY, 1000 * DAY, 3600:
+            with self.subTest(seconds):
+                jobid = self.at_a_clock_behind(
+                    seconds, self.service.add, 'test.task', delay=600)
+                transaction.commit()
+                found = engine(self.service).claim(
+                    'host:1:thread:x', 100, time.time())
+                self.assertEqual([], found)
+                self.assertEqual(QUEUED, self.service.getStatus(jobid))
 
     def test_a_limit(self):
         """No more than the limit are removed at once, oldest first."""
         ids = [self.ended(now=number) for number in range(7)]
-        self.assertEqual(5, engine(self.service).prune(5, 10 * DAY))
+        self.assertEqual(5, upkeep(self.service).prune(5, 10 * DAY))
         self.assertEqual(ids[5:], sorted(self.service.jobs))
-        self.assertEqual(2, engine(self.service).prune(5, 10 * DAY))
+        self.assertEqual(2, upkeep(self.service).prune(5, 10 * DAY))
 
     def test_others_stay(self):
         """What has not ended stays, however old."""
@@ -88,7 +122,7 @@ class PruneTest(KeepingCase):
         self.service.addCronJob('test.task', delay=10)
         transaction.commit()
         self.claim(now=0)
-        self.assertEqual(0, engine(self.service).prune(100, NOW))
+        self.assertEqual(0, upkeep(self.service).prune(100, NOW))
         self.assertEqual(4, len(self.service.jobs))
 
     def test_by_a_processor(self):
@@ -128,9 +162,9 @@ class KeepResultTest(KeepingCase):
                 self.claim()
                 self.finish(settle=False)
                 if end == 'release':
-                    engine(self.service).release(lambda worker: False)
+                    workers(self.service).release(lambda worker: False)
                 else:
-                    engine(self.service).stop_worker(A)
+                    workers(self.service).stop_worker(A)
                 transaction.commit()
                 self.assertNotIn(jobid, self.service.jobs)
                 self.check_counts()

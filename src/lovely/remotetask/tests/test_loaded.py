@@ -9,6 +9,7 @@ from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.tests.fixture import DatabaseCase
 from lovely.remotetask.tests.fixture import engine
+from lovely.remotetask.tests.fixture import workers
 
 
 WORKER = 'host:1:thread:token'
@@ -62,7 +63,7 @@ class LoadedTest(DatabaseCase):
     def test_its_claim_ends(self):
         """It says so, whoever has ended it."""
         with self.elsewhere() as service:
-            engine(service).stop_worker(WORKER)
+            workers(service).stop_worker(WORKER)
         transaction.begin()
         self.check(self.held, QUEUED)
 
@@ -99,7 +100,7 @@ class LoadedTest(DatabaseCase):
         """A connection to the past tells the status of that time."""
         now = self.db.lastTransaction()
         with self.elsewhere() as service:
-            engine(service).stop_worker(WORKER)
+            workers(service).stop_worker(WORKER)
         past = self.db.open(transaction.TransactionManager(), at=now)
         self.addCleanup(past.close)
         self.assertEqual(PROCESSING, past.get(self.held._p_oid).status)

@@ -21,7 +21,6 @@ from lovely.remotetask.interfaces import CRONJOB
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import NoSuchService
-from lovely.remotetask.jobexecution import JobExecution
 from lovely.remotetask.policy import Policy
 from lovely.remotetask.running import lag
 from lovely.remotetask.running import quirks
@@ -32,7 +31,9 @@ from lovely.remotetask.tests.fixture import DatabaseCase
 from lovely.remotetask.tests.fixture import QuietProcessor
 from lovely.remotetask.tests.fixture import engine
 from lovely.remotetask.tests.fixture import logged
+from lovely.remotetask.tests.fixture import workers
 from lovely.remotetask.tests.test_clock import DAY
+from lovely.remotetask.workerrecords import WorkerRecords
 
 
 OTHER = 'host:999999999:thread:othermachine-1-token'
@@ -72,7 +73,7 @@ class StepCase(DatabaseCase):
 
     def beat(self, worker=OTHER, now=None):
         with self.elsewhere() as service:
-            engine(service).beat(worker, now)
+            workers(service).beat(worker, now)
 
 
 class AliveTest(StepCase):
@@ -260,13 +261,13 @@ class AliveTest(StepCase):
         self.add('test.task')
         self.claim()
         self.claim(ANOTHER)
-        original = JobExecution.release_worker
+        original = WorkerRecords.release_worker
 
         def fail(service, worker_id, now=None):
             if worker_id == OTHER:
                 raise OSError('broken')
             return original(service, worker_id, now)
-        with unittest.mock.patch.object(JobExecution, 'release_worker', fail):
+        with unittest.mock.patch.object(WorkerRecords, 'release_worker', fail):
             for _ in range(7):
                 lines = self.step(self.observer)
             transaction.begin()
@@ -282,7 +283,7 @@ class BeatTest(StepCase):
 
     def sign(self):
         transaction.begin()
-        return engine(self.service).signs_of_life()
+        return workers(self.service).signs_of_life()
 
     def test_with_claims(self):
         """While it has claims, it is heard of every 15 seconds."""
@@ -400,7 +401,7 @@ class ClockTest(StepCase):
         self.assertIn(self.ended, self.service.jobs)
         with self.elsewhere() as service:
             service.cancel(jobid)
-            engine(service).stop_worker(made.worker_id)
+            workers(service).stop_worker(made.worker_id)
 
     def test_another_attempt(self):
         """When a job that failed is run again goes by the right clock."""

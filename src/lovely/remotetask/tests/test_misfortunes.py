@@ -13,6 +13,7 @@ from ZODB.POSException import POSKeyError
 
 from lovely.remotetask.storage import cleaning
 from lovely.remotetask.tests.fixture import engine
+from lovely.remotetask.tests.fixture import upkeep
 from lovely.remotetask.tests.model import WORKERS
 from lovely.remotetask.tests.test_model import ServiceMachine
 from lovely.remotetask.tests.test_model import settings
@@ -65,7 +66,7 @@ class MisfortuneMachine(ServiceMachine):
         self.act(later, 'correct_schedule')
 
     def do_correct_schedule(self, step):
-        engine(step.service).correct_schedule(self.model.now)
+        upkeep(step.service).correct_schedule(self.model.now)
 
     @precondition(lambda self: self.model.jobs)
     @rule(later=st.booleans(), worker=st.sampled_from(WORKERS))

@@ -20,6 +20,7 @@ from lovely.remotetask.policy import Policy
 from lovely.remotetask.policy import sound
 from lovely.remotetask.tests.fixture import TaskCase
 from lovely.remotetask.tests.fixture import engine
+from lovely.remotetask.tests.fixture import upkeep
 
 
 NOW = 1000.0
@@ -336,4 +337,4 @@ class ServiceTest(TaskCase):
                 self.service.process()
                 self.assertEqual([COMPLETED, ERROR], [
                     self.service.getStatus(jobid) for jobid in jobs])
-                self.assertEqual(0, engine(self.service).prune(10))
+                self.assertEqual(0, upkeep(self.service).prune(10))

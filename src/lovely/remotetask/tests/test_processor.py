@@ -24,7 +24,6 @@ from lovely.remotetask.interfaces import IProcessorFactory
 from lovely.remotetask.interfaces import IProcessorSettings
 from lovely.remotetask.interfaces import ITaskService
 from lovely.remotetask.interfaces import NoSuchService
-from lovely.remotetask.jobexecution import JobExecution
 from lovely.remotetask.processor import CommitGate
 from lovely.remotetask.processor import MultiProcessor
 from lovely.remotetask.processor import SimpleProcessor
@@ -39,6 +38,7 @@ from lovely.remotetask.tests.fixture import DatabaseCase
 from lovely.remotetask.tests.fixture import QuietProcessor
 from lovely.remotetask.tests.fixture import effect
 from lovely.remotetask.tests.fixture import logged
+from lovely.remotetask.upkeep import Upkeep
 
 
 class LoopingProcessor(SimpleProcessor):
@@ -256,7 +256,7 @@ class LoopTest(DatabaseCase):
         """At first, and in one of ten transactions: nobody else may do it."""
         made = self.processor()
         with unittest.mock.patch.object(
-                JobExecution, 'prune', return_value=0) as prune:
+                Upkeep, 'prune', return_value=0) as prune:
             for _ in range(membership.PRUNES_ALL + 1):
                 made.prune(1.0)
         self.assertEqual(

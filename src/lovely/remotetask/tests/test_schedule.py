@@ -12,6 +12,8 @@ from lovely.remotetask.job import CronJob
 from lovely.remotetask.storage import crew
 from lovely.remotetask.tests.fixture import Opened
 from lovely.remotetask.tests.fixture import engine
+from lovely.remotetask.tests.fixture import upkeep
+from lovely.remotetask.tests.fixture import workers
 from lovely.remotetask.tests.test_store import NOW
 from lovely.remotetask.tests.test_store import A
 from lovely.remotetask.tests.test_store import B
@@ -67,7 +69,7 @@ class TimeTest(ScheduleCase):
         self.claim(now=0)
         self.assertEqual([jobid], self.claim(now=10))
         self.assertEqual(PROCESSING, self.job(jobid).status)
-        engine(self.service).stop_worker(A)
+        workers(self.service).stop_worker(A)
         transaction.commit()
         self.assertEqual(10, self.due(jobid))
         self.assertEqual([jobid], self.claim(now=10))
@@ -77,7 +79,7 @@ class TimeTest(ScheduleCase):
         jobid = self.cron(delay=10)
         self.claim(now=0)
         self.claim(now=10)
-        engine(self.service).release(lambda worker: False, 100)
+        workers(self.service).release(lambda worker: False, 100)
         transaction.commit()
         self.assertEqual(10, self.due(jobid))
         self.assertEqual([jobid], self.claim(now=100))
@@ -123,7 +125,7 @@ class TimeTest(ScheduleCase):
             self.service.reschedule(jobid)
             transaction.commit()
             self.claim(now=now + 700)
-            self.finish() if engine(self.service).claimed_ids(A) else None
+            self.finish() if workers(self.service).claimed_ids(A) else None
             self.assertEqual(1, len(self.service.store.schedule))
 
     def test_index(self):
@@ -150,7 +152,7 @@ class WrongClockTest(ScheduleCase):
         self.finish()
         serial = self.job(jobid)._p_serial
         self.assertGreater(self.due(jobid), 10 ** 8)
-        engine(self.service).correct_schedule(HOUR)
+        upkeep(self.service).correct_schedule(HOUR)
         transaction.commit()
         self.assertEqual(HOUR + 600, self.due(jobid))
         self.assertEqual(serial, self.job(jobid)._p_serial)
@@ -162,7 +164,7 @@ class WrongClockTest(ScheduleCase):
         self.cron(delay=10 ** 6)
         self.add('test.task', delay=10 ** 6)
         self.claim(now=0)
-        engine(self.service).correct_schedule(1)
+        upkeep(self.service).correct_schedule(1)
         self.assertEqual([], self.connection._registered_objects)
 
     def test_not_scheduled(self):
@@ -239,7 +241,7 @@ class NoTimeTest(ScheduleCase):
             return method(job, now)
         with unittest.mock.patch.object(
                 CronJob, 'timeOfNextCall', of_next_call):
-            engine(self.service).correct_schedule(0)
+            upkeep(self.service).correct_schedule(0)
         transaction.commit()
         self.assertEqual(HELD, self.job(jobid).status)
         self.assertEqual(CRONJOB, self.job(other).status)

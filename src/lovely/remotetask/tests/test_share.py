@@ -12,6 +12,7 @@ from lovely.remotetask.storage import share
 from lovely.remotetask.tests.fixture import DatabaseCase
 from lovely.remotetask.tests.fixture import Opened
 from lovely.remotetask.tests.fixture import engine
+from lovely.remotetask.tests.fixture import workers
 
 
 A, B, C = (f'host:{number}:processor:token' for number in range(3))
@@ -28,9 +29,9 @@ class ShareCase(DatabaseCase):
         patch.start()
         self.addCleanup(patch.stop)
 
-    def enter(self, *workers):
-        for worker in workers:
-            engine(self.service).enter(worker, NOW)
+    def enter(self, *worker_ids):
+        for worker in worker_ids:
+            workers(self.service).enter(worker, NOW)
         transaction.commit()
 
     def add_many(self, number=200, **arguments):
@@ -74,7 +75,7 @@ class SharesTest(ShareCase):
         """The id of a job tells whether it is of one's share."""
         self.enter(A, B)
         jobid = self.add('test.task')
-        found = [engine(self.service).is_own(each, jobid) for each in (A, B)]
+        found = [workers(self.service).is_own(each, jobid) for each in (A, B)]
         self.assertEqual([False, True], sorted(found))
 
 
@@ -93,7 +94,7 @@ class ClaimTest(ShareCase):
         # Whoever comes first makes the cursors, and shelves.
         opened = {A: Opened(self), B: Opened(self)}
         self.run_all(opened[A], C, self.claim(C, 200, own=False))
-        engine(opened[A].service).stop_worker(C)
+        workers(opened[A].service).stop_worker(C)
         opened[A].commit()
         self.add_many()
         opened[B].abort()

@@ -24,6 +24,7 @@ from lovely.remotetask.tests.fixture import Calls
 from lovely.remotetask.tests.fixture import DatabaseCase
 from lovely.remotetask.tests.fixture import Opened
 from lovely.remotetask.tests.fixture import engine
+from lovely.remotetask.tests.fixture import workers
 
 
 A, B = 'host:1:a:token-a', 'host:2:b:token-b'
@@ -55,7 +56,7 @@ class StoreCase(DatabaseCase):
         """Run all that a worker has claimed, then settle it; commit."""
         transaction.begin()
         claims = [self.service.store.workers[worker].get(jobid)
-                  for jobid in engine(self.service).claimed_ids(worker)]
+                  for jobid in workers(self.service).claimed_ids(worker)]
         for claim in claims:
             job = engine(self.service).claimed(claim)
             run = Run(claim, NOW)
@@ -184,7 +185,7 @@ class WaitingTest(StoreCase):
         self.add('test.task')
         self.claim()
         self.assertFalse(self.has_jobs())
-        engine(self.service).stop_worker(A)
+        workers(self.service).stop_worker(A)
         transaction.commit()
         self.assertTrue(self.has_jobs())
 
@@ -424,7 +425,7 @@ class SettleTest(StoreCase):
         self.check_counts()
         self.assertEqual([jobid], [
             job.id for job in self.service.find(COMPLETED).jobs])
-        self.assertEqual([], engine(self.service).claimed_ids(A))
+        self.assertEqual([], workers(self.service).claimed_ids(A))
 
     def test_completed_under_another_claim(self):
         """What is known of an earlier run counts for nothing."""
@@ -465,7 +466,7 @@ class SettleTest(StoreCase):
         """Of a worker that was dropped there is nothing to settle."""
         jobid = self.add('test.task')
         self.claim()
-        engine(self.service).stop_worker(A)
+        workers(self.service).stop_worker(A)
         engine(self.service).settle(A, [jobid])
         transaction.commit()
         self.assertEqual([jobid], self.claim(worker=B))
@@ -485,7 +486,7 @@ class SettleTest(StoreCase):
         ids = [self.add('test.task') for _ in range(3)]
         self.claim()
         later = self.add('test.task')
-        engine(self.service).stop_worker(A)
+        workers(self.service).stop_worker(A)
         transaction.commit()
         self.assertEqual([*ids, later], self.claim(worker=B))
         self.assertEqual([0] * 3, [self.job(id).attempts for id in ids])
@@ -494,9 +495,10 @@ class SettleTest(StoreCase):
         """Of a worker that is gone all jobs go back; the run is counted."""
         ids = [self.add('test.task') for _ in range(2)]
         self.claim()
-        self.assertEqual([], engine(self.service).release(lambda worker: True))
         self.assertEqual(
-            ids, engine(self.service).release(lambda worker: False, NOW))
+            [], workers(self.service).release(lambda worker: True))
+        self.assertEqual(
+            ids, workers(self.service).release(lambda worker: False, NOW))
         transaction.commit()
         self.check_counts()
         self.assertEqual([1, 1], [self.job(id).attempts for id in ids])
@@ -505,7 +507,7 @@ class SettleTest(StoreCase):
         """A worker takes one lost job at a time: it may end the process."""
         ids = [self.add('test.task') for _ in range(2)]
         self.claim()
-        engine(self.service).release(lambda worker: False, NOW)
+        workers(self.service).release(lambda worker: False, NOW)
         transaction.commit()
         self.assertEqual(ids[:1], self.claim(worker=B))
         self.assertEqual([], self.claim(worker=B))
@@ -516,7 +518,7 @@ class SettleTest(StoreCase):
         jobid = self.add('test.task')
         for _ in range(3):
             self.assertEqual([jobid], self.claim())
-            engine(self.service).release(lambda worker: False, NOW)
+            workers(self.service).release(lambda worker: False, NOW)
             transaction.commit()
         job = self.job(jobid)
         self.assertEqual(ERROR, job.status)
@@ -532,7 +534,7 @@ class SettleTest(StoreCase):
         self.claim()
         self.finish(settle=False)
         self.assertEqual(
-            [], engine(self.service).release(lambda worker: False))
+            [], workers(self.service).release(lambda worker: False))
         transaction.commit()
         self.assertEqual((COMPLETED, 1), (self.job(jobid).status,
                                           self.job(jobid).attempts))
@@ -544,8 +546,8 @@ class SettleTest(StoreCase):
         self.claim()
         worker = self.service.store.workers[A]
         serial = worker._p_serial
-        engine(self.service).beat(A, NOW)
-        engine(self.service).beat('unknown', NOW)
+        workers(self.service).beat(A, NOW)
+        workers(self.service).beat('unknown', NOW)
         transaction.commit()
         self.assertEqual(NOW, worker.heartbeat.time)
         self.assertEqual(serial, worker._p_serial)
@@ -559,7 +561,7 @@ class StaleTest(StoreCase):
         jobid = self.add('test.task')
         for _ in range(2):
             self.claim()
-            engine(self.service).release(lambda worker: False, NOW)
+            workers(self.service).release(lambda worker: False, NOW)
             transaction.commit()
         self.assertEqual([jobid], self.claim())
         self.assertEqual([], self.claim(worker=B))
@@ -661,7 +663,7 @@ class RandomTest(StoreCase):
 
     def drop(self, world):
         if self.random.random() < 0.3:
-            engine(world.service).release(lambda worker: False, NOW)
+            workers(world.service).release(lambda worker: False, NOW)
 
     def settle_all(self):
         transaction.begin()
@@ -718,7 +720,7 @@ class LookUpTest(StoreCase):
         for number in (jobid, cron):
             self.assertEqual(PROCESSING, self.job(number).status)
             self.assertEqual('host:1:a', self.job(number).claim.processor)
-        engine(self.service).stop_worker(A)
+        workers(self.service).stop_worker(A)
         self.assertEqual([QUEUED, CRONJOB], [
             self.job(number).status for number in (jobid, cron)
             if transaction.commit() is None])

@@ -13,6 +13,7 @@ from lovely.remotetask.running import claimer
 from lovely.remotetask.running import suspects
 from lovely.remotetask.tests.fixture import DatabaseCase
 from lovely.remotetask.tests.fixture import engine
+from lovely.remotetask.tests.fixture import workers
 
 
 A, B, OLD = (f'host:1:{name}:no-machine-1' for name in ('a', 'b', 'old'))
@@ -65,14 +66,14 @@ class CountTest(DatabaseCase):
     def turn(self, room, unsettled):
         asked = engine(self.service)
         found = claimer._turn(
-            asked, A, set(asked.claimed_ids(A)), [], [], {}, unsettled, room,
-            2, self.clock, False)
+            asked, A, set(asked.workers.claimed_ids(A)), [], [], {}, unsettled,
+            room, 2, self.clock, False)
         transaction.commit()
         return [claim.job for claim in found.claims]
 
     def counted(self):
         """Return the ids of jobs that count as run when the worker is gone."""
-        engine(self.service).release_worker(A)
+        workers(self.service).release_worker(A)
         transaction.commit()
         return [jobid for jobid in self.service.jobs
                 if self.service.jobs[jobid].attempts]
@@ -123,7 +124,7 @@ class ServicesTest(DatabaseCase):
         """Add jobs, and let a process die with them.  Return their ids."""
         jobids = [service.add('test.task', number) for number in range(number)]
         engine(service).claim(OLD, number)
-        engine(service).release_worker(OLD)
+        workers(service).release_worker(OLD)
         transaction.commit()
         return jobids
 
@@ -131,8 +132,8 @@ class ServicesTest(DatabaseCase):
         """Let a processor do its bookkeeping.  Return what it claims."""
         asked = engine(service)
         found = claimer._turn(
-            asked, worker, set(asked.claimed_ids(worker)), list(run), [], {},
-            {}, 10, 2, self.clock, False)
+            asked, worker, set(asked.workers.claimed_ids(worker)), list(run),
+            [], {}, {}, 10, 2, self.clock, False)
         transaction.commit()
         return [claim.job for claim in found.claims]
 

@@ -12,7 +12,7 @@ from lovely.remotetask.storage import lease
 from lovely.remotetask.storage import lookup
 from lovely.remotetask.storage import tidy
 from lovely.remotetask.tests.fixture import Opened
-from lovely.remotetask.tests.fixture import engine
+from lovely.remotetask.tests.fixture import upkeep
 from lovely.remotetask.tests.test_store import NOW
 from lovely.remotetask.tests.test_store import A
 from lovely.remotetask.tests.test_store import StoreCase
@@ -68,7 +68,7 @@ class TidyCase(StoreCase):
         while self.claim():
             self.finish()
         if not keep:
-            engine(self.service).prune(10 ** 6, NOW + 10 ** 9)
+            upkeep(self.service).prune(10 ** 6, NOW + 10 ** 9)
             transaction.commit()
 
     @property

@@ -18,19 +18,21 @@ from lovely.remotetask import processor
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import IProcessor
-from lovely.remotetask.jobexecution import LOST_PROCESS
 from lovely.remotetask.jobexecution import JobExecution
 from lovely.remotetask.policy import Policy
 from lovely.remotetask.processor import SimpleProcessor
+from lovely.remotetask.runends import LOST_PROCESS
 from lovely.remotetask.running import duty
 from lovely.remotetask.running import quirks
 from lovely.remotetask.running.membership import Membership
 from lovely.remotetask.tests.fixture import PATIENCE
-from lovely.remotetask.tests.fixture import engine
 from lovely.remotetask.tests.fixture import logged
+from lovely.remotetask.tests.fixture import workers
 from lovely.remotetask.tests.test_clock import DAY
 from lovely.remotetask.tests.test_membership import StepCase
 from lovely.remotetask.tests.test_threads import ThreadCase
+from lovely.remotetask.upkeep import Upkeep
+from lovely.remotetask.workerrecords import WorkerRecords
 
 
 class DutyTest(StepCase):
@@ -52,8 +54,10 @@ class DutyTest(StepCase):
         return self.made.worker_id.rpartition(':')[2].split('-')[0]
 
     def failing(self, name):
+        owner, = [each for each in (JobExecution, WorkerRecords, Upkeep)
+                  if name in vars(each)]
         return unittest.mock.patch.object(
-            JobExecution, name, side_effect=OSError('it broke'))
+            owner, name, side_effect=OSError('it broke'))
 
     def check(self, but=None):
         """See that all was done but for one thing."""
@@ -339,7 +343,7 @@ class FinishTest(ThreadCase):
         end = time.monotonic() + PATIENCE
         while len(seen) < 4 and time.monotonic() < end:
             transaction.begin()
-            seen.update(engine(self.service).signs_of_life().values())
+            seen.update(workers(self.service).signs_of_life().values())
             time.sleep(0.02)
         self.assertGreaterEqual(len(seen), 4)
         self.assertEqual(PROCESSING, self.job(jobid).status)

@@ -38,7 +38,7 @@ class UnclaimedCase(DatabaseCase):
         super().setUp()
         self.task(lambda input: input)
         self.engine = engine(self.service)
-        self.engine.enter(SEAT, unclaimed=True)
+        self.engine.workers.enter(SEAT, unclaimed=True)
         transaction.commit()
         self.seat = Seat()
 
@@ -65,8 +65,8 @@ class UnclaimedCase(DatabaseCase):
 
     def lose(self):
         """Let the seat be gone, and another one be there."""
-        self.engine.release_worker(SEAT)
-        self.engine.enter(SEAT, unclaimed=True)
+        self.engine.workers.release_worker(SEAT)
+        self.engine.workers.enter(SEAT, unclaimed=True)
         transaction.commit()
 
 
@@ -114,7 +114,7 @@ class AdmitTest(UnclaimedCase):
     def test_unknown_seat(self):
         """Others have dropped it: it is told so."""
         jobid = self.add('test.task')
-        self.engine.stop_worker(SEAT)
+        self.engine.workers.stop_worker(SEAT)
         self.assertFalse(self.admits(jobid))
         self.assertFalse(self.admits(-1))
         self.assertEqual([False, False], self.seat.refusals)
@@ -133,7 +133,7 @@ class BooksTest(UnclaimedCase):
     def test_completed(self):
         jobid = self.add('test.task')
         self.complete(jobid)
-        self.assertEqual([jobid], self.engine.claimed_ids(SEAT))
+        self.assertEqual([jobid], self.engine.workers.claimed_ids(SEAT))
         self.assertEqual({COMPLETED: 1}, self.counts())
         self.engine.settle(SEAT, [jobid])
         transaction.commit()
@@ -143,14 +143,14 @@ class BooksTest(UnclaimedCase):
 
     def test_turns(self):
         """They grow with each job that has ended, or is claimed."""
-        self.engine.enter('a:1:x:y')
-        before = self.engine.turns()
+        self.engine.workers.enter('a:1:x:y')
+        before = self.engine.workers.turns()
         self.assertEqual([SEAT], list(before))
         self.complete(self.add('test.task'))
-        between = self.engine.turns()
+        between = self.engine.workers.turns()
         self.engine.keep(self.claim(self.add('test.task')))
         self.assertEqual(3, len(
-            {before[SEAT], between[SEAT], self.engine.turns()[SEAT]}))
+            {before[SEAT], between[SEAT], self.engine.workers.turns()[SEAT]}))
 
     def test_kept_meanwhile(self):
         """The end does not write the record then."""
@@ -170,7 +170,7 @@ class BooksTest(UnclaimedCase):
         self.seat = Seat(keeps=False)
         self.complete(jobid)
         self.engine.keep(self.claim(jobid))
-        self.assertEqual([], self.engine.claimed_ids(SEAT))
+        self.assertEqual([], self.engine.workers.claimed_ids(SEAT))
 
 
 class LossTest(UnclaimedCase):
@@ -194,7 +194,7 @@ class LossTest(UnclaimedCase):
         self.lose()
         self.assertTrue(self.engine.outdate(jobid))
         claim, = self.engine.claim_job('a:1:x:y', jobid)
-        self.engine.release_worker('a:1:x:y')
+        self.engine.workers.release_worker('a:1:x:y')
         job = self.service.jobs[jobid]
         self.assertEqual((ERROR, 2), (job.status, job.attempts))
         self.assertIn('host:1:seat', job.history[0].error)
@@ -211,13 +211,13 @@ class LossTest(UnclaimedCase):
     def test_no_loss(self):
         """A seat that was left, one with a claim, and other workers."""
         first, second = self.add('test.task'), self.add('test.task')
-        self.engine.stop_worker(SEAT)
-        self.engine.enter(SEAT, unclaimed=True)
+        self.engine.workers.stop_worker(SEAT)
+        self.engine.workers.enter(SEAT, unclaimed=True)
         self.engine.keep(self.claim(first))
-        self.engine.release_worker(SEAT)
-        self.engine.enter('a:1:x:y')
-        self.engine.release_worker('a:1:x:y')
-        self.engine.release_worker('nobody')
+        self.engine.workers.release_worker(SEAT)
+        self.engine.workers.enter('a:1:x:y')
+        self.engine.workers.release_worker('a:1:x:y')
+        self.engine.workers.release_worker('nobody')
         self.assertEqual(1, self.service.jobs[first].attempts)
         self.assertFalse(self.engine.outdate(second))
 

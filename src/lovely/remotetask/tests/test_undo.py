@@ -25,6 +25,8 @@ from lovely.remotetask.storage import crew
 from lovely.remotetask.storage.ledger import Ledger
 from lovely.remotetask.tests.fixture import effect
 from lovely.remotetask.tests.fixture import engine
+from lovely.remotetask.tests.fixture import upkeep
+from lovely.remotetask.tests.fixture import workers
 from lovely.remotetask.tests.test_store import NOW
 from lovely.remotetask.tests.test_store import A
 from lovely.remotetask.tests.test_store import B
@@ -62,7 +64,7 @@ class UndoCase(StoreCase):
     def look(self, now=NOW):
         """Look after the service as a processor does, once a minute."""
         transaction.begin()
-        engine(self.service).prune(100, 0)
+        upkeep(self.service).prune(100, 0)
         transaction.commit()
 
     def run_job(self, jobid, name='run', fails=False):
@@ -81,7 +83,7 @@ class UndoCase(StoreCase):
     def settle(self, name='settle', worker=A):
         transaction.begin()
         asked = engine(self.service)
-        asked.settle(worker, asked.claimed_ids(worker))
+        asked.settle(worker, asked.workers.claimed_ids(worker))
         self.commit(name)
 
     def check(self, **expected):
@@ -252,7 +254,7 @@ class RunTest(UndoCase):
         jobid = self.ended()
         self.settle()
         self.undo('run')
-        engine(self.service).prune(100, NOW + 20 * DAY)
+        upkeep(self.service).prune(100, NOW + 20 * DAY)
         transaction.commit()
         self.assertEqual(HELD, self.service.getStatus(jobid))
         self.check(held=1)
@@ -287,7 +289,7 @@ class RunTest(UndoCase):
         self.undo('run')
         self.service.clean()
         transaction.commit()
-        while engine(self.service).prune(100, 0):
+        while upkeep(self.service).prune(100, 0):
             transaction.commit()
         self.assertIn(self.service.getStatus(jobid), (QUEUED, HELD))
         self.assertNotIn(ids[0], self.service.jobs)
@@ -347,7 +349,7 @@ class AddTest(UndoCase):
         jobid = self.added()
         self.claim()
         self.undo('add')
-        engine(self.service).stop_worker(A)
+        workers(self.service).stop_worker(A)
         transaction.commit()
         self.claim()
         ids = []
@@ -540,7 +542,7 @@ class RandomTest(UndoCase):
 
     def settle_ended(self, worker):
         engine(self.service).settle(worker, [
-            jobid for jobid in engine(self.service).claimed_ids(worker)
+            jobid for jobid in workers(self.service).claimed_ids(worker)
             if jobid not in self.service.jobs
             or self.service.getStatus(jobid) != PROCESSING])
 
@@ -563,7 +565,7 @@ class RandomTest(UndoCase):
         """Let processors do what is to be done, until nothing is left."""
         transaction.begin()
         for worker in (A, B):
-            engine(self.service).stop_worker(worker)
+            workers(self.service).stop_worker(worker)
         transaction.commit()
         for _ in range(3):
             while self.claim():

@@ -34,6 +34,8 @@ from lovely.remotetask.storage import crew
 from lovely.remotetask.storage import lane
 from lovely.remotetask.storage.source import LAST
 from lovely.remotetask.tests.fixture import engine
+from lovely.remotetask.tests.fixture import upkeep
+from lovely.remotetask.tests.fixture import workers
 from lovely.remotetask.tests.test_store import NOW
 from lovely.remotetask.tests.test_store import A
 from lovely.remotetask.tests.test_store import B
@@ -116,14 +118,14 @@ class UnreadableCase(StoreCase):
     def step(self, worker=A, now=NOW):
         """Do what a processor does; return the ids of what it has claimed."""
         self.forget()
-        engine(self.service).release(lambda worker: True, now)
+        workers(self.service).release(lambda worker: True, now)
         engine(self.service).settle(worker, [
-            jobid for jobid in engine(self.service).claimed_ids(worker)
+            jobid for jobid in workers(self.service).claimed_ids(worker)
             if self.service.getStatus(jobid) != PROCESSING])
         claims = engine(self.service).claim(worker, 100, now)
         ids = [claim.job for claim in claims]
-        engine(self.service).beat(worker, now)
-        engine(self.service).prune(100, 0)
+        workers(self.service).beat(worker, now)
+        upkeep(self.service).prune(100, 0)
         engine(self.service).next_due()
         self.service.oldest_waiting(now)
         engine(self.service).is_behind()
@@ -234,7 +236,7 @@ class JobTest(UnreadableCase):
             engine(self.service).settle(A, [jobid])
             transaction.commit()
             self.assertEqual(
-                1, engine(self.service).prune(100, NOW + 40 * DAY))
+                1, upkeep(self.service).prune(100, NOW + 40 * DAY))
             transaction.commit()
             self.check()
         self.each(check)
@@ -452,7 +454,7 @@ class OtherRecordsTest(UnreadableCase):
         self.assertEqual(COMPLETED, self.service.getStatus(jobid))
         with self.assertRaisesRegex(UnreadableResult, f'job {jobid}'):
             self.service.getResult(jobid)
-        self.assertEqual(1, engine(self.service).prune(100, NOW + 40 * DAY))
+        self.assertEqual(1, upkeep(self.service).prune(100, NOW + 40 * DAY))
         transaction.commit()
         self.check()
 
@@ -565,11 +567,11 @@ class OtherRecordsTest(UnreadableCase):
         def is_alive(worker):
             return worker.heartbeat.time > now - 60
         now = NOW
-        self.assertEqual([], engine(self.service).release(is_alive, now))
+        self.assertEqual([], workers(self.service).release(is_alive, now))
         transaction.commit()
         self.assertEqual(PROCESSING, self.service.getStatus(jobid))
         now = NOW + 61
-        self.assertEqual([jobid], engine(self.service).release(is_alive, now))
+        self.assertEqual([jobid], workers(self.service).release(is_alive, now))
 
     def test_schedule(self):
         """Without a schedule, what waits for nothing is run."""
@@ -634,7 +636,7 @@ class OtherRecordsTest(UnreadableCase):
         transaction.commit()
         self.claim(now=0)
         self.break_(self.service.jobs[jobid])
-        engine(self.service).correct_schedule(0)
+        upkeep(self.service).correct_schedule(0)
         self.assertEqual([], self.step())
         self.check(held=1)
 

@@ -41,7 +41,7 @@ from lovely.remotetask.storage import upgrade
 from lovely.remotetask.storage.earlier import ATTRIBUTES
 from lovely.remotetask.tests.fixture import Calls
 from lovely.remotetask.tests.fixture import DatabaseCase
-from lovely.remotetask.tests.fixture import engine
+from lovely.remotetask.tests.fixture import upkeep
 
 
 # The ids of some jobs of the service `mail`.
@@ -346,7 +346,7 @@ class UpgradeTest(UpgradeCase):
 
     def test_prune(self):
         """Old jobs do not stay for ever."""
-        self.assertEqual(12, engine(self.service).prune(100, now=FAR))
+        self.assertEqual(12, upkeep(self.service).prune(100, now=FAR))
         self.assertEqual(27, len(self.service.jobs))
 
     def test_retention_counts_from_now(self):
@@ -358,10 +358,10 @@ class UpgradeTest(UpgradeCase):
                     vars(job)[name] = datetime.datetime(2011, 5, 1)
             job._p_changed = True
         now = time.time()
-        self.assertEqual(0, engine(self.service).prune(100, now=now))
-        self.assertEqual(0, engine(self.service).prune(100, now + 6 * DAY))
-        self.assertEqual(7, engine(self.service).prune(100, now + 8 * DAY))
-        self.assertEqual(5, engine(self.service).prune(100, now + 31 * DAY))
+        self.assertEqual(0, upkeep(self.service).prune(100, now=now))
+        self.assertEqual(0, upkeep(self.service).prune(100, now + 6 * DAY))
+        self.assertEqual(7, upkeep(self.service).prune(100, now + 8 * DAY))
+        self.assertEqual(5, upkeep(self.service).prune(100, now + 31 * DAY))
         self.assertEqual(
             2011, self.service.jobs[EVERY_QUARTER].created.year)
 
@@ -746,4 +746,4 @@ class DoneAndLostTest(UpgradeCase):
         job, = self.service.jobs.values()
         now = time.time()
         self.assertLess(now - 60, job.completed.timestamp())
-        self.assertEqual(0, engine(self.service).prune(9, now + 29 * DAY))
+        self.assertEqual(0, upkeep(self.service).prune(9, now + 29 * DAY))

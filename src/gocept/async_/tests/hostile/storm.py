@@ -71,7 +71,7 @@ class Storm:
             *Path(self.stage.folder).glob('celery-*.log'))
         self._health = HealthWatch(
             self.crew.slots if self.crew.place == WORKER else [],
-            self._failures.outages)
+            self._failures.outages, self._logs.completed)
         with Watch(self._logs, self._health):
             self._rage()
             wrong = self._calm_safely()

@@ -32,6 +32,9 @@ OF_JOBS = re.compile(
     r'received|Received')
 
 
+COMPLETED = ': completed in '
+
+
 class Line(NamedTuple):
     """A record of a log, as it was seen."""
 
@@ -40,11 +43,15 @@ class Line(NamedTuple):
 
 
 class LogWatch:
-    """Counts the lines of logs by the process that has written them."""
+    """Counts the lines of logs by the process that has written them.
+
+    completed -- when it was seen that jobs were completed.
+    """
 
     def __init__(self, *paths):
         self._positions = dict.fromkeys(map(Path, paths), 0)
         self.lines = []
+        self.completed = []
         self.size = 0
 
     def look(self, now):
@@ -63,6 +70,8 @@ class LogWatch:
     def _read(self, name, text, now):
         for record in RECORD.finditer(text):
             level = record['level'] or record['level2']
+            if COMPLETED in record[0]:
+                self.completed.append(now)
             if level == 'DEBUG' or OF_JOBS.search(record[0]):
                 continue
             process = record['pid'] or f'{name} {record["process"]}'
@@ -115,13 +124,14 @@ class HealthWatch:
     """Asks workers whether they are ready, and compares that with outages.
 
     slots -- see `slots.WorkerSlot`; none where there are no health pages.
-    outages -- a list, to which others add.
+    outages, completed -- lists, to which others add; see LogWatch.
     """
 
-    def __init__(self, slots, outages):
+    def __init__(self, slots, outages, completed=()):
         self._slots = slots
         self.samples = []
         self._outages = outages
+        self._completed = completed
         self.asked = 0
 
     def look(self, now):
@@ -132,17 +142,27 @@ class HealthWatch:
         """Return sentences: when a worker was ready and could not be."""
         wrong = []
         for outage in self._outages:
-            found = [(time_ - outage.begin, number)
-                     for time_, number, status in self.samples
-                     if outage.covers(time_) and status == 200]
-            self.asked += sum(outage.covers(time_)
-                              for time_, _, _ in self.samples)
+            asked = [(time_ - outage.begin, status)
+                     for time_, _, status in self.samples
+                     if self._is_known(outage, time_)]
+            found = [sample for sample in asked if sample[1] == 200]
+            self.asked += len(asked)
             if found:
                 wrong.append(
                     f'/ready was 200, {len(found)} times, '
                     f'{found[0][0]:.0f} to {found[-1][0]:.0f} s after the '
                     f'beginning of {outage.name}')
         return wrong
+
+
+    def _is_known(self, outage, moment):
+        """Return whether it is known for long enough that nothing works.
+
+        On a full disk PostgreSQL commits what finds room in its files.
+        """
+        return outage.covers(moment) and not any(
+            moment - outage.grace < time_ <= moment
+            for time_ in self._completed)
 
 
 class Watch:
