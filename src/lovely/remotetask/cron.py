@@ -120,7 +120,7 @@ def _numbers_of_text(name: str, text: str) -> Numbers:
     try:
         return FIELDS[name].numbers(text)
     except ValueError as error:
-        raise _refused(name, text, f' ({error})') from error
+        raise _refused(name, text, str(error)) from error
 
 
 def _members(name: str, values: Field) -> tuple:
@@ -144,8 +144,9 @@ def _number(name: str, value: object) -> int:
 
 def _refused(name: str, value: object, why: str = '') -> ValueError:
     allowed = RANGES[name]
+    why = why or (f'{name} must be {allowed[0]} to {allowed[-1]}, not '
+                  f'{shown(value)}')
     return ValueError(
-        f'{name} must be {allowed[0]} to {allowed[-1]}, not {shown(value)}'
         f'{why}; write whole numbers in a tuple, like {name}=({allowed[2]},), '
         f'or a text like "{allowed[2]},{allowed[4]}", "{allowed[1]}-'
         f'{allowed[3]}" or "*/2".')
