@@ -34,6 +34,7 @@ class Decorated(Protocol):
     enqueue: Callable[..., int]
     enqueue_with: Callable[..., Callable[..., int]]
     describe: Callable[..., tuple[str, Any, Callable[[], None]]]
+    service_name: str
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Store the call, or make it at once in a running job."""
@@ -123,6 +124,7 @@ def _decorate(service_name: str,
     result.enqueue = enqueue = enqueue_with()
     result.enqueue_with = enqueue_with
     result.describe = describe_job
+    result.service_name = service_name
     zope.interface.directlyProvides(result, IJobSource)
     task.mark_decorated(result)
     return result

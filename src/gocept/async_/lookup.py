@@ -25,6 +25,11 @@ def mark_decorated(function):
     _decorated.add(function)
 
 
+def decorated():
+    """Return all functions that were made by the decorator, a list."""
+    return list(_decorated)
+
+
 def is_decorated(function):
     """Return whether a function was made by the decorator."""
     # Objects of other classes may say that they are equal to anything.

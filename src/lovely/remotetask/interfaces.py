@@ -152,6 +152,19 @@ class IJobSource(zope.interface.Interface):
         """
 
 
+class IJobSources(zope.interface.Interface):
+    """What people may choose besides tasks, when they add a cron job.
+
+    A subscription adapter for an ITaskService; several of them add up.
+    """
+
+    def sources():
+        """Return a mapping of names (str) to IJobSource.
+
+        Those alone that the service is to run, and that need no arguments.
+        """
+
+
 class ITaskContext(zope.interface.Interface):
     """A task whose jobs are run, and committed, in a context of their own.
 
@@ -850,6 +863,17 @@ class IOperations(zope.interface.Interface):
 
         See ICronJob.update.  Raise ValueError for a job that runs once, and
         for one that the application declares: it is changed there.
+        """
+
+    def add_cron(name, minute=(), hour=(), dayOfMonth=(), month=(),
+                 dayOfWeek=(), timezone=None):
+        """Add a cron job.  Manage.
+
+        name -- one of those that `IManagement.sources` has; it is run
+            without arguments, as whoever adds it.
+
+        See ICronJob.update for the others.  Return its id.  Raise ValueError
+        for another name, and for a bad pattern.
         """
 
     def requeue_some(after=None, as_of=None, deadline=None, limit=500,
@@ -1682,6 +1706,24 @@ class IManagement(zope.interface.Interface):
 
     def accepts_token(principal_id, token):
         """Return whether a token, of any type, is that of a principal."""
+
+    def sources():
+        """Return what people may choose when they add a cron job.
+
+        A mapping of names (str) to what `ITaskService.addCronJob` takes as
+        its task: names of tasks, and IJobSource.
+        """
+
+    def foresee(pattern, number):
+        """Return when a cron job with a pattern would run.
+
+        pattern -- keyword arguments of ICronJob.update.
+        number -- how many times.
+
+        A pair: the pattern, as it would be stored; and a list of POSIX
+        seconds (int), ascending, from now on.  Raise ValueError for what is
+        no pattern.
+        """
 
     def removed_at(job):
         """Return when a job is going to be removed, in POSIX seconds.

@@ -72,6 +72,20 @@ class Operations:
         self._remember('run_now', jobid)
         return copied
 
+    def add_cron(self, name, minute=(), hour=(), dayOfMonth=(), month=(),
+                 dayOfWeek=(), timezone=None):
+        """See IOperations."""
+        source = interfaces.IManagement(self.service).sources().get(name)
+        if source is None:
+            raise ValueError(
+                f'{shown(name)} is neither a task nor a function that this '
+                f'service runs without arguments.')
+        jobid = self.service.addCronJob(
+            source, None, minute, hour, dayOfMonth, month, dayOfWeek,
+            timezone=timezone)
+        self._remember('add_cron', jobid)
+        return jobid
+
     def update_cron(self, jobid, minute=(), hour=(), dayOfMonth=(), month=(),
                     dayOfWeek=(), timezone=None):
         """See IOperations."""

@@ -11,10 +11,9 @@ from zope.configuration.exceptions import ConfigurationError
 from zope.configuration.fields import GlobalObject
 
 from gocept.async_.crons.declaration import CronDeclaration
+from gocept.async_.crons.function import check
 from gocept.async_.declaration import declarations
 from gocept.async_.interfaces import ICronDeclaration
-from gocept.async_.lookup import dotted_name
-from gocept.async_.lookup import find_function
 from gocept.async_.lookup import is_decorated
 from gocept.async_.zcml import LAST
 from lovely.remotetask import crontab
@@ -144,20 +143,7 @@ def _name_of(function):
         raise ValueError(
             f'{function!r} is no decorated function; decorate it with '
             f'gocept.async_.function.')
-    name = dotted_name(decorated.undecorated)
-    try:
-        is_found = find_function(name) is decorated
-    except LookupError as error:
-        raise ValueError(str(error)) from error
-    if not is_found:
-        raise ValueError(f'{name!r} is another function than the one named.')
-    try:
-        inspect.signature(decorated.undecorated).bind()
-    except TypeError as error:
-        raise ValueError(
-            f'{name!r} is called without arguments, but: {error}; give them '
-            f'defaults, or declare a function that calls it.') from error
-    return name
+    return check(decorated)
 
 
 def _check_service(declaration):

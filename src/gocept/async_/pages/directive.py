@@ -56,7 +56,8 @@ class IPagesDirective(zope.interface.Interface):
 
 
 # The views of lovely.remotetask 0.5, and where they lead now.
-OLD_NAMES = {'jobs.html': 'jobs', 'index.html': ''}
+OLD_NAMES = {'jobs.html': 'jobs', 'index.html': '',
+             'addcronjob.html': 'cron-add'}
 
 
 def pages(_context, **settings):

@@ -68,10 +68,14 @@ class RoutesTest(PagesTestCase):
             'events/jobs', 'events/jobs.json', 'events/jobs/{jobid}',
             'events/jobs/{jobid}.json', 'events/workers',
             'events/workers.json'],
+        'lovely.remotetask.Manage': [
+            'events/cron-add', 'events/cron-add?hour=2',
+            'events/cron-add.json', 'events/jobs/{cron}/pattern'],
     }
 
     MAY = {'lovely.remotetask.View': {
-        'viewer', 'reader', 'operator', 'manager'}}
+        'viewer', 'reader', 'operator', 'manager'},
+        'lovely.remotetask.Manage': {'manager'}}
 
     def assert_seen(self, path, may):
         for who, expected in (('anonymous', 401), ('user', 403),
@@ -85,11 +89,15 @@ class RoutesTest(PagesTestCase):
     def test_permissions(self):
         """Each page is shown to those who have its permission, and nobody
         else."""
-        jobid = self.add()
+        ids = {'cron': self.service.addCronJob('echo', hour=2),
+               'jobid': self.add()}
+        before = self.service._p_jar.db().lastTransaction()
         for permission, paths in self.PAGES.items():
             for path in paths:
-                self.assert_seen(
-                    path.format(jobid=jobid), self.MAY[permission])
+                self.assert_seen(path.format(**ids), self.MAY[permission])
+        # Whatever is looked at, nothing is written.
+        self.assertEqual(
+            before, self.service._p_jar.db().lastTransaction())
 
     def test_assets_are_for_everybody(self):
         """The style sheet is found where a page says, by anybody, and kept.
@@ -125,7 +133,7 @@ class RoutesTest(PagesTestCase):
         """The views of lovely.remotetask 0.5 lead to the pages."""
         self.login('manager')
         base = '/++etc++site/default/events/'
-        for old in ('jobs.html', 'index.html'):
+        for old in ('jobs.html', 'index.html', 'addcronjob.html'):
             answer = self.app.get(base + old).follow()
             self.assertEqual(200, answer.status_int)
 
@@ -346,7 +354,8 @@ class DirectiveTest(unittest.TestCase):
         names = [action['discriminator'][2] for action in context.actions
                  if action['discriminator']
                  and action['discriminator'][0] == 'view']
-        self.assertEqual(['jobs', 'jobs', 'jobs.html', 'index.html'], names)
+        self.assertEqual(['jobs', 'jobs', 'jobs.html', 'index.html',
+                          'addcronjob.html'], names)
 
     def test_without_the_extra(self):
         """The sentence says what to install."""

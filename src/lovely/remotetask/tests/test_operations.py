@@ -396,8 +396,8 @@ class PermissionTest(LocalCase):
 
     OPERATED = {'requeue', 'cancel', 'run_now', 'pause_job', 'resume_job',
                 'pause', 'resume', 'requeue_some', 'cancel_some'}
-    MANAGED = {'remove', 'copy', 'clean', 'update_cron', 'remove_some',
-               'actions'}
+    MANAGED = {'remove', 'copy', 'clean', 'add_cron', 'update_cron',
+               'remove_some', 'actions'}
 
     def allowed(self, service):
         """Return which operations of a service are allowed."""
