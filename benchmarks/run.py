@@ -5,7 +5,7 @@
     bin/python benchmarks/run.py --storage filestorage --depth 100 1000000
     bin/python benchmarks/run.py --profile
 
-docs/performance.rst tells what was measured, and how to read it.
+docs/explanation/performance.rst tells what was measured, and how to read it.
 """
 
 import argparse

@@ -3,7 +3,8 @@
     bin/python benchmarks/waking.py
     bin/python benchmarks/waking.py --storage relstorage --samples 200
 
-And what it costs to wait for that.  docs/performance.rst tells how to read it.
+And what it costs to wait for that.  docs/explanation/performance.rst tells how
+to read it.
 """
 
 import argparse

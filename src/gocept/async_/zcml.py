@@ -61,9 +61,9 @@ class IServiceDirective(zope.interface.Interface):
 
     wait_time = zope.schema.Float(
         title='Wait time',
-        description='Seconds an idle processor waits at most before it '
-                    'looks for jobs. Jobs added in its own process wake it '
-                    'at once.',
+        description='How often an idle processor looks for jobs, in '
+                    'seconds. Jobs wake it at once that are added in its own '
+                    'process, or in others over ZEO and PostgreSQL.',
         constraint=math.isfinite,
         min=0.01,
         default=1.0,
@@ -71,22 +71,26 @@ class IServiceDirective(zope.interface.Interface):
 
     autostart = Bool(
         title='Start automatically',
-        description='Whether a web application starts the processor.',
+        description='Whether a web application starts the processor. A '
+                    'worker runs the service in any case.',
         default=True,
         required=True)
 
     site = zope.schema.TextLine(
         title='Site',
-        description='Path of the site that holds the service, names between '
-                    'slashes; the root folder if it is not given.',
+        description='Path of the site that holds the service, like '
+                    '"/intranet"; "/" is the root folder. When you rename '
+                    'the site, correct it here: the service goes with the '
+                    'site.',
         default='/',
         required=True)
 
     database = zope.schema.TextLine(
         title='Database',
         description='Name of the <zodb> section of zope.conf where the '
-                    'service is stored with its jobs; that of the site if it '
-                    'is not given.',
+                    'service is stored with its jobs. If you do not give it, '
+                    'that is the database of the site. A service that exists '
+                    'stays where it is.',
         default='',
         required=True)
 
@@ -99,8 +103,11 @@ class IServiceDirective(zope.interface.Interface):
 
     retry_wait = zope.schema.Float(
         title='Wait before an attempt',
-        description='Seconds before the second attempt at most. Doubled for '
-                    'each further one, up to an hour.',
+        description='How long the pause before the second attempt may be, '
+                    'in seconds. The pause is a random time up to that, so '
+                    'that jobs which failed together do not come back '
+                    'together. Each further pause may be twice as long, up '
+                    'to an hour.',
         constraint=math.isfinite,
         min=0.0,
         default=1.0,
@@ -108,19 +115,19 @@ class IServiceDirective(zope.interface.Interface):
 
     retry_on = Tokens(
         title='Exceptions to try again',
-        description='Dotted names of exceptions, also of base classes; those '
-                    'of Python itself without a module, like OSError. After '
-                    'others a job is not tried again, but after transient '
-                    'ones like conflicts, and if its process is gone, it '
-                    'always is.',
+        description='Exceptions after which a job runs again: dotted names, '
+                    'separated by white space. Write those of Python itself '
+                    'without a module, like OSError. Derived exceptions '
+                    'count, too. After a conflict, and if its process is '
+                    'gone, a job runs again in any case.',
         value_type=zope.schema.DottedName(min_dots=0),
         default=[],
         required=False)
 
     retention = zope.schema.Float(
         title='Retention',
-        description='Seconds a completed or cancelled job is kept; "inf" '
-                    'for ever.',
+        description='How many seconds a completed or cancelled job is kept; '
+                    '"inf" keeps it for ever.',
         constraint=_is_number,
         min=0.0,
         default=7 * DAY,
@@ -128,8 +135,8 @@ class IServiceDirective(zope.interface.Interface):
 
     error_retention = zope.schema.Float(
         title='Retention of errors',
-        description='Seconds a job in error, or held, is kept; "inf" for '
-                    'ever.',
+        description='How many seconds a job in error, or held, is kept; '
+                    '"inf" keeps it for ever.',
         constraint=_is_number,
         min=0.0,
         default=30 * DAY,

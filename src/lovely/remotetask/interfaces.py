@@ -1164,8 +1164,8 @@ class IJobExecution(zope.interface.Interface):
 class IProcessor(zope.interface.Interface):
     """Takes the jobs of one service, and runs them or has them run.
 
-    All that the package calls is here; docs/extending.rst shows one that is
-    written by it.  What it asks of its service is `IJobExecution`.
+    All that the package calls is here; docs/howto/extending.rst shows one that
+    is written by it.  What it asks of its service is `IJobExecution`.
 
     Its life: a factory makes it; who starts it says where the service is
     stored; then `start`, and `added` again and again; at the end `stop`,

@@ -72,7 +72,7 @@ def configuration():
         raise NotConfigured(
             f'the database of {path} is a FileStorage, which only one '
             f'process can use; serve it by ZEO or use RelStorage, see '
-            f'docs/deployment.rst.')
+            f'docs/howto/deployment.rst.')
     try:
         found.configure()
     except ConfigurationError as error:

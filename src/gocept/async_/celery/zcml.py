@@ -44,8 +44,8 @@ class Seconds(zope.schema.Float):
 class ICeleryDirective(zope.interface.Interface):
     """Tell where the broker for the services with processor="celery" is.
 
-    In zope.conf, <product-config gocept.async> precedes it; there the names
-    are celery-broker, celery-options and so on.
+    What <product-config gocept.async> of zope.conf says is taken instead;
+    there the names are celery-broker, celery-options and so on.
     """
 
     broker = Hidden(

@@ -1,4 +1,4 @@
-"""The examples of docs/cron.rst are run as they are written."""
+"""The examples of docs/howto/cron.rst are run as they are written."""
 
 import pathlib
 import re
@@ -24,7 +24,7 @@ from lovely.remotetask.job import CronJob
 
 
 DOCUMENT = pathlib.Path(gocept.async_.__file__).parents[3].joinpath(
-    'docs', 'cron.rst')
+    'docs', 'howto', 'cron.rst')
 
 # What the examples take for granted.
 PERMISSION = '''

@@ -1,4 +1,4 @@
-"""The examples of docs/deployment.rst are run as they are written there."""
+"""The examples of docs/howto/deployment.rst are run as they are written."""
 
 import contextlib
 import os
@@ -126,7 +126,7 @@ class DeploymentTest(unittest.TestCase):
         self.assertEqual(expected, printed)
 
     def find_example(self, configuration):
-        text = (DOCS / 'deployment.rst').read_text()
+        text = (DOCS / 'howto' / 'deployment.rst').read_text()
         found, = [block for block in CONSOLE.findall(text)
                   if f'sums.py {configuration}\n' in block]
         return textwrap.dedent(found).splitlines()

@@ -1,66 +1,53 @@
-"""Examples of the documents that are run as they are written."""
+"""All documents: each block of code is run, or says why not."""
 
-import doctest
-import pathlib
-import sys
-import types
 import unittest
-
-import transaction
-import zope.component
-import zope.component.hooks
+from pathlib import Path
 
 import gocept.async_
-from gocept.async_.testing import FUNCTIONAL_LAYER
-from gocept.async_.testing import process
-from gocept.async_.tests.functional import add_service
+from gocept.async_.tests import documents
+from gocept.async_.tests.functional import FunctionalTestCase
+from gocept.async_.tests.story import Story
 
 
-DOCS = pathlib.Path(gocept.async_.__file__).parents[3] / 'docs'
-
-SHOP = '''
-from gocept.async_ import function
-
-@function('events')
-def count_stock(shelf):
-    return {}[shelf]
-'''
+SOURCE = Path(gocept.async_.__file__).parents[2]
 
 
-class Tracker:
-    """One that prints."""
-
-    def report(self, title, text, job):
-        print(title)
-        print(text)
+def test_modules():
+    """Return the names of all modules with tests."""
+    return {path.stem for path in SOURCE.rglob('test_*.py')}
 
 
-def setUp(test):
-    root = FUNCTIONAL_LAYER.getRootFolder()
-    zope.component.hooks.setSite(root)
-    add_service(root, 'events')
-    transaction.commit()
-    sys.modules['shop'] = shop = types.ModuleType('shop')
-    exec(compile(SHOP, '/srv/shop.py', 'exec'), vars(shop))
-    test.globs['tracker'] = Tracker()
-    test.globs['run_jobs'] = lambda: process(raise_errors=False)
+@unittest.skipUnless(
+    documents.DOCS.exists(),
+    'The folder docs/ is in a checkout and in the source distribution only.')
+class DocumentTest(FunctionalTestCase):
+    """A test for each document, see the end of this module."""
+
+    def run_document(self, path):
+        story = Story(self)
+        notes = documents.whole(path)
+        for block in documents.blocks(path):
+            if not self.is_excused({**notes, **block.notes}):
+                story.run(block)
+
+    def is_excused(self, notes):
+        """Return whether something else is said of a block, and makes sense.
+        """
+        if 'run by' in notes:
+            self.assertIn(notes['run by'], test_modules())
+        if 'not run' in notes:
+            self.assertGreater(len(notes['not run'].split()), 2, notes)
+        return bool(notes.keys() & {'run by', 'not run'})
 
 
-def tearDown(test):
-    zope.component.getGlobalSiteManager().unregisterHandler(
-        test.globs['report'])
-    del sys.modules['shop']
-    transaction.abort()
-    zope.component.hooks.setSite(None)
+def _test_of(path):
+    def test(self):
+        self.run_document(path)
+    test.__doc__ = f'The code of {path.name} is run, or says why not.'
+    return test
 
 
-def test_suite():
-    suite = unittest.TestSuite()
-    # Installed without the documents, there is nothing to run.
-    if DOCS.is_dir():
-        suite.addTest(doctest.DocFileSuite(
-            str(DOCS / 'events.rst'), module_relative=False, setUp=setUp,
-            tearDown=tearDown,
-            optionflags=doctest.ELLIPSIS | doctest.REPORT_NDIFF))
-        suite.layer = FUNCTIONAL_LAYER
-    return suite
+for _path in documents.paths():
+    _name = '_'.join(_path.relative_to(
+        documents.ROOT).with_suffix('').parts).replace('-', '_')
+    setattr(DocumentTest, f'test_{_name}', _test_of(_path))

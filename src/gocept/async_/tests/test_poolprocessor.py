@@ -1,6 +1,6 @@
 """A third processor, written from the interfaces alone.
 
-It is the example of docs/extending.rst.
+It is the example of docs/howto/extending.rst.
 """
 
 import contextlib

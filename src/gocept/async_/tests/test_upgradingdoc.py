@@ -1,4 +1,4 @@
-"""The commands of docs/upgrading.rst are run as they stand there.
+"""The commands of docs/howto/upgrading.rst are run as they stand there.
 
 On the database of Python 2, with nothing done to it but what a reader does.
 """
@@ -16,7 +16,7 @@ from pathlib import Path
 from gocept.async_.tests import python2data
 
 
-DOCUMENT = Path(__file__).parents[4] / 'docs' / 'upgrading.rst'
+DOCUMENT = Path(__file__).parents[4] / 'docs' / 'howto' / 'upgrading.rst'
 
 BLOCK = re.compile(
     r'^( *)\.\. code-block:: (\w+)\n\n((?:\1 {4}.*\n|\n)+)', re.MULTILINE)

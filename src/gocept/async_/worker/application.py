@@ -24,14 +24,15 @@ def open_database(path, processes):
         raise Refused(
             f'the database of {path} is a FileStorage, which only one '
             f'process can use; serve it by ZEO or use RelStorage, see '
-            f'docs/deployment.rst, or leave out --processes.')
+            f'docs/howto/deployment.rst, or leave out --processes.')
     try:
         return configuration.start()
     except zc.lockfile.LockError as error:
         raise Refused(
             f'the database of {path} is a FileStorage, and another process '
             f'uses it, most likely the web application ({error}); serve it '
-            f'by ZEO or use RelStorage, see docs/deployment.rst.') from error
+            f'by ZEO or use RelStorage, see docs/howto/deployment.rst.'
+        ) from error
     except ConfigurationError as error:
         raise Refused(
             f'the ZCML of {path} cannot be executed; correct it: '

@@ -178,7 +178,7 @@ class Membership:
         with private_connection(self.db) as connection:
             # A storage that is polled may fail here.
             connection.transaction_manager.begin()
-            # From the content to the jobs, see docs/engine.rst.
+            # From the content to the jobs, see docs/explanation/engine.rst.
             db, oid = self.place
             jobs = connection.get_connection(db.database_name)
             return registry.service_path(jobs.get(oid))

@@ -1,4 +1,4 @@
-"""Running jobs must not commit; see docs/design.rst."""
+"""Running jobs must not commit; see docs/explanation/design.rst."""
 
 import contextvars
 

@@ -1,7 +1,7 @@
 """Which lane the current transaction adds to.
 
 A process keeps the lanes that it leases.  A transaction has a lane to
-itself until it ends.  See docs/engine.rst.
+itself until it ends.  See docs/explanation/engine.rst.
 """
 
 import collections

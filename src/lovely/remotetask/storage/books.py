@@ -1,7 +1,8 @@
 """The processors' books: where each job is kept, and how it is counted.
 
 Storage only.  Callers write none of this: they leave a note in a lane, and
-processors keep the books when they pass it.  docs/engine.rst tells why.
+processors keep the books when they pass it.  docs/explanation/engine.rst tells
+why.
 """
 
 from lovely.remotetask.interfaces import CRONJOB

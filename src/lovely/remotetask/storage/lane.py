@@ -1,6 +1,7 @@
 """Lanes: where jobs are added, and how a job's id tells where it is.
 
-Storage only.  docs/engine.rst tells who writes which of these objects.
+Storage only.  docs/explanation/engine.rst tells who writes which of these
+objects.
 """
 
 from typing import Any

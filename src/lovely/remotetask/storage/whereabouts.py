@@ -1,7 +1,7 @@
 """Where readers find jobs: each in one place, whatever has become of it.
 
-docs/engine.rst tells which places there are.  Each is a source: an iterator
-over jobs, beginning where a page has ended.
+docs/explanation/engine.rst tells which places there are.  Each is a source: an
+iterator over jobs, beginning where a page has ended.
 """
 
 import heapq

@@ -156,11 +156,11 @@ class LevelTest(unittest.TestCase):
 
 class RoomsTest(unittest.TestCase):
 
-    DOCUMENT = SOURCE.parent / 'docs' / 'design.rst'
+    DOCUMENT = SOURCE.parent / 'docs' / 'explanation' / 'design.rst'
 
     @unittest.skipUnless(DOCUMENT.exists(), 'installed without the documents')
     def test_each_room_is_listed(self):
-        """docs/design.rst names the modules there are, and no others."""
+        """The document names the modules there are, and no others."""
         chapters = self.DOCUMENT.read_text(encoding='utf-8').split(
             '\nAnd in ``gocept.async_``')
         for chapter, package, folders in (

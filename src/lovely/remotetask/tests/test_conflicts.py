@@ -1,4 +1,4 @@
-"""The conflicts that docs/engine.rst names: who pays, and one effect each."""
+"""The conflicts that docs/explanation/engine.rst names: who pays for them."""
 
 import transaction
 from transaction.interfaces import TransientError

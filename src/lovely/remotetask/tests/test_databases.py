@@ -248,7 +248,8 @@ class WriteTest(Case):
 class CutTest(Case):
     """A process that dies after one database was committed.
 
-    docs/deployment.rst tells of it; so does this, to be sure that it is true.
+    docs/howto/deployment.rst tells of it; so does this, to be sure that it is
+    true.
     """
 
     def cut(self):

@@ -1,4 +1,4 @@
-"""Pictures of the pages, for docs/pages.rst and for whoever changes them."""
+"""Pictures of the pages, for docs/howto/pages.rst and whoever changes them."""
 
 import itertools
 from pathlib import Path
@@ -18,7 +18,7 @@ PAGES = {'overview': '', 'service': 'events/', 'jobs': 'events/jobs',
 SIZES = {'wide': (1280, 640), 'narrow': (320, 640)}
 
 
-# Those that docs/pages.rst shows.
+# Those that docs/howto/pages.rst shows.
 SHOWN = ('overview-wide-light', 'service-wide-light', 'jobs-wide-light',
          'job-error-wide-light', 'jobs-narrow-dark')
 
