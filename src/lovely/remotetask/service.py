@@ -77,6 +77,10 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
 
     paused = False
 
+    # Of a service that was moved here: the name of the database that it was
+    # in, and its oid there.
+    moved_from = None
+
     _store = None
 
     # That of a service stored by earlier code; see `upgrade`.

@@ -12,6 +12,7 @@ from gocept.async_.manage import output
 from gocept.async_.manage import progress
 from gocept.async_.manage import running
 from gocept.async_.manage.desk import Desk
+from gocept.async_.manage.moving import move
 from gocept.async_.manage.seeing import no_job
 from lovely.remotetask import named
 from lovely.remotetask.foreign.outcome import outcome_of
@@ -274,4 +275,4 @@ def _tell_run(options: argparse.Namespace, ran: running.Ran | None) -> bool:
 # By the names of the subcommands.
 ACTS: dict[str, Callable[[Desk, argparse.Namespace], bool]] = {
     **dict.fromkeys(MANY, change), 'pause': pause, 'resume': pause,
-    'run': run, 'run-now': run_now}
+    'run': run, 'run-now': run_now, 'move': move}

@@ -40,6 +40,8 @@ HELP = {
                'stays',
     'pause': 'let workers claim no jobs of a service; or one cron job not be '
              'due',
+    'move': 'move a service with its jobs to the database that ZCML declares '
+            'for it, while nothing else uses the application',
     'resume': 'end the pause of a service, or of one cron job'}
 
 

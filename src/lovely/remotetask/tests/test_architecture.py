@@ -166,8 +166,8 @@ class RoomsTest(unittest.TestCase):
         for chapter, package, folders in (
                 (chapters[0], PACKAGE, FOLDERS),
                 (chapters[1], SOURCE / 'gocept' / 'async_',
-                 ('worker', 'celery', 'crons', 'pages', 'manage',
-                  'upgrade'))):
+                 ('worker', 'celery', 'crons', 'move', 'pages',
+                  'manage', 'upgrade'))):
             with self.subTest(package.name):
                 self.assertEqual(
                     rooms(package, folders), set(listed(chapter)))
