@@ -11,6 +11,7 @@ from zope.configuration.exceptions import ConfigurationError
 from zope.configuration.fields import GlobalObject
 
 from gocept.async_.crons.declaration import CronDeclaration
+from gocept.async_.crons.declaration import declarations_of
 from gocept.async_.crons.function import check
 from gocept.async_.declaration import declarations
 from gocept.async_.interfaces import ICronDeclaration
@@ -147,6 +148,9 @@ def _name_of(function):
 
 
 def _check_service(declaration):
+    if declaration not in declarations_of(declaration.service):
+        # Overridden: includeOverrides keeps this action nevertheless.
+        return
     known = [each.name for each in declarations()]
     if declaration.service not in known:
         raise ConfigurationError(

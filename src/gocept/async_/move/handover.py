@@ -124,12 +124,34 @@ def switch(content: Any, declaration: Any, target: str, oid: bytes,
         txn.note(f'{"/".join(path(old))}: moved to the database {target}')
         kept = _keep(source, root, left, '/'.join(path(old)))
         new = connection.get_connection(target).get(oid)
+        _meet_adders(vars(old)['_store'])
         if source is not connection:
             _forget(source.root().get(database.KEY, {}),
                     lambda each: each is old)
         _replace(declaration.find_site(root), old, new)
         manager.commit()
         return kept
+
+
+def _meet_adders(store: Any) -> None:
+    """Let whoever is about to add a job to a store meet this transaction.
+
+    He tries again, and adds the job to the copy.  Each adder writes the last
+    segment of his lane, or the lane itself.
+    """
+    for lane in store.lanes.values():
+        for each in (lane, *(outcome_of(_tails, lane).value or ())):
+            outcome_of(_touch, each)
+
+
+def _tails(lane: Any) -> list[Any]:
+    return [strand.tail for strand in lane.strands.values()]
+
+
+def _touch(record: Any) -> None:
+    # A ghost would not notice.
+    record._p_activate()
+    record._p_changed = True
 
 
 def _replace(site: Any, old: Any, new: Any) -> None:

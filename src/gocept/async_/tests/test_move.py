@@ -11,6 +11,7 @@ import ZODB
 import zope.component
 import zope.component.hooks
 from ZODB.MappingStorage import MappingStorage
+from ZODB.POSException import ConflictError
 from ZODB.POSException import POSKeyError
 from ZODB.utils import p64
 
@@ -340,6 +341,24 @@ class RefusedTest(MoveCase):
         with unittest.mock.patch.object(handover, '_replace', meddle):
             self.assert_refused('somebody has written to the database')
         self.assertEqual(told, self.told())
+
+    def test_somebody_adds(self):
+        """A call that is committed afterwards is made again: nothing is lost.
+        """
+        self.fill()
+        for args in (('echo', 'x'), ('echo', 'x', False, 8)):
+            before = self.is_in()
+            manager = transaction.TransactionManager()
+            connection = self.db.open(manager)
+            service = connection.get_connection(before).get(
+                self.service._p_oid)
+            service.add(*args)
+            self.move('jobs' if before != 'jobs' else 'more')
+            self.assertNotEqual(before, self.is_in())
+            with self.assertRaises(ConflictError):
+                manager.commit()
+            manager.abort()
+            connection.close()
 
     def test_other_counts(self):
         self.fill()
