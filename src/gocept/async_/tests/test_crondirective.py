@@ -1,6 +1,8 @@
 """The directive async:cron."""
 
+import tempfile
 import unittest
+from pathlib import Path
 
 import zope.component
 import zope.schema
@@ -13,6 +15,8 @@ from gocept.async_.crons.directive import ICronDirective
 from gocept.async_.interfaces import ICronDeclaration
 from gocept.async_.testing import FUNCTIONAL_LAYER
 from gocept.async_.tests import sample
+from gocept.async_.tests.configuration import CLOSE
+from gocept.async_.tests.configuration import OPEN
 from gocept.async_.tests.configuration import execute
 from gocept.async_.tests.configuration import read
 
@@ -143,6 +147,18 @@ class DirectiveTest(unittest.TestCase):
         message = self.refused(cron())
         self.assertIn('(none is)', message)
         self.assertIn('<async:service name="events" />', message)
+
+    def test_overridden(self):
+        """An application changes the cron job of a package."""
+        folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
+        for name, directive in (('package', cron(principal='theirs')),
+                                ('overrides', cron(hour='3'))):
+            (folder / f'{name}.zcml').write_text(OPEN + directive + CLOSE)
+        execute(self, f'{SERVICE}<include file="{folder}/package.zcml" />'
+                f'<includeOverrides file="{folder}/overrides.zcml" />')
+        found, = declarations_of('events')
+        self.assertEqual(((3,), None),
+                         (found.pattern['hour'], found.principal))
 
     def test_name(self):
         for name in ('', ' ', ' nightly', 'x' * 101):

@@ -286,6 +286,19 @@ class PauseTest(UpkeepCase):
             self.assertEqual(1, len(self.service.cron_jobs()))
         self.assertEqual(0, self.service.counts()[CANCELLED])
 
+    def test_copied(self):
+        """A site that was copied has its own, whatever is held of the copy.
+        """
+        self.start(cron())
+        store = self.service.store
+        store.copied_at = self.cron_job()._p_serial
+        old = self.cron_job().id
+        transaction.commit()
+        self.start(cron())
+        self.assertNotEqual(old, self.cron_job().id)
+        process(after=DAY)
+        self.assertEqual(1, len(sample.calls))
+
     def test_put_aside(self):
         """One whose record cannot be read is replaced."""
         self.start(cron())
