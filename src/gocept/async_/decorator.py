@@ -11,11 +11,13 @@ from typing import cast
 
 import zope.interface
 
+from gocept.async_ import absence
 from gocept.async_ import task
 from gocept.async_.argument import MAX_SIZE
 from gocept.async_.argument import copy_arguments
 from gocept.async_.argument import refer
 from gocept.async_.database import place
+from gocept.async_.declaration import declarations
 from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.interfaces import DEFAULT_PRIORITY
 from lovely.remotetask.interfaces import IJobSource
@@ -34,7 +36,6 @@ class Decorated(Protocol):
     enqueue: Callable[..., int]
     enqueue_with: Callable[..., Callable[..., int]]
     describe: Callable[..., tuple[str, Any, Callable[[], None]]]
-    service_name: str
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Store the call, or make it at once in a running job."""
@@ -83,8 +84,9 @@ def _decorate(service_name: str,
             return undecorated(*args, **kwargs)
         if server().visible_service(service_name) is None:
             log.warning(
-                '%s is called synchronously: there is no task service %r',
-                task.dotted_name(undecorated), service_name)
+                '%s is called synchronously: %s',
+                task.dotted_name(undecorated),
+                absence.unseen(service_name, declarations()))
             return undecorated(*args, **kwargs)
         enqueue(*args, **kwargs)
         return None
@@ -124,9 +126,8 @@ def _decorate(service_name: str,
     result.enqueue = enqueue = enqueue_with()
     result.enqueue_with = enqueue_with
     result.describe = describe_job
-    result.service_name = service_name
     zope.interface.directlyProvides(result, IJobSource)
-    task.mark_decorated(result)
+    task.mark_decorated(result, service_name)
     return result
 
 
@@ -151,9 +152,7 @@ def _place(objects: list[Any], connection: Any) -> None:
 def _find_service(name: str) -> Any:
     service = server().visible_service(name)
     if service is None:
-        raise LookupError(
-            f'There is no task service {name!r}; declare it in ZCML: '
-            f'<async:service name="{name}" />.')
+        raise LookupError(absence.unseen(name, declarations()))
     return service
 
 

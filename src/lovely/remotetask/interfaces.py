@@ -614,11 +614,16 @@ class ITaskService(zope.location.interfaces.IContained):
         or what is no time.
         """
 
-    def cron_jobs():
+    def cron_jobs(deadline=None):
         """Return the cron jobs that run again and again: a list of ICronJob.
 
         Those that wait, are paused, or run at the moment; newest first.
         Reads no other jobs, however many wait for a time.
+
+        deadline -- seconds of the monotonic clock, after which no more are
+            looked for.  Some may be missing then of which no processor has
+            heard: those that were added while many others waited, and many
+            were changed meanwhile.
         """
 
     def pause_job(jobid):
@@ -847,6 +852,16 @@ class IOperations(zope.interface.Interface):
 
         Return whether the service was paused.
         """
+
+    def start_processing():
+        """Let a processor run in this process; see ITaskService.  Manage.
+
+        That is not undone with the transaction; nor is what `stop_processing`
+        does.
+        """
+
+    def stop_processing():
+        """Let none run in this process; see ITaskService.  Manage."""
 
     def remove(jobid):
         """See ITaskService.  Manage."""
@@ -1595,6 +1610,11 @@ class IJobRun(IJobBegan):
     committed = zope.interface.Attribute(
         'Whether the effects of the function are stored. With a failure: what '
         'failed did so after the commit, a hook say.')
+
+    aborted = zope.interface.Attribute(
+        'Whether the function has aborted its transaction, or begun another '
+        'one, and has returned nevertheless: what it had changed before is '
+        'not stored.')
 
 
 class IJobEnded(IJobRun):

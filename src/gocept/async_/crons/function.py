@@ -22,10 +22,8 @@ class Functions:
 
     def sources(self):
         """See IJobSources."""
-        service_name = name_of(self._service)
         found = {lookup.dotted_name(each.undecorated): each
-                 for each in lookup.decorated()
-                 if each.service_name == service_name}
+                 for each in lookup.decorated_for(name_of(self._service))}
         return {name: each for name, each in found.items()
                 if not outcome_of(check, each).failed}
 
