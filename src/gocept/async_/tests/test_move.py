@@ -14,6 +14,8 @@ from ZODB.MappingStorage import MappingStorage
 from ZODB.POSException import ConflictError
 from ZODB.POSException import POSKeyError
 from ZODB.utils import p64
+from zope.site.folder import Folder
+from zope.site.site import LocalSiteManager
 
 from gocept.async_ import database
 from gocept.async_.manage import command
@@ -27,6 +29,7 @@ from gocept.async_.testing import process
 from gocept.async_.tests import configuration
 from gocept.async_.tests import sample
 from gocept.async_.tests.functional import FunctionalTestCase
+from gocept.async_.tests.functional import add_service
 from lovely.remotetask import TaskService
 from lovely.remotetask import named
 from lovely.remotetask.interfaces import IJobExecution
@@ -69,11 +72,11 @@ class MoveCase(FunctionalTestCase):
     def opened(self, path):
         yield desk.Desk(self.db, path)
 
-    def move(self, to, *args, code=0):
+    def move(self, to, *args, code=0, site='/'):
         """Run the command, as if `to` were declared.  Return what it says."""
         transaction.commit()
         application = unittest.TestCase()
-        configuration.declare(application, 'events', database=(
+        configuration.declare(application, 'events', site=site, database=(
             '' if to == self.content_name else to))
         out, self.complaints = io.StringIO(), io.StringIO()
         try:
@@ -220,7 +223,29 @@ class MoveTest(MoveCase):
         self.assertEqual(1, len(self.root._p_jar.root()[handover.LEFT]))
 
     def test_service_in_a_site(self):
-        """And one of another class, with annotations."""
+        """It is that of the site, under both of its names."""
+        self.root['shop'] = site = Folder()
+        site.setSiteManager(LocalSiteManager(site))
+        service = add_service(site, 'events')
+        site.getSiteManager().registerUtility(
+            service, ITaskService, name='other')
+        zope.component.hooks.setSite(site)
+        sample.record('in the site')
+        transaction.commit()
+        outer = self.service
+        self.move('jobs', site='/shop')
+        self.assertEqual(self.content_name, self.is_in())
+        self.assertIs(outer, self.service)
+        moved = site['tasks']
+        self.assertEqual('jobs', moved._p_jar.db().database_name)
+        for name in ('events', 'other'):
+            self.assertIs(moved, zope.component.getUtility(
+                ITaskService, name, context=site))
+        moved.process()
+        self.assertEqual([(('in the site',), {})], sample.calls)
+
+    def test_annotations(self):
+        """What is stored with the service of the application's own stays."""
         self.service.__annotations__ = persistent.mapping.PersistentMapping(
             {'mine': Loner()})
         self.move('jobs')

@@ -20,7 +20,7 @@ SIZES = {'wide': (1280, 640), 'narrow': (320, 640)}
 
 # Those that docs/howto/pages.rst shows.
 SHOWN = ('overview-wide-light', 'service-wide-light', 'jobs-wide-light',
-         'job-error-wide-light', 'jobs-narrow-dark')
+         'job-error-wide-light', 'jobs-narrow-dark', 'cron-add-wide-light')
 
 
 def take(folder, scene=None, only=None):
