@@ -133,7 +133,8 @@ def _decoded(stored: Any) -> Reference:
         return Reference(_bytes(stored[0]), is_weak=True)
     kind, value = stored
     if kind == 'w':
-        return Reference(_bytes(value[0]), None, *value[1:], is_weak=True)
+        database = value[1] if len(value) > 1 else None
+        return Reference(_bytes(value[0]), None, database, is_weak=True)
     database, oid, *class_ = value
     return Reference(_bytes(oid), _class_of(class_[0]) if class_ else None,
                      database)
