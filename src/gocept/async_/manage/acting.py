@@ -11,8 +11,10 @@ from gocept.async_.manage import output
 from gocept.async_.manage import progress
 from gocept.async_.manage import running
 from gocept.async_.manage.desk import Desk
+from gocept.async_.manage.moving import move
 from gocept.async_.manage.seeing import no_job
 from gocept.async_.manage.source import MANY
+from gocept.async_.manage.source import Row
 from gocept.async_.manage.source import Source
 from gocept.async_.manage.source import the_name
 from lovely.remotetask.running.server import server
@@ -20,6 +22,9 @@ from lovely.remotetask.running.server import server
 
 # How many jobs are looked at in one transaction.
 PAGE = 500
+
+# Those of the greatest id.
+MAX_DIGITS = 19
 
 DONE = {'requeue': 'requeued', 'cancel': 'cancelled', 'remove': 'removed'}
 
@@ -115,17 +120,50 @@ def pause(source: Source, options: argparse.Namespace) -> bool:
             source.set_paused(name, options.command, None)
         return _tell_pause(options, f'service "{name}"',
                            source.status(name)['paused'])
-    job = source.job(name, options.id)
+    job = _cron_job(source, name, options)
     if job is None:
-        return no_job(options.id)
-    if 'paused' not in job:
-        print(f'async-jobs: {options.command}: job {options.id} is no cron '
-              f'job', file=sys.stderr)
         return False
     if not options.dry_run:
-        source.set_paused(name, options.command, options.id)
-        job = source.job(name, options.id) or job
-    return _tell_pause(options, f'job {options.id}', job['paused'])
+        source.set_paused(name, options.command, int(job['id']))
+        job = source.job(name, int(job['id'])) or job
+    return _tell_pause(options, f'job {job["id"]}', job['paused'])
+
+
+def _cron_job(source: Source, name: str,
+              options: argparse.Namespace) -> Row | None:
+    """Return the cron job that is meant; None, after saying so, if none is.
+    """
+    text = options.id
+    job: Row | None
+    for job in source.crons(name):
+        if job['name'] == text:
+            return job
+    job = None
+    if text.isascii() and text.isdigit():
+        job = source.job(name, int(text[:MAX_DIGITS]))
+        if job is not None and 'paused' in job:
+            return job
+    reason = (f'there is no cron job "{text}"; see the command crons'
+              if job is None else f'job {job["id"]} is no cron job')
+    print(f'async-jobs: {options.command}: {reason}', file=sys.stderr)
+    return None
+
+
+def run_now(source: Source, options: argparse.Namespace) -> bool:
+    """Add a copy of a cron job, to be run at once."""
+    name = the_name(source, options.service)
+    job = _cron_job(source, name, options)
+    if job is None:
+        return False
+    copied = (None if options.dry_run
+              else source.run_now(name, int(job['id'])))
+    if options.json:
+        output.as_json({'job': None if copied is None else str(copied)})
+    elif copied is None:
+        output.text(f'would add a copy of job {job["id"]}')
+    else:
+        output.text(f'job {copied} is added, a copy of job {job["id"]}')
+    return True
 
 
 def _tell_pause(options: argparse.Namespace, what: str, paused: bool) -> bool:
@@ -183,4 +221,4 @@ def _tell_run(options: argparse.Namespace, ran: running.Ran | None) -> bool:
 # By the names of the subcommands.
 ACTS: dict[str, Callable[[Any, argparse.Namespace], bool]] = {
     **dict.fromkeys(MANY, change), 'pause': pause, 'resume': pause,
-    'run': run}
+    'run': run, 'run-now': run_now, 'move': move}

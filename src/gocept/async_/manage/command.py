@@ -30,10 +30,11 @@ be opened or asked, or its database does not answer.
 By --url a running application is asked, on its management pages (see
 async:pages), also beside a process that has a FileStorage open. User and
 password are those in ASYNC_JOBS_USER and ASYNC_JOBS_PASSWORD, or in ~/.netrc
-(or the file that NETRC names). `run` and `check` need the application here.'''
+(or the file that NETRC names). `run`, `check` and `move` need the application
+here.'''
 
 # What needs the code of the application, and its database.
-HERE = ('run', 'check')
+HERE = ('run', 'check', 'move')
 
 # What is raised for an answer that is none of our pages.
 STRANGE = KeyError, TypeError, AttributeError, ValueError
@@ -50,9 +51,16 @@ HELP = {
     'cancel': 'cancel jobs that have not begun',
     'remove': 'remove jobs that do not run, for good',
     'run': 'run a job now, in this process, and show what it does',
+    'run-now': 'let workers run a copy of a cron job at once; its schedule '
+               'stays',
     'pause': 'let workers claim no jobs of a service; or one cron job not be '
              'due',
+    'move': 'move a service with its jobs to the database that ZCML declares '
+            'for it, while nothing else uses the application',
     'resume': 'end the pause of a service, or of one cron job'}
+
+
+CRON = 'the id of a cron job, or the name with which it is declared'
 
 
 def main(args: list[str] | None = None) -> None:
@@ -148,8 +156,10 @@ def _add_options(parser: argparse.ArgumentParser, name: str) -> None:
     add = parser.add_argument
     if name in ('show', 'run'):
         add('id', type=_id, metavar='ID', help='the id of a job')
+    elif name == 'run-now':
+        add('id', metavar='CRON', help=CRON)
     elif name in ('pause', 'resume'):
-        add('id', type=_id, nargs='?', metavar='ID', help='of a cron job')
+        add('id', nargs='?', metavar='CRON', help=CRON)
     elif name in MANY:
         add('ids', type=_id, nargs='*', metavar='ID', help='ids of jobs')
         add('--all', action='store_true', help='all jobs of the service')

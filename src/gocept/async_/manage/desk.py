@@ -60,6 +60,7 @@ class Desk:
 
     def __init__(self, db: Any, path: str) -> None:
         self.db = db
+        self.path = path
         self.where = f'the ZCML of {path} declares'
 
     def names(self) -> list[str]:
@@ -145,6 +146,11 @@ class Desk:
                     after=after, as_of=as_of, **selection))
             return Slice(found.done, found.skipped, found.after)
         return Bulk(total, some)
+
+    def run_now(self, name: str, jobid: int) -> str:
+        """See Source."""
+        return str(self.act(
+            name, lambda operations: operations.run_now(jobid)))
 
     def set_paused(self, name: str, what: str, jobid: int | None) -> None:
         """See Source."""

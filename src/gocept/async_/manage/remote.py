@@ -88,6 +88,11 @@ class Remote:
             return Slice(found['done'], found['skipped'], found['after'])
         return Bulk(asked['number'], some)
 
+    def run_now(self, name: str, jobid: int) -> str:
+        """See Source."""
+        return str(_content(self._client.post(
+            f'{segment(name)}/jobs/{jobid}/run-now', {}))['job'])
+
     def set_paused(self, name: str, what: str, jobid: int | None) -> None:
         """See Source."""
         path = what if jobid is None else f'jobs/{jobid}/{what}'
@@ -138,7 +143,8 @@ def _cron(found: Row) -> Row:
     pattern = ' '.join(
         f'{name}={",".join(map(str, found["pattern"][name]))}'
         for name in FIELDS if found['pattern'][name])
-    return {'pattern': pattern or 'every minute',
+    return {'name': found['name'],
+            'pattern': pattern or 'every minute',
             'timezone': found['timezone'] or 'UTC',
             'paused': found['paused']}
 

@@ -93,6 +93,9 @@ class Source(Protocol):
     def bulk(self, name: str, what: str, selection: Row) -> Bulk:
         """Return how to do something of MANY to many jobs."""
 
+    def run_now(self, name: str, jobid: int) -> str:
+        """Add a copy of a cron job, to be run at once; return its id."""
+
     def set_paused(self, name: str, what: str, jobid: int | None) -> None:
         """Pause or resume a service; or one cron job."""
 

@@ -85,9 +85,12 @@ class SeeingTest(RemoteCase):
     test_crons_and_workers = test_manage.SeeingTest.test_crons_and_workers
 
     def test_unknown(self):
-        for args in (('show', 42), ('cancel', 42), ('pause', 42)):
+        for args in ('show', 42), ('cancel', 42):
             self.run_command(*args, code=1)
             self.assertIn('no job 42', self.complaints.getvalue())
+        for args in ('pause', 42), ('resume', 'nightly'), ('run-now', 'x'):
+            self.run_command(*args, code=1)
+            self.assertIn('no cron job', self.complaints.getvalue())
 
     def test_same(self):
         """What is written is what it would be with a zope.conf."""
@@ -209,7 +212,7 @@ class ActingTest(RemoteCase):
 
     def test_here_alone(self):
         """What needs the code is not asked for elsewhere."""
-        for args in ('run', 1), ('check',):
+        for args in ('run', 1), ('check',), ('move',):
             self.run_command(*args, code=2)
             self.assertIn('zope.conf', self.complaints.getvalue())
         self.assertEqual([], self.sent)
