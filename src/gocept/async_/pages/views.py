@@ -50,32 +50,3 @@ class Views:
         service = ProxyFactory(service)
         return Pages(Place(
             service, service, self.settings, service.__name__ or ''), request)
-
-    def old(self, page):
-        """Return the factory of a view that leads to a page."""
-        def lead(service, request):
-            return Lead(service, request, f'@@{self.name}/{page}')
-        return lead
-
-
-@zope.interface.implementer(IBrowserPublisher)
-class Lead:
-    """An address of earlier code; it leads to where the page is now."""
-
-    __Security_checker__ = PUBLIC
-
-    def __init__(self, context, request, target):
-        self.context = self.__parent__ = context
-        self.request = request
-        self.target = target
-
-    def browserDefault(self, request):
-        """See IBrowserPublisher."""
-        return self, ()
-
-    def publishTraverse(self, request, name):
-        """See IPublishTraverse."""
-        raise NotFound(self.context, name, request)
-
-    def __call__(self):
-        return self.request.response.redirect(self.target)
