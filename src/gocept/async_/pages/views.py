@@ -2,16 +2,13 @@
 
 from importlib import resources
 
-import zope.interface
-from zope.publisher.interfaces import NotFound
-from zope.publisher.interfaces.browser import IBrowserPublisher
 from zope.security.checker import defineChecker
 from zope.security.checker import getCheckerForInstancesOf
 from zope.security.proxy import ProxyFactory
 
+from gocept.async_.pages.earlier import Lead
 from gocept.async_.pages.overview import Overview
 from lovely.remotetask.browser.assets import Assets
-from lovely.remotetask.browser.page import PUBLIC
 from lovely.remotetask.browser.page import Page
 from lovely.remotetask.browser.pages import Pages
 from lovely.remotetask.browser.place import Place
