@@ -74,6 +74,15 @@ def blocks(path):
     return [step for step in steps(path) if isinstance(step, Block)]
 
 
+def write_files(path, folder):
+    """Write the files that a document shows into a folder."""
+    for block in blocks(path):
+        if block.caption:
+            target = Path(folder) / block.caption
+            target.parent.mkdir(exist_ok=True)
+            target.write_text(block.text, encoding='utf-8')
+
+
 def steps(path):
     """Return blocks and notes of a document, in their order."""
     lines = path.read_text(encoding='utf-8').splitlines()
