@@ -573,11 +573,16 @@ class ITaskService(zope.location.interfaces.IContained):
         or what is no time.
         """
 
-    def cron_jobs():
+    def cron_jobs(deadline=None):
         """Return the cron jobs that run again and again: a list of ICronJob.
 
         Those that wait, are paused, or run at the moment; newest first.
         Reads no other jobs, however many wait for a time.
+
+        deadline -- seconds of the monotonic clock, after which no more are
+            looked for.  Some may be missing then of which no processor has
+            heard: those that were added while many others waited, and many
+            were changed meanwhile.
         """
 
     def pause_job(jobid):
@@ -806,6 +811,16 @@ class IOperations(zope.interface.Interface):
 
         Return whether the service was paused.
         """
+
+    def start_processing():
+        """Let a processor run in this process; see ITaskService.  Manage.
+
+        That is not undone with the transaction; nor is what `stop_processing`
+        does.
+        """
+
+    def stop_processing():
+        """Let none run in this process; see ITaskService.  Manage."""
 
     def remove(jobid):
         """See ITaskService.  Manage."""

@@ -115,6 +115,16 @@ class Operations:
         self._remember(what, number=0)
         return True
 
+    def start_processing(self):
+        """See IOperations."""
+        self.service.startProcessing()
+        self._remember('start_processing', number=0)
+
+    def stop_processing(self):
+        """See IOperations."""
+        self.service.stopProcessing()
+        self._remember('stop_processing', number=0)
+
     def clean(self, status=ENDED):
         """See IOperations."""
         status = tuple(status)

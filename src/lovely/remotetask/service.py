@@ -263,9 +263,9 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
         return page._replace(
             as_of=None if shown is None else shown.hex()).part_of(self)
 
-    def cron_jobs(self):
+    def cron_jobs(self, deadline=None):
         """See ITaskService."""
-        return whereabouts.cron_jobs(self.store)
+        return whereabouts.cron_jobs(self.store, deadline)
 
     def pause_job(self, jobid):
         """See ITaskService."""

@@ -55,8 +55,9 @@ class IPagesDirective(zope.interface.Interface):
         required=True)
 
 
-# The views of lovely.remotetask 0.5, and where they lead now.
-OLD_NAMES = {'jobs.html': 'jobs', 'index.html': ''}
+# When all other directives have been executed: what other packages have made
+# is found then, in whatever order they were included.
+LAST = 1_000_000
 
 
 def pages(_context, **settings):
@@ -66,6 +67,8 @@ def pages(_context, **settings):
             'async:pages: zope.browserpage is not installed; pip install '
             '"gocept.async[pages]".')
     # Only with the extra; without it the sentence above was said.
+    from gocept.async_.pages import earlier
+    from gocept.async_.pages import screens
     from gocept.async_.pages import views
 
     name, layer = settings.pop('name'), settings.pop('layer')
@@ -74,15 +77,19 @@ def pages(_context, **settings):
     xmlconfig.include(_context, package=zope.i18n)
     zope.i18n.zcml.registerTranslations(
         _context, str(Path(views.LOCALES)))
-    _register(_context, found.overview, ISite, layer, name)
-    _register(_context, found.service, ITaskService, layer, name)
-    for old, new in OLD_NAMES.items():
-        _register(_context, found.old(new), ITaskService, layer, old)
+    view = zope.interface.Interface
+    for factory, for_, provided, called in (
+            (found.overview, ISite, view, name),
+            (found.service, ITaskService, view, name),
+            *earlier.registrations(name)):
+        _register(_context, factory, for_, layer, provided, called)
+    _context.action(discriminator=None, callable=screens.register,
+                    args=(layer, name), order=LAST)
 
 
-def _register(_context, factory, for_, layer, name):
+def _register(_context, factory, for_, layer, provided, name):
     _context.action(
-        discriminator=('view', (for_, layer), name, zope.interface.Interface),
+        discriminator=('view', (for_, layer), name, provided),
         callable=zope.component.zcml.handler,
-        args=('registerAdapter', factory, (for_, layer),
-              zope.interface.Interface, name, _context.info))
+        args=('registerAdapter', factory, (for_, layer), provided, name,
+              _context.info))

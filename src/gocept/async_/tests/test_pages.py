@@ -15,6 +15,7 @@ import zope.site.folder
 import zope.site.site
 from webtest import TestApp
 from ZODB.Connection import Connection
+from zope.app.wsgi.testlayer import BrowserLayer
 from zope.component.interfaces import ISite
 from zope.configuration import xmlconfig
 from zope.configuration.exceptions import ConfigurationError
@@ -23,6 +24,7 @@ from zope.publisher.interfaces.browser import IBrowserRequest
 from zope.security.checker import selectChecker
 
 import gocept.async_
+import gocept.async_.tests
 from gocept.async_.pages import directive
 from gocept.async_.pages.views import Lead
 from gocept.async_.pages.views import Views
@@ -44,6 +46,9 @@ from lovely.remotetask.interfaces import IJobPanel
 from lovely.remotetask.interfaces import ITaskService
 from lovely.remotetask.management import Management
 
+
+SKIN_LAYER = BrowserLayer(
+    gocept.async_.tests, 'skin.zcml', name='SKIN_LAYER', allowTearDown=True)
 
 HOSTILE = '"><script>alert(1)</script>\x00\u202e\ud800&amp;{{7*7}}'
 
@@ -139,14 +144,6 @@ class RoutesTest(PagesTestCase):
         self.login('manager')
         for path in ('/@@async', '/@@async/events'):
             self.assertEqual(200, self.app.get(path).follow().status_int)
-
-    def test_old_names(self):
-        """The views of lovely.remotetask 0.5 lead to the pages."""
-        self.login('manager')
-        base = '/++etc++site/default/events/'
-        for old in ('jobs.html', 'index.html'):
-            answer = self.app.get(base + old).follow()
-            self.assertEqual(200, answer.status_int)
 
     def test_names_are_encoded(self):
         """A service with any name is reached by its link."""
@@ -316,6 +313,16 @@ class ContentTest(PagesTestCase):
         self.assertIn('<h2>Order</h2>', text)
         self.assertIn('<dt>&lt;b&gt;</dt>', text)
 
+    def test_crons_behind_many(self):
+        """The page says if it could not look at all that wait."""
+        self.service.addCronJob('echo', hour=2)
+        transaction.commit()
+        self.assertTrue(self.ask('events/crons.json').json['complete'])
+        self.assertNotIn('may be missing', self.ask('events/crons').text)
+        with mock.patch('lovely.remotetask.browser.cronpage.SECONDS', -1):
+            self.assertFalse(self.ask('events/crons.json').json['complete'])
+            self.assertIn('may be missing', self.ask('events/crons').text)
+
     def test_failure_before(self):
         """One failure leads to that before, and says when it is removed."""
         first, second = (sample.fail.enqueue('no') for _ in range(2))
@@ -365,13 +372,48 @@ class DirectiveTest(unittest.TestCase):
         names = [action['discriminator'][2] for action in context.actions
                  if action['discriminator']
                  and action['discriminator'][0] == 'view']
-        self.assertEqual(['jobs', 'jobs', 'jobs.html', 'index.html'], names)
+        self.assertEqual(
+            ['', 'addcronjob.html', 'detail', 'editjob', 'index.html', 'jobs',
+             'jobs.html'], sorted(set(names)))
 
     def test_without_the_extra(self):
         """The sentence says what to install."""
         with mock.patch('importlib.util.find_spec', lambda name: None), \
                 self.assertRaisesRegex(ConfigurationError, r'\[pages\]'):
             directive.pages(None, name='async')
+
+
+class SkinTest(PagesTestCase):
+    """In a skin of the application that does not extend the default one."""
+
+    layer = SKIN_LAYER
+
+    def test_there_alone(self):
+        """The pages, and the earlier addresses, are found in that skin."""
+        jobid = self.add()
+        self.login('manager')
+        service = '++etc++site/default/events'
+        for path in ('@@jobs/', '@@jobs/events/', '@@jobs/events/jobs',
+                     f'@@jobs/events/jobs/{jobid}.json',
+                     f'{service}/@@jobs/crons', f'{service}/jobs.html',
+                     f'{service}/{jobid}', f'{service}/{jobid}/detail'):
+            with self.subTest(path):
+                answer = self.app.get(f'/++skin++Ours/{path}')
+                if answer.status_int != 200:
+                    answer = answer.follow()
+                self.assertEqual(200, answer.status_int)
+                self.assertIn('/++skin++Ours/', answer.request.path)
+                self.assertEqual(404, self.app.get(
+                    f'/{path}', expect_errors=True).status_int)
+
+    def test_links(self):
+        """All that a page leads to is in the skin, too."""
+        self.login('manager')
+        page = self.app.get('/++skin++Ours/@@jobs/')
+        for link in 'events', 'Jobs', 'Cron', 'Workers', 'Audit':
+            page = page.click(f'^{link}$', index=0)
+            self.assertEqual(200, page.status_int)
+            self.assertIn('/++skin++Ours/@@jobs/', page.request.path)
 
 
 class ElsewhereTest(PagesTestCase):

@@ -8,6 +8,7 @@ import zope.component.hooks
 from gocept.async_.testing import process
 from gocept.async_.tests import sample
 from gocept.async_.tests.pageslayer import PagesTestCase
+from lovely.remotetask import TaskService
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import CRONJOB
@@ -316,6 +317,39 @@ class ServiceTest(ActionsTestCase):
         self.assertEqual(409, self.post_json('events/pause').status_int)
         self.assertTrue(self.ask('events/service.json').json['paused'])
         self.assertEqual(200, self.post_json('events/resume').status_int)
+
+    def test_processing(self):
+        """Where nobody works, this process can; that is remembered."""
+        runs = []
+        self.enterContext(mock.patch.multiple(
+            TaskService, isProcessing=lambda service: bool(runs),
+            startProcessing=lambda service: runs.append(service),
+            stopProcessing=lambda service: runs.clear()))
+        self.assertIn('start', self.offered())
+        page = self.post('events/start', token=self.token()).follow()
+        self.assertIn('This process runs jobs now.', page.text)
+        self.assertEqual(1, len(runs))
+        self.assertNotIn('start', self.offered())
+        self.assertEqual(403, self.post_json(
+            'events/stop', 'operator').status_int)
+        self.assertIn('stop', self.offered())
+        self.assertEqual(200, self.post_json('events/stop').status_int)
+        self.assertEqual([], runs)
+        self.assertEqual(
+            ['stop_processing', 'start_processing'],
+            [each['what'] for each in self.ask(
+                'events/audit.json').json['actions']][:2])
+
+    def offered(self):
+        """Return what the page of the service offers to do."""
+        return self.ask('events/service.json').json['actions']
+
+    def test_tasks(self):
+        """The names that can be added are told."""
+        found = self.ask('events/service.json', 'viewer').json['tasks']
+        self.assertEqual(sorted(found), found)
+        self.assertIn('echo', found)
+        self.assertIn('<code>echo</code>', self.ask('events/').text)
 
     def test_clean(self):
         """All that has ended is removed."""

@@ -49,6 +49,11 @@ def function(name, size=48):
         class_='function', title=name)
 
 
+def jobid(text):
+    """Return the id of a job; all of it on request, where it is long."""
+    return tag('span', shortened(text, 12), title=text)
+
+
 def worker(name):
     """Return who runs a job: host and process, the thread on request."""
     if not name:

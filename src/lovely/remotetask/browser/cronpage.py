@@ -1,6 +1,7 @@
 """The cron jobs of a service: when each runs, in words, and what came of it.
 """
 
+import time
 import zoneinfo
 
 from lovely.remotetask.browser import cells
@@ -17,6 +18,9 @@ from lovely.remotetask.browser.wording import _
 # What a row has buttons for.
 BUTTONS = ('run-now', 'pause', 'resume')
 
+# How long is looked for jobs of which no worker has heard, in seconds.
+SECONDS = 0.3
+
 # Seconds after which a job that should run is said to be overdue.
 OVERDUE = 60
 
@@ -29,9 +33,11 @@ class CronPage(Page):
     content = template('crons')
 
     def data(self):
-        """The cron jobs, newest first."""
-        return {'crons': [self._cron(job)
-                          for job in self.service.cron_jobs()]}
+        """The cron jobs, newest first, and whether these are all."""
+        deadline = time.monotonic() + SECONDS
+        found = self.service.cron_jobs(deadline)
+        return {'complete': time.monotonic() <= deadline,
+                'crons': [self._cron(job) for job in found]}
 
     def _cron(self, job):
         data = rows.row(job)

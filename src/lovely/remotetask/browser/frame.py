@@ -34,23 +34,38 @@ class Frame:
     inner = ViewPageTemplateFile('templates/frame.pt')
     own = ViewPageTemplateFile('templates/own.pt')
     foreign = ViewPageTemplateFile('templates/foreign.pt')
+    screens = ViewPageTemplateFile('templates/screens.pt')
 
     intervals = INTERVALS
 
     def __init__(self, page, content):
         self.page = page
         self.content = content
-        self.context = page.context
+        self.place = page.context
+        # A layout of the application tells of it: where it is, and its tabs.
+        self.context = self.place.subject
         self.request = page.request
         self.say = page.say
 
     def __call__(self):
-        return self.foreign() if self.context.layout else self.own()
+        if not self.place.layout:
+            return self.own()
+        return self.screens() if self._is_among_screens() else self.foreign()
+
+    def _is_among_screens(self):
+        """Return whether the layout is that of the screens of zope.app.
+
+        Their tabs are relative to the object, not to an address below it.
+        """
+        return self.place.layout.startswith('standard_macros/') and (
+            zope.component.queryMultiAdapter(
+                (self.context, self.request), name='view_get_menu')
+            is not None)
 
     @property
     def title(self):
         """The title of the document."""
-        parts = (self.say(self.page.title), self.context.title,
+        parts = (self.say(self.page.title), self.place.title,
                  self.say(_('Background jobs')))
         return ' · '.join(filter(None, parts))
 
@@ -77,6 +92,7 @@ class Frame:
             'signed-out': self.say(_('You are signed out; reload the page')),
             'newer': self.say(_('${number} newer - show')),
             'done': self.say(DONE),
+            'go-on': self.say(_('Continue')),
             'copied': self.say(_('Copied')),
         })
 
@@ -85,7 +101,7 @@ class Frame:
         """The relative address of the overview, None without one."""
         if self.page.depth == 0:
             return './'
-        if not self.context.in_overview:
+        if not self.place.in_overview:
             return None
         root = self.page.root()
         return '../' if root == './' else f'{root}../'
@@ -112,9 +128,19 @@ class Frame:
     @property
     def foreign_macro(self):
         """The macro of the application's own layout."""
-        name, *path = self.context.layout.split('/')
+        name, *path = self.place.layout.split('/')
         found = zope.component.getMultiAdapter(
-            (self.context.__parent__, self.request), name=name)
+            (self.context, self.request), name=name)
         for each in path:
             found = found[each]
         return found
+
+    @property
+    def object_tabs(self):
+        """The tabs that zope.app shows of the object: dicts."""
+        menu = zope.component.getMultiAdapter(
+            (self.context, self.request), name='view_get_menu')
+        base = zope.component.getMultiAdapter(
+            (self.context, self.request), name='absolute_url')()
+        return [{'title': tab['title'], 'url': f'{base}/{tab["action"]}'}
+                for tab in menu['zmi_views']]

@@ -15,6 +15,7 @@ from lovely.remotetask.browser.jobpage import JobPage
 from lovely.remotetask.browser.markup import tag
 from lovely.remotetask.browser.page import Page
 from lovely.remotetask.browser.page import template
+from lovely.remotetask.browser.place import jobid_of
 from lovely.remotetask.browser.problem import Problem
 from lovely.remotetask.browser.selection import Selection
 from lovely.remotetask.browser.wording import _
@@ -43,11 +44,10 @@ class JobList(Page):
 
     def publishTraverse(self, request, name):
         """Return the page of a job."""
-        jobid, is_json = (name.removesuffix('.json'), name.endswith('.json'))
-        if self.is_json or not (jobid.isascii() and jobid.isdecimal()
-                                and len(jobid) < 20):
+        jobid = jobid_of(name.removesuffix('.json'))
+        if self.is_json or jobid is None:
             raise NotFound(self.context, name, request)
-        return JobPage(self.context, request, is_json, int(jobid))
+        return JobPage(self.context, request, name.endswith('.json'), jobid)
 
     def data(self):
         """The filter, the counts, a page of jobs, and where the next begins.
@@ -132,6 +132,10 @@ class JobList(Page):
         """Return the Markup of what leads to a job."""
         return tag('a', cells.function(row['function']),
                    href=f'jobs/{row["id"]}')
+
+    def jobid(self, row):
+        """Return the Markup of an id; long ones are cut in the middle."""
+        return cells.jobid(row['id'])
 
     def when(self, row):
         """Return the Markup of the time of a row."""

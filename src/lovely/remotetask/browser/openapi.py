@@ -52,7 +52,7 @@ ROW = {
 PATTERNS = _object(**{name: _list(WHOLE) for name in FIELDS})
 
 SUMMARY = {'paused': FLAG, 'counts': COUNTS, 'oldest_waiting': TIME,
-           'workers': WHOLE, 'unreadable': WHOLE}
+           'workers': WHOLE, 'processing': FLAG, 'unreadable': WHOLE}
 
 # What only those are told who may see what jobs are about.
 PRIVATE = ('error', 'arguments', 'result')
@@ -63,7 +63,7 @@ SCHEMAS = {
         **SUMMARY))),
     'Service': _object(**SUMMARY, failures=_list(_object(
         function=STRING, error_class=TEXT, number=WHOLE, last=TIME,
-        job=STRING)), actions=_list(STRING)),
+        job=STRING)), tasks=_list(STRING), actions=_list(STRING)),
     'Row': _object(**ROW),
     'Jobs': _object(filter=PAIRS, counts=COUNTS, jobs=_list(_ref('Row')),
                     after=TEXT, looked_back_to=TIME),
@@ -78,7 +78,7 @@ SCHEMAS = {
         removed_at=TIME, previous_failure=TEXT,
         actions=_list(STRING), pattern=PATTERNS, timezone=TEXT, error=TEXT,
         arguments=_list(_object(name=STRING, repr=STRING)), result=STRING),
-    'Crons': _object(crons=_list(_object(
+    'Crons': _object(complete=FLAG, crons=_list(_object(
         **ROW, pattern=PATTERNS, timezone=TEXT, paused=FLAG, overdue=FLAG,
         runs=_list(_object(started=TIME, duration=NUMBER,
                            error_class=TEXT)), actions=_list(STRING)))),

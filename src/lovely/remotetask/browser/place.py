@@ -56,6 +56,11 @@ class Place:
         self.title = title
         self.in_overview = in_overview
 
+    @property
+    def subject(self) -> Any:
+        """What the pages tell of: the service, or the site."""
+        return self.__parent__ if self.service is None else self.service
+
 
 def segment(name: str) -> str:
     """Return the part of an address that stands for a name."""
@@ -68,3 +73,9 @@ def name_of(segment: str) -> str:
     """Return the name of a part of an address, after the server's decoding.
     """
     return '' if segment == _EMPTY else unquote(segment)
+
+
+def jobid_of(segment: str) -> int | None:
+    """Return the id of a job that a part of an address is, or None."""
+    is_one = segment.isascii() and segment.isdecimal() and len(segment) < 20
+    return int(segment) if is_one else None

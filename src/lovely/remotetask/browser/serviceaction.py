@@ -15,10 +15,12 @@ from lovely.remotetask.interfaces import ENDED
 class ServiceActionKind(NamedTuple):
     """Something that people do to a service.
 
+    method -- of IOperations.
     fits -- called with the summary of a service: whether it means anything.
     said -- what the page says when it was done.
     """
 
+    method: str
     permission: str
     title: str
     effect: str
@@ -28,16 +30,27 @@ class ServiceActionKind(NamedTuple):
 
 
 KINDS = {
+    'start': ServiceActionKind(
+        'start_processing', MANAGE, _('Start processing'),
+        _('Lets this process run jobs, until it ends or somebody stops '
+          'that'),
+        _('This process runs jobs now.'),
+        lambda data: not (data['processing'] or data['workers'])),
+    'stop': ServiceActionKind(
+        'stop_processing', MANAGE, _('Stop processing'),
+        _('This process claims no more jobs; what runs is finished'),
+        _('This process runs no more jobs.'),
+        lambda data: data['processing']),
     'pause': ServiceActionKind(
-        OPERATE, _('Pause'), _('Workers claim no more jobs; what runs is '
-                               'finished'),
+        'pause', OPERATE, _('Pause'),
+        _('Workers claim no more jobs; what runs is finished'),
         _('The service is paused.'), lambda data: not data['paused']),
     'resume': ServiceActionKind(
-        OPERATE, _('Resume'), _('Workers claim jobs again'),
+        'resume', OPERATE, _('Resume'), _('Workers claim jobs again'),
         _('The service is no longer paused.'), lambda data: data['paused'],
         'main'),
     'clean': ServiceActionKind(
-        MANAGE, _('Clean up'),
+        'clean', MANAGE, _('Clean up'),
         _('Removes all jobs that have ended, those that failed, too: it '
           'cannot be undone'),
         _('The jobs that had ended are removed.'),
@@ -58,7 +71,7 @@ class ServiceAction(Posted):
 
     def act(self):
         """Do it.  Return what was done, for JSON.  Raise Problem."""
-        done = getattr(self.operations, self.action)()
+        done = getattr(self.operations, KINDS[self.action].method)()
         if done is False:
             raise Problem(409, _(
                 'That was done already: the service is as you want it.'))

@@ -1,6 +1,7 @@
 """The summary of a service: how it does, in numbers and a sentence."""
 
 import collections
+import time
 
 from lovely.remotetask import interfaces
 from lovely.remotetask.browser import cells
@@ -19,6 +20,9 @@ from lovely.remotetask.browser.wording import _
 FAILURES = 50
 GROUPS = 8
 
+# How long is looked for them, in seconds.
+SECONDS = 0.1
+
 # Seconds that a job may wait before somebody should look after it.
 LONG = 300
 
@@ -35,6 +39,7 @@ class ServicePage(FrontPage):
         service = self.service
         found = summary(service, self.now)
         return {**found, 'failures': failures(service),
+                'tasks': sorted(service.getAvailableTasks()),
                 'actions': [name for name, kind in KINDS.items()
                             if kind.fits(found)
                             and self.may(kind.permission)]}
@@ -86,6 +91,7 @@ def summary(service, now):
         'counts': counts,
         'oldest_waiting': cells.as_datetime(oldest),
         'workers': len(workers),
+        'processing': bool(service.isProcessing()),
         'unreadable': len(service.unreadable()),
     }
 
@@ -125,7 +131,8 @@ def failures(service):
     """Return the last failures, grouped: a list of dicts for JSON."""
     groups = collections.OrderedDict()
     for job in service.find(
-            status=interfaces.ERROR, limit=FAILURES).jobs:
+            status=interfaces.ERROR, limit=FAILURES,
+            deadline=time.monotonic() + SECONDS).jobs:
         row = rows.row(job)
         key = row['function'], row['error_class']
         group = groups.setdefault(key, {

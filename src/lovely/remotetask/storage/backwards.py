@@ -99,6 +99,12 @@ class Backwards:
     def _each(self):
         sequence = self.sequence
         while sequence > self.lowest:
+            if self.status is not None and (
+                    sequence % lane.SEGMENT_SIZE == 0
+                    or sequence == self.strand.end):
+                sequence = self._quiet_from(sequence)
+                if sequence <= self.lowest:
+                    return
             sequence -= 1
             entry = self.store.read(self._entry, sequence)
             if entry.failed:
@@ -109,6 +115,42 @@ class Backwards:
                 # The segment was dropped, as all its jobs were removed, and
                 # others before it perhaps.
                 sequence = self._end_before(sequence)
+
+    def _quiet_from(self, sequence):
+        """Return a sequence: none from there up to the given one is meant.
+
+        A million other jobs may wait there: what the segments add up to tells
+        that, in longer and longer steps.
+        """
+        step = 1
+        while True:
+            found = self.store.read(
+                self._quiet_segments, sequence, step).value
+            if found is not None:
+                sequence, step = found, 2 * step
+            elif step == 1:
+                return sequence
+            else:
+                step = 1
+
+    def _quiet_segments(self, sequence, step):
+        """Return where so many segments before a sequence begin.
+
+        None if an entry in them may be meant: one that gives the status; or a
+        note, which may take it from another job in turn.
+        """
+        number = max((sequence - 1) // lane.SEGMENT_SIZE + 1 - step, 0)
+        number = self.strand.segments.minKey(number)
+        start = number * lane.SEGMENT_SIZE
+        if not self.lowest <= start < sequence:
+            return None
+        last = self.strand.segment(sequence - 1)
+        first = self.strand.segments[number]
+        noted = last.note_before(sequence)
+        is_quiet = (noted is None or noted < start) and (
+            last.totals(sequence).get(self.status, 0)
+            == first.before.get(self.status, 0))
+        return start if is_quiet else None
 
     def _entry(self, sequence):
         segment = self.strand.segment(sequence)

@@ -5,6 +5,7 @@ iterator over jobs, beginning where a page has ended.
 """
 
 import heapq
+import time
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
@@ -193,13 +194,16 @@ def _is_on_books(store: Any, job: Any) -> bool:
         books.is_booked(store, job) or crew.claim_of(store, job) is not None)
 
 
-def cron_jobs(store: Any) -> list[Any]:
+def cron_jobs(store: Any, deadline: float | None = None) -> list[Any]:
     """Return the jobs that run again and again, see ITaskService."""
     found = {}
-    for _, source in sources(CRONJOB):
+    # Those first that processors know: they are found at once.
+    for _, source in reversed(sources(CRONJOB)):
         for job, *_ in source(store, None, Selection(CRONJOB)):
             if job is not None and job.stored_status == CRONJOB:
                 found[job.id] = job
+            if deadline is not None and time.monotonic() > deadline:
+                break
     return sorted(found.values(), key=_created, reverse=True)
 
 

@@ -1,6 +1,7 @@
 """Jobs that run again and again: found at once, and paused one by one."""
 
 import datetime
+import time
 import unittest.mock
 
 import transaction
@@ -50,6 +51,69 @@ class CronCase(ListingCase):
     def cron_ids(self):
         transaction.begin()
         return [job.id for job in self.service.cron_jobs()]
+
+
+class CostTest(CronCase):
+    """Found behind any number of jobs of which no processor has heard."""
+
+    def loaded(self):
+        """Return the cron jobs, and how many objects were loaded for them."""
+        self.db.cacheMinimize()
+        other = Opened(self)
+        other.connection.cacheMinimize()
+        other.connection.getTransferCounts(clear=True)
+        found = [job.id for job in other.service.cron_jobs()]
+        return found, other.connection.getTransferCounts()[0]
+
+    def add_many(self, number):
+        for _ in range(number):
+            self.service.add('test.task')
+        transaction.commit()
+
+    def test_among_those_that_wait(self):
+        """Those before, among and after 4000 others cost no more."""
+        self.add_cron(passed=False)
+        self.add_many(100)
+        _, few = self.loaded()
+        self.add_many(2000)
+        self.add_cron(passed=False)
+        self.add_many(2000)
+        found, many = self.loaded()
+        self.assertEqual(2, len(found))
+        self.assertLess(many, few + 120)
+
+    def test_deadline(self):
+        """Those that processors know are found in whatever time."""
+        known = self.add_cron()
+        for _ in range(100):
+            self.service.cancel(self.service.add('test.task'))
+        self.add_cron(passed=False)
+        for _ in range(100):
+            self.service.cancel(self.service.add('test.task'))
+        transaction.commit()
+        found = self.service.cron_jobs(deadline=time.monotonic() - 1)
+        self.assertEqual([known], [job.id for job in found])
+        found = self.service.cron_jobs(deadline=time.monotonic() + 60)
+        self.assertEqual(2, len(found))
+
+    def test_between_notes(self):
+        """What callers have changed in between hides none."""
+        expected = []
+        for number in range(40):
+            waits = self.service.add('test.task')
+            self.add_many(number)
+            expected.append(self.add_cron(passed=False))
+            gone = self.add_cron(passed=False)
+            self.add_many(number % 5)
+            self.service.cancel(gone)
+            if number % 3:
+                self.service.cancel(waits)
+            if number % 4 == 3:
+                # It waits to be run once.
+                self.service.requeue(gone)
+            transaction.commit()
+        found, _ = self.loaded()
+        self.assertEqual(sorted(expected), sorted(found))
 
 
 class FoundTest(CronCase):

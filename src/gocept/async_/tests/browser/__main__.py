@@ -18,6 +18,9 @@ def main():
                         help='what the pictures show (default: nothing)')
     parser.add_argument('--all', action='store_true',
                         help='all pictures, not only those in the documents')
+    parser.add_argument('--screens', action='store_true',
+                        help='test them among the screens of zope.app, where '
+                             'zope.app.zcmlfiles is installed')
     parser.add_argument('--load', type=int, metavar='NUMBER', nargs='+',
                         help='measure the pages with so many jobs')
     options, others = parser.parse_known_args()
@@ -31,7 +34,8 @@ def main():
         pictures.take(options.pictures, options.scene,
                       None if options.all else pictures.SHOWN)
     else:
-        unittest.main('gocept.async_.tests.browser.cases',
+        cases = 'screenscases' if options.screens else 'cases'
+        unittest.main(f'gocept.async_.tests.browser.{cases}',
                       argv=['browser', *others])
 
 

@@ -1,10 +1,14 @@
 """The management pages as their readers have them: in a browser."""
 
+import datetime
 import os
+import re
+import time
 import unittest
 from pathlib import Path
 from unittest import mock
 from urllib.parse import quote
+from zoneinfo import ZoneInfo
 
 from gocept.async_.testing import process
 from gocept.async_.tests import sample
@@ -12,6 +16,8 @@ from gocept.async_.tests.browser import load
 from gocept.async_.tests.browser import pictures
 from gocept.async_.tests.browser import scenes
 from gocept.async_.tests.browser.driver import Browser
+from gocept.async_.tests.browser.process import SLICE
+from gocept.async_.tests.browser.process import Process
 from gocept.async_.tests.browser.stage import Stage
 from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import QUEUED
@@ -108,6 +114,27 @@ class AccessibilityTest(BrowserTestCase):
                     return [...document.querySelectorAll('.table')].filter(
                       each => each.scrollWidth > each.clientWidth).map(
                       each => [each.scrollWidth, each.clientWidth])'''))
+
+    def test_nothing_is_cut(self):
+        """On a small screen each number has its word, and each tab is seen.
+        """
+        self.browser.resize(320, 700)
+        for language in 'en', 'de':
+            browser = Browser(language)
+            self.addCleanup(browser.close)
+            browser.resize(320, 700)
+            browser.login(self.stage.server.url, 'manager')
+            browser.open(f'{self.stage.server.url}/@@async/events/audit')
+            with self.subTest(language):
+                self.assertTrue(browser.run('''
+                    const place = document.querySelector(
+                      '.tabs [aria-current]').getBoundingClientRect();
+                    return place.left >= 0 && place.right <= 320'''))
+                browser.open(f'{self.stage.server.url}/@@async/events/')
+                heights = browser.run('''
+                    return [...document.querySelectorAll('.tiles a')].map(
+                      each => each.offsetHeight)''')
+                self.assertEqual(1, len(set(heights)), heights)
 
     def test_low_rows(self):
         """No row is higher than it must be."""
@@ -318,7 +345,7 @@ class ZoneTest(BrowserTestCase):
         self.assertIn(f':{(minute + 30) % 60:02}:', local)
 
 
-class BulkTest(BrowserTestCase):
+class BulkTestCase(BrowserTestCase):
 
     def fail(self, number):
         with self.stage.site():
@@ -332,6 +359,9 @@ class BulkTest(BrowserTestCase):
     def counts(self):
         with self.stage.service() as service:
             return service.counts()
+
+
+class BulkTest(BulkTestCase):
 
     def test_all(self):
         """All failures are requeued, slice after slice; later ones stay."""
@@ -356,13 +386,223 @@ class BulkTest(BrowserTestCase):
                          f'action=requeue&status=error')
             before = self.counts()
             browser.click('.bulk button')
-            self.assertIn('Done: 4.', browser.text)
-            while 'Continue' in browser.text:
+            text = self.page_after(browser, '')
+            self.assertIn('Done: 4.', text)
+            while 'Continue' in text:
                 browser.click('.bulk button')
+                text = self.page_after(browser, text)
         after = self.counts()
         self.assertEqual(0, after[ERROR])
         self.assertEqual(before[QUEUED] + before[ERROR], after[QUEUED])
-        self.assertIn('Back', browser.text)
+        self.assertIn('Back', text)
+
+    def page_after(self, browser, text):
+        """Return the text of the next page that says what is done."""
+        def found():
+            now = browser.text
+            return now if 'Done: ' in now and now != text else None
+        return browser.wait_for(found, 'the next page')
+
+
+class ManagersTest(BulkTestCase):
+    """Two who look after the same jobs, each in a browser."""
+
+    def setUp(self):
+        super().setUp()
+        self.other = Browser()
+        self.addCleanup(self.other.close)
+        self.other.login(self.stage.server.url, 'manager')
+
+    def both_open(self, path):
+        self.open(path)
+        self.other.open(f'{self.stage.server.url}/@@async/{path}')
+
+    def done(self, browser):
+        """Return how many jobs a browser says are done, at the end."""
+        browser.wait_for(lambda: browser.run(
+            'return document.querySelector(".stop").hidden'), 'the end')
+        return int(re.search(r'Done: (\d+)\.', browser.text).group(1))
+
+    def test_the_same_action(self):
+        """What both requeue is requeued once, and each is told his part."""
+        self.fail(60)
+        before = self.counts()
+        with mock.patch('lovely.remotetask.browser.bulkpage.SLICE', 5):
+            self.both_open('events/bulk?action=requeue&status=error')
+            self.browser.click('.bulk button')
+            self.other.click('.bulk button')
+            done = self.done(self.browser), self.done(self.other)
+        after = self.counts()
+        self.assertEqual(0, after[ERROR])
+        self.assertEqual(before[QUEUED] + before[ERROR], after[QUEUED])
+        self.assertEqual(before[ERROR], sum(done), done)
+
+    def test_different_actions(self):
+        """What one removes and the other requeues is one of both."""
+        self.fail(60)
+        before = self.counts()
+        with mock.patch('lovely.remotetask.browser.bulkpage.SLICE', 5):
+            self.open('events/bulk?action=remove&status=error')
+            self.other.open(f'{self.stage.server.url}/@@async/events/bulk?'
+                            f'action=requeue&status=error')
+            self.browser.click('.bulk button')
+            self.other.click('.bulk button')
+            removed = self.done(self.browser)
+            requeued = self.done(self.other)
+        after = self.counts()
+        self.assertEqual(before[ERROR], removed + requeued)
+        self.assertEqual(before[QUEUED] + requeued, after[QUEUED])
+        self.assertEqual(0, after[ERROR])
+
+    def test_one_job(self):
+        """Who comes too late is told so, with a way back."""
+        with self.stage.service() as service:
+            jobid = service.find(status=ERROR, limit=1).jobs[0].id
+        for action, sentence in (
+                ('requeue', 'means nothing for it now'),
+                ('remove', f'There is no job {jobid} any more')):
+            self.both_open(f'events/jobs/{jobid}')
+            for browser in self.browser, self.other:
+                # What is asked first is not what is tested here.
+                browser.run('window.confirm = () => true')
+                browser.click(f'form[action$="{action}"] button')
+            self.other.wait_for(lambda text=sentence: text in self.other.text)
+            self.assertIn('Background jobs', self.other.text)
+
+
+class KilledTest(unittest.TestCase):
+    """The server is killed while many jobs are requeued."""
+
+    NUMBER = 400
+
+    def setUp(self):
+        self.process = Process()
+        self.process.start('failures', self.NUMBER)
+        self.addCleanup(self.process.close)
+        self.browser = Browser()
+        self.addCleanup(self.browser.close)
+        self.browser.login(self.process.url, 'manager')
+        self.browser.open(f'{self.process.url}/@@async/events/bulk?'
+                          f'action=requeue&status=error')
+
+    def wait_for(self, text):
+        self.browser.wait_for(lambda: text in self.browser.text, text)
+
+    def progress(self):
+        return self.browser.run(
+            'return document.querySelector(".progress").textContent')
+
+    def counts(self):
+        return self.browser.run(
+            'return fetch("service.json").then(each => each.json())'
+            )['counts']
+
+    def test_goes_on(self):
+        """The page says so, and goes on when there is a server again."""
+        self.browser.click('.bulk button')
+        self.wait_for('Done: ')
+        self.process.kill()
+        self.wait_for('does not answer')
+        self.process.start()
+        self.browser.wait_for(lambda: self.browser.run(
+            'return document.querySelector(".stop").hidden'), 'the end')
+        counts = self.counts()
+        self.assertEqual((0, self.NUMBER), (counts[ERROR], counts[QUEUED]))
+        # A slice whose answer was lost is not counted.
+        done = int(re.search(r'Done: (\d+)', self.progress()).group(1))
+        self.assertLessEqual(self.NUMBER - SLICE, done)
+        self.assertLessEqual(done, self.NUMBER)
+
+    def test_stopped_and_continued(self):
+        """Who says stop meanwhile can continue later, where it was."""
+        self.browser.click('.bulk button')
+        self.wait_for('Done: ')
+        self.process.kill()
+        self.wait_for('does not answer')
+        self.browser.click('.stop')
+        self.process.start()
+        self.wait_for('Continue')
+        self.assertLess(0, self.counts()[ERROR])
+        self.browser.click('.bulk button')
+        self.browser.wait_for(lambda: self.browser.run(
+            'return document.querySelector(".stop").hidden && '
+            'document.querySelector(".bulk button").disabled'), 'the end')
+        counts = self.counts()
+        self.assertEqual((0, self.NUMBER), (counts[ERROR], counts[QUEUED]))
+
+
+class FarAwayTest(unittest.TestCase):
+    """A server in India, and a reader in Newfoundland."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.process = Process('Asia/Kolkata')
+        cls.process.start('failures', 2)
+        cls.addClassCleanup(cls.process.close)
+        cls.browser = Browser(zone='America/St_Johns')
+        cls.addClassCleanup(cls.browser.close)
+        cls.browser.resize(1280, 900)
+        cls.browser.login(cls.process.url, 'manager')
+
+    def open(self, path):
+        self.browser.open(f'{self.process.url}/@@async/{path}')
+        self.browser.wait_for(lambda: self.browser.run(
+            'return document.querySelector("time[data-local]")'))
+
+    def test_times(self):
+        """Each is that of the job, whatever both clocks show."""
+        now = time.time()
+        self.open('events/jobs')
+        for when, title in self.browser.run('''
+                return [...document.querySelectorAll('time')].map(
+                  each => [each.dateTime, each.title])'''):
+            moment = datetime.datetime.fromisoformat(when)
+            self.assertLess(abs(moment.timestamp() - now), 120)
+            local, _, absolute = title.rpartition(' (')
+            self.assertEqual(f'{moment:%Y-%m-%d %H:%M:%S} UTC)', absolute)
+            there = moment.astimezone(ZoneInfo('America/St_Johns'))
+            self.assertIn(f'{there:%M:%S}', local)
+            self.assertIn(f'{there.month}/{there.day}/{there.year}', local)
+
+    def test_filter(self):
+        """Times are typed in UTC, as the field says."""
+        now = datetime.datetime.now(datetime.UTC)
+        hour = datetime.timedelta(hours=1)
+        for begin, end, number in ((now - hour, now + hour, 2),
+                                   (now + hour, now + 2 * hour, 0),
+                                   (now - 6 * hour, now - hour, 0)):
+            self.browser.open(f'{self.process.url}/@@async/events/jobs')
+            for name, when in ('since', begin), ('until', end):
+                self.browser.type(f'[name="{name}"]',
+                                  f'{when:%Y-%m-%d %H:%M}')
+            self.browser.press('enter')
+            self.browser.wait_for(lambda: 'since=' in self.browser.url)
+            self.assertEqual(number, self.browser.run(
+                'return document.querySelectorAll("tbody tr").length'))
+
+    def test_nights_of_a_change(self):
+        """An hour that comes twice is told apart, one that is left out, too.
+        """
+        self.open('events/jobs')
+        # Clocks go back at 04:30 UTC, and forward at 05:30 UTC.
+        self.browser.run('''
+            for (const when of arguments[0]) {
+              const found = document.createElement('time');
+              found.dateTime = found.title = when;
+              document.querySelector('h1').append(found);
+            }''', [
+            '2026-11-01T04:15:00Z', '2026-11-01T05:15:00Z',
+            '2026-03-08T05:15:00Z', '2026-03-08T05:45:00Z'])
+        self.browser.run(QUICK)
+        self.browser.wait_for(lambda: self.browser.run(
+            'return !document.querySelector("h1 time:not([data-local])")'))
+        shown = self.browser.run('''
+            return [...document.querySelectorAll('h1 time')].map(
+              each => each.title)''')
+        for text, local in zip(shown, ('1:45:00', '1:45:00', '1:45:00',
+                                       '3:15:00'), strict=True):
+            self.assertIn(local, text)
+        self.assertEqual(4, len(set(shown)))
 
 
 class LoadTest(unittest.TestCase):

@@ -22,11 +22,13 @@ TIMES = 20
 class Cost(NamedTuple):
     """Of one page.
 
-    loads -- how many objects are loaded, with nothing in a cache.
+    loads, size -- how many objects are loaded, with nothing in a cache, and
+        how many bytes these are.
     cold, warm -- milliseconds: of that, and the 95th percentile of others.
     """
 
     loads: int
+    size: int
     cold: float
     warm: float
 
@@ -42,14 +44,23 @@ def measure(stage, numbers):
     scenes.few(stage)
     found, have = [], 0
     for number in numbers:
-        scenes.more(stage, number - have)
+        scenes.mixed(stage, number - have)
         have = number
         found.append({page: _cost(stage, page) for page in PAGES})
-        print(f'{number:,} jobs'.ljust(40), '  loads   cold   warm, ms')
-        for page, cost in found[-1].items():
-            print(f'{page or "(overview)":40} {cost.loads:7} {cost.cold:6.0f}'
-                  f' {cost.warm:6.0f}', flush=True)
+        _print(number, found)
     return found
+
+
+def _print(number, found):
+    """Print the last costs; behind them, how many times the first ones."""
+    print(f'{number:,} jobs'.ljust(39),
+          '  loads            kB     cold   warm, ms')
+    for page, cost in found[-1].items():
+        first = found[0][page]
+        print(f'{page or "(overview)":40}'
+              f'{cost.loads:6} {cost.loads / first.loads:5.2f}x'
+              f'{cost.size / 1000:6.0f} {cost.size / first.size:5.2f}x'
+              f'{cost.cold:6.0f} {cost.warm:6.0f}', flush=True)
 
 
 def _cost(stage, page):
@@ -59,7 +70,7 @@ def _cost(stage, page):
     app = webtest.TestApp(stage.application)
     app.authorization = 'Basic', ('manager', 'manager')
     warm = [_seconds(app, page) for _ in range(TIMES)]
-    return Cost(loads, 1000 * cold,
+    return Cost(len(loads), sum(loads), 1000 * cold,
                 1000 * statistics.quantiles(warm, n=20)[-1])
 
 

@@ -37,6 +37,13 @@ def few(stage):
         service.claimNextJob()
 
 
+def failures(stage, number):
+    """So many jobs that have failed, and no others."""
+    _add(stage, lambda: [shop.deliver(f'customer{each}@example.com')
+                         for each in range(number)])
+    _run(stage)
+
+
 def many(stage, number=3000):
     """So many jobs that have completed, and some that failed."""
     few(stage)
@@ -50,6 +57,27 @@ def more(stage, number):
             for each in range(begin, min(number, begin + 1000)):
                 service.add('echo', {'number': each})
             service.process()
+
+
+# One in so many jobs fails, others are cancelled; a part of all waits.
+FAILS, CANCELLED, WAITS = 20, 7, 4
+
+
+def mixed(stage, number):
+    """Add so many jobs: most have run, those that were added last wait."""
+    waiting = number // WAITS
+    for begin in range(0, number, 1000):
+        with stage.service() as service:
+            for each in range(begin, min(number, begin + 1000)):
+                if each % FAILS == 1:
+                    service.add(*_call(
+                        shop.deliver, (f'customer{each}@example.com',)))
+                    continue
+                jobid = service.add('echo', {'number': each})
+                if each % CANCELLED == 2:
+                    service.cancel(jobid)
+            if begin + 1000 <= number - waiting:
+                service.process()
 
 
 def _add(stage, call):

@@ -11,7 +11,7 @@ import waitress
 import webtest
 import zope.component
 import zope.component.hooks
-from ZODB.Connection import Connection
+from ZODB.mvccadapter import MVCCAdapterInstance
 from zope.app.wsgi import getWSGIApplication
 
 from lovely.remotetask.interfaces import ITaskService
@@ -66,11 +66,17 @@ class Server:
 
 
 class Stage:
-    """The application and its data; `server` answers for it."""
+    """The application and its data; `server` answers for it.
 
-    def __init__(self, zcml='pages.zcml'):
+    folder -- where the data are; default: none are there yet, and none are
+        left.
+    port -- of the server, a free one by default.
+    """
+
+    def __init__(self, zcml='pages.zcml', folder=None, port=0):
         self._stack = contextlib.ExitStack()
-        folder = self._stack.enter_context(tempfile.TemporaryDirectory())
+        folder = folder or self._stack.enter_context(
+            tempfile.TemporaryDirectory())
         zcml = Path(__file__).parent.parent / zcml
         configuration = Path(folder, 'zope.conf')
         configuration.write_text(CONFIGURATION.format(
@@ -78,7 +84,7 @@ class Stage:
         self.application = getWSGIApplication(str(configuration))
         self.db = openedDatabase()
         self._stack.callback(self.db.close)
-        self.server = Server(self.application)
+        self.server = Server(self.application, port)
 
     _shared = None
 
@@ -103,20 +109,24 @@ class Stage:
             service.paused = False
 
     def loads(self, path):
-        """Return how many objects a page loads, with nothing in a cache."""
-        counts = []
-        setstate = Connection.setstate
+        """Return how many bytes each object has that a page loads.
 
-        def counted(connection, loaded):
-            counts.append(loaded._p_oid)
-            return setstate(connection, loaded)
+        With nothing in a cache.
+        """
+        sizes = []
+        load = MVCCAdapterInstance.load
+
+        def counted(storage, oid):
+            found = load(storage, oid)
+            sizes.append(len(found[0]))
+            return found
 
         self.db.cacheMinimize()
         request = webtest.TestApp(self.application)
         request.authorization = 'Basic', ('manager', 'manager')
-        with mock.patch.object(Connection, 'setstate', counted):
+        with mock.patch.object(MVCCAdapterInstance, 'load', counted):
             request.get(f'/@@async/{path}')
-        return len(counts)
+        return sizes
 
     def start(self, port):
         """Answer again, at the same address."""
