@@ -251,6 +251,17 @@ class ContentTest(PagesTestCase):
         found = self.ask(f'events/jobs/{jobid}.json', 'reader').json
         self.assertIn('4711', found['error'])
 
+    def test_large(self):
+        """An argument of nine million characters makes no large page."""
+        jobid = self.add('echo', {'text': 'a' * 9_000_000})
+        for path in ('events/', 'events/jobs', f'events/jobs/{jobid}',
+                     f'events/jobs/{jobid}.json',
+                     'events/bulk?action=cancel&status=queued'):
+            answer = self.ask(path)
+            self.assertEqual(200, answer.status_int)
+            self.assertLess(len(answer.body), 40_000, path)
+        self.assertIn('aaa', self.ask(f'events/jobs/{jobid}').text)
+
     def test_filter(self):
         """The address says which jobs are listed."""
         self.add()

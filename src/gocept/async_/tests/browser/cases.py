@@ -19,8 +19,14 @@ from gocept.async_.tests.browser.driver import Browser
 from gocept.async_.tests.browser.process import SLICE
 from gocept.async_.tests.browser.process import Process
 from gocept.async_.tests.browser.stage import Stage
+from lovely.remotetask import TaskService
+from lovely.remotetask.browser.place import segment
+from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import QUEUED
+from lovely.remotetask.interfaces import IJobExecution
+from lovely.remotetask.interfaces import ITaskService
+from lovely.remotetask.operations import Operations
 
 
 # Where axe-core is: axe.min.js of that package of npm.
@@ -189,6 +195,36 @@ class HostileTest(BrowserTestCase):
 
     scene = None
 
+    def add_service(self):
+        """Add a service that is called so."""
+        with self.stage.site() as root:
+            root['hostile'] = service = TaskService()
+            manager = root.getSiteManager()
+            manager.registerUtility(service, ITaskService, HOSTILE)
+        self.addCleanup(self.remove_service)
+
+    def remove_service(self):
+        with self.stage.site() as root:
+            root.getSiteManager().unregisterUtility(
+                provided=ITaskService, name=HOSTILE)
+            del root['hostile']
+
+    def test_names(self):
+        """So do a service, a principal, a worker and those who act."""
+        self.add_service()
+        with self.stage.site() as root:
+            service = root['hostile']
+            scenes.login_as(HOSTILE)
+            service.add('echo', HOSTILE)
+            Operations(service, HOSTILE).pause()
+            scenes.logout()
+            IJobExecution(service).claim(HOSTILE, 1)
+        base = segment(HOSTILE)
+        self.assert_nothing_runs(['', *(
+            f'{base}/{page}' for page in (
+                '', 'jobs', 'crons', 'workers', 'audit'))])
+        self.assertIn('onerror', self.browser.text)
+
     def test_nothing_runs(self):
         """Whatever names, messages and addresses say, no script runs."""
         with self.stage.site():
@@ -204,6 +240,9 @@ class HostileTest(BrowserTestCase):
             'status', 'function', 'principal', 'error_class', 'since',
             'after', 'said')]
         paths.append(f'{quote(HOSTILE)}/')
+        self.assert_nothing_runs(paths)
+
+    def assert_nothing_runs(self, paths):
         for path in paths:
             with self.subTest(path):
                 self.open(path)
@@ -603,6 +642,33 @@ class FarAwayTest(unittest.TestCase):
                                        '3:15:00'), strict=True):
             self.assertIn(local, text)
         self.assertEqual(4, len(set(shown)))
+
+
+class MassTest(BrowserTestCase):
+    """All of 20 000 jobs."""
+
+    scene = None
+    NUMBER = 20_000
+
+    def test_requeued(self):
+        """They are requeued within the patience of a reader, not at once."""
+        # Those that failed would take minutes to be made.
+        for _ in range(self.NUMBER // 1000):
+            with self.stage.service() as service:
+                for _ in range(1000):
+                    service.cancel(service.add('echo'))
+        self.open('events/bulk?action=requeue&status=cancelled')
+        self.browser.click('.bulk button')
+        deadline = time.monotonic() + 120
+        while not self.browser.run(
+                'return document.querySelector(".stop").hidden'):
+            self.assertLess(time.monotonic(), deadline, self.browser.text)
+            time.sleep(0.2)
+        self.assertIn('Done: 20000.', self.browser.text)
+        with self.stage.service() as service:
+            counts = service.counts()
+        self.assertEqual(
+            (0, self.NUMBER), (counts[CANCELLED], counts[QUEUED]))
 
 
 class LoadTest(unittest.TestCase):
