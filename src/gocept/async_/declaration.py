@@ -3,6 +3,7 @@
 import zope.component
 import zope.interface
 
+from gocept.async_ import absence
 from gocept.async_.interfaces import IServiceDeclaration
 from lovely.remotetask.foreign import value
 from lovely.remotetask.foreign.outcome import outcome_of
@@ -72,18 +73,34 @@ def service(name='', context=None):
     if found is None and context is not None:
         found = _declared_service(name, home(context))
     if found is None:
-        raise LookupError(
-            f'There is no task service {name!r}; declare it in ZCML, '
-            f'<async:service name="..." />, and set the site that holds it, '
-            f'or hand over an object of the content as `context`.')
+        raise LookupError(_absence(name, context))
     return found
 
 
 def _declared_service(name, connection):
+    declared = _declaration(name)
     root = None if connection is None else server().root(connection)
-    found = [declaration.find(root) for declaration in declarations()
-             if declaration.name == name and root is not None]
-    return found[0] if found else None
+    return None if None in (declared, root) else declared.find(root)
+
+
+def _declaration(name):
+    return next((each for each in declarations() if each.name == name), None)
+
+
+def _absence(name, context):
+    """Return why there is no service, and what to do."""
+    declared = _declaration(name)
+    connection = None if context is None else home(context)
+    if declared is None:
+        return (
+            f'There is no task service {name!r}; declare it in ZCML, '
+            f'<async:service name="..." />, and set the site that holds it, '
+            f'or hand over an object of the content as `context`.')
+    if connection is None:
+        return (f'{absence.unseen(name, declarations())} Or hand over a '
+                f'stored object of the content as `context`.')
+    return (f'There is no task service {name!r}: it is declared in ZCML, but '
+            f'{absence.missing(declared, server().root(connection))}')
 
 
 @zope.component.adapter(ITaskService)

@@ -8,11 +8,13 @@ from typing import Any
 from typing import Protocol
 from typing import cast
 
+from gocept.async_ import absence
 from gocept.async_ import task
 from gocept.async_.argument import MAX_SIZE
 from gocept.async_.argument import copy_arguments
 from gocept.async_.argument import refer
 from gocept.async_.database import place
+from gocept.async_.declaration import declarations
 from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.interfaces import DEFAULT_PRIORITY
 from lovely.remotetask.policy import policy_of
@@ -77,8 +79,9 @@ def _decorate(service_name: str,
             return undecorated(*args, **kwargs)
         if server().visible_service(service_name) is None:
             log.warning(
-                '%s is called synchronously: there is no task service %r',
-                task.dotted_name(undecorated), service_name)
+                '%s is called synchronously: %s',
+                task.dotted_name(undecorated),
+                absence.unseen(service_name, declarations()))
             return undecorated(*args, **kwargs)
         enqueue(*args, **kwargs)
         return None
@@ -107,16 +110,14 @@ def _decorate(service_name: str,
     result.undecorated = undecorated
     result.enqueue = enqueue = enqueue_with()
     result.enqueue_with = enqueue_with
-    task.mark_decorated(result)
+    task.mark_decorated(result, service_name)
     return result
 
 
 def _find_service(name: str) -> Any:
     service = server().visible_service(name)
     if service is None:
-        raise LookupError(
-            f'There is no task service {name!r}; declare it in ZCML: '
-            f'<async:service name="{name}" />.')
+        raise LookupError(absence.unseen(name, declarations()))
     return service
 
 

@@ -14,17 +14,29 @@ from lovely.remotetask.running.server import server
 LOOKED_AT = 1000
 
 
-def elsewhere(root, declaration):
+def elsewhere(root, name):
     """Return where there are services of a declared name.
 
     A list of pairs: the path of the site, and how many jobs wait (None if
     they cannot be counted).  What lies deep, or behind very much content, is
     not found.
     """
-    services = [(path, _asked(server().service_of, site, declaration.name))
-                for path, site in _sites(root)]
-    return [(path, _asked(_count, service)) for path, service in services
+    found = [(path, _asked(server().service_of, site, name))
+             for path, site in _sites(root)]
+    return [(path, _asked(_count, service)) for path, service in found
             if service is not None]
+
+
+def registered(root):
+    """Return the names of all services of all sites, as far as they are found.
+    """
+    return {name for name, _ in services(root)}
+
+
+def services(root):
+    """Return pairs of name and service, as `registered`."""
+    return [pair for _, site in _sites(root)
+            for pair in _asked(server().services, site) or ()]
 
 
 def _count(service):

@@ -17,12 +17,21 @@ from lovely.remotetask.interfaces import CannotRun
 
 # What the decorator made.  Only these may be called by a stored name: being
 # in a module that can be imported does not make a function a task.
-_decorated = weakref.WeakSet()
+# By function: the name of its service.
+_decorated = weakref.WeakKeyDictionary()
 
 
-def mark_decorated(function):
+def mark_decorated(function, service_name=''):
     """Allow a function to be called by its stored name."""
-    _decorated.add(function)
+    _decorated[function] = service_name
+
+
+def decorated_functions():
+    """Return pairs: what was decorated, by its dotted name; its service."""
+    # One step: threads may import modules meanwhile.
+    functions = [reference() for reference in _decorated.keyrefs()]
+    return sorted({(dotted_name(each.undecorated), _decorated[each])
+                   for each in functions if each is not None})
 
 
 def is_decorated(function):

@@ -7,14 +7,17 @@ import zope.event
 import zope.lifecycleevent
 from ZODB.POSException import ReadOnlyError
 
+from gocept.async_ import absence
 from gocept.async_ import database
 from gocept.async_.declaration import declarations
 from gocept.async_.elsewhere import elsewhere
+from gocept.async_.orphans import tell_of_orphans
 from gocept.async_.upgrade.slices import bring_up_to_date
 from lovely.remotetask import TaskService
 from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.retry import in_private_transaction
 from lovely.remotetask.running.server import server
+from lovely.remotetask.startup import opened_root
 from lovely.remotetask.startup import openedDatabase
 from lovely.remotetask.startup import root_folder
 from lovely.remotetask.startup import tried
@@ -54,6 +57,8 @@ def createServices(event):
         database.check(event.database, declaration)
     for declaration in declarations():
         _ensure(event.database, declaration)
+    tried('async: the names of services cannot be compared',
+          tell_of_orphans, event.database)
 
 
 def startProcessors(event):
@@ -66,7 +71,28 @@ def startProcessors(event):
     """
     db = openedDatabase()
     if db is None:
+        for declaration in declarations():
+            log.error('%s', absence.untold(declaration))
+        tell_of_orphans()
+    elif declarations():
+        tried('async: no processor is started', _start_processors, db)
+
+
+def tell_of_missing(db):
+    """Log which declared services are missing, if nobody was told of a db.
+
+    For commands, which open a database and hear of no server that starts.
+    """
+    if openedDatabase() is db:
+        # Who was told has said it.
         return
+    with opened_root(db) as root:
+        for declaration in declarations():
+            if root is None or declaration.find(root) is None:
+                log.error('%s', absence.untold(declaration))
+
+
+def _start_processors(db):
     with root_folder(db) as root:
         for declaration in declarations():
             tried(f'async:service "{declaration.name}": not started',
@@ -146,13 +172,14 @@ def _cannot_be_written(declaration):
 
 def _no_site(root, declaration):
     """Return what to log of a service whose site is not there."""
-    found = elsewhere(root, declaration)
+    reason, advice = absence.no_site(root, declaration)
+    found = [] if root is None else elsewhere(root, declaration.name)
     if not found:
         return (logging.ERROR,
-                'async:service "%s": there is no site %s, and no service of '
-                'that name was found in another one; its functions are '
-                'called synchronously. Add the site and restart.',
-                declaration.name, declaration.site)
+                'async:service "%s": there is no site %s (%s), and no service '
+                'of that name was found in another one; its functions are '
+                'called synchronously. %s',
+                declaration.name, declaration.site, reason, advice)
     return (logging.ERROR,
             'async:service "%s": there is no site %s, but %s. Calls there '
             'are stored, and nobody is started who runs them. If the site '
@@ -164,7 +191,7 @@ def _no_site(root, declaration):
 def _create(root, site, declaration):
     said = []
     with_jobs = [(path, waiting) for path, waiting
-                 in elsewhere(root, declaration) if waiting]
+                 in elsewhere(root, declaration.name) if waiting]
     if with_jobs:
         said.append((
             logging.WARNING,

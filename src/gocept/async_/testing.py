@@ -1,19 +1,28 @@
 """For the tests of applications: a layer, and helpers to run jobs in it."""
 
+import contextlib
 import importlib
+import math
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import transaction
 import zope.authentication.interfaces
 import zope.component
+import zope.component.hooks
 import zope.security.management
 import zope.security.testing
 
+from gocept.async_ import absence
 from gocept.async_.declaration import declarations
 from lovely.remotetask import moment
+from lovely.remotetask.interfaces import DELAYED
+from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import WAITING
 from lovely.remotetask.processor import SimpleProcessor
+from lovely.remotetask.running.events import JobEnded
+from lovely.remotetask.running.events import Observer
 from lovely.remotetask.running.execution import in_transaction
 from lovely.remotetask.running.execution import opened_service
 from lovely.remotetask.running.registry import root_database
@@ -21,6 +30,10 @@ from lovely.remotetask.running.registry import service_path
 from lovely.remotetask.running.server import server
 from lovely.remotetask.startup import openedDatabase
 from lovely.remotetask.startup import root_folder
+
+
+# How often jobs may enqueue jobs, one after the other, while no time passes.
+ROUNDS = 1000
 
 
 def __getattr__(name: str) -> Any:
@@ -43,10 +56,17 @@ def process(name: str = 'events', raise_errors: bool = True,
         order.  While a job runs, it is the time at which it was due: what it
         adds with a delay counts from there.
 
+    Raise AssertionError, whatever is said, if jobs enqueue others without end
+    and no time passes.  A job whose function has aborted its transaction has
+    failed here.
+
     The jobs run on the same path as in a processor, each in a transaction of
     its own, but in this thread: what they print is seen by doctests.  Jobs
     that wait for another attempt need not wait here.
     """
+    if not after >= 0:
+        raise ValueError(
+            f'after={after!r} is no length of time; give seconds, 0 or more.')
     transaction.commit()
     db, path = _locate(name)
     try:
@@ -61,20 +81,69 @@ def _process(db: Any, path: Any, name: str, raise_errors: bool,
     # As processors do now and then: see to what was undone, say.
     in_transaction(db, path, transaction.commit, _look_after)
     processor = SimpleProcessor(db, path)
-    now: float | None = time.time()
-    end = time.time() + after
+    start = time.time()
+    now: float | None = start
+    end = start + after
     while now is not None:
         if not after:
             # Jobs that were added meanwhile are not due before the present.
             now = max(now, time.time())
+        rounds = _Rounds(db, path, name)
         while (jobid := processor.claimNextJob(now)) is not None:
-            with moment.at(now if after else None):
+            with moment.at(now if after else None), _ends() as ends:
                 processor.processNext(jobid)
-            failure = _failure(db, path, jobid)
+            failure = _failure(db, path, jobid) or _abort(ends)
             if raise_errors and failure is not None:
                 raise AssertionError(
                     f'Job {jobid} of {name!r} failed:\n{failure}')
+            rounds.count(jobid)
         now = _next_time(db, path, now, max(end, now))
+
+
+class _Rounds:
+    """Counts how often jobs enqueue jobs while no time passes.
+
+    Each round are as many runs as there were jobs when it began.
+    """
+
+    def __init__(self, db: Any, path: Any, name: str) -> None:
+        self._db, self._path, self._name = db, path, name
+        self._number = self._left = 0
+
+    def count(self, jobid: int) -> None:
+        """Count a run.  Raise AssertionError if there is no end."""
+        if self._left > 0:
+            self._left -= 1
+            return
+        self._number += 1
+        with opened_service(self._db, self._path) as service:
+            self._left = service.counts()[QUEUED] - 1
+        if self._number > ROUNDS:
+            raise AssertionError(
+                f'Jobs of {self._name!r} enqueue jobs without end, and no '
+                f'time passes; the last one was {jobid}. Let it enqueue the '
+                f'next one with a delay.')
+
+
+@contextlib.contextmanager
+def _ends() -> Iterator[list[Any]]:
+    """Collect the events that tell of the ends of runs."""
+    found: list[Any] = []
+    observer = Observer(found.append, JobEnded)
+    observer.subscribe()
+    try:
+        yield found
+    finally:
+        observer.unsubscribe()
+
+
+def _abort(ends: list[Any]) -> str | None:
+    """Return what is wrong if a function has aborted its transaction."""
+    if not any(end.aborted for end in ends):
+        return None
+    return ('Its function has aborted the transaction, or begun another one: '
+            'what it had changed before is not stored. Raise an exception '
+            'instead, or take a savepoint.')
 
 
 def _look_after(engine: Any) -> None:
@@ -89,8 +158,15 @@ def _next_time(db: Any, path: Any, now: float, end: float) -> float | None:
     with opened_service(db, path) as service:
         due = [job.due for job in service.jobs.values()
                if job.status in WAITING and job.due is not None
-               and (job.due <= end or _waits_for_an_attempt(job))]
+               and (job.due <= _end_for(job, end)
+                    or _waits_for_an_attempt(job))]
     return min((each for each in due if each > now), default=None)
+
+
+def _end_for(job: Any, end: float) -> float:
+    # The delay of addCronJob ends at the next whole second.
+    return (math.ceil(end) if job.status == DELAYED and math.isfinite(end)
+            else end)
 
 
 def _locate(name: str) -> tuple[Any, Any]:
@@ -100,15 +176,19 @@ def _locate(name: str) -> tuple[Any, Any]:
     if service is not None:
         return root_database(service), service_path(service)
     # A test that uses a browser has no site of its own.
+    declared = next((each for each in declarations() if each.name == name),
+                    None)
     db = openedDatabase()
+    if declared is None or db is None:
+        raise LookupError(
+            f'{absence.unseen(name, declarations())} Or declare it in the '
+            f'ZCML of the layer, and let the layer open its database.')
     with root_folder(db) as root:
-        for declaration in declarations():
-            service = declaration.find(root)
-            if declaration.name == name and service is not None:
-                return db, service_path(service)
-    raise LookupError(
-        f'There is no task service {name!r}; set the site that holds it, or '
-        f'declare it (async:service) in the ZCML of the layer.')
+        service = declared.find(root)
+        if service is None:
+            raise LookupError(f'There is no task service {name!r}: '
+                              f'{absence.missing(declared, root)}')
+        return db, service_path(service)
 
 
 def _waits_for_an_attempt(job: Any) -> bool:
@@ -124,6 +204,20 @@ def _failure(db: Any, path: Any, jobid: int) -> str | None:
         if job is None or _waits_for_an_attempt(job):
             return None
         return job.traceback
+
+
+@contextlib.contextmanager
+def entered(site: Any) -> Iterator[None]:
+    """Make a site the current one, until the end of a test.
+
+    Then abort the transaction and log out.
+    """
+    with zope.component.hooks.site(site):
+        try:
+            yield
+        finally:
+            transaction.abort()
+            logout()
 
 
 def login(principal_id: str) -> None:

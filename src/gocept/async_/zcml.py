@@ -27,6 +27,10 @@ from lovely.remotetask.policy import DAY
 # Processors may be registered anywhere in the ZCML; check when all is read.
 LAST = 10 ** 6
 
+# The directive was read from meta.zcml, and nothing else of the package.
+NO_PROCESSOR = ('(none is registered: add <include package="gocept.async_" /> '
+                'to site.zcml)')
+
 
 def _is_number(value):
     return not math.isnan(value)
@@ -210,7 +214,7 @@ def _check_processor(declaration):
         raise ConfigurationError(
             f'async:service "{declaration.name}": no processor '
             f'"{declaration.processor}"; choose one of '
-            f'{", ".join(sorted(known)) or "(none is registered)"}.')
+            f'{", ".join(sorted(known)) or NO_PROCESSOR}.')
     try:
         factory.check(declaration.processorArguments['maxThreads'])
     except ValueError as error:

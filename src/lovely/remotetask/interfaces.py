@@ -1558,6 +1558,11 @@ class IJobRun(IJobBegan):
         'Whether the effects of the function are stored. With a failure: what '
         'failed did so after the commit, a hook say.')
 
+    aborted = zope.interface.Attribute(
+        'Whether the function has aborted its transaction, or begun another '
+        'one, and has returned nevertheless: what it had changed before is '
+        'not stored.')
+
 
 class IJobEnded(IJobRun):
     """A run has ended, and is not tried again.

@@ -67,8 +67,9 @@ class Policy(Settings):
     """The rules of one service.
 
     attempts -- how often a job is run before its error is final.
-    retry_wait -- seconds before the second attempt at most; doubled for each
-        further one, up to an hour.
+    retry_wait -- limit of the pause before the second attempt, in seconds:
+        the pause is a random time up to it; doubled for each further one, up
+        to an hour.
     retry_on -- dotted names of exceptions, or their classes, after which a
         job is tried again; besides, a lost process always counts as a failed
         attempt, and transient errors are tried again apart from this.

@@ -25,9 +25,19 @@ from lovely.remotetask.running.server import server
 
 log = journal(__name__)
 
+# What to do where there is no root folder.
+ROOT_FOLDER = (
+    'On the Zope Toolkit, zope.app.appsetup makes the root folder and tells '
+    'of it: add <include package="zope.app.appsetup" /> to site.zcml, which '
+    'needs zope.traversing and zope.container there, too, and restart.')
+
 # The database the application opened last, as a weak reference.  The event
 # of a new web application does not name it.
 _opened = None
+
+
+class NoRootFolder(LookupError):
+    """The database has no root folder."""
 
 
 def rememberDatabase(event):
@@ -61,8 +71,15 @@ def bootStrapSubscriber(event):
     """
     names = getAutostartServiceNames()
     db = getattr(event, 'database', None) or openedDatabase()
-    if not names or db is None:
-        return
+    if names and db is None:
+        log.error(
+            'autostart: no service is started, for the application has told '
+            'of no database with a root folder. %s', ROOT_FOLDER)
+    elif names:
+        tried('autostart: no service is started', _start_named, db, names)
+
+
+def _start_named(db, names):
     with root_folder(db) as root:
         for name in names:
             _start_services(root, name)
@@ -85,14 +102,24 @@ def tried(what, call, *args):
 
 
 @contextlib.contextmanager
-def root_folder(db):
-    """Open the root folder for reading, outside the thread's transaction."""
+def opened_root(db):
+    """Open the root folder for reading, outside the thread's transaction.
+
+    The value is None if there is none.
+    """
     with private_connection(db) as connection:
         # A storage that is polled may fail here.
         connection.transaction_manager.begin()
-        root = server().root(connection)
+        yield server().root(connection)
+
+
+@contextlib.contextmanager
+def root_folder(db):
+    """As `opened_root`; raise NoRootFolder if there is none."""
+    with opened_root(db) as root:
         if root is None:
-            raise LookupError('The database has no root folder.')
+            raise NoRootFolder(
+                f'The database has no root folder. {ROOT_FOLDER}')
         yield root
 
 

@@ -29,6 +29,7 @@ from gocept.async_.celery import settings
 from gocept.async_.celery import transport
 from gocept.async_.celery import worker
 from gocept.async_.celery.entrance import entrance
+from gocept.async_.startup import tell_of_missing
 from lovely.remotetask import forking
 from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.foreign.outcome import in_runner
@@ -136,11 +137,13 @@ def attendance():
 
 def _open():
     try:
-        return configuration().open()
+        db = configuration().open()
     except ConfigurationError as error:
         raise NotConfigured(
             f'the databases of {os.environ[VARIABLE]} do not fit the ZCML; '
             f'correct it: {error}') from error
+    tell_of_missing(db)
+    return db
 
 
 # In the process of a prefork or solo pool.

@@ -13,6 +13,7 @@ from gocept.async_.manage.seeing import SIGHTS
 from gocept.async_.worker.application import Refused
 from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.foreign.value import is_of_database
+from lovely.remotetask.startup import NoRootFolder
 
 
 # Exit codes; 2 is argparse's own.
@@ -65,6 +66,8 @@ def _run(options: argparse.Namespace) -> int:
     if found.failed and is_of_database(found):
         raise Refused(f'the database of {options.configuration} cannot be '
                       f'worked with: {found.error}')
+    if found.failed and found.is_a(NoRootFolder):
+        raise Refused(found.error)
     if found.exception is not None:
         raise found.exception
     sys.stdout.flush()

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from collections.abc import Iterator
 from typing import Any
 
+from gocept.async_ import absence
 from gocept.async_.declaration import declarations
 from gocept.async_.worker.application import Refused
 from gocept.async_.worker.application import open_database
@@ -91,8 +92,6 @@ def _find(root: Any, name: str) -> Any:
     declaration, = (each for each in declarations() if each.name == name)
     service = declaration.find(root)
     if service is None:
-        raise Refused(
-            f'the service "{name}" is not there: its site '
-            f'{declaration.site} is missing, or the database is read-only '
-            f'and was never opened by a process that could create it.')
+        raise Refused(f'the service "{name}" is not there: '
+                      f'{absence.missing(declaration, root)}')
     return service

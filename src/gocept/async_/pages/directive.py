@@ -73,6 +73,7 @@ def pages(_context, **settings):
 
     name, layer = settings.pop('name'), settings.pop('layer')
     found = views.Views(name, **settings)
+    _context.action(discriminator=None, callable=views.define_checkers)
     xmlconfig.include(_context, package=zope.i18n)
     zope.i18n.zcml.registerTranslations(
         _context, str(Path(views.LOCALES)))

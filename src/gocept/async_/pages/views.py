@@ -2,15 +2,33 @@
 
 from importlib import resources
 
+from zope.security.checker import defineChecker
+from zope.security.checker import getCheckerForInstancesOf
 from zope.security.proxy import ProxyFactory
 
+from gocept.async_.pages.earlier import Lead
 from gocept.async_.pages.overview import Overview
+from lovely.remotetask.browser.assets import Assets
+from lovely.remotetask.browser.page import Page
 from lovely.remotetask.browser.pages import Pages
 from lovely.remotetask.browser.place import Place
 from lovely.remotetask.browser.place import Settings
 
 
 LOCALES = resources.files('lovely.remotetask.browser').joinpath('locales')
+
+
+def define_checkers():
+    """Let the classes of all pages have the checkers that pages have.
+
+    Grok takes the proxies of what is published off, and asks for the checker
+    of its class before it is called.
+    """
+    found = [Assets, Lead, Page, Pages]
+    for class_ in found:
+        found += class_.__subclasses__()
+        if getCheckerForInstancesOf(class_) is None:
+            defineChecker(class_, class_.__Security_checker__)
 
 
 class Views:

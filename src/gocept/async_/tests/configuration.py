@@ -1,5 +1,7 @@
 """Read ZCML in a test, and forget it afterwards."""
 
+import collections
+
 import zope.component
 import zope.component.hooks
 from zope.configuration import config
@@ -31,6 +33,7 @@ def read(directives):
 def execute(test, directives):
     """Execute the directives until the end of the test."""
     test.addCleanup(_forget_all_but, utilities())
+    test.addCleanup(_forget_handlers_but, handlers())
     # Directives register where the current site says.
     with zope.component.hooks.site(None):
         read(directives).execute_actions()
@@ -50,6 +53,25 @@ def utilities():
         (registration.provided, registration.name, registration.component)
         for registration
         in zope.component.getGlobalSiteManager().registeredUtilities()]
+
+
+def handlers():
+    """Return how often each global handler is registered, and for what."""
+    return collections.Counter(
+        (registration.required, registration.handler) for registration
+        in zope.component.getGlobalSiteManager().registeredHandlers())
+
+
+def _forget_handlers_but(known):
+    """Let each handler be called as often as before: an include adds one."""
+    manager = zope.component.getGlobalSiteManager()
+    for (required, handler), number in handlers().items():
+        before = known[required, handler]
+        if number != before:
+            # There is no way to take one of several back.
+            manager.unregisterHandler(handler, required)
+            for _ in range(before):
+                manager.registerHandler(handler, required)
 
 
 def _forget_all_but(known):

@@ -19,9 +19,10 @@ from typing import NamedTuple
 ROOT = Path(__file__).parents[4]
 DOCS = ROOT / 'docs'
 
+# One of them is a comment: Sphinx does not show it.
 DIRECTIVE = re.compile(
-    r' *\.\. (?P<kind>code-block|invisible-code-block|literalinclude)::? '
-    r'*(?P<argument>.*)\Z')
+    r' *\.\. (?P<kind>(?:sourcecode|code-block|code|parsed-literal|prompt|'
+    r'testcode|literalinclude)::|invisible-code-block:) *(?P<argument>.*)\Z')
 OPTION = re.compile(r' *:(?P<name>[\w-]+): *(?P<value>.*)\Z')
 NOTE = re.compile(r' *\.\. (?P<verb>[a-z][a-z -]*): (?P<text>.*)\Z')
 # A paragraph that introduces a literal block; a directive's name has no space
@@ -54,6 +55,10 @@ class Note(NamedTuple):
     text: str
 
 
+# The border of a simple table, and what may stand in its first column.
+BORDER = re.compile(r'=+(  +=+)+ *\Z')
+FIRST = re.compile(r'(``[\w./*-]+``)? *\Z')
+
 # What is said of a block, and is nothing that a reader does.
 OF_BLOCKS = 'not run', 'run by', 'all run by', 'all not run'
 
@@ -67,6 +72,15 @@ def paths():
 def blocks(path):
     """Return the blocks of a document."""
     return [step for step in steps(path) if isinstance(step, Block)]
+
+
+def write_files(path, folder):
+    """Write the files that a document shows into a folder."""
+    for block in blocks(path):
+        if block.caption:
+            target = Path(folder) / block.caption
+            target.parent.mkdir(exist_ok=True)
+            target.write_text(block.text, encoding='utf-8')
 
 
 def steps(path):
@@ -96,6 +110,26 @@ def whole(path):
     return dict(re.findall(
         r'^\.\. all ((?:not )?run(?: by)?): (.+)$',
         path.read_text(encoding='utf-8'), re.MULTILINE))
+
+
+def wrapping_tables(path):
+    """Return the cells of first columns that may go on in a next line.
+
+    A simple table takes that line for another row.  So there only code may
+    stand in the first column; other tables are written as lists.
+    """
+    inside, width, found = 0, 0, []
+    for line in path.read_text(encoding='utf-8').splitlines():
+        if BORDER.match(line):
+            width = width or line.rstrip().index(' ')
+            # The first row is the header, if another border follows it.
+            inside = (inside + 1) % 3
+        elif not line.strip() and inside == 2:
+            inside = width = 0
+        elif inside == 2 and not FIRST.match(line[:width]):
+            found.append(line[:width])
+        width = width if inside else 0
+    return found
 
 
 def _sentence(lines, number, text):
@@ -134,10 +168,10 @@ def _of_directive(lines, number, directive, notes):
     while first < len(lines) and (option := OPTION.match(lines[first])):
         options[option['name']] = option['value']
         first += 1
-    if directive['kind'] == 'literalinclude':
+    if directive['kind'] == 'literalinclude::':
         return Block('include', '', directive['argument'], number + 1,
                      notes), first
-    if directive['kind'] == 'invisible-code-block':
+    if directive['kind'] == 'invisible-code-block:':
         notes = {**notes, 'invisible': ''}
     return _body(directive['argument'], options.get('caption', ''), lines,
                  first - 1, notes, _depth(lines[number]))

@@ -216,6 +216,39 @@ def commit():
     transaction.commit()
 
 
+@function('events')
+def change_and_end(content, end):
+    """Changes something, and loses it by a method of the transaction."""
+    content.value = 'changed'
+    getattr(transaction, end)()
+
+
+@function('events')
+def again_without_end(delay):
+    """Calls itself as long as it is run."""
+    calls.append(delay)
+    again_without_end_again(delay)
+
+
+def again_without_end_again(delay):
+    again_without_end.enqueue_with(delay=delay)(delay)
+
+
+@function('events')
+def chain(length):
+    """Calls itself, so many times."""
+    calls.append(length)
+    if length:
+        chain.enqueue(length - 1)
+
+
+@function('events')
+def add_cron_job(**pattern):
+    """Adds a cron job."""
+    service = zope.component.getUtility(ITaskService, 'events')
+    service.addCronJob('echo', **pattern)
+
+
 class Compute:
     """A page that calls a function."""
 

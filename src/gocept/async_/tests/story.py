@@ -64,7 +64,8 @@ class Story:
             raise AssertionError(
                 f'Line {block.line}: nobody runs this block; {ADVICE}.')
         try:
-            run(block)
+            with contextlib.redirect_stdout(io.StringIO()):
+                run(block)
         except Exception as error:
             error.add_note(f'In the block of line {block.line}.')
             raise

@@ -12,9 +12,10 @@ from gocept.async_.tests.story import Story
 SOURCE = Path(gocept.async_.__file__).parents[2]
 
 
-def test_modules():
-    """Return the names of all modules with tests."""
-    return {path.stem for path in SOURCE.rglob('test_*.py')}
+def mentions(module, path):
+    """Return whether a module of tests exists, and names a document."""
+    return any(path.stem in found.read_text(encoding='utf-8')
+               for found in SOURCE.rglob(f'{module}.py'))
 
 
 @unittest.skipUnless(
@@ -27,14 +28,21 @@ class DocumentTest(FunctionalTestCase):
         story = Story(self)
         notes = documents.whole(path)
         for block in documents.blocks(path):
-            if not self.is_excused({**notes, **block.notes}):
+            if not self.is_excused(path, {**notes, **block.notes}):
                 story.run(block)
 
-    def is_excused(self, notes):
+    def test_tables(self):
+        """No table has a first column that may wrap, and be broken in HTML.
+        """
+        for path in documents.paths():
+            with self.subTest(path.name):
+                self.assertEqual([], documents.wrapping_tables(path))
+
+    def is_excused(self, path, notes):
         """Return whether something else is said of a block, and makes sense.
         """
         if 'run by' in notes:
-            self.assertIn(notes['run by'], test_modules())
+            self.assertTrue(mentions(notes['run by'], path), notes)
         if 'not run' in notes:
             self.assertGreater(len(notes['not run'].split()), 2, notes)
         return bool(notes.keys() & {'run by', 'not run'})

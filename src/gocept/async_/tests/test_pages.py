@@ -21,10 +21,12 @@ from zope.configuration import xmlconfig
 from zope.configuration.exceptions import ConfigurationError
 from zope.pagetemplate.pagetemplate import PageTemplate
 from zope.publisher.interfaces.browser import IBrowserRequest
+from zope.security.checker import selectChecker
 
 import gocept.async_
 import gocept.async_.tests
 from gocept.async_.pages import directive
+from gocept.async_.pages.views import Lead
 from gocept.async_.pages.views import Views
 from gocept.async_.testing import FUNCTIONAL_LAYER
 from gocept.async_.testing import login
@@ -34,6 +36,9 @@ from gocept.async_.tests.functional import FunctionalTestCase
 from gocept.async_.tests.functional import add_service
 from gocept.async_.tests.pageslayer import PagesTestCase
 from lovely.remotetask import TaskService
+from lovely.remotetask.browser.assets import Assets
+from lovely.remotetask.browser.page import Page
+from lovely.remotetask.browser.pages import Pages
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import IJob
@@ -61,6 +66,20 @@ class WithoutDirectiveTest(FunctionalTestCase):
             with self.subTest(path):
                 self.assertEqual(
                     404, app.get(f'/{path}', expect_errors=True).status_int)
+
+
+class PublicationTest(PagesTestCase):
+    """The pages are published by others than Zope's own publication, too."""
+
+    def test_classes_have_checkers(self):
+        """Grok takes proxies off, and asks for the checker of the class."""
+        classes = [Assets, Lead, Page, Pages]
+        for class_ in classes:
+            classes += class_.__subclasses__()
+            page = object.__new__(class_)
+            with self.subTest(class_.__name__):
+                selectChecker(page).check(page, '__call__')
+        self.assertGreater(len(classes), 12)
 
 
 class RoutesTest(PagesTestCase):

@@ -4,6 +4,7 @@ import contextlib
 import io
 import threading
 import unittest
+import unittest.mock
 
 import transaction
 import webtest
@@ -20,6 +21,7 @@ from gocept.async_.testing import login
 from gocept.async_.testing import logout
 from gocept.async_.testing import process
 from gocept.async_.tests import sample
+from gocept.async_.tests.configuration import declare
 from gocept.async_.tests.functional import FunctionalTestCase
 from gocept.async_.tests.functional import add_service
 from lovely.remotetask.interfaces import ITaskService
@@ -109,6 +111,95 @@ class ProcessTest(FunctionalTestCase):
         transaction.begin()
         self.assertIn(len(self.service.jobs[jobid].history), (9, 10, 11))
 
+    def history(self, jobid):
+        transaction.begin()
+        return self.service.jobs[jobid].history
+
+    def test_a_cron_job_that_was_just_added(self):
+        """Its first time counts from here; nothing is run before."""
+        jobid = self.service.addCronJob('echo', 'input')
+        process(after=600)
+        self.assertIn(len(self.history(jobid)), (9, 10, 11))
+
+    def test_a_delay_of_a_cron_job_that_was_just_added(self):
+        """It ends within the time that is given, and not before."""
+        for delay in (600, 0.5, 1, 90.25):
+            jobid = self.service.addCronJob('echo', 'input', delay=delay)
+            process(after=delay - 0.4)
+            process(after=delay)
+            with self.subTest(delay):
+                self.assertEqual(1, len(self.history(jobid)))
+
+    def test_a_cron_job_behind_the_time(self):
+        """It stays for the next time."""
+        jobid = self.service.addCronJob('echo', 'input', delay=600)
+        process(after=590)
+        self.assertEqual(0, len(self.history(jobid)))
+        other = self.service.add('echo', delay=600.9)
+        process(after=600)
+        self.assertEqual([1, 0], [
+            len(self.history(each)) for each in (jobid, other)])
+
+    def test_a_cron_job_that_a_job_adds(self):
+        """It counts from the time of that job."""
+        sample.add_cron_job.enqueue_with(delay=300)(delay=60)
+        process(after=360.1)
+        cron, = (job for job in self.jobs() if job.task == 'echo')
+        self.assertEqual('completed', cron.status)
+
+    def test_a_job_that_delays_itself(self):
+        """It ends with the time that is given, also without any."""
+        for delay, after, times in (
+                (0.5, 0, 1), (0.25, 1, 5), (600, 3599, 6)):
+            sample.calls.clear()
+            sample.again_without_end(delay)
+            process(after=after)
+            for job in self.jobs():
+                self.service.cancel(job.id)
+            transaction.commit()
+            with self.subTest(delay):
+                self.assertEqual(times, len(sample.calls))
+
+    def test_a_job_that_enqueues_itself_without_end(self):
+        """That is said, instead of going on for ever."""
+        for delay, after in ((None, 0), (0, 3600), (None, 3600)):
+            sample.calls.clear()
+            sample.again_without_end(delay)
+            with unittest.mock.patch('gocept.async_.testing.ROUNDS', 5), \
+                    self.assertRaisesRegex(AssertionError, 'without end'):
+                process(after=after, raise_errors=False)
+            for job in self.jobs():
+                self.service.cancel(job.id)
+            with self.subTest(delay=delay, after=after):
+                self.assertEqual(6, len(sample.calls))
+
+    def test_jobs_that_enqueue_jobs_with_an_end(self):
+        """However many there are, rounds are counted."""
+        for _ in range(20):
+            sample.chain(4)
+        with unittest.mock.patch('gocept.async_.testing.ROUNDS', 6):
+            process()
+        self.assertEqual(100, len(sample.calls))
+
+    def test_job_that_aborts_its_transaction(self):
+        """It has lost what it did, and that is noticed."""
+        self.root['content'] = content = sample.Content()
+        for end in ('abort', 'begin'):
+            sample.change_and_end(content, end)
+            with self.subTest(end), self.assertRaisesRegex(
+                    AssertionError, 'has aborted the transaction'):
+                process()
+            self.assertFalse(hasattr(content, 'value'))
+
+    def test_job_that_aborts_its_transaction_on_purpose(self):
+        """The log says it, as in production."""
+        self.root['content'] = content = sample.Content()
+        sample.change_and_end(content, 'abort')
+        with self.assertLogs('lovely.remotetask', 'WARNING') as logged:
+            process(raise_errors=False)
+        self.assertIn('has aborted the transaction', logged.output[0])
+        self.assertEqual('completed', self.job().status)
+
     def test_raises_for_a_job_that_failed(self):
         """The AssertionError shows the traceback of the job."""
         sample.fail('no such thing')
@@ -159,6 +250,30 @@ class ProcessTest(FunctionalTestCase):
         """The error names it."""
         with self.assertRaisesRegex(LookupError, 'nothing'):
             process('nothing')
+
+    def test_service_that_was_not_created(self):
+        """It is said why not, also where no database was opened."""
+        declare(self, 'mail', site='/shop')
+        with self.assertRaisesRegex(LookupError, 'there is no /shop'):
+            process('mail')
+        zope.component.hooks.setSite(None)
+        with unittest.mock.patch('lovely.remotetask.startup._opened', None), \
+                self.assertRaisesRegex(LookupError, 'no current site'):
+            process('mail')
+
+    def test_no_length_of_time(self):
+        """Nothing is committed."""
+        for after in (-1, float('nan')):
+            with self.assertRaisesRegex(ValueError, 'no length of time'):
+                process(after=after)
+
+    def test_for_ever(self):
+        """All that waits for a time is run."""
+        sample.record.enqueue_with(delay=10 ** 8)()
+        self.service.addCronJob('echo', delay=10 ** 7)
+        process(after=float('inf'))
+        self.assertEqual(['completed'] * 2,
+                         [job.status for job in self.jobs()])
 
     def test_same_path_as_in_a_processor(self):
         """A job must not commit here either."""

@@ -17,7 +17,7 @@ MESSAGE = re.compile(
     r'^\.\. code-block:: none\n    :class: message\n\n((?: {4}.+\n)+)', re.M)
 
 # Fewer than these would say that the document is not read as it is meant to.
-LEAST = 15
+LEAST = 30
 
 
 def texts(tree):

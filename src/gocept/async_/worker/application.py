@@ -5,6 +5,7 @@ from zope.configuration.exceptions import ConfigurationError
 
 from gocept.async_ import zopeconf
 from gocept.async_.declaration import declarations
+from gocept.async_.startup import tell_of_missing
 
 
 class Refused(Exception):
@@ -26,7 +27,7 @@ def open_database(path, processes):
             f'process can use; serve it by ZEO or use RelStorage, see '
             f'docs/howto/deployment.rst, or leave out --processes.')
     try:
-        return configuration.start()
+        db = configuration.start()
     except zc.lockfile.LockError as error:
         raise Refused(
             f'the database of {path} is a FileStorage, and another process '
@@ -37,6 +38,8 @@ def open_database(path, processes):
         raise Refused(
             f'the ZCML of {path} cannot be executed; correct it: '
             f'{error}') from error
+    tell_of_missing(db)
+    return db
 
 
 def choose(options):

@@ -14,6 +14,7 @@ from lovely.remotetask.job import direct_run
 from lovely.remotetask.running import registry
 from lovely.remotetask.running.execution import Work
 from lovely.remotetask.running.execution import result_of
+from lovely.remotetask.running.refusal import COMMITTED
 from lovely.remotetask.running.refusal import is_part_of_run
 from lovely.remotetask.task import TaskError
 
@@ -53,10 +54,14 @@ def process(engine, job, now):
 def _run(engine, job, claim, now):
     """Run a claimed job; if it fails, roll back to where it began."""
     run = Run(claim, now)
-    savepoint = _manager(job).savepoint(optimistic=True)
+    manager = _manager(job)
+    txn = manager.get()
+    savepoint = manager.savepoint(optimistic=True)
     token = direct_run.set((job.store, claim))
     try:
         outcome = outcome_of(_call_task, engine, job)
+        if manager.get() is not txn and txn.status != COMMITTED:
+            _raise_aborted(job, outcome)
         rolled_back = outcome.failed and outcome_of(savepoint.rollback)
     finally:
         direct_run.reset(token)
@@ -71,6 +76,14 @@ def _run(engine, job, claim, now):
         let_go(outcome.exception)
     else:
         engine.complete(job, run, outcome.value, now)
+
+
+def _raise_aborted(job, outcome):
+    raise TaskError(
+        f'Job {job.id} has aborted the transaction of its caller: what that '
+        f'had changed is lost, and nothing is stored of the job. Let a '
+        f'processor run it, in a transaction of its own.'
+    ) from outcome.exception
 
 
 def _manager(job):

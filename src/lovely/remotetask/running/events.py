@@ -83,6 +83,7 @@ class JobEnded(NamedTuple):
     status: str
     failure: FailureTexts | None = None
     committed: bool = True
+    aborted: bool = False
 
 
 @zope.interface.implementer(interfaces.IJobRetried)
@@ -98,6 +99,7 @@ class JobRetried(NamedTuple):
     status: str
     failure: FailureTexts
     committed: bool = False
+    aborted: bool = False
 
 
 @zope.interface.implementer(interfaces.IJobLost)

@@ -354,7 +354,8 @@ class Execution:
             refusal.lift()
             self.commit()
         try:
-            return run_job(engine, self.run, self._begin, commit)
+            end = run_job(engine, self.run, self._begin, commit)
+            return end._replace(aborted=refusal.was_aborted)
         finally:
             session.resume()
 
@@ -434,7 +435,8 @@ class Execution:
         texts = failure and events.texts_of(failure, not end.messages)
         events.send(kind(
             *self._described(end.function), moment.now() - self.run.started,
-            end.status, texts, failure is None or end.completed))
+            end.status, texts, failure is None or end.completed,
+            end.aborted))
 
     def _described(self, function):
         claim = self.run.claim

@@ -48,6 +48,8 @@ class CommitRefusal:
         self._lifted = False
         self._refused = False
         self.is_committed = False
+        # Whether the function has aborted what it had done until then.
+        self.was_aborted = False
         current.set(self)
         # Tells us at once of the transaction that has begun already.
         manager.registerSynch(self)
@@ -70,6 +72,7 @@ class CommitRefusal:
 
     def afterCompletion(self, txn):
         if not self._lifted:
+            self.was_aborted = True
             # Nobody is told of the one that an abort is followed by.
             self.newTransaction(self._manager.get())
         elif txn.status == COMMITTED:

@@ -29,6 +29,7 @@ class End(NamedTuple):
     completed -- whether the run is committed although an error came back.
     retried -- whether the run is tried again.
     rest -- see IJobExecution.complete.
+    aborted -- whether the function has aborted its transaction.
     """
 
     status: str | None
@@ -37,6 +38,7 @@ class End(NamedTuple):
     completed: bool = False
     retried: bool = False
     rest: Rest | None = None
+    aborted: bool = False
 
 
 def name(path, run):
@@ -50,6 +52,12 @@ def write(event):
     if event.failure is None:
         _write(logging.INFO, event,
                'completed in %.3f s (%s, attempt %s)', *took)
+        if event.aborted:
+            _write(logging.WARNING, event,
+                   'its function has aborted the transaction, or begun '
+                   'another one: what it had changed before is not stored '
+                   '(%s, attempt %s). Raise an exception instead, or take a '
+                   'savepoint.', *took[1:])
     elif event.committed:
         _write(logging.ERROR, event,
                '%s, but something failed after its commit, and may be lost: '

@@ -90,6 +90,17 @@ class Session:
             txn.addBeforeCommitHook(self._check_signature)
             return
         signature.check(txn, self.connection.db())
+        self._expect_end(txn)
+
+    def _expect_end(self, txn):
+        """Let the commit that has begun not ask the storage for news.
+
+        Nobody would look at these before the session is closed; but for a
+        hook that is called after the commit.
+        """
+        if not any(txn.getAfterCommitHooks()):
+            for each in self._connections():
+                each.explicit_transactions = True
 
     def close(self, clean=False):
         """Abort what was not committed, and give the connection back.

@@ -34,6 +34,9 @@ class Swept(persistent.Persistent):
     number -- BTrees.Length: how many there are left.
     """
 
+    # By number of a shelf: the ids of all jobs that were put aside there.
+    _v_ids = None
+
     def __init__(self, status, jobs, number):
         self.status = status
         self.jobs = jobs
@@ -43,6 +46,20 @@ class Swept(persistent.Persistent):
         """Return whether a job is among them."""
         return (job.stored_status == self.status and key_of(job)
                 in self.jobs.get(shelf_number(job.id), ()))
+
+    def has_id(self, jobid):
+        """Return whether a job is among them that cannot be read.
+
+        Nothing tells its time, which is part of its key.
+        """
+        number = shelf_number(jobid)
+        if self._v_ids is None:
+            self._v_ids = {}
+        if number not in self._v_ids:
+            # Those that are dropped meanwhile are gone altogether.
+            self._v_ids[number] = frozenset(
+                key[1] for key in self.jobs.get(number, ()))
+        return jobid in self._v_ids[number]
 
     def first(self, limit):
         """Return up to `limit` trees, keys and jobs."""
@@ -186,6 +203,10 @@ class Ledger(persistent.Persistent):
     def is_swept(self, job):
         """Return whether a job was put aside, to be removed."""
         return any(swept.has(job) for swept in self.swept)
+
+    def has_swept(self, jobid):
+        """Return whether a job was put aside, to be removed; by its id."""
+        return any(swept.has_id(jobid) for swept in self.swept)
 
     def drop_swept(self, swept):
         """Forget a Swept from which all jobs were removed."""

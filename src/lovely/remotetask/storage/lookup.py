@@ -208,6 +208,9 @@ def find(store, jobid):
         return stand_in(store, jobid)
     found = store.read(raw, store, jobid)
     if found.failed:
+        # It may have been cleaned while nobody could read it.
+        if store.read(store.ledger.has_swept, jobid).value:
+            return None
         return unreadable_job(store, jobid, found)
     job = found.value
     return None if job is None or is_gone(store, job) else job

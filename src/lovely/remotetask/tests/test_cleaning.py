@@ -166,6 +166,24 @@ class ManyTest(CleaningCase):
         self.drop()
         self.check_gone()
 
+    def test_unreadable_since(self):
+        """Nor whether they can be read when they were cleaned."""
+        ids = self.ended(20)
+        self.clean(COMPLETED)
+        for number, (name, value) in enumerate((
+                ('id', 0), ('status', 'odd'), ('created', 'never'))):
+            job = self.service.store.read(
+                lookup.record, self.service.store, ids[number]).value
+            job._p_activate()
+            job.__dict__[name] = value
+            job._p_changed = True
+        transaction.commit()
+        self.connection.cacheMinimize()
+        self.left = {}
+        self.check_gone()
+        self.drop(3)
+        self.check_gone()
+
 
 class FewTest(CleaningCase):
 

@@ -109,3 +109,44 @@ class InJobTest(RunCase):
         self.assertEqual(ERROR, self.run_job(work).status)
         self.assertEqual(1, self.inner_calls)
         self.assertEqual(COMPLETED, self.job(jobid).status)
+
+
+class CallersTransactionTest(RunCase):
+    """A job that is run directly leaves its caller's transaction alone."""
+
+    def test_it_ends_it(self):
+        """Who calls is told that his changes are lost."""
+        for end in (transaction.abort, transaction.begin):
+            def task(service, input, end=end):
+                end()
+            self.service_task(task, 'test.end')
+            for committed in (True, False):
+                self.service.add('test.end')
+                if committed:
+                    transaction.commit()
+                with self.subTest(end=end, committed=committed), \
+                        self.assertRaisesRegex(TaskError, 'transaction of'):
+                    self.service.process()
+                transaction.abort()
+                self.service.clean()
+
+    def test_it_commits_it(self):
+        """That loses nothing, and is as it always was."""
+        def task(service, input):
+            transaction.commit()
+        self.service_task(task, 'test.end')
+        jobid = self.service.add('test.end')
+        self.service.process()
+        self.assertEqual('completed', self.service.getStatus(jobid))
+
+    def test_it_ends_it_and_fails(self):
+        """There is nothing to roll back to."""
+        def task(service, input):
+            transaction.abort()
+            raise ValueError('afterwards')
+        self.service_task(task, 'test.end')
+        self.service.add('test.end')
+        with self.assertRaisesRegex(TaskError, 'transaction of') as raised:
+            self.service.process()
+        self.assertIn('afterwards', str(raised.exception.__cause__))
+        transaction.abort()

@@ -220,27 +220,79 @@ class RunTest(RunCase):
         self.assertEqual(job._p_serial, self.root.effects._p_serial)
         self.assertLess(claimed, job._p_serial)
 
+    @contextlib.contextmanager
+    def asked(self):
+        """Provide the connections that ask the storage for news, each time.
+        """
+        found, new = [], Connection.newTransaction
+
+        def new_transaction(connection, *args):
+            found.append(connection)
+            new(connection, *args)
+        with unittest.mock.patch.object(
+                Connection, 'newTransaction', new_transaction):
+            yield found
+
     def test_news(self):
         """The storage is asked for news once, when bookkeeping begins.
 
         Not after the commit, too, as ZODB does by itself; with RelStorage,
         each is a request.
         """
-        asked = []
-
-        def new_transaction(connection, *args):
-            asked.append(connection)
-            new(connection, *args)
-
         def touch(engine):
             used.append(engine.service._p_jar)
             engine.service.paused = False
-        new, used = Connection.newTransaction, []
-        with unittest.mock.patch.object(
-                Connection, 'newTransaction', new_transaction):
+        used = []
+        with self.asked() as asked:
             execution.in_transaction(
                 self.db, ['tasks'], transaction.commit, touch)
         self.assertEqual(1, asked.count(*used))
+
+    def run_claimed(self, work):
+        """Let a job run.  Return its connection, and those that asked."""
+        def noting(service, input):
+            used.append(service._p_jar)
+            work(service)
+        used = []
+        self.service_task(noting)
+        self.add('test.task')
+        processor = self.processor()
+        jobid = processor.claimNextJob()
+        with self.asked() as asked:
+            processor.processNext(jobid)
+        return used[0], asked
+
+    def test_news_for_a_job(self):
+        """Nor after that of a job, when nobody looks at it any more."""
+        def work(service):
+            effect(service, 'done')
+        used, asked = self.run_claimed(work)
+        self.assertEqual(['done'], self.effects)
+        # For the run, and to settle its claim.
+        once = asked.count(used)
+
+        def hooking(service):
+            transaction.get().addAfterCommitHook(seen.append)
+        seen = []
+        used, asked = self.run_claimed(hooking)
+        self.assertEqual([True], seen)
+        self.assertEqual(once + 1, asked.count(used))
+
+    def test_what_a_hook_sees(self):
+        """What is called after the commit sees it, and later ones, too."""
+        def work(service):
+            effect(service, 'mine')
+            jar = service._p_jar
+
+            def look(success):
+                with self.elsewhere() as other:
+                    other.__parent__.effects.append('other')
+                jar.cacheMinimize()
+                seen.extend(service.__parent__.effects)
+            transaction.get().addAfterCommitHook(look)
+        seen = []
+        self.run_claimed(work)
+        self.assertEqual(['mine'], seen[:1])
 
     def test_each_job_has_its_own_transaction(self):
         """A failing job takes nothing away from the ones around it."""

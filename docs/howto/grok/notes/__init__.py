@@ -1,0 +1,1 @@
+"""Notes whose words are counted: a Grok application."""

@@ -1,0 +1,103 @@
+"""Why a task service is not there, and what to do: sentences for people."""
+
+from lovely.remotetask.foreign import value
+from lovely.remotetask.foreign.outcome import outcome_of
+from lovely.remotetask.part import home
+from lovely.remotetask.running.server import server
+from lovely.remotetask.startup import ROOT_FOLDER
+from lovely.remotetask.startup import openedDatabase
+
+
+def no_site(root, declaration):
+    """Return why a declared site is not there, and what to do.
+
+    root -- the root folder, None if there is none.
+
+    A pair of texts: a reason without a full stop, and a sentence.
+    """
+    if root is None:
+        return 'the database has no root folder', ROOT_FOLDER
+    path, site = '', root
+    for name in filter(None, declaration.site.split('/')):
+        if server().names(site) is None:
+            return f'{path} is no folder', _correct(declaration)
+        site = server().find(site, [name])
+        path = f'{path}/{name}'
+        if site is None:
+            return f'there is no {path}', _correct(declaration)
+    what = path or 'the root folder'
+    return (f'{what} has no site manager',
+            f'Make {what} a site (give it a site manager), or correct the '
+            f'attribute "site", and restart.')
+
+
+def _correct(declaration):
+    return (f'Add the site {declaration.site}, or correct the attribute '
+            f'"site", and restart.')
+
+
+def untold(declaration):
+    """Return what to log of a service that nobody was asked to create."""
+    return (
+        f'async:service "{declaration.name}": none of its jobs is run, nor is '
+        f'it created: the application has told of no database with a root '
+        f'folder. {ROOT_FOLDER}')
+
+
+def unseen(name, declarations):
+    """Return why the caller sees no service of a name, and what to do.
+
+    declarations -- all IServiceDeclarations.
+    """
+    declared = next((each for each in declarations if each.name == name), None)
+    site = server().site()
+    if site is None:
+        where = '' if declared is None else f', {declared.site}'
+        return (
+            f'There is no current site, so the task service {name!r} is not '
+            f'seen; set the site that holds it{where}: '
+            f'zope.component.hooks.setSite(site).'
+            f'{_others(declared, declarations)}')
+    if declared is None:
+        return (
+            f'There is no task service {name!r}; declare it in ZCML: '
+            f'<async:service name="{name}" />.'
+            f'{_others(declared, declarations)}')
+    return f'There is no task service {name!r}: {_why(declared, site)}'
+
+
+def missing(declared, root):
+    """Return why a declared service does not exist, and what to do."""
+    if declared.find_site(root) is None:
+        reason, advice = no_site(root, declared)
+        return f'there is no site {declared.site}: {reason}. {advice}'
+    what = ('the application has not created it when it opened its database; '
+            'the log of its start says why.')
+    return what if openedDatabase() is not None else f'{what} {ROOT_FOLDER}'
+
+
+def _why(declared, site):
+    """Return why a declared service is not seen from the current site."""
+    connection = home(site)
+    root = None if connection is None else server().root(connection)
+    if root is not None and declared.find(root) is None:
+        return f'it is declared in ZCML, but {missing(declared, root)}'
+    return (f'it is declared in the site {declared.site}, and not seen from '
+            f'the current one{_path(site)}; set that site: '
+            f'zope.component.hooks.setSite(site).')
+
+
+def _path(site):
+    # A site may lie nowhere, or be something that has no path.
+    found = outcome_of(server().path, site)
+    if found.failed and value.is_of_database(found):
+        raise found.exception
+    return '' if found.failed else f', /{"/".join(found.value)}'
+
+
+def _others(declared, declarations):
+    """Return a sentence that names what is declared instead, or ''."""
+    if declared is not None or not declarations:
+        return ''
+    names = ', '.join(f'"{each.name}"' for each in declarations)
+    return f' In ZCML there is only {names}.'

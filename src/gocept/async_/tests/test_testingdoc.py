@@ -1,0 +1,46 @@
+"""docs/howto/testing.rst: its application, tested by pytest and by Zope."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import unittest
+
+from gocept.async_.tests import documents
+from gocept.async_.tests import interpreter
+
+
+# A Python with nothing but what the document asks for; .ci/run has made it.
+PYTHON = os.environ.get('TESTING_PYTHON')
+
+
+@unittest.skipUnless(documents.DOCS.exists(), 'installed without documents')
+class DocumentTest(unittest.TestCase):
+
+    # It starts processes: see CONTRIBUTING.rst.
+    level = 2
+
+    def setUp(self):
+        self.folder = self.enterContext(tempfile.TemporaryDirectory())
+        documents.write_files(
+            documents.DOCS / 'howto' / 'testing.rst', self.folder)
+
+    def run_module(self, *arguments):
+        environment = None if PYTHON else interpreter.environment()
+        return subprocess.run(
+            [PYTHON or sys.executable, '-m', *arguments], cwd=self.folder,
+            env=environment, stdin=subprocess.DEVNULL, capture_output=True,
+            text=True, timeout=120)
+
+    def test_pytest(self):
+        """Its output is the one that the document shows."""
+        done = self.run_module('pytest', '-p', 'no:cacheprovider')
+        self.assertIn('4 passed', done.stdout)
+        self.assertEqual(0, done.returncode)
+
+    @unittest.skipIf(PYTHON, 'zope.testrunner is not part of the extra')
+    def test_testrunner(self):
+        """The same application."""
+        done = self.run_module('zope.testrunner', '--path', '.', '-s', 'shop')
+        self.assertIn('Ran 1 tests with 0 failures', done.stdout)
+        self.assertEqual(0, done.returncode)
