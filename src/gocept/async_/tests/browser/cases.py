@@ -24,6 +24,7 @@ from lovely.remotetask.browser.place import segment
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import QUEUED
+from lovely.remotetask.interfaces import STATUSES
 from lovely.remotetask.interfaces import IJobExecution
 from lovely.remotetask.interfaces import ITaskService
 from lovely.remotetask.operations import Operations
@@ -141,6 +142,25 @@ class AccessibilityTest(BrowserTestCase):
                     return [...document.querySelectorAll('.tiles a')].map(
                       each => each.offsetHeight)''')
                 self.assertEqual(1, len(set(heights)), heights)
+
+    def test_large_numbers(self):
+        """A hundred million jobs are told in the room for a dozen."""
+        numbers = [7, 12_345, 123_456, 1_234_567, 12_345_678, 123_456_789]
+        counts = dict(zip(STATUSES, 2 * numbers, strict=False))
+        for width in 1280, 320:
+            self.browser.resize(width, 700)
+            with mock.patch.object(
+                    TaskService, 'counts', lambda service: counts):
+                self.open('events/')
+            with self.subTest(width):
+                self.assertEqual([], self.browser.run('''
+                    return [...document.querySelectorAll('.tiles .number')]
+                      .filter(each => {
+                        const range = document.createRange();
+                        range.selectNodeContents(each);
+                        return range.getBoundingClientRect().width
+                          > each.clientWidth;
+                      }).map(each => each.textContent)'''))
 
     def test_low_rows(self):
         """No row is higher than it must be."""
