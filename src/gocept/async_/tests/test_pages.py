@@ -35,6 +35,7 @@ from gocept.async_.tests import sample
 from gocept.async_.tests.functional import FunctionalTestCase
 from gocept.async_.tests.functional import add_service
 from gocept.async_.tests.pageslayer import PagesTestCase
+from gocept.async_.tests.pageslayer import PeopleTestCase
 from lovely.remotetask import TaskService
 from lovely.remotetask.browser.assets import Assets
 from lovely.remotetask.browser.page import Page
@@ -394,7 +395,7 @@ class DirectiveTest(unittest.TestCase):
             directive.pages(None, name='async')
 
 
-class SkinTest(PagesTestCase):
+class SkinTest(PeopleTestCase):
     """In a skin of the application that does not extend the default one."""
 
     layer = SKIN_LAYER

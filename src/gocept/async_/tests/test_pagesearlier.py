@@ -23,6 +23,7 @@ import gocept.async_.tests
 from gocept.async_.pages.views import Views
 from gocept.async_.tests.functional import add_service
 from gocept.async_.tests.pageslayer import PagesTestCase
+from gocept.async_.tests.pageslayer import PeopleTestCase
 from lovely.remotetask.browser.page import PUBLIC
 from lovely.remotetask.interfaces import IJob
 from lovely.remotetask.interfaces import ITaskService
@@ -150,7 +151,7 @@ class AddressesTest(PagesTestCase):
         self.addCleanup(registry.adapters.unregister, for_, provided, name)
 
 
-class MenusTest(PagesTestCase):
+class MenusTest(PeopleTestCase):
     """Where an application has the menus of zope.app."""
 
     layer = SCREENS_LAYER
