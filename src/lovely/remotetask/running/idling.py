@@ -45,9 +45,9 @@ class Idling:
         self._claimed = None
         self._was_fruitful = True
         self._pauses = Pauses(LOOK, self._interval)
-        # Set after one of the two below; then it is looked which one.
+        # Set after one of those below; then it is looked which one.
         self._call = threading.Event()
-        self._woken = self._told = False
+        self._woken = self._told = self._short = False
         self._stopped = threading.Event()
         # Set when the claimer may begin.
         self._may_begin = threading.Event()
@@ -63,6 +63,11 @@ class Idling:
     def hear(self):
         """Remember that others may have committed something to do."""
         self._told = True
+        self._call.set()
+
+    def run_short(self):
+        """Remember that there is little left to run; it may come in now."""
+        self._short = True
         self._call.set()
 
     def begin_after(self, txn):
@@ -131,9 +136,15 @@ class Idling:
             looks = self._told or self._seen is not None
             if self._call.wait(min(left, LOOK) if looks else left):
                 self._call.clear()
-            if self._woken or self.has_news():
+            if self._woken or self._is_short() or self.has_news():
                 return True
         return False
+
+    def _is_short(self):
+        """Return whether there is little left to run still."""
+        # It was told while a step was claiming others, mostly.
+        was_told, self._short = self._short, False
+        return was_told and self._processor.team.is_short()
 
     def has_news(self):
         """Return whether to see what was committed since the last step."""

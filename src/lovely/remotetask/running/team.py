@@ -212,10 +212,14 @@ class Team:
     def has_run(self, claims, ends=None):
         """Remember that jobs have been run; see Claims.mark_run."""
         self.claims.mark_run(claims, ends)
-        # Besides this one, who will take what is there.
+        if self.is_short():
+            self._processor.idling.run_short()
+
+    def is_short(self):
+        """Return whether others have to be claimed, or there are none."""
+        # Besides whoever asks: they will take what is there.
         idle = sum(runner.began is None for runner in list(self.runners))
-        if self.claims.waiting <= self.low_water() + idle:
-            self.wake()
+        return self.claims.waiting <= self.low_water() + idle
 
     def wake(self):
         """There may be something to do for who claims."""

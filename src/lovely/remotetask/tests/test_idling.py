@@ -222,13 +222,36 @@ class ListenTest(IdlingCase):
     def test_enough_to_run(self):
         """It would meet the steps of other processors all the time."""
         self.idling.hear()
-        # Real claims would be taken by the threads meanwhile.
-        with unittest.mock.patch.object(
-                type(self.made.claims), 'waiting',
-                self.made.team.low_water() + 1):
+        with self.waiting(self.made.team.low_water() + 1):
             self.assertFalse(self.idling.has_news())
         self.idling.wake()
         self.assertTrue(self.idling._is_called(60.0))
+
+    def waiting(self, number):
+        """Let so many claims wait to be run."""
+        # Real ones would be taken by the threads meanwhile.
+        return unittest.mock.patch.object(
+            type(self.made.claims), 'waiting', number)
+
+    def test_little_to_run(self):
+        """A runner says so; that calls for a step as long as it is true."""
+        # One thread is idle, and takes one of them.
+        few = self.made.team.low_water() + 1
+        with self.waiting(few):
+            self.made.team.has_run([])
+            self.assertTrue(self.idling._is_called(60.0))
+        with self.waiting(few + 1):
+            self.made.team.has_run([])
+            self.assertFalse(self.idling._is_called(0.01))
+
+    def test_little_to_run_before_a_step(self):
+        """It has claimed others since: there is no other step at once."""
+        with self.waiting(self.made.team.low_water()):
+            self.made.team.has_run([])
+        with self.waiting(self.made.team.low_water() + 40):
+            self.assertFalse(self.idling._is_called(0.01))
+            self.idling.wake()
+            self.assertTrue(self.idling._is_called(60.0))
 
     def test_woken(self):
         """What is added here needs no channel."""
