@@ -698,12 +698,20 @@ class LoadTest(unittest.TestCase):
 
     def test_loads(self):
         """As many objects are loaded for a thousand jobs as for 50 000."""
-        few, many = load.measure(Stage.shared(), self.NUMBERS)
+        few, many = load.measure(
+            Stage.shared(), self.NUMBERS, scenes.more)
         for page in load.PAGES:
             with self.subTest(page):
                 # A tree that has grown is a level deeper.
                 self.assertLessEqual(
                     many[page].loads, 1.2 * few[page].loads + 10)
+
+    def test_what_no_worker_has_seen(self):
+        """Where many were cancelled while they waited there is a limit."""
+        many, = load.measure(Stage.shared(), [8_000])
+        for page, cost in many.items():
+            with self.subTest(page):
+                self.assertLessEqual(cost.loads, 3_000)
 
 
 def tearDownModule():

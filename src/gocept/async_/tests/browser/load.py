@@ -35,10 +35,11 @@ class Cost(NamedTuple):
     warm: float
 
 
-def measure(stage, numbers):
+def measure(stage, numbers, add=scenes.mixed):
     """Print, and return, what the pages cost with so many jobs.
 
     numbers -- ints, growing.
+    add -- of `scenes`: adds so many jobs.
 
     Return a list of dicts: page to Cost.
     """
@@ -46,7 +47,7 @@ def measure(stage, numbers):
     scenes.few(stage)
     found, have = [], 0
     for number in numbers:
-        scenes.mixed(stage, number - have)
+        add(stage, number - have)
         have = number
         found.append({page: _cost(stage, page) for page in PAGES})
         _print(number, found)
