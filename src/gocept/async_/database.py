@@ -117,8 +117,8 @@ def misplaced(service, site, declaration):
     return (
         f'async:service "{declaration.name}": its jobs are in the database '
         f'"{jobs.database_name}", not in "{declared}" as declared, and stay '
-        f'there; correct the attribute "database", or declare a service of '
-        f'another name and remove this one when its jobs are done.')
+        f'there; correct the attribute "database", or stop the application '
+        f'and move them: async-jobs ZOPE.CONF move.')
 
 
 def store(service, name, folder, database_name):
@@ -140,6 +140,11 @@ def store(service, name, folder, database_name):
     path = '/'.join([*service_path(folder), name])
     # Those of an application that had this database before are left alone.
     kept[free_name(kept, path)] = service
+
+
+def name_of(content):
+    """Return the name of the database that content is, or will be, in."""
+    return home(content).db().database_name
 
 
 def free_name(container, name):

@@ -123,6 +123,13 @@ def declared_settings(service):
     return None
 
 
+def name_of(service):
+    """Return the name by which decorated functions refer to a service."""
+    declaration = declared_settings(service)
+    return getattr(service, '__name__', None) if declaration is None \
+        else declaration.name
+
+
 def _declares(declaration, root, service):
     return declaration.find(root) == service
 

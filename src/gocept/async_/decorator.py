@@ -4,9 +4,12 @@ import functools
 import inspect
 import types
 from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 from typing import Protocol
 from typing import cast
+
+import zope.interface
 
 from gocept.async_ import absence
 from gocept.async_ import task
@@ -17,6 +20,7 @@ from gocept.async_.database import place
 from gocept.async_.declaration import declarations
 from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.interfaces import DEFAULT_PRIORITY
+from lovely.remotetask.interfaces import IJobSource
 from lovely.remotetask.policy import policy_of
 from lovely.remotetask.running.execution import is_running
 from lovely.remotetask.running.server import server
@@ -31,6 +35,7 @@ class Decorated(Protocol):
     undecorated: Callable[..., Any]
     enqueue: Callable[..., int]
     enqueue_with: Callable[..., Callable[..., int]]
+    describe: Callable[..., tuple[str, Any, Callable[[], None]]]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Store the call, or make it at once in a running job."""
@@ -90,28 +95,58 @@ def _decorate(service_name: str,
                      delay: float | None = None) -> Callable[..., int]:
         def enqueue(*args: Any, **kwargs: Any) -> int:
             service = _find_service(service_name)
-            signature.bind(*args, **kwargs)
-            _check_findable(decorated)
-            found: list[Any] = []
-            args, kwargs = refer(args, kwargs)
-            args, kwargs = copy_arguments(
-                service._p_jar, args, kwargs, _max_size(service),
-                found.append)
-            call = task.TaskDescription(decorated, args, kwargs)
+            call, placed = describe(service, args, kwargs)
             jobid = service.add(
                 task.TASK_NAME, call, priority=priority, delay=delay)
             # A call that was refused has changed nothing.
-            for each in (call.site, *found):
-                place(each, service._p_jar)
+            placed()
             return jobid
         return enqueue
+
+    def describe(
+            service: Any, args: tuple[Any, ...],
+            kwargs: Mapping[str, Any]) -> tuple[Any, Callable[[], None]]:
+        signature.bind(*args, **kwargs)
+        _check_findable(decorated)
+        found: list[Any] = []
+        args, kwargs = refer(args, kwargs)
+        args, kwargs = copy_arguments(
+            service._p_jar, args, kwargs, _max_size(service), found.append)
+        call = task.TaskDescription(decorated, args, kwargs)
+        return call, functools.partial(
+            _place, [call.site, *found], service._p_jar)
+
+    def describe_job(
+            service: Any,
+            input: Any) -> tuple[str, Any, Callable[[], None]]:
+        return task.TASK_NAME, *describe(service, *_arguments(input))
 
     result = cast(Decorated, decorated)
     result.undecorated = undecorated
     result.enqueue = enqueue = enqueue_with()
     result.enqueue_with = enqueue_with
+    result.describe = describe_job
+    zope.interface.directlyProvides(result, IJobSource)
     task.mark_decorated(result, service_name)
     return result
+
+
+def _arguments(given: Any) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+    """Return the arguments that are given to ITaskService.addCronJob."""
+    if given is None:
+        return (), {}
+    if isinstance(given, tuple):
+        return given, {}
+    if isinstance(given, dict):
+        return (), given
+    raise TypeError(
+        f'The input of a decorated function is its arguments, a tuple or a '
+        f'dict, not {type(given).__name__}; write (argument,).')
+
+
+def _place(objects: list[Any], connection: Any) -> None:
+    for each in objects:
+        place(each, connection)
 
 
 def _find_service(name: str) -> Any:

@@ -31,6 +31,26 @@ class IServiceDeclaration(zope.interface.Interface):
         """Return the declared service below a root folder, or None."""
 
 
+class ICronDeclaration(zope.interface.Interface):
+    """What an ``async:cron`` directive says; a utility.
+
+    Its name is that of the service, a slash and that of the job.
+    """
+
+    name = zope.interface.Attribute('The name of the job.')
+
+    service = zope.interface.Attribute('That of the declared service.')
+
+    function = zope.interface.Attribute(
+        'The dotted name of the decorated function.')
+
+    principal = zope.interface.Attribute(
+        'The id of the principal as whom it is run; None: nobody.')
+
+    pattern = zope.interface.Attribute(
+        'Keyword arguments of ICronJob.update, as they are stored.')
+
+
 class IBroker(zope.interface.Interface):
     """What an ``async:celery`` directive says; a utility."""
 

@@ -34,6 +34,13 @@ def decorated_functions():
                    for each in functions if each is not None})
 
 
+def decorated_for(service_name):
+    """Return the functions that were decorated for a service, a list."""
+    functions = [reference() for reference in _decorated.keyrefs()]
+    return [each for each in functions
+            if each is not None and _decorated[each] == service_name]
+
+
 def is_decorated(function):
     """Return whether a function was made by the decorator."""
     # Objects of other classes may say that they are equal to anything.

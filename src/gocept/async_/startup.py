@@ -9,6 +9,7 @@ from ZODB.POSException import ReadOnlyError
 
 from gocept.async_ import absence
 from gocept.async_ import database
+from gocept.async_.crons.upkeep import look_after
 from gocept.async_.declaration import declarations
 from gocept.async_.elsewhere import elsewhere
 from gocept.async_.orphans import tell_of_orphans
@@ -45,8 +46,9 @@ class Ensured(NamedTuple):
 def createServices(event):
     """Create and register the declared services that do not exist yet.
 
-    Those that earlier code has stored are brought up to date.  Where the
-    database is read-only, neither is done, and the log says so.
+    Those that earlier code has stored are brought up to date, and each gets
+    the cron jobs that are declared for it.  Where the database is read-only,
+    neither is done, and the log says so.
 
     event -- an IDatabasesOpened.
 
@@ -57,6 +59,8 @@ def createServices(event):
         database.check(event.database, declaration)
     for declaration in declarations():
         _ensure(event.database, declaration)
+        tried(f'async:service "{declaration.name}": its cron jobs are not '
+              f'looked after', look_after, event.database, declaration)
     tried('async: the names of services cannot be compared',
           tell_of_orphans, event.database)
 
@@ -208,8 +212,9 @@ def _create(root, site, declaration):
     # Not the proxy that a folder may give out for what it contains.
     server().register(site, service, declaration.name)
     return [*said, (
-        logging.INFO, 'async:service "%s": created in %s',
-        declaration.name, declaration.site)]
+        logging.INFO, 'async:service "%s": created in %s, in the database '
+        '"%s"', declaration.name, declaration.site,
+        declaration.database or database.name_of(folder))]
 
 
 def _where(found):

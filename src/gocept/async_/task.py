@@ -77,6 +77,21 @@ class TaskDescription(persistent.Persistent):
         if site is not None:
             self.site = site
 
+    @classmethod
+    def declared(cls, f, principal, site):
+        """Return a call without arguments that nobody has made.
+
+        principal -- the id of the one as whom it is to be made, or None.
+        site -- in which it is to be made, see IApplicationServer.
+        """
+        made = cls.__new__(cls)
+        made.f = f
+        made.args = ()
+        made.site = site
+        if principal is not None:
+            made.principal = principal
+        return made
+
     def _set_principals(self, found):
         principal = server().principal_id(found)
         if principal is not None:

@@ -9,6 +9,7 @@ from typing import Any
 from typing import NamedTuple
 
 from lovely.remotetask import zone
+from lovely.remotetask.crontab import FIELDS
 from lovely.remotetask.number import LAST
 from lovely.remotetask.number import check_seconds
 from lovely.remotetask.number import check_time
@@ -105,6 +106,8 @@ def _numbers(name: str, values: Field) -> Numbers:
     """Return the values of a field as a tuple of int, each of them once."""
     if values is None:
         return ()
+    if isinstance(values, str):
+        return _numbers_of_text(name, values)
     if (single := whole(values)) is not None:
         values = (single,)
     numbers = dict.fromkeys(
@@ -113,8 +116,15 @@ def _numbers(name: str, values: Field) -> Numbers:
     return tuple(sorted(numbers) if unordered else numbers)
 
 
+def _numbers_of_text(name: str, text: str) -> Numbers:
+    try:
+        return FIELDS[name].numbers(text)
+    except ValueError as error:
+        raise _refused(name, text, str(error)) from error
+
+
 def _members(name: str, values: Field) -> tuple:
-    if isinstance(values, str | bytes | dict):
+    if isinstance(values, bytes | dict):
         raise _refused(name, values)
     try:
         members = tuple(itertools.islice(values, MAX_VALUES + 1))
@@ -132,11 +142,14 @@ def _number(name: str, value: object) -> int:
     return number
 
 
-def _refused(name: str, value: object) -> ValueError:
+def _refused(name: str, value: object, why: str = '') -> ValueError:
     allowed = RANGES[name]
+    why = why or (f'{name} must be {allowed[0]} to {allowed[-1]}, not '
+                  f'{shown(value)}')
     return ValueError(
-        f'{name} must be {allowed[0]} to {allowed[-1]}, not {shown(value)}; '
-        f'write whole numbers in a tuple, like {name}=({allowed[2]},).')
+        f'{why}; write whole numbers in a tuple, like {name}=({allowed[2]},), '
+        f'or a text like "{allowed[2]},{allowed[4]}", "{allowed[1]}-'
+        f'{allowed[3]}" or "*/2".')
 
 
 class Readings:

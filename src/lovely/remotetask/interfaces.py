@@ -136,6 +136,35 @@ class IInputCheck(zope.interface.Interface):
         """Raise TypeError or ValueError if `input` cannot be worked on."""
 
 
+class IJobSource(zope.interface.Interface):
+    """What may be given in place of the name of a task: a function, say."""
+
+    def describe(service, input):
+        """Return what is to be stored for a job.
+
+        service -- the ITaskService that is about to add it.
+        input -- what was given besides: arguments.
+
+        A tuple: the name of an available task, the input for it, and what is
+        called without arguments once the job is added.  Raise TypeError or
+        ValueError if the input does not fit, LookupError if nobody could
+        find this again.
+        """
+
+
+class IJobSources(zope.interface.Interface):
+    """What people may choose besides tasks, when they add a cron job.
+
+    A subscription adapter for an ITaskService; several of them add up.
+    """
+
+    def sources():
+        """Return a mapping of names (str) to IJobSource.
+
+        Those alone that the service is to run, and that need no arguments.
+        """
+
+
 class ITaskContext(zope.interface.Interface):
     """A task whose jobs are run, and committed, in a context of their own.
 
@@ -368,6 +397,13 @@ class ICronJob(IJob):
       the hour after it.
     """
 
+    name = zope.schema.TextLine(
+        title='Name',
+        description='The name by which the application declares the job; None '
+                    'for one that somebody has added.',
+        default=None,
+        required=False)
+
     timezone = zope.schema.TextLine(
         title='Time zone',
         description='A name of the IANA database, like "Europe/Berlin"; UTC '
@@ -411,7 +447,9 @@ class ICronJob(IJob):
         """Set another pattern or delay.
 
         minute ... dayOfWeek -- tuples, or other collections, of whole
-            numbers; a single number stands for a tuple of it alone.
+            numbers; a single number stands for a tuple of it alone.  Or a
+            text as in a crontab: ``'1,15-20'``, ``'*/5'``, ``'mon-fri'``,
+            ``'jan'``; days of the week are still counted from 0, Monday.
         delay -- int or float; 0 stands for no delay.
         timezone -- str.
 
@@ -481,8 +519,10 @@ class ITaskService(zope.location.interfaces.IContained):
     def add(task, input=None, startLater=False, priority=5, delay=None):
         """Store a job in the current transaction.
 
-        task -- str, the name of an available task.
-        input -- given to the task; must be picklable.
+        task -- str, the name of an available task; or an IJobSource, like a
+            function that gocept.async_ has decorated.
+        input -- given to the task; must be picklable.  For a function, its
+            arguments: a tuple, or a mapping of their names; None: none.
         startLater -- if true, the job waits for `startJob`.
         priority -- int, 0 to 9; jobs with a higher one are run first.
         delay -- seconds from now before which the job is not run.
@@ -497,11 +537,12 @@ class ITaskService(zope.location.interfaces.IContained):
                    month=(), dayOfWeek=(), delay=None, timezone=None):
         """Store a job that runs at given times, or once after a delay.
 
-        See ICronJob for the fields.  They count from the first `process`,
-        or the first step of a processor, that sees the job.
+        task, input -- see `add`.
+        minute ... timezone -- see ICronJob.update.  They count from the first
+            `process`, or the first step of a processor, that sees the job.
 
-        Return the job's id (int).  Raise ValueError like `add`, and for a
-        pattern that can never match.
+        Return the job's id (int).  Raise what `add` raises, and ValueError
+        for a pattern that can never match.
         """
 
     def startJob(jobid):
@@ -835,7 +876,19 @@ class IOperations(zope.interface.Interface):
                     dayOfWeek=(), timezone=None):
         """Give a cron job another pattern, and another next time.  Manage.
 
-        See ICronJob.update.  Raise ValueError for a job that runs once.
+        See ICronJob.update.  Raise ValueError for a job that runs once, and
+        for one that the application declares: it is changed there.
+        """
+
+    def add_cron(name, minute=(), hour=(), dayOfMonth=(), month=(),
+                 dayOfWeek=(), timezone=None):
+        """Add a cron job.  Manage.
+
+        name -- one of those that `IManagement.sources` has; it is run
+            without arguments, as whoever adds it.
+
+        See ICronJob.update for the others.  Return its id.  Raise ValueError
+        for another name, and for a bad pattern.
         """
 
     def requeue_some(after=None, as_of=None, deadline=None, limit=500,
@@ -1673,6 +1726,24 @@ class IManagement(zope.interface.Interface):
 
     def accepts_token(principal_id, token):
         """Return whether a token, of any type, is that of a principal."""
+
+    def sources():
+        """Return what people may choose when they add a cron job.
+
+        A mapping of names (str) to what `ITaskService.addCronJob` takes as
+        its task: names of tasks, and IJobSource.
+        """
+
+    def foresee(pattern, number):
+        """Return when a cron job with a pattern would run.
+
+        pattern -- keyword arguments of ICronJob.update.
+        number -- how many times.
+
+        A pair: the pattern, as it would be stored; and a list of POSIX
+        seconds (int), ascending, from now on.  Raise ValueError for what is
+        no pattern.
+        """
 
     def removed_at(job):
         """Return when a job is going to be removed, in POSIX seconds.

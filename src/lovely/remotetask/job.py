@@ -620,7 +620,7 @@ class CronJob(Job):
 
     # lovely.remotetask 0.2 to 0.5 has not stored all of them.
     minute = hour = dayOfMonth = month = dayOfWeek = ()
-    delay = timezone = None
+    delay = timezone = name = None
     due = Due()
 
     def __init__(self, id, task, input, minute=(), hour=(), dayOfMonth=(),

@@ -8,11 +8,20 @@ import zope.interface
 from zope.security.proxy import removeSecurityProxy
 
 from lovely.remotetask import interfaces
+from lovely.remotetask.cron import Pattern
+from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.interfaces import ENDED
 from lovely.remotetask.interfaces import HELD
+from lovely.remotetask.job import CronJob
 from lovely.remotetask.policy import policy_of
 from lovely.remotetask.storage import crew
 from lovely.remotetask.storage import upgrade
+
+
+def _needs_no_input(task):
+    task = removeSecurityProxy(task)
+    return not interfaces.IInputCheck.providedBy(task) or not (
+        outcome_of(task.checkInput, None).failed)
 
 
 @zope.component.adapter(interfaces.ITaskService)
@@ -43,6 +52,25 @@ class Management:
         return bool(expected) and isinstance(token, str) and (
             hmac.compare_digest(expected.encode(), token.encode(
                 'utf-8', 'surrogatepass')))
+
+    def sources(self):
+        """See IManagement."""
+        found = {name: name for name, task
+                 in self._service.getAvailableTasks().items()
+                 if _needs_no_input(task)}
+        for each in zope.component.subscribers(
+                (self._service,), interfaces.IJobSources):
+            found = {**found, **each.sources()}
+        return found
+
+    def foresee(self, pattern, number):
+        """See IManagement."""
+        # The job is not added: it knows what is to be known of a pattern.
+        job = CronJob(0, '', None, **pattern)
+        times = [job.timeOfNextCall()]
+        while len(times) < number:
+            times.append(job.timeOfNextCall(times[-1]))
+        return {name: getattr(job, name) for name in Pattern._fields}, times
 
     def removed_at(self, job):
         """See IManagement."""

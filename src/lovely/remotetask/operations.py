@@ -11,6 +11,7 @@ from lovely.remotetask.foreign.description import plain
 from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.interfaces import ENDED
+from lovely.remotetask.number import shown
 from lovely.remotetask.running import events
 from lovely.remotetask.running.server import server
 from lovely.remotetask.storage import actions
@@ -71,11 +72,30 @@ class Operations:
         self._remember('run_now', jobid)
         return copied
 
+    def add_cron(self, name, minute=(), hour=(), dayOfMonth=(), month=(),
+                 dayOfWeek=(), timezone=None):
+        """See IOperations."""
+        source = interfaces.IManagement(self.service).sources().get(name)
+        if source is None:
+            raise ValueError(
+                f'{shown(name)} is neither a task nor a function that this '
+                f'service runs without arguments.')
+        jobid = self.service.addCronJob(
+            source, None, minute, hour, dayOfMonth, month, dayOfWeek,
+            timezone=timezone)
+        self._remember('add_cron', jobid)
+        return jobid
+
     def update_cron(self, jobid, minute=(), hour=(), dayOfMonth=(), month=(),
                     dayOfWeek=(), timezone=None):
         """See IOperations."""
         current(self.service)
-        self._cron_job(jobid).update(
+        job = self._cron_job(jobid)
+        if job.name is not None:
+            raise ValueError(
+                f'Job {jobid} is declared as {shown(job.name)}: change it '
+                f'where that is done, in ZCML probably.')
+        job.update(
             minute, hour, dayOfMonth, month, dayOfWeek, timezone=timezone)
         self.service.reschedule(jobid)
         self._remember('update_cron', jobid)

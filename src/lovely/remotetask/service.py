@@ -29,6 +29,7 @@ from lovely.remotetask.job import CronJob
 from lovely.remotetask.job import Job
 from lovely.remotetask.jobexecution import JobExecution
 from lovely.remotetask.number import check_priority
+from lovely.remotetask.number import shown
 from lovely.remotetask.policy import Policy
 from lovely.remotetask.policy import policy_of
 from lovely.remotetask.running import direct
@@ -57,6 +58,10 @@ from lovely.remotetask.task import Tasks
 __all__ = ['TaskService', 'bootStrapSubscriber', 'getAutostartServiceNames']
 
 
+def _nothing():
+    """Do nothing more, once a job is added."""
+
+
 @zope.interface.implementer(interfaces.ITaskService)
 class TaskService(zope.container.contained.Contained, persistent.Persistent):
     """What applications call; see ITaskService.
@@ -71,6 +76,10 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
     policy = Policy()
 
     paused = False
+
+    # Of a service that was moved here: the name of the database that it was
+    # in, and its oid there.
+    moved_from = None
 
     _store = None
 
@@ -116,24 +125,28 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
             priority=DEFAULT_PRIORITY, delay=None):
         """See ITaskService."""
         current(self)
-        input = self._checked(task, input)
+        task, input, added = self._described(task, input)
         priority = check_priority(priority)
         delay = check_delay(delay)
         due = None if delay is None else self._now() + delay
 
         place = self.store.reserve(priority)
         job = Job(place.id, task, input, priority, due)
-        return self._add(job, place, STARTLATER if startLater else QUEUED)
+        self._add(job, place, STARTLATER if startLater else QUEUED)
+        added()
+        return job.id
 
     def addCronJob(self, task, input=None, minute=(), hour=(), dayOfMonth=(),
                    month=(), dayOfWeek=(), delay=None, timezone=None):
         """See ITaskService."""
         current(self)
-        input = self._checked(task, input)
+        task, input, added = self._described(task, input)
         place = self.store.reserve(DEFAULT_PRIORITY)
         job = CronJob(place.id, task, input, minute, hour, dayOfMonth, month,
                       dayOfWeek, delay, timezone)
-        return self._add(job, place, job.waiting_status)
+        self._add(job, place, job.waiting_status)
+        added()
+        return job.id
 
     def startJob(self, jobid):
         """See ITaskService."""
@@ -199,6 +212,18 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
             jobid = random.randrange(2 ** 31)
             if self._find(jobid) is None:
                 return jobid
+
+    def _described(self, task, input):
+        """Return the name of a task, its input, and what to call afterwards.
+        """
+        added = _nothing
+        if interfaces.IJobSource.providedBy(task):
+            task, input, added = task.describe(self, input)
+        elif not isinstance(task, str):
+            raise ValueError(
+                f'Task does not exist: {shown(task)} is neither the name of '
+                f'one nor a decorated function.')
+        return task, self._checked(task, input), added
 
     def _checked(self, task, input):
         """Return an input as it will be read back; refuse what cannot be."""

@@ -12,7 +12,9 @@ from gocept.async_.manage import output
 from gocept.async_.manage import progress
 from gocept.async_.manage import running
 from gocept.async_.manage.desk import Desk
+from gocept.async_.manage.moving import move
 from gocept.async_.manage.seeing import no_job
+from lovely.remotetask import named
 from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import ERROR
@@ -29,6 +31,9 @@ MANY = {'requeue': (HELD, ERROR, CANCELLED),
         'cancel': (*WAITING, STARTLATER, HELD),
         'remove': tuple(
             status for status in STATUSES if status != PROCESSING)}
+
+# Those of the greatest id.
+MAX_DIGITS = 19
 
 DONE = {'requeue': 'requeued', 'cancel': 'cancelled', 'remove': 'removed'}
 
@@ -154,21 +159,55 @@ def pause(desk: Desk, options: argparse.Namespace) -> bool:
     name = desk.the_name(options.service)
     if options.id is None:
         return _pause_service(desk, name, options)
-    with desk.service(name) as service:
-        job = service.jobs.get(options.id)
-        is_cron = job is not None and getattr(job, 'recurring', False)
-    if job is None:
-        return no_job(options.id)
-    if not is_cron:
-        print(f'async-jobs: {options.command}: job {options.id} is no cron '
-              f'job', file=sys.stderr)
+    jobid = _cron_id(desk, name, options)
+    if jobid is None:
         return False
     if not options.dry_run:
         desk.act(name, lambda operations: getattr(
-            operations, f'{options.command}_job')(options.id))
+            operations, f'{options.command}_job')(jobid))
     with desk.service(name) as service:
-        paused = service.jobs[options.id].paused
-    return _tell_pause(options, f'job {options.id}', paused)
+        paused = service.jobs[jobid].paused
+    return _tell_pause(options, f'job {jobid}', paused)
+
+
+def _cron_id(desk: Desk, name: str,
+             options: argparse.Namespace) -> int | None:
+    """Return the id of the cron job that is meant.
+
+    None, after saying so, if there is none.
+    """
+    with desk.service(name) as service:
+        job = _cron_job(service, options.id)
+        if job is not None and getattr(job, 'recurring', False):
+            return int(job.id)
+    reason = (f'there is no cron job "{options.id}"; see the command crons'
+              if job is None else f'job {job.id} is no cron job')
+    print(f'async-jobs: {options.command}: {reason}', file=sys.stderr)
+    return None
+
+
+def _cron_job(service: Any, text: str) -> Any:
+    found = named.job_of(service, text)
+    if found is None and text.isascii() and text.isdigit():
+        found = service.jobs.get(int(text[:MAX_DIGITS]))
+    return found
+
+
+def run_now(desk: Desk, options: argparse.Namespace) -> bool:
+    """Add a copy of a cron job, to be run at once."""
+    name = desk.the_name(options.service)
+    jobid = _cron_id(desk, name, options)
+    if jobid is None:
+        return False
+    copied = None if options.dry_run else desk.act(
+        name, lambda operations: operations.run_now(jobid))
+    if options.json:
+        output.as_json({'job': None if copied is None else str(copied)})
+    elif copied is None:
+        output.text(f'would add a copy of job {jobid}')
+    else:
+        output.text(f'job {copied} is added, a copy of job {jobid}')
+    return True
 
 
 def _pause_service(desk: Desk, name: str,
@@ -236,4 +275,4 @@ def _tell_run(options: argparse.Namespace, ran: running.Ran | None) -> bool:
 # By the names of the subcommands.
 ACTS: dict[str, Callable[[Desk, argparse.Namespace], bool]] = {
     **dict.fromkeys(MANY, change), 'pause': pause, 'resume': pause,
-    'run': run}
+    'run': run, 'run-now': run_now, 'move': move}

@@ -37,9 +37,16 @@ HELP = {
     'cancel': 'cancel jobs that have not begun',
     'remove': 'remove jobs that do not run, for good',
     'run': 'run a job now, in this process, and show what it does',
+    'run-now': 'let workers run a copy of a cron job at once; its schedule '
+               'stays',
     'pause': 'let workers claim no jobs of a service; or one cron job not be '
              'due',
+    'move': 'move a service with its jobs to the database that ZCML declares '
+            'for it, while nothing else uses the application',
     'resume': 'end the pause of a service, or of one cron job'}
+
+
+CRON = 'the id of a cron job, or the name with which it is declared'
 
 
 def main(args: list[str] | None = None) -> None:
@@ -103,8 +110,10 @@ def _add_options(parser: argparse.ArgumentParser, name: str) -> None:
     add = parser.add_argument
     if name in ('show', 'run'):
         add('id', type=_id, metavar='ID', help='the id of a job')
+    elif name == 'run-now':
+        add('id', metavar='CRON', help=CRON)
     elif name in ('pause', 'resume'):
-        add('id', type=_id, nargs='?', metavar='ID', help='of a cron job')
+        add('id', nargs='?', metavar='CRON', help=CRON)
     elif name in MANY:
         add('ids', type=_id, nargs='*', metavar='ID', help='ids of jobs')
         add('--all', action='store_true', help='all jobs of the service')

@@ -45,7 +45,8 @@ def _attempt(attempt: Any) -> dict[str, Any]:
 def cron_row(job: Any) -> dict[str, Any]:
     """Return what is told of a job that runs again and again."""
     assert ICronJob.providedBy(job)
-    return {'pattern': ' '.join(
+    return {'name': job.name,
+            'pattern': ' '.join(
                 f'{name}={",".join(map(str, getattr(job, name)))}'
                 for name in FIELDS if getattr(job, name)) or 'every minute',
             'timezone': job.timezone or 'UTC',

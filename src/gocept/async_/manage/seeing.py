@@ -24,7 +24,7 @@ JOB_COLUMNS = {
     'principal': 'principal', 'created': 'added', 'completed': 'ended',
     'attempts': 'attempts', 'error_class': 'error class'}
 CRON_COLUMNS = {
-    'id': 'id', 'function': 'function', 'pattern': 'pattern',
+    'id': 'id', 'name': 'name', 'function': 'function', 'pattern': 'pattern',
     'timezone': 'time zone', 'due': 'next time', 'paused': 'paused',
     'status': 'status'}
 WORKER_COLUMNS = {

@@ -32,6 +32,7 @@ from gocept.async_.tests.test_held import ship
 from gocept.async_.tests.workerstage import CONFIGURATION
 from gocept.async_.tests.workerstage import FileStorage
 from gocept.async_.worker.application import Refused
+from lovely.remotetask import named
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import QUEUED
@@ -128,10 +129,13 @@ class SeeingTest(CommandCase):
         self.assertIn('minute=5', self.run_command('show', jobid))
 
     def test_unknown(self):
-        for args in (('show', 42), ('run', 42), ('cancel', 42),
-                     ('pause', 42)):
+        for args in (('show', 42), ('run', 42), ('cancel', 42)):
             self.run_command(*args, code=1)
             self.assertIn('no job 42', self.complaints.getvalue())
+        for name in ('pause', 'resume', 'run-now'):
+            for text in (42, 'nightly', '9' * 5000, '²'):
+                self.run_command(name, text, code=1)
+                self.assertIn('no cron job', self.complaints.getvalue())
 
     def test_crons_and_workers(self):
         jobid = self.service.addCronJob('echo', hour=(2, 14), minute=(30,))
@@ -236,6 +240,40 @@ class ActingTest(CommandCase):
                      ('list', '--since', 'yesterday'), ('show', -1),
                      ('list', '--limit', '0'), ('explode',), ()):
             self.run_command(*args, code=2)
+
+    def test_run_now(self):
+        """By id; the schedule stays, and the copy is run at once."""
+        cron = self.service.addCronJob(sample.record, ('x',), hour=2)
+        other = self.service.add('echo', startLater=True)
+        self.assertIn('would add', self.run_command(
+            'run-now', cron, '--dry-run'))
+        self.assertEqual(2, len(self.jobs()))
+        self.assertIn(f'a copy of job {cron}',
+                      self.run_command('run-now', cron))
+        found = self.json('run-now', cron)
+        self.assertEqual(
+            QUEUED, self.service.getStatus(int(found['job'])))
+        self.service.process()
+        self.assertEqual([(('x',), {})] * 2, sample.calls)
+        self.run_command('run-now', other, code=1)
+        self.assertIn('is no cron job', self.complaints.getvalue())
+
+    def test_by_name(self):
+        """Of a cron job that is declared."""
+        jobid = self.service.addCronJob('echo', hour=2)
+        named.put(self.service, 'nightly', named.Wanted(
+            'echo', None, {'hour': 3}, ()))
+        declared = named.job_of(self.service, 'nightly').id
+        self.assertEqual({'paused': True}, self.json('pause', 'nightly'))
+        self.assertEqual([False, True], [
+            self.service.jobs[each].paused for each in (jobid, declared)])
+        self.assertEqual({'paused': False}, self.json('resume', 'nightly'))
+        self.run_command('run-now', 'nightly')
+        self.assertEqual(1, self.service.counts()[QUEUED])
+        self.assertRegex(self.run_command('crons'), 'nightly +echo')
+        self.assertEqual(
+            {None, 'nightly'},
+            {each['name'] for each in self.json('crons')['crons']})
 
     def test_pause(self):
         """A service, and one cron job."""

@@ -93,10 +93,14 @@ class RoutesTest(PagesTestCase):
             'events/jobs', 'events/jobs.json', 'events/jobs/{jobid}',
             'events/jobs/{jobid}.json', 'events/workers',
             'events/workers.json'],
+        'lovely.remotetask.Manage': [
+            'events/cron-add', 'events/cron-add?hour=2',
+            'events/cron-add.json', 'events/jobs/{cron}/pattern'],
     }
 
     MAY = {'lovely.remotetask.View': {
-        'viewer', 'reader', 'operator', 'manager'}}
+        'viewer', 'reader', 'operator', 'manager'},
+        'lovely.remotetask.Manage': {'manager'}}
 
     def assert_seen(self, path, may):
         for who, expected in (('anonymous', 401), ('user', 403),
@@ -110,11 +114,11 @@ class RoutesTest(PagesTestCase):
     def test_permissions(self):
         """Each page is shown to those who have its permission, and nobody
         else."""
-        jobid = self.add()
+        ids = {'cron': self.service.addCronJob('echo', hour=2),
+               'jobid': self.add()}
         for permission, paths in self.PAGES.items():
             for path in paths:
-                self.assert_seen(
-                    path.format(jobid=jobid), self.MAY[permission])
+                self.assert_seen(path.format(**ids), self.MAY[permission])
 
     def test_assets_are_for_everybody(self):
         """The style sheet is found where a page says, by anybody, and kept.
@@ -156,7 +160,8 @@ class RoutesTest(PagesTestCase):
 
     def test_reads_only(self):
         """No page writes anything."""
-        jobid = self.add()
+        ids = {'cron': self.service.addCronJob('echo', hour=2),
+               'jobid': self.add()}
         self.run_jobs()
         db = self.service._p_jar.db()
         before = db.lastTransaction()
@@ -164,7 +169,7 @@ class RoutesTest(PagesTestCase):
             for path in paths:
                 with self.subTest(path):
                     self.assertEqual(200, self.ask(
-                        path.format(jobid=jobid)).status_int)
+                        path.format(**ids)).status_int)
                     self.assertEqual(before, db.lastTransaction())
 
 

@@ -1,5 +1,7 @@
 """What can be done on the management pages, by raw HTTP."""
 
+import html
+import urllib.parse
 from unittest import mock
 
 import transaction
@@ -9,6 +11,7 @@ from gocept.async_.testing import process
 from gocept.async_.tests import sample
 from gocept.async_.tests.pageslayer import PagesTestCase
 from lovely.remotetask import TaskService
+from lovely.remotetask import named
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import CRONJOB
@@ -36,7 +39,7 @@ class PermissionsTest(ActionsTestCase):
     OPERATE = {'jobs/{failed}/requeue', 'jobs/{waits}/cancel',
                'jobs/{cron}/run-now', 'jobs/{cron}/pause', 'pause'}
     MANAGE = {'jobs/{failed}/remove', 'jobs/{failed}/copy',
-              'jobs/{cron}/pattern', 'clean'}
+              'jobs/{cron}/pattern', 'clean', 'cron-add'}
 
     def setUp(self):
         super().setUp()
@@ -77,10 +80,10 @@ class PermissionsTest(ActionsTestCase):
         self.assertEqual(QUEUED, self.status(self.ids['failed']))
         self.assertEqual(CANCELLED, self.status(self.ids['waits']))
         for path in ('jobs/{failed}/copy', 'jobs/{cron}/pattern',
-                     'jobs/{failed}/remove', 'clean', 'resume'):
+                     'jobs/{failed}/remove', 'clean', 'resume', 'cron-add'):
             with self.subTest(path):
                 self.assertEqual(200, self.post_json(
-                    f'events/{path.format(**self.ids)}',
+                    f'events/{path.format(**self.ids)}', function='echo',
                     hour='3, 4').status_int)
         transaction.begin()
         self.assertFalse(self.service.paused)
@@ -226,6 +229,179 @@ class OneJobTest(ActionsTestCase):
             self.assertEqual(404, (self.ask if method == 'GET'
                                    else self.post_json)(
                 f'events/jobs/{other}/pattern').status_int)
+
+
+class CronFormTest(ActionsTestCase):
+
+    NAME = f'{sample.__name__}.context'
+
+    def added(self):
+        transaction.begin()
+        job, = self.service.cron_jobs()
+        return job
+
+    def test_add(self):
+        """The form leads back to the list; the job runs as who added it."""
+        page = self.ask('events/crons').click('Add a cron job')
+        self.assertIn('tests.manager', page.text)
+        form = page.forms[0]
+        self.assertEqual('get', form.method)
+        form['function'] = self.NAME
+        form['hour'] = '2, 14'
+        form['dayOfWeek'] = 'mon-fri'
+        form['timezone'] = 'Europe/Berlin'
+        page = form.submit()
+        self.assertEqual([], self.service.cron_jobs())
+        self.assertIn('at 02:00, 14:00 on Monday to Friday Europe/Berlin',
+                      page.text)
+        self.assertEqual(5, page.text.count('<li>'))
+        form = page.forms[0]
+        self.assertEqual(('2, 14', self.NAME),
+                         (form['hour'].value, form['function'].value))
+        page = self.post(
+            'events/cron-add', **dict(form.submit_fields()),
+            token=self.token()).follow()
+        self.assertIn('The cron job is added.', page.text)
+        job = self.added()
+        self.assertEqual(
+            ((2, 14), (0, 1, 2, 3, 4), 'Europe/Berlin', self.NAME,
+             'tests.manager', None),
+            (job.hour, job.dayOfWeek, job.timezone, job.function,
+             job.principal, job.name))
+        [found] = self.ask('events/audit.json').json['actions']
+        self.assertEqual(('add_cron', str(job.id)),
+                         (found['what'], found['job']))
+
+    def test_no_token_in_an_address(self):
+        """Only the button that saves sends it."""
+        for path in ('events/cron-add', 'events/jobs/{}/pattern'.format(
+                self.service.addCronJob('echo', hour=2))):
+            transaction.commit()
+            page = self.ask(path)
+            self.assertEqual(1, page.text.count(self.token()))
+            self.assertRegex(page.text, '<button[^>]*name="token"')
+
+    def test_what_can_be_chosen(self):
+        """Tasks, and functions of the service that need no arguments."""
+        names = self.ask('events/cron-add.json').json['functions']
+        for name in ('echo', self.NAME, f'{sample.__name__}.record'):
+            self.assertIn(name, names)
+        for name in ('add', 'change', 'default_service', 'anonymous',
+                     'shadowed_first', 'undecorated'):
+            self.assertNotIn(f'{sample.__name__}.{name}', names)
+            self.assertEqual(400, self.post_json(
+                'events/cron-add', function=f'{sample.__name__}.{name}',
+                hour='2').status_int)
+        self.assertNotIn('gocept.async.function', names)
+        self.assertNotIn(self.NAME, self.ask(
+            'mail/cron-add.json').json['functions'])
+        self.assertEqual(400, self.post_json(
+            'mail/cron-add', function=self.NAME, hour='2').status_int)
+        self.assertEqual([], self.service.cron_jobs())
+
+    def test_json(self):
+        """Texts, numbers and lists; what would be is asked for, too."""
+        for hour in ('*/12', [0, 12], '0 12'):
+            answer = self.post_json('events/cron-add', function='echo',
+                                    minute=30, hour=hour)
+            self.assertEqual(200, answer.status_int)
+            job = self.added()
+            self.assertEqual(
+                ((30,), (0, 12)), (job.minute, job.hour))
+            self.assertEqual(str(job.id), answer.json['job'])
+            self.post_json(f'events/jobs/{job.id}/remove')
+        found = self.ask('events/cron-add.json?minute=*/30').json
+        self.assertEqual([0, 30], found['pattern']['minute'])
+        self.assertEqual(5, len(found['next']))
+        self.assertEqual([], self.ask('events/cron-add.json').json['next'])
+        answer = self.ask('events/cron-add.json?minute=60')
+        self.assertEqual(400, answer.status_int)
+        self.assertIn('minute must be 0 to 59', answer.json['detail'])
+
+    def test_bad(self):
+        """The form is there again, with what was typed and what is wrong."""
+        jobid = self.service.addCronJob('echo', hour=2)
+        transaction.commit()
+        before = self.service._p_jar.db().lastTransaction()
+        for name, text, why in (
+                ('hour', '24', 'hour must be 0 to 23'),
+                ('minute', '*/0', 'step of 1 to 59'),
+                ('month', 'foo', 'jan to dec'),
+                ('timezone', 'Nowhere', 'no time zone'),
+                ('dayOfMonth', '31', 'No day ever matches'),
+                ('hour', '<script>', 'hour must be 0 to 23')):
+            fields = {'function': 'echo', name: text}
+            if name == 'timezone':
+                fields['hour'] = '2'
+            if why.startswith('No day'):
+                fields['month'] = '2'
+            for path in 'events/cron-add', f'events/jobs/{jobid}/pattern':
+                for answer in (
+                        self.post(path, token=self.token(), **fields),
+                        self.ask(
+                            f'{path}?{urllib.parse.urlencode(fields)}')):
+                    with self.subTest(path, name=name):
+                        self.assertIn(answer.status_int, (200, 400))
+                        form = answer.forms[0]
+                        self.assertEqual(text, form[name].value)
+                        self.assertIn(why, html.unescape(answer.text))
+                        self.assertNotIn('<script>', answer.text.partition(
+                            '<main')[2])
+                self.assertEqual(400, self.post_json(
+                    path, **fields).status_int)
+        transaction.begin()
+        self.assertEqual(
+            before, self.service._p_jar.db().lastTransaction())
+
+    def test_nothing_said(self):
+        """Nobody runs a job each minute by leaving all fields empty."""
+        for path, fields in (
+                ('events/cron-add', {'function': 'echo'}),
+                ('events/cron-add', {'function': 'echo', 'hour': ' ',
+                                     'timezone': 'UTC'})):
+            answer = self.post(path, token=self.token(), **fields)
+            self.assertEqual(400, answer.status_int)
+            self.assertIn('fill in at least one field', answer.text)
+            self.assertEqual(400, self.post_json(path, **fields).status_int)
+        self.assertEqual(200, self.post_json(
+            'events/cron-add', function='echo', minute='*').status_int)
+
+    def test_hostile(self):
+        """Whatever JSON has, it is a problem that is told."""
+        for value in ({'a': 1}, True, 1.5, -1, [[1]], ['mon'], [None],
+                      'x' * 5000, '1' * 900, [1] * 900, 10 ** 30):
+            for name in ('hour', 'function', 'timezone'):
+                fields = {'function': 'echo', 'hour': 2, name: value}
+                with self.subTest(name, value=str(value)[:20]):
+                    self.assertIn(self.post_json(
+                        'events/cron-add', **fields).status_int, (400, 200))
+        for job in self.service.cron_jobs():
+            self.assertEqual((1,), job.hour)
+
+    def test_declared(self):
+        """One that ZCML declares is shown, and changed there alone."""
+        named.put(self.service, 'nightly', named.Wanted(
+            'echo', None, {'hour': 2}, ()))
+        transaction.commit()
+        jobid = self.added().id
+        self.assertIn('nightly', self.ask('events/crons').text)
+        page = self.ask(f'events/jobs/{jobid}')
+        self.assertIn('Declared as', page.text)
+        self.assertNotIn(f'{jobid}/pattern', page.text)
+        path = f'events/jobs/{jobid}/pattern'
+        for answer in (self.ask(path), self.post_json(path, hour=3),
+                       self.post(path, token=self.token(), hour=3)):
+            self.assertEqual(409, answer.status_int)
+        self.assertEqual((2,), self.added().hour)
+        [found] = self.ask('events/crons.json').json['crons']
+        self.assertEqual('nightly', found['name'])
+
+    def test_german(self):
+        page = self.ask('events/cron-add?minute=*/5', headers={
+            'Accept-Language': 'de'})
+        for expected in ('Cron-Job hinzufügen', 'Nächste Läufe',
+                         'alle 5 Minuten', 'Speichern'):
+            self.assertIn(expected, page.text)
 
 
 class BulkTest(ActionsTestCase):

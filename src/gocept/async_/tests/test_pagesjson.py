@@ -61,7 +61,7 @@ class DescriptionTest(unittest.TestCase):
         """What there is, is described; and nothing else."""
         described = openapi.document('')['paths']
         expected = {'/+overview.json', '/{service}/bulk',
-                    '/{service}/jobs/{id}/pattern',
+                    '/{service}/jobs/{id}/pattern', '/{service}/cron-add',
                     '/{service}/jobs/{id}.json',
                     *(f'/{{service}}/{name}.json' for name in pages.PAGES),
                     *(f'/{{service}}/{name}' for name in KINDS),

@@ -2,22 +2,13 @@
 
 from lovely.remotetask import interfaces
 from lovely.remotetask.browser import cronwords
-from lovely.remotetask.browser import parameters
-from lovely.remotetask.browser.page import MANAGE
-from lovely.remotetask.browser.page import Page
-from lovely.remotetask.browser.page import template
-from lovely.remotetask.browser.posted import Posted
+from lovely.remotetask.browser.cronform import CronForm
+from lovely.remotetask.browser.cronform import CronPosted
 from lovely.remotetask.browser.problem import Problem
 from lovely.remotetask.browser.wording import _
 
 
 NAME = 'pattern'
-
-# What each field of the form is called, and what may be in it.
-LABELS = {'minute': _('Minutes, 0 to 59'), 'hour': _('Hours, 0 to 23'),
-          'dayOfMonth': _('Days of the month, 1 to 31'),
-          'month': _('Months, 1 to 12'),
-          'dayOfWeek': _('Days of the week, 0 (Monday) to 6')}
 
 
 def cron_job(service, jobid):
@@ -26,86 +17,68 @@ def cron_job(service, jobid):
     if not interfaces.ICronJob.providedBy(job) or job.delay is not None:
         raise Problem(404, _(
             'Job ${jobid} is none that runs again and again.'), jobid=jobid)
+    if job.name is not None:
+        raise Problem(409, _(
+            'Job ${jobid} is declared as "${name}": it is changed where that '
+            'is done, in ZCML.'), jobid=jobid, name=job.name)
     return job
 
 
-class CronEdit(Page):
+class CronEdit(CronForm):
     """The form."""
 
-    name = 'crons'
     title = _('Pattern')
-    permission = MANAGE
     depth = 3
-    content = template('cronedit')
-    live = False
+    address = NAME
+    back = '../../crons'
 
     def __init__(self, context, request, jobid):
         super().__init__(context, request)
         self.jobid = jobid
+
+    def texts(self):
+        """See CronForm; at first, the pattern as it is."""
+        if self.is_filled:
+            return super().texts()
+        job = cron_job(self.service, self.jobid)
+        return {**cronwords.fields({
+            name: getattr(job, name) for name in cronwords.FIELDS}),
+            'timezone': job.timezone or ''}
 
     def data(self):
-        """The pattern as it is."""
+        """See CronForm; and which job it is."""
         job = cron_job(self.service, self.jobid)
-        return {'id': str(job.id), 'function': job.function or job.task,
-                'pattern': {name: list(getattr(job, name))
-                            for name in cronwords.FIELDS},
-                'timezone': job.timezone}
+        return {**super().data(), 'id': str(job.id),
+                'function': job.function or job.task}
 
-    # For the template
-
-    def fields(self, data):
-        """Yield the fields of the form."""
-        for name, label in LABELS.items():
-            yield {'name': name, 'label': self.say(label),
-                   'value': ', '.join(map(str, data['pattern'][name]))}
-
-    def words(self, data):
-        """Return the pattern in words."""
-        return cronwords.words(data['pattern'], self.say)
+    def heading(self, data):
+        """Return the Markup of what the form is about."""
+        return self.function(data['function'], 80)
 
 
-class CronUpdate(Posted):
+class CronUpdate(CronPosted):
     """Takes what the form says."""
 
-    name = 'crons'
-    permission = MANAGE
     depth = 3
 
     def __init__(self, context, request, jobid):
         super().__init__(context, request)
         self.jobid = jobid
 
+    def form_page(self):
+        """See CronPosted."""
+        return CronEdit(self.context, self.request, self.jobid)
+
     def act(self):
-        """Change the pattern."""
+        """See CronPosted."""
         cron_job(self.service, self.jobid)
-        pattern = {name: numbers(self.form, name)
-                   for name in cronwords.FIELDS}
-        try:
-            self.operations.update_cron(
-                self.jobid, **pattern,
-                timezone=parameters.text(self.form, 'timezone'))
-        except (ValueError, TypeError) as error:
-            raise Problem(400, str(error)) from error
-        return {'done': True, 'job': str(self.jobid)}
+        return super().act()
+
+    def keep(self, pattern):
+        """See CronPosted."""
+        self.operations.update_cron(self.jobid, **pattern)
+        return self.jobid
 
     def next(self, done):
         """Return where to go afterwards, relative to this address."""
         return '../../crons'
-
-
-def numbers(form, name):
-    """Return the numbers (tuple of ints) of a field.
-
-    Separated by commas or blanks; or a list, in JSON.
-    """
-    found = form.get(name) or ()
-    if isinstance(found, str):
-        found = found[:parameters.SIZE].replace(',', ' ').split()
-    if not isinstance(found, list | tuple):
-        found = [found]
-    try:
-        return tuple(int(each) for each in found)
-    except (TypeError, ValueError) as error:
-        raise Problem(400, _(
-            '"${name}" must be whole numbers, separated by commas.'),
-            name=name) from error

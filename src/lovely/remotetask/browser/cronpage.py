@@ -5,11 +5,13 @@ import time
 import zoneinfo
 
 from lovely.remotetask.browser import cells
+from lovely.remotetask.browser import cronadd
 from lovely.remotetask.browser import cronwords
 from lovely.remotetask.browser import rows
 from lovely.remotetask.browser.action import ACTIONS
 from lovely.remotetask.browser.action import said
 from lovely.remotetask.browser.markup import tag
+from lovely.remotetask.browser.page import MANAGE
 from lovely.remotetask.browser.page import Page
 from lovely.remotetask.browser.page import template
 from lovely.remotetask.browser.wording import _
@@ -44,6 +46,7 @@ class CronPage(Page):
         data['pattern'] = {
             name: list(getattr(job, name)) for name in cronwords.FIELDS}
         data['timezone'] = job.timezone
+        data['name'] = job.name
         data['paused'] = job.paused
         data['overdue'] = bool(
             not job.paused and data['due'] is not None
@@ -61,12 +64,23 @@ class CronPage(Page):
 
     def said(self):
         """Return what the last action has done, None without one."""
+        if self.request.form.get('said') == 'add':
+            return self.say(_('The cron job is added.'))
         return said(self.request, self.say)
+
+    def adds(self):
+        """Return the address where a cron job is added, or None."""
+        return cronadd.NAME if self.may(MANAGE) else None
 
     def link(self, row):
         """Return the Markup of what leads to a job."""
-        return tag('a', cells.function(row['function']),
+        link = tag('a', cells.function(row['function']),
                    href=f'jobs/{row["id"]}')
+        if row['name'] is None:
+            return link
+        return [link, ' ', tag(
+            'small', cells.shortened(row['name'], 24), title=self.say(
+                _('Declared as "${name}"'), name=row['name']))]
 
     def pattern(self, row):
         """Return when a job runs, in words."""

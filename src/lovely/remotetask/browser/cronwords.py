@@ -6,6 +6,10 @@ from lovely.remotetask.browser.wording import _
 # From the finest to the coarsest; see ICronJob.
 FIELDS = ('minute', 'hour', 'dayOfMonth', 'month', 'dayOfWeek')
 
+# The least and the greatest number in each.
+RANGES = {'minute': (0, 59), 'hour': (0, 23), 'dayOfMonth': (1, 31),
+          'month': (1, 12), 'dayOfWeek': (0, 6)}
+
 # What an empty field stands for that is finer than all that are set.
 FIRST = {'minute': 0, 'hour': 0, 'dayOfMonth': 1}
 
@@ -57,8 +61,13 @@ def words(pattern, say):
 
 def _times(minutes, hours, say):
     """Return at which times of a day."""
-    if not minutes:
+    if len(minutes) in (0, 60) and len(hours) in (0, 24):
         return say(_('every minute'))
+    if len(minutes) == 60:
+        return say(_('every minute of hour ${hours}'), hours=_listed(hours))
+    step = _step(minutes, *RANGES['minute'])
+    if step is not None and len(hours) in (0, 24):
+        return say(_('every ${number} minutes'), number=step)
     if not hours:
         return say(_('every hour at minute ${minutes}'),
                    minutes=_listed(minutes))
@@ -86,5 +95,42 @@ def crontab(pattern):
     """Return a pattern as five fields; the week begins on Monday, with 1."""
     found = effective(pattern)
     found['dayOfWeek'] = [day + 1 for day in found['dayOfWeek']]
-    return ' '.join(','.join(map(str, found[name])) or '*'
-                    for name in FIELDS)
+    return ' '.join(
+        field(found[name], *(1, 7) if name == 'dayOfWeek' else RANGES[name])
+        or '*' for name in FIELDS)
+
+
+def fields(pattern):
+    """Return the fields of a form for a pattern: texts, short ones."""
+    return {name: field(values, *RANGES[name])
+            for name, values in pattern.items()}
+
+
+def field(values, low, high):
+    """Return numbers as a crontab has them: ``*/5``, ``1-5,30``."""
+    values = sorted(values)
+    if len(values) == high - low + 1:
+        return '*'
+    step = _step(values, low, high)
+    return f'*/{step}' if step is not None else ','.join(_spans(values))
+
+
+def _step(values, low, high):
+    """Return the step with which values fill a range, or None."""
+    if len(values) < 3:
+        return None
+    step = values[1] - values[0]
+    return step if list(values) == list(range(low, high + 1, step)) and (
+        step > 1) else None
+
+
+def _spans(values):
+    """Yield texts for values; three and more in a row are a range."""
+    while values:
+        length = 1
+        while values[length:] and values[length] == values[0] + length:
+            length += 1
+        length = length if length > 2 else 1
+        yield (str(values[0]) if length == 1
+               else f'{values[0]}-{values[length - 1]}')
+        values = values[length:]

@@ -85,6 +85,7 @@ class JobPage(Page):
             data['pattern'] = {name: list(getattr(job, name))
                                for name in cronwords.FIELDS}
             data['timezone'] = job.timezone
+            data['name'] = job.name
         if shows_all:
             data.update(_private(job))
         return data
@@ -169,6 +170,8 @@ class JobPage(Page):
             yield _('Pattern'), ' '.join((
                 cronwords.words(data['pattern'], self.say),
                 data['timezone'] or 'UTC'))
+        if data.get('name') is not None:
+            yield _('Declared as'), data['name']
         yield _('Principal'), data['principal']
         yield _('Task'), data['task']
         yield _('Priority'), data['priority']
@@ -211,7 +214,8 @@ class JobPage(Page):
     def edits(self, data):
         """Return the address where the pattern is changed, or None."""
         return f'{self.jobid}/{cronedit.NAME}' if (
-            'pattern' in data and self.may(MANAGE)) else None
+            'pattern' in data and data['name'] is None
+            and self.may(MANAGE)) else None
 
     def renamed(self, data):
         """Return the directive that tells where a function is now, or None.

@@ -7,6 +7,7 @@ schemas with answers.
 from lovely.remotetask import interfaces
 from lovely.remotetask.browser.action import ACTIONS
 from lovely.remotetask.browser.bulkpage import BULK
+from lovely.remotetask.browser.cronadd import NAME as ADD
 from lovely.remotetask.browser.cronedit import NAME as PATTERN
 from lovely.remotetask.browser.cronwords import FIELDS
 from lovely.remotetask.browser.selection import Selection
@@ -68,7 +69,7 @@ SCHEMAS = {
     'Jobs': _object(filter=PAIRS, counts=COUNTS, jobs=_list(_ref('Row')),
                     after=TEXT, looked_back_to=TIME),
     'Job': _object(
-        (*PRIVATE, 'pattern', 'timezone'), **ROW,
+        (*PRIVATE, 'pattern', 'timezone', 'name'), **ROW,
         history=_list(_object(
             ('error', 'traceback'), started=TIME, duration=NUMBER,
             processor=STRING, error_class=TEXT, lost=FLAG, error=TEXT,
@@ -76,12 +77,18 @@ SCHEMAS = {
         claim={'anyOf': [{'type': 'null'}, _object(
             processor=STRING, attempt=WHOLE, time=TIME, heard_of=TIME)]},
         removed_at=TIME, previous_failure=TEXT,
-        actions=_list(STRING), pattern=PATTERNS, timezone=TEXT, error=TEXT,
+        actions=_list(STRING), pattern=PATTERNS, timezone=TEXT, name=TEXT,
+        error=TEXT,
         arguments=_list(_object(name=STRING, repr=STRING)), result=STRING),
     'Crons': _object(complete=FLAG, crons=_list(_object(
-        **ROW, pattern=PATTERNS, timezone=TEXT, paused=FLAG, overdue=FLAG,
+        **ROW, pattern=PATTERNS, timezone=TEXT, name=TEXT, paused=FLAG,
+        overdue=FLAG,
         runs=_list(_object(started=TIME, duration=NUMBER,
                            error_class=TEXT)), actions=_list(STRING)))),
+    'CronForm': _object(
+        fields=PAIRS, pattern={'anyOf': [{'type': 'null'}, PATTERNS]},
+        next=_list(TIME), trouble=TEXT, function=TEXT,
+        functions=_list(STRING)),
     'Workers': _object(workers=_list(_object(
         processor=STRING, heartbeat=TIME,
         state={**STRING, 'enum': ['alive', 'late', 'gone']}, claimed=WHOLE,
@@ -110,6 +117,9 @@ PAGES = {
         for name in ('id', 'after', 'limit')))),
     'jobs/{id}.json': ('Job', ()),
     'crons.json': ('Crons', ()),
+    'cron-add.json': ('CronForm', tuple(
+        {'name': name, 'in': 'query', 'schema': STRING}
+        for name in (*FIELDS, 'timezone', 'function'))),
     'workers.json': ('Workers', ()),
     'audit.json': ('Audit', ()),
     'bulk.json': ('Question', (
@@ -117,7 +127,9 @@ PAGES = {
          'schema': {**STRING, 'enum': list(BULK)}}, *SELECTION)),
 }
 
-NUMBERS = {'anyOf': [STRING, _list(WHOLE)]}
+NUMBERS = {'anyOf': [STRING, WHOLE, _list(WHOLE)]}
+
+PATTERN_SENT = {**dict.fromkeys(FIELDS, NUMBERS), 'timezone': STRING}
 
 ASKED = {'type': 'object', 'required': ['action'], 'properties': {
     'action': {**STRING, 'enum': list(BULK)},
@@ -137,8 +149,10 @@ def document(title, server='./'):
         paths[f'{{service}}/jobs/{{id}}/{name}'] = _post(
             'Done', {'type': 'object'})
     paths[f'{{service}}/jobs/{{id}}/{PATTERN}'] = _post('Done', {
-        'type': 'object', 'properties': {
-            **dict.fromkeys(FIELDS, NUMBERS), 'timezone': STRING}})
+        'type': 'object', 'properties': PATTERN_SENT})
+    paths[f'{{service}}/{ADD}'] = _post('Done', {
+        'type': 'object', 'required': ['function'], 'properties': {
+            **PATTERN_SENT, 'function': STRING}})
     paths['{service}/bulk'] = _post('Slice', ASKED)
     return {
         'openapi': '3.1.0',

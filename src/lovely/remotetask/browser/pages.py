@@ -7,6 +7,7 @@ from zope.publisher.interfaces.browser import IBrowserPublisher
 from lovely.remotetask.browser import assets
 from lovely.remotetask.browser.auditpage import AuditPage
 from lovely.remotetask.browser.bulkpage import BulkPage
+from lovely.remotetask.browser.cronadd import CronAdd
 from lovely.remotetask.browser.cronpage import CronPage
 from lovely.remotetask.browser.joblist import JobList
 from lovely.remotetask.browser.page import PUBLIC
@@ -18,7 +19,8 @@ from lovely.remotetask.browser.workerpage import WorkerPage
 
 # By the name in the address; each also as JSON, with ``.json`` at its end.
 PAGES = {page.name: page for page in (
-    ServicePage, JobList, CronPage, WorkerPage, AuditPage, BulkPage)}
+    ServicePage, JobList, CronPage, CronAdd, WorkerPage, AuditPage,
+    BulkPage)}
 
 
 @zope.interface.implementer(IBrowserPublisher)

@@ -9,6 +9,7 @@ import os
 import tempfile
 
 from persistent.timestamp import TimeStamp
+from ZODB.Connection import TransactionMetaData
 from ZODB.DemoStorage import DemoStorage
 from ZODB.FileStorage import FileStorage
 from ZODB.FileStorage.FileStorage import FileStorageFormatError
@@ -253,3 +254,31 @@ def order_of_commit(db):
     """
     key = db.storage.sortKey()
     return None if key.startswith('RelStorage: ') else key
+
+
+# Records as they are stored
+
+def load(connection, oid):
+    """Return the bytes of a record, as of the snapshot of a connection."""
+    return connection._storage.load(oid)[0]
+
+
+def store_all(connection, records):
+    """Store some new records, in a transaction of the storage alone.
+
+    records -- list of pairs: oids that nobody has used, and bytes.
+    """
+    storage = connection._storage
+    txn = TransactionMetaData()
+    storage.tpc_begin(txn)
+    done = outcome_of(_store_all, storage, records, txn)
+    if done.failed:
+        storage.tpc_abort(txn)
+        raise done.exception
+
+
+def _store_all(storage, records, txn):
+    for oid, data in records:
+        storage.store(oid, z64, data, '', txn)
+    storage.tpc_vote(txn)
+    storage.tpc_finish(txn)

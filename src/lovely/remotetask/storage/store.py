@@ -45,6 +45,8 @@ class JobStore(persistent.Persistent):
     recurring -- the jobs among them that run again and again, by id; None in
         a store of before, until processors have passed one.
     pauses -- the ids of those that somebody has paused, if any.
+    named -- by the name of a cron job: what is told of it, see `named`; None
+        where there was none.
     actions -- ActionLog: what was done in lanes that were dropped.
     aside -- jobs that cannot be read, by id: since when, and why.
     retired -- by the number of a lane that was dropped, the sequence with
@@ -62,7 +64,7 @@ class JobStore(persistent.Persistent):
 
     oid = copied_at = searched = losses = secret = None
     since = 0.0
-    recurring = pauses = actions = None
+    recurring = pauses = named = actions = None
 
     def __init__(self, service=None, start=0):
         """Make an empty store.

@@ -14,8 +14,8 @@ SOURCE = PACKAGE.parent.parent
 
 # Each may import only those before it.
 LEVELS = (
-    'interfaces', 'part', 'number', 'moment', 'zone', 'wallclock', 'cron',
-    'task',
+    'interfaces', 'part', 'number', 'moment', 'zone', 'wallclock', 'crontab',
+    'cron', 'task',
     'foreign.description', 'foreign.outcome', 'foreign.journal',
     'foreign.copier', 'foreign.value', 'foreign.record', 'foreign.blame',
     'foreign.unreadable', 'foreign.reference', 'foreign.storederror',
@@ -42,13 +42,14 @@ LEVELS = (
     'running.watch', 'running.tempo', 'running.duties', 'running.claims',
     'running.membership', 'running.member', 'running.runner', 'running.team',
     'running.suspects', 'running.claimer', 'running.idling',
-    'running.direct', 'xmlrpc', 'startup', 'processor', 'service', 'bulk',
-    'operations', 'testing', 'jobtexts', 'management',
+    'running.direct', 'xmlrpc', 'startup', 'processor', 'service', 'named',
+    'bulk', 'operations', 'testing', 'jobtexts', 'management',
     'browser.markup', 'browser.wording', 'browser.cells', 'browser.problem',
     'browser.parameters', 'browser.selection', 'browser.place',
     'browser.assets', 'browser.frame', 'browser.page', 'browser.rows',
     'browser.posted', 'browser.action', 'browser.cronwords',
-    'browser.cronedit', 'browser.jobpage', 'browser.bulkpage',
+    'browser.cronform', 'browser.cronedit', 'browser.cronadd',
+    'browser.jobpage', 'browser.bulkpage',
     'browser.joblist', 'browser.serviceaction', 'browser.servicepage',
     'browser.cronpage',
     'browser.workerpage', 'browser.auditpage', 'browser.openapi',
@@ -165,7 +166,8 @@ class RoomsTest(unittest.TestCase):
         for chapter, package, folders in (
                 (chapters[0], PACKAGE, FOLDERS),
                 (chapters[1], SOURCE / 'gocept' / 'async_',
-                 ('worker', 'celery', 'pages', 'manage', 'upgrade'))):
+                 ('worker', 'celery', 'crons', 'move', 'pages',
+                  'manage', 'upgrade'))):
             with self.subTest(package.name):
                 self.assertEqual(
                     rooms(package, folders), set(listed(chapter)))

@@ -117,14 +117,22 @@ class CronWordsTest(unittest.TestCase):
         ({'dayOfWeek': (4,), 'hour': (9,), 'minute': (30,)},
          'at 09:30 on Friday', '30 9 * * 5'),
         ({'dayOfWeek': (2, 0, 1)}, 'at 00:00 on Monday to Wednesday',
-         '0 0 * * 1,2,3'),
+         '0 0 * * 1-3'),
         ({'dayOfMonth': (1, 15)}, 'at 00:00 on day 1, 15 of the month',
          '0 0 1,15 * *'),
         ({'month': (5,)}, 'at 00:00 on day 1 of the month in May',
          '0 0 1 5 *'),
         ({'minute': range(0, 60, 10), 'hour': (8, 9)},
          'at minute 0, 10, 20, 30, 40, 50 of hour 8, 9 every day',
-         '0,10,20,30,40,50 8,9 * * *'))
+         '*/10 8,9 * * *'),
+        ({'minute': range(0, 60, 5)}, 'every 5 minutes', '*/5 * * * *'),
+        ({'minute': range(60), 'hour': (2,)}, 'every minute of hour 2 every '
+         'day', '* 2 * * *'),
+        ({'minute': range(60)}, 'every minute', '* * * * *'),
+        ({'hour': (8, 9, 10, 13)}, 'at 08:00, 09:00, 10:00, 13:00 every day',
+         '0 8-10,13 * * *'),
+        ({'hour': range(0, 24, 7)}, 'at 00:00, 07:00, 14:00, 21:00 every day',
+         '0 */7 * * *'))
 
     def test_words(self):
         say = Words(TestRequest())

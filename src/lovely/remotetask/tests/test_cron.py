@@ -402,7 +402,7 @@ class FieldsTest(unittest.TestCase):
         nested = ()
         for _ in range(100_000):
             nested = (nested,)
-        for value in ('2', '*/5', '', b'2', (2.0,), 2.0, ('2',), ('mon',),
+        for value in ('24', '2,-1', '', b'2', (2.0,), 2.0, ('2',), ('mon',),
                       (True,), True, (None,), ((2,),), nested, {2: 'two'},
                       object(), datetime.time(2), (math.nan,), (10 ** 5000,),
                       10 ** 5000, (-1,), (24,), 24, -1, [2, 'x'], {2, 'x'},
@@ -433,7 +433,7 @@ class FieldsTest(unittest.TestCase):
         """Not even a part of the fields."""
         job = cron(hour=(2,))
         before = job.__getstate__()
-        for fields in ({'minute': (5,), 'hour': '2'},
+        for fields in ({'minute': (5,), 'hour': '24'},
                        {'minute': 5, 'timezone': 'Mars/X'},
                        {'hour': 5, 'delay': math.nan}):
             with self.assertRaises(ValueError):

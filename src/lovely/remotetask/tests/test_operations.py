@@ -396,8 +396,9 @@ class PermissionTest(LocalCase):
 
     OPERATED = {'requeue', 'cancel', 'run_now', 'pause_job', 'resume_job',
                 'pause', 'resume', 'requeue_some', 'cancel_some'}
-    MANAGED = {'remove', 'copy', 'clean', 'update_cron', 'remove_some',
-               'actions', 'start_processing', 'stop_processing'}
+    MANAGED = {'remove', 'copy', 'clean', 'add_cron', 'update_cron',
+               'remove_some', 'actions', 'start_processing',
+               'stop_processing'}
 
     def allowed(self, service):
         """Return which operations of a service are allowed."""

@@ -77,7 +77,8 @@ class BrowserTestCase(unittest.TestCase):
                  'bulk': 'events/bulk?action=requeue&status=error',
                  'gone': 'events/jobs/4711'}
         with self.stage.service() as service:
-            [cron, *_] = service.cron_jobs()
+            [cron, *_] = [job for job in service.cron_jobs()
+                          if job.name is None]
             found['pattern'] = f'events/jobs/{cron.id}/pattern'
         for name, path in found.items():
             self.open(path)
@@ -384,6 +385,45 @@ class LiveTest(BrowserTestCase):
         finally:
             self.stage.start(port)
         self.browser.wait_for(lambda: 'Updated' in self.browser.text)
+
+
+class CronTest(BrowserTestCase):
+
+    scene = None
+
+    def crons(self):
+        with self.stage.service() as service:
+            return [(job.hour, job.principal) for job in service.cron_jobs()]
+
+    def test_add_and_change(self):
+        """The enter key shows the next runs; a button keeps the job."""
+        self.open('events/crons')
+        self.browser.click('.heading .button')
+        self.browser.run("""
+            const found = document.querySelector('[name=function]');
+            found.value = 'shop.stock.reorder'""")
+        self.browser.type('[name="hour"]', '2-4')
+        self.browser.press('enter')
+        self.browser.wait_for(lambda: 'Next runs' in self.browser.text)
+        self.assertIn('at 02:00, 03:00, 04:00 every day UTC',
+                      self.browser.text)
+        self.assertEqual([], self.crons())
+        self.assertNotIn('token', self.browser.run('return location.href'))
+        self.browser.click('[name="token"]')
+        self.browser.wait_for(
+            lambda: 'The cron job is added' in self.browser.text)
+        self.assertEqual([((2, 3, 4), 'tests.manager')], self.crons())
+        self.browser.click('td.main a')
+        self.browser.click('[href$="/pattern"]')
+        self.assertEqual('2-4', self.browser.run(
+            'return document.querySelector("[name=hour]").value'))
+        self.browser.type('[name="hour"]', ',25')
+        self.browser.click('[name="token"]')
+        self.browser.wait_for(
+            lambda: 'hour must be 0 to 23' in self.browser.text)
+        self.assertEqual('2-4,25', self.browser.run(
+            'return document.querySelector("[name=hour]").value'))
+        self.assertEqual([((2, 3, 4), 'tests.manager')], self.crons())
 
 
 class ZoneTest(BrowserTestCase):

@@ -11,6 +11,8 @@ from gocept.async_.tests.browser.stage import Stage
 # What a picture is called, and what it shows.
 PAGES = {'overview': '', 'service': 'events/', 'jobs': 'events/jobs',
          'failed': 'events/jobs?status=error', 'crons': 'events/crons',
+         'cron-add': 'events/cron-add?function=shop.stock.reorder&hour=2'
+                     '&dayOfWeek=mon-fri&timezone=Europe/Berlin',
          'workers': 'events/workers', 'audit': 'events/audit'}
 
 SIZES = {'wide': (1280, 640), 'narrow': (320, 640)}
@@ -18,7 +20,7 @@ SIZES = {'wide': (1280, 640), 'narrow': (320, 640)}
 
 # Those that docs/howto/pages.rst shows.
 SHOWN = ('overview-wide-light', 'service-wide-light', 'jobs-wide-light',
-         'job-error-wide-light', 'jobs-narrow-dark')
+         'job-error-wide-light', 'jobs-narrow-dark', 'cron-add-wide-light')
 
 
 # And docs/howto/screens.rst, among the screens of zope.app.

@@ -6,6 +6,7 @@ from gocept.async_.testing import login as login_as
 from gocept.async_.testing import logout
 from gocept.async_.testing import process
 from gocept.async_.tests.browser import shop
+from lovely.remotetask import named
 
 
 def few(stage):
@@ -24,6 +25,8 @@ def few(stage):
                            timezone='Europe/Berlin')
         service.addCronJob(*_call(shop.monthly_turnover, (1, 2)),
                            dayOfWeek=(0, 1, 2, 3, 4), hour=6)
+        named.put(service, 'stocktaking', named.Wanted(
+            *_call(shop.reorder), {'minute': '*/15'}, ()))
     _run(stage)
     sys.modules['shop.old'].export_to_fax = function
     _add(stage, lambda: [

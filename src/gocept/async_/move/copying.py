@@ -1,0 +1,134 @@
+"""Copying the records of a service to another database.
+
+They are read as of one moment, and written some at a time.  Nothing refers to
+the copies yet: whoever is interrupted here leaves what the next packing
+throws away.
+"""
+
+import collections
+from collections.abc import Callable
+from typing import Any
+from typing import NamedTuple
+
+from ZODB.POSException import POSKeyError
+
+from gocept.async_.move import reference
+from gocept.async_.move.reference import Record
+from gocept.async_.move.reference import Reference
+from lovely.remotetask.foreign.outcome import outcome_of
+from lovely.remotetask.running import quirks
+
+
+# How many records are written in one transaction.
+BATCH = 1000
+
+# The objects of a service are of classes in these packages, but for itself.
+OURS = ('lovely.remotetask.', 'gocept.async', 'BTrees.')
+
+# What these refer to is the application's: arguments, results, the site.
+PAYLOAD = ('TaskDescription', 'Value')
+
+
+class Copied(NamedTuple):
+    """What was copied.
+
+    oid -- bytes, that of the service in the other database.
+    number -- how many records there are.
+    left -- a set of the oids of objects of the application, in the database
+        of before, that the copies refer to.
+    """
+
+    oid: bytes
+    number: int
+    left: set[bytes]
+
+
+class Copier:
+    """Copies what belongs to a service, and nothing else.
+
+    source -- a connection, of which one snapshot is read.
+    target -- a connection to the other database.
+    """
+
+    def __init__(self, source: Any, target: Any) -> None:
+        self._source = source
+        self._target = target
+        self._source_name = source.db().database_name
+        self._target_name = target.db().database_name
+        self._new: dict[bytes, bytes] = {}
+        self._todo: collections.deque[bytes] = collections.deque()
+        self._is_ours: dict[bytes, bool] = {}
+        self._left: set[bytes] = set()
+
+    def copy(self, oid: bytes, tell: Callable[[int], None]) -> Copied:
+        """Copy a service and all that belongs to it.
+
+        oid -- that of the service.
+        tell -- called with the number of records, now and then.
+        """
+        self._note(oid)
+        batch, number = [], 0
+        while self._todo:
+            batch += self._copied(self._todo.popleft())
+            if len(batch) >= BATCH or not self._todo:
+                quirks.store_all(self._target, batch)
+                number += len(batch)
+                batch = []
+                tell(number)
+        return Copied(self._new[oid], number, self._left)
+
+    def _note(self, oid: bytes) -> bytes:
+        """Return the oid of the copy of an object; it is copied later."""
+        if oid not in self._new:
+            self._new[oid] = self._target.new_oid()
+            self._todo.append(oid)
+        return self._new[oid]
+
+    def _copied(self, oid: bytes) -> list[tuple[bytes, bytes]]:
+        """Return the oid and the bytes of a copy; none if there is nothing.
+        """
+        loaded = outcome_of(quirks.load, self._source, oid)
+        if loaded.is_a(POSKeyError):
+            # The reference leads nowhere, and so does the copy of it.
+            return []
+        if loaded.exception is not None:
+            raise loaded.exception
+        read = outcome_of(reference.read, loaded.value)
+        if read.failed:
+            # What cannot be read is put aside where it is, and so there.
+            return [(self._new[oid], loaded.value)]
+        record = read.value
+        is_payload = record.class_ is not None and (
+            record.class_[1] in PAYLOAD and _is_ours(record.class_))
+        return [(self._new[oid], reference.rewritten(
+            loaded.value, record,
+            lambda found: self._replaced(found, is_payload)))]
+
+    def _replaced(self, found: Reference, is_payload: bool) -> Reference:
+        if found.database is not None:
+            return found._replace(database=None) if (
+                found.database == self._target_name) else found
+        if not found.is_weak and not is_payload and self._belongs(found):
+            return found._replace(oid=self._note(found.oid))
+        if not found.is_weak:
+            self._left.add(found.oid)
+        return found._replace(database=self._source_name)
+
+    def _belongs(self, found: Reference) -> bool:
+        """Return whether an object belongs to the service."""
+        if found.oid in self._new:
+            return True
+        if found.class_ is not None:
+            return _is_ours(found.class_)
+        if found.oid not in self._is_ours:
+            record: Record | None = outcome_of(
+                lambda: reference.read(
+                    quirks.load(self._source, found.oid))).value
+            self._is_ours[found.oid] = (
+                record is not None and record.class_ is not None
+                and _is_ours(record.class_))
+        return self._is_ours[found.oid]
+
+
+def _is_ours(class_: tuple[str, str]) -> bool:
+    return f'{class_[0]}.'.startswith(OURS)

@@ -1,0 +1,89 @@
+"""Decorated functions, given to a service in place of a task's name."""
+
+import transaction
+
+from gocept.async_.task import TASK_NAME
+from gocept.async_.testing import login
+from gocept.async_.testing import process
+from gocept.async_.tests import sample
+from gocept.async_.tests.functional import FunctionalTestCase
+from lovely.remotetask.interfaces import CRONJOB
+from lovely.remotetask.interfaces import DELAYED
+
+
+HOUR = 3600
+
+
+class AddCronJobTest(FunctionalTestCase):
+
+    def test_runs_as_whoever_has_added_it(self):
+        """In the site of then, again and again."""
+        login('zope.user')
+        self.service.addCronJob(sample.context, minute='*/30')
+        transaction.commit()
+        process(after=HOUR)
+        self.assertEqual(
+            [('zope.user', self.root._p_oid)] * 2,
+            [(principal.id, site._p_oid) for principal, site in sample.calls])
+        job = self.job()
+        self.assertEqual((CRONJOB, (0, 30), TASK_NAME, 'zope.user'),
+                         (job.status, job.minute, job.task, job.principal))
+
+    def test_once_after_a_delay(self):
+        self.service.addCronJob(sample.record, delay=60)
+        self.service.add(sample.record, delay=50)
+        self.assertEqual([DELAYED, 'queued'], sorted(
+            job.status for job in self.jobs()))
+        process(after=100)
+        self.assertEqual([((), {})] * 2, sample.calls)
+
+    def test_arguments(self):
+        """A tuple, or a dict; copied, as those of a call."""
+        given = [1]
+        self.service.addCronJob(sample.record, (given, 2), hour=2)
+        self.service.addCronJob(sample.record, {'a': given}, hour='2')
+        self.service.add(sample.record, (given,))
+        given.append(2)
+        process(after=24 * HOUR)
+        for expected in (([1], 2), {}), ((), {'a': [1]}), (([1],), {}):
+            self.assertIn(expected, sample.calls)
+
+    def test_decorators_above_and_below(self):
+        for function in (sample.announced_when_run,
+                         sample.announced_when_called):
+            sample.calls.clear()
+            self.service.add(function, ('x',))
+            process()
+            self.assertEqual(('x',), sample.calls[-1])
+
+    def test_arguments_that_do_not_fit(self):
+        """It is said when the job is added; nothing is stored."""
+        for function, given, error in (
+                (sample.add, None, 'missing'),
+                (sample.add, {'a': 1, 'c': 1}, 'c'),
+                (sample.record, 'text', r'write \(argument,\)'),
+                (sample.record, [1], r'write \(argument,\)'),
+                (sample.record, (lambda: None,), 'argument 1'),
+                (sample.record, (transaction,), 'argument 1')):
+            for add in (self.service.add, self.service.addCronJob):
+                with self.subTest(given), self.assertRaisesRegex(
+                        TypeError, error):
+                    add(function, given)
+        for function in (sample.anonymous, sample.make_nested(),
+                         sample.first_shadowed):
+            with self.assertRaises(LookupError):
+                self.service.addCronJob(function, hour=2)
+        with self.assertRaisesRegex(ValueError, 'hour must be'):
+            self.service.addCronJob(sample.record, hour='24')
+        self.assertEqual([], self.jobs())
+
+    def test_what_is_no_task(self):
+        """The published message, and what to do."""
+        for given in (sample.undecorated, sample.hidden, print, None, 5,
+                      object()):
+            for add in (self.service.add, self.service.addCronJob):
+                with self.assertRaisesRegex(
+                        ValueError, '^Task does not exist: .*decorated'):
+                    add(given)
+        with self.assertRaisesRegex(ValueError, '^Task does not exist$'):
+            self.service.addCronJob('no.such', hour=2)

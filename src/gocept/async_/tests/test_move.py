@@ -1,0 +1,469 @@
+"""async-jobs move: a service with its jobs goes to another database."""
+
+import contextlib
+import io
+import json
+import unittest.mock
+
+import persistent
+import transaction
+import ZODB
+import zope.component
+import zope.component.hooks
+from ZODB.MappingStorage import MappingStorage
+from ZODB.POSException import ConflictError
+from ZODB.POSException import POSKeyError
+from ZODB.utils import p64
+from zope.site.folder import Folder
+from zope.site.site import LocalSiteManager
+
+from gocept.async_ import database
+from gocept.async_.manage import command
+from gocept.async_.manage import desk
+from gocept.async_.manage import moving
+from gocept.async_.move import copying
+from gocept.async_.move import handover
+from gocept.async_.move import reference
+from gocept.async_.testing import login
+from gocept.async_.testing import process
+from gocept.async_.tests import configuration
+from gocept.async_.tests import sample
+from gocept.async_.tests.functional import FunctionalTestCase
+from gocept.async_.tests.functional import add_service
+from lovely.remotetask import TaskService
+from lovely.remotetask import named
+from lovely.remotetask.interfaces import IJobExecution
+from lovely.remotetask.interfaces import IOperations
+from lovely.remotetask.interfaces import ITaskService
+
+
+class Loner(persistent.Persistent):
+    """An argument that is nowhere in the content."""
+
+    value = 0
+
+
+@sample.function('events')
+def grow(content, number):
+    """Change something that is stored."""
+    content.value = content.value + number
+
+
+class MoveCase(FunctionalTestCase):
+
+    def setUp(self):
+        super().setUp()
+        self.db = self.layer.db
+        # The names of the storages put them behind that of the layer.
+        for name in ('jobs', 'more'):
+            made = ZODB.DB(MappingStorage(name), database_name=name,
+                           databases=self.db.databases)
+            self.addCleanup(made.close)
+        self.addCleanup(self.layer._close_db)
+        self.addCleanup(zope.component.hooks.setSite, None)
+        self.enterContext(unittest.mock.patch.object(
+            desk, 'opened', self.opened))
+        self.content_name = self.db.database_name
+        # What has run the jobs of a test is gone at once.
+        self.enterContext(unittest.mock.patch.object(
+            moving, 'SILENT', -3600))
+
+    @contextlib.contextmanager
+    def opened(self, path):
+        yield desk.Desk(self.db, path)
+
+    def move(self, to, *args, code=0, site='/'):
+        """Run the command, as if `to` were declared.  Return what it says."""
+        transaction.commit()
+        application = unittest.TestCase()
+        configuration.declare(application, 'events', site=site, database=(
+            '' if to == self.content_name else to))
+        out, self.complaints = io.StringIO(), io.StringIO()
+        try:
+            with (contextlib.redirect_stdout(out),
+                  contextlib.redirect_stderr(self.complaints),
+                  self.assertRaises(SystemExit) as caught):
+                command.main(['zope.conf', 'move', *args])
+        finally:
+            application.doCleanups()
+            transaction.begin()
+        self.assertEqual(code, caught.exception.code, (
+            out.getvalue(), self.complaints.getvalue()))
+        self.service = zope.component.getUtility(
+            ITaskService, 'events', context=self.root)
+        return out.getvalue()
+
+    def is_in(self):
+        """Return the name of the database in which the service is."""
+        return self.service._p_jar.db().database_name
+
+    def kept(self, name):
+        """Return the names by which a database refers to services."""
+        found = self.root._p_jar.get_connection(name).root()
+        return sorted(found.get(database.KEY, ()))
+
+    def last_transactions(self):
+        return {name: each.lastTransaction()
+                for name, each in self.db.databases.items()}
+
+    def fill(self):
+        """Add jobs of every kind."""
+        login('zope.user')
+        self.root['content'] = self.content = sample.Content()
+        self.content.value = 0
+        transaction.commit()
+        sample.fail('no')
+        sample.add(1, 2)
+        self.service.addCronJob('echo', {'a': [1]}, hour=3)
+        process('events', raise_errors=False)
+        operations = IOperations(self.service)
+        grow(self.content, 1)
+        for _ in range(20):
+            sample.record('x')
+        sample.record.enqueue_with(delay=3600, priority=9)('later')
+        self.service.add('echo', 'start', startLater=True)
+        operations.cancel(self.service.add('echo', 'cancelled'))
+        cron = self.service.addCronJob(sample.context, hour=2)
+        operations.pause_job(cron)
+        named.put(self.service, 'nightly', named.Wanted(
+            'echo', None, {'hour': 4}, ()))
+        held = self.service.add('echo', 'held')
+        job = self.service.jobs[held]
+        self.service.store.change(job, job.hold, 'because', 1.0)
+        transaction.commit()
+
+    def told(self):
+        """Return what there is to be told of the jobs, and of the service."""
+        jobs = {job.id: (
+            job.status, job.task, job.priority, repr(job.error), job.created,
+            job.started, job.completed, len(job.history), job.function,
+            job.principal, getattr(job, 'paused', None),
+            getattr(job, 'name', None), job.due)
+            for job in self.service.jobs.values()}
+        return (jobs, self.service.counts(), [
+            tuple(each) for each in IOperations(self.service).actions()],
+            [job.id for job in self.service.cron_jobs()])
+
+
+class MoveTest(MoveCase):
+
+    def test_there_and_back(self):
+        """All is as it was, and goes on; ids stay, and so does the content.
+        """
+        self.fill()
+        told = self.told()
+        for name in ('jobs', 'more', self.content_name, 'jobs'):
+            said = self.move(name)
+            self.assertIn(f'to "{name}"', said)
+            self.assertEqual(name, self.is_in())
+            self.assertEqual(told, self.told())
+        self.check_goes_on()
+
+    def check_goes_on(self):
+        before = set(self.service.jobs)
+        sample.calls.clear()
+        zope.component.hooks.setSite(self.root)
+        sample.record('new')
+        transaction.commit()
+        process('events', after=24 * 3600, raise_errors=False)
+        transaction.begin()
+        self.assertEqual(1, self.root['content'].value)
+        self.assertEqual(
+            20, sample.calls.count((('x',), {})), sample.calls)
+        self.assertIn((('later',), {}), sample.calls)
+        self.assertEqual(1, len(set(self.service.jobs) - before))
+        self.assertEqual(0, self.service.counts()['queued'])
+        self.assertEqual([], self.service.unreadable())
+
+    def test_nothing_is_left(self):
+        """The database of before refers to it no longer."""
+        self.fill()
+        self.move('jobs')
+        self.assertEqual(1, len(self.kept('jobs')))
+        old = self.service
+        self.move('more')
+        self.assertEqual(([], 1), (self.kept('jobs'), len(self.kept('more'))))
+        self.assertIsNot(old, self.service)
+        folder = self.service.__parent__
+        self.assertIs(self.service, folder[self.service.__name__])
+        self.assertEqual([('events', self.service)], [
+            (each.name, each.component) for each
+            in self.root.getSiteManager().registeredUtilities()
+            if each.provided is ITaskService])
+
+    def test_second_time(self):
+        self.move('jobs')
+        before = self.last_transactions()
+        self.assertIn('as declared', self.move('jobs'))
+        self.assertEqual(before, self.last_transactions())
+
+    def test_dry_run(self):
+        self.fill()
+        before = self.last_transactions()
+        said = self.move('jobs', '--dry-run')
+        self.assertIn(f'{len(self.jobs())} jobs, would be moved from the '
+                      f'database "{self.content_name}" to "jobs"', said)
+        found = json.loads(self.move('jobs', '--dry-run', '--json'))
+        self.assertEqual(
+            (self.content_name, 'jobs', len(self.jobs()), False),
+            (found['from'], found['to'], found['jobs'], found['moved']))
+        self.assertEqual(before, self.last_transactions())
+        self.assertEqual(self.content_name, self.is_in())
+
+    def test_objects_that_are_nowhere_else(self):
+        """They stay, are kept, and are the same for the jobs."""
+        loner = Loner()
+        grow(loner, 3)
+        transaction.commit()
+        oid = loner._p_oid
+        self.assertIn('1 objects', self.move('jobs'))
+        process('events')
+        self.root._p_jar.cacheMinimize()
+        self.assertEqual(3, self.root._p_jar.get(oid).value)
+        self.assertEqual(1, len(self.root._p_jar.root()[handover.LEFT]))
+
+    def test_service_in_a_site(self):
+        """It is that of the site, under both of its names."""
+        self.root['shop'] = site = Folder()
+        site.setSiteManager(LocalSiteManager(site))
+        service = add_service(site, 'events')
+        site.getSiteManager().registerUtility(
+            service, ITaskService, name='other')
+        zope.component.hooks.setSite(site)
+        sample.record('in the site')
+        transaction.commit()
+        outer = self.service
+        self.move('jobs', site='/shop')
+        self.assertEqual(self.content_name, self.is_in())
+        self.assertIs(outer, self.service)
+        moved = site['tasks']
+        self.assertEqual('jobs', moved._p_jar.db().database_name)
+        for name in ('events', 'other'):
+            self.assertIs(moved, zope.component.getUtility(
+                ITaskService, name, context=site))
+        moved.process()
+        self.assertEqual([(('in the site',), {})], sample.calls)
+
+    def test_annotations(self):
+        """What is stored with the service of the application's own stays."""
+        self.service.__annotations__ = persistent.mapping.PersistentMapping(
+            {'mine': Loner()})
+        self.move('jobs')
+        self.assertEqual(0, self.service.__annotations__['mine'].value)
+
+    def test_subscribers(self):
+        """They are told, as of any object that goes, and comes."""
+        seen = []
+        manager = zope.component.getGlobalSiteManager()
+
+        def note(event):
+            seen.append((type(event).__name__,
+                         event.object._p_jar.db().database_name))
+        for event in (zope.lifecycleevent.IObjectRemovedEvent,
+                      zope.lifecycleevent.IObjectAddedEvent):
+            manager.registerHandler(note, (event,))
+            self.addCleanup(manager.unregisterHandler, note, (event,))
+        self.move('jobs')
+        self.assertEqual([('ObjectRemovedEvent', self.content_name),
+                          ('ObjectAddedEvent', 'jobs')], seen)
+
+
+class UnreadableTest(MoveCase):
+
+    def test_class_that_is_gone(self):
+        """It is moved as it is, and runs when the class is there again."""
+        gone = type('Gone', (persistent.Persistent,), {'__module__': 'shop'})
+        with unittest.mock.patch.dict('sys.modules', shop=(
+                unittest.mock.MagicMock(__name__='shop', Gone=gone))):
+            self.service.add('echo', gone())
+            self.service.add('echo', [gone()])
+            transaction.commit()
+        self.fill()
+        self.service._p_jar.cacheMinimize()
+        told = self.told()
+        self.move('jobs')
+        self.assertEqual(told, self.told())
+
+    def test_record_that_is_broken(self):
+        """What cannot be read stays like that; the others are moved."""
+        self.fill()
+        job = next(iter(self.service.find(status='queued').jobs))
+        oid, jobid = job._p_oid, job.id
+        load = copying.quirks.load
+        with unittest.mock.patch.object(
+                copying.quirks, 'load', lambda connection, each: (
+                    b'nonsense' if each == oid else load(connection, each))):
+            counts = self.service.counts()
+            self.move('jobs')
+        self.assertEqual(counts, self.service.counts())
+        self.assertIn('cannot be read', self.service.jobs[jobid].error)
+
+    def test_record_that_is_missing(self):
+        self.fill()
+        job = next(iter(self.service.find(status='queued').jobs))
+        oid, jobid = job._p_oid, job.id
+        load = copying.quirks.load
+
+        def lacking(connection, each):
+            if each == oid:
+                raise POSKeyError(each)
+            return load(connection, each)
+        with unittest.mock.patch.object(copying.quirks, 'load', lacking):
+            self.move('jobs')
+        self.assertTrue(self.service.jobs[jobid].error)
+
+
+class RefusedTest(MoveCase):
+
+    def assert_refused(self, text, to='jobs', code=3):
+        self.move(to, code=code)
+        self.assertIn(text, self.complaints.getvalue())
+        self.assertEqual(self.content_name, self.is_in())
+
+    def test_worker(self):
+        self.service.add('echo')
+        transaction.commit()
+        IJobExecution(self.service).claim('host:1:thread:token', 1)
+        with unittest.mock.patch.object(moving, 'SILENT', 60):
+            self.assert_refused('host:1:thread was heard of')
+        self.assertIn('stop all processes', self.complaints.getvalue())
+        self.move('jobs')
+        self.assertEqual('jobs', self.is_in())
+
+    def test_somebody_writes(self):
+        """Before the copy takes its place; nothing is lost then."""
+        self.fill()
+        told = self.told()
+        arrive = handover.arrive
+
+        def meddle(*args):
+            with self.db.transaction() as connection:
+                connection.root()['meddled'] = True
+            return arrive(*args)
+        with unittest.mock.patch.object(handover, 'arrive', meddle):
+            self.assert_refused('somebody has written to the database')
+        self.assertEqual(told, self.told())
+        # What is left of that is given up by the next one.
+        self.assertEqual(1, len(self.kept('jobs')))
+        self.move('jobs')
+        self.assertEqual(1, len(self.kept('jobs')))
+        self.assertEqual('jobs', self.is_in())
+        self.assertEqual(told, self.told())
+
+    def test_somebody_writes_at_the_last_moment(self):
+        """While the transaction of the change is about to commit."""
+        self.fill()
+        told = self.told()
+        replace = handover._replace
+
+        def meddle(*args):
+            replace(*args)
+            manager = transaction.TransactionManager()
+            connection = self.db.open(manager)
+            connection.root()['meddled'] = True
+            manager.commit()
+            connection.close()
+        with unittest.mock.patch.object(handover, '_replace', meddle):
+            self.assert_refused('somebody has written to the database')
+        self.assertEqual(told, self.told())
+
+    def test_somebody_adds(self):
+        """A call that is committed afterwards is made again: nothing is lost.
+        """
+        self.fill()
+        for args in (('echo', 'x'), ('echo', 'x', False, 8)):
+            before = self.is_in()
+            manager = transaction.TransactionManager()
+            connection = self.db.open(manager)
+            service = connection.get_connection(before).get(
+                self.service._p_oid)
+            service.add(*args)
+            self.move('jobs' if before != 'jobs' else 'more')
+            self.assertNotEqual(before, self.is_in())
+            with self.assertRaises(ConflictError):
+                manager.commit()
+            manager.abort()
+            connection.close()
+
+    def test_other_counts(self):
+        self.fill()
+        with unittest.mock.patch.object(
+                TaskService, 'counts', side_effect=[{'queued': 1}, {}]):
+            self.assert_refused('the copy has other jobs')
+
+    def test_old_data(self):
+        self.service.schema = 0
+        self.assert_refused('earlier code')
+
+    def test_class_of_the_application(self):
+        self.root.getSiteManager().unregisterUtility(
+            self.service, ITaskService, 'events')
+        self.root['own'] = own = sample.Content()
+        zope.interface.alsoProvides(own, ITaskService)
+        self.root.getSiteManager().registerUtility(
+            own, ITaskService, 'events')
+        self.assert_refused('a class of your own')
+
+
+class ReferenceTest(unittest.TestCase):
+    """Records in which references are replaced."""
+
+    OID = p64(7)
+
+    def record(self, state):
+        """Return the bytes of a record whose state refers to something."""
+        connection = ZODB.DB(MappingStorage('a'), databases={}).open()
+        self.addCleanup(connection.db().close)
+        self.addCleanup(transaction.abort)
+        other = persistent.mapping.PersistentMapping()
+        made = persistent.mapping.PersistentMapping(state(other))
+        connection.root()['made'] = made
+        connection.root()['other'] = other
+        transaction.commit()
+        self.other = other._p_oid
+        return connection._storage.load(made._p_oid)[0]
+
+    def test_each_place(self):
+        """However they are nested, and however often they are there."""
+        for state in (
+                lambda each: {'a': each},
+                lambda each: {'a': [each, (each, {'b': each})], 'c': each},
+                lambda each: {'a': {1: ('x', each)}, 'b': b'Q' * 100},
+                lambda each: {'a': ([each],) * 3, 'b': [each] * 2000},
+                lambda each: {'a': {frozenset('ab'), 'b'}, 'c': each}):
+            data = self.record(state)
+            found = reference.read(data)
+            self.assertEqual({self.other},
+                             {each.oid for each in found.references})
+            for made in (
+                    reference.Reference(self.OID),
+                    reference.Reference(self.OID, ('shop', 'Näme')),
+                    reference.Reference(self.OID, None, 'main'),
+                    reference.Reference(self.OID, ('a.b', 'C'), 'other db'),
+                    reference.Reference(self.OID, None, 'main', True),
+                    reference.Reference(self.OID, None, None, True)):
+                new = reference.rewritten(data, found, lambda _: made)  # noqa: B023
+                self.assertEqual(
+                    [made] * len(found.references),
+                    reference.read(new).references)
+
+    def test_no_code_is_run(self):
+        """Whatever the classes do when they are loaded."""
+        data = self.record(lambda each: {'a': each, 'b': Exploding()})
+        with unittest.mock.patch.object(
+                Exploding, '__setstate__', side_effect=SystemExit):
+            self.assertEqual(1, len(reference.read(data).references))
+
+    def test_nothing_to_replace(self):
+        data = self.record(lambda each: {'a': b'Q', 'b': 'Q'})
+        self.assertIs(data, reference.rewritten(
+            data, reference.read(data), None))
+
+
+class Exploding:
+
+    def __init__(self):
+        self.a = 1
+
+    def __setstate__(self, state):
+        """As usual."""

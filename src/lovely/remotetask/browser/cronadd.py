@@ -1,0 +1,74 @@
+"""Adding a cron job."""
+
+from lovely.remotetask import interfaces
+from lovely.remotetask.browser import parameters
+from lovely.remotetask.browser.cronform import CronForm
+from lovely.remotetask.browser.cronform import CronPosted
+from lovely.remotetask.browser.wording import _
+
+
+NAME = 'cron-add'
+
+
+class CronAdd(CronForm):
+    """The form: which function, and when."""
+
+    name = NAME
+    tab = 'crons'
+    title = _('Add a cron job')
+    address = NAME
+    back = 'crons'
+
+    def __new__(cls, context, request, is_json=False):
+        # One address: what is sent to it is done.
+        if cls is CronAdd and request.method == 'POST' and not is_json:
+            return CronAdded(context, request)
+        return super().__new__(cls)
+
+    @classmethod
+    def again(cls, context, request):
+        """Return the form, also where something was sent to it."""
+        page = super().__new__(cls)
+        page.__init__(context, request)
+        return page
+
+    def data(self):
+        """See CronForm; and what there is to choose from."""
+        names = sorted(interfaces.IManagement(self.service).sources())
+        return {**super().data(), 'functions': names,
+                'function': parameters.text(self.request.form, 'function')}
+
+    def heading(self, data):
+        """Return what the form is about."""
+        return self.say(self.title)
+
+    def choices(self, data):
+        """Yield the functions to choose from."""
+        for name in data['functions']:
+            yield {'name': name, 'selected':
+                   'selected' if name == data['function'] else None}
+
+    def hint(self):
+        """Return as whom the job is going to run."""
+        return self.say(_(
+            'It is called without arguments, as you: ${principal}.'),
+            principal=self.request.principal.id)
+
+
+class CronAdded(CronPosted):
+    """Takes what the form says."""
+
+    tab = 'crons'
+
+    def form_page(self):
+        """See CronPosted."""
+        return CronAdd.again(self.context, self.request)
+
+    def keep(self, pattern):
+        """See CronPosted."""
+        return self.operations.add_cron(
+            parameters.text(self.form, 'function'), **pattern)
+
+    def next(self, done):
+        """Return where to go afterwards, relative to this address."""
+        return 'crons?said=add'

@@ -1,0 +1,161 @@
+"""What the forms for cron jobs have in common: fields, and what they mean."""
+
+import datetime
+import zoneinfo
+
+from lovely.remotetask import interfaces
+from lovely.remotetask.browser import cells
+from lovely.remotetask.browser import cronwords
+from lovely.remotetask.browser import parameters
+from lovely.remotetask.browser.page import MANAGE
+from lovely.remotetask.browser.page import Page
+from lovely.remotetask.browser.page import template
+from lovely.remotetask.browser.posted import Posted
+from lovely.remotetask.browser.problem import Problem
+from lovely.remotetask.browser.wording import _
+
+
+# What each field of the form is called, and what may be in it.
+LABELS = {'minute': _('Minutes, 0 to 59'), 'hour': _('Hours, 0 to 23'),
+          'dayOfMonth': _('Days of the month, 1 to 31'),
+          'month': _('Months, 1 to 12 or jan to dec'),
+          'dayOfWeek': _('Days of the week, mon to sun or 0 (Monday) to 6')}
+
+# How many of the next runs are told.
+NEXT = 5
+
+
+def pattern_of(form):
+    """Return the pattern that a form gives, for `ICronJob.update`.
+
+    Texts as in a crontab, also separated by blanks; or numbers, and lists of
+    them, in JSON.
+    """
+    found = {name: _field(form, name) for name in cronwords.FIELDS}
+    return {**found, 'timezone': parameters.text(form, 'timezone')}
+
+
+def _field(form, name):
+    value = form.get(name)
+    if value is None or isinstance(value, list):
+        return value or ()
+    if type(value) is int:
+        return value
+    text = parameters.text(form, name) or ''
+    return ','.join(text.replace(',', ' ').split()) or ()
+
+
+class CronForm(Page):
+    """A form for the pattern of a cron job; it shows the next runs.
+
+    To look at them changes nothing, so the form asks for itself, with GET;
+    another button of it sends what is to be kept, with POST.
+    """
+
+    name = 'crons'
+    permission = MANAGE
+    content = template('cronform')
+    live = False
+
+    # What was wrong with what the form has sent, None if nothing was.
+    trouble = None
+
+    def texts(self):
+        """Return what is in the fields: a dict of texts."""
+        return {name: parameters.text(self.request.form, name) or ''
+                for name in (*cronwords.FIELDS, 'timezone')}
+
+    @property
+    def is_filled(self):
+        """Whether the form has sent anything."""
+        return any(name in self.request.form
+                   for name in (*LABELS, 'timezone'))
+
+    def data(self):
+        """The fields, and when the job would run."""
+        texts = self.texts()
+        data = {'fields': texts, 'pattern': None, 'next': [],
+                'trouble': self.trouble}
+        if self.trouble is None and any(texts[name] for name in LABELS):
+            return {**data, **self._foreseen(texts)}
+        return data
+
+    def _foreseen(self, texts):
+        try:
+            pattern, times = interfaces.IManagement(self.service).foresee(
+                pattern_of(texts), NEXT)
+        except ValueError as error:
+            if self.is_json:
+                raise Problem(400, str(error)) from error
+            return {'trouble': str(error)}
+        return {'pattern': {name: list(pattern[name])
+                            for name in cronwords.FIELDS},
+                'next': [cells.as_datetime(time) for time in times]}
+
+    # For the template
+
+    heading = None
+    hint = None
+    address = ''
+    back = ''
+
+    def choices(self, data):
+        """Return the functions to choose from, None if it is known which."""
+
+    def fields(self, data):
+        """Yield the fields of the form."""
+        for name, label in LABELS.items():
+            yield {'name': name, 'label': self.say(label),
+                   'value': data['fields'][name]}
+
+    def words(self, data):
+        """Return the pattern in words, and the time zone."""
+        return ' '.join((cronwords.words(data['pattern'], self.say),
+                         data['fields']['timezone'] or 'UTC'))
+
+    def in_zone(self, when, data):
+        """Return a time as the clocks of the time zone show it."""
+        name = data['fields']['timezone']
+        zone = zoneinfo.ZoneInfo(name) if name else datetime.UTC
+        return f'{when.astimezone(zone):%Y-%m-%d %H:%M}'
+
+
+class CronPosted(Posted):
+    """Takes what such a form says."""
+
+    name = 'crons'
+    permission = MANAGE
+
+    def form_page(self):
+        """Return the CronForm, to show it once more."""
+        raise NotImplementedError
+
+    def keep(self, pattern):
+        """Keep a pattern; return the id of the job."""
+        raise NotImplementedError
+
+    def act(self):
+        """Do it.  Return what was done, for JSON.  Raise Problem."""
+        pattern = pattern_of(self.form)
+        if not any(pattern[name] != () for name in LABELS):
+            # An empty pattern is each minute, which few people want.
+            raise Problem(400, _(
+                'Say when: fill in at least one field. A * in "minute" is '
+                'each minute.'))
+        try:
+            jobid = self.keep(pattern)
+        except (ValueError, TypeError) as error:
+            raise Problem(400, str(error)) from error
+        return {'done': True, 'job': str(jobid)}
+
+    def _refuse(self, problem):
+        refused = super()._refuse(problem)
+        if self.is_json or problem.status != 400:
+            return refused
+        # The form is there again, with what was typed.
+        page = self.form_page()
+        page.method = self.request.method
+        page.trouble = self.say(problem.detail, **problem.mapping)
+        shown = page()
+        self.request.response.setStatus(400)
+        return shown
