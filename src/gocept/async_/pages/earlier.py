@@ -108,10 +108,13 @@ class ServiceTraverser(Traverser):
         # The view of a service tells why it has no jobs: to read those of one
         # that earlier code has stored would write it.
         service = ProxyFactory(self.context)
-        job = service.jobs.get(jobid) if (
-            IManagement(service).is_current) else None
-        return job or Lead(
-            service, request, f'@@{self._name}/jobs/{jobid}', 1)
+        management = IManagement(service, None)
+        job = None
+        if management is None or management.is_current:
+            job = service.jobs.get(jobid)
+        if job is not None:
+            return job
+        return Lead(service, request, f'@@{self._name}/jobs/{jobid}', 1)
 
 
 @zope.interface.implementer(IBrowserPublisher)

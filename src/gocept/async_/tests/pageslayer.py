@@ -21,10 +21,11 @@ PEOPLE = {'anonymous': None, 'user': 'userpw', 'viewer': 'viewer',
           'reader': 'reader', 'operator': 'operator', 'manager': 'manager'}
 
 
-class PagesTestCase(ApplicationTestCase):
-    """The service called events, and people who ask for pages."""
+class PeopleTestCase(ApplicationTestCase):
+    """The service called events, and people who ask for pages.
 
-    layer = PAGES_LAYER
+    A subclass says in which layer.
+    """
 
     def make_service(self):
         return zope.component.getUtility(ITaskService, 'events')
@@ -78,3 +79,9 @@ class PagesTestCase(ApplicationTestCase):
         """Run all jobs that wait."""
         self.service.process()
         transaction.commit()
+
+
+class PagesTestCase(PeopleTestCase):
+    """In the application with the pages."""
+
+    layer = PAGES_LAYER

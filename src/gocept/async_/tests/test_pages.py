@@ -26,7 +26,7 @@ from zope.security.checker import selectChecker
 import gocept.async_
 import gocept.async_.tests
 from gocept.async_.pages import directive
-from gocept.async_.pages.views import Lead
+from gocept.async_.pages.earlier import Lead
 from gocept.async_.pages.views import Views
 from gocept.async_.testing import FUNCTIONAL_LAYER
 from gocept.async_.testing import login
@@ -35,6 +35,7 @@ from gocept.async_.tests import sample
 from gocept.async_.tests.functional import FunctionalTestCase
 from gocept.async_.tests.functional import add_service
 from gocept.async_.tests.pageslayer import PagesTestCase
+from gocept.async_.tests.pageslayer import PeopleTestCase
 from lovely.remotetask import TaskService
 from lovely.remotetask.browser.assets import Assets
 from lovely.remotetask.browser.page import Page
@@ -275,6 +276,17 @@ class ContentTest(PagesTestCase):
         found = self.ask(f'events/jobs/{jobid}.json', 'reader').json
         self.assertIn('4711', found['error'])
 
+    def test_large(self):
+        """An argument of nine million characters makes no large page."""
+        jobid = self.add('echo', {'text': 'a' * 9_000_000})
+        for path in ('events/', 'events/jobs', f'events/jobs/{jobid}',
+                     f'events/jobs/{jobid}.json',
+                     'events/bulk?action=cancel&status=queued'):
+            answer = self.ask(path)
+            self.assertEqual(200, answer.status_int)
+            self.assertLess(len(answer.body), 40_000, path)
+        self.assertIn('aaa', self.ask(f'events/jobs/{jobid}').text)
+
     def test_filter(self):
         """The address says which jobs are listed."""
         self.add()
@@ -388,7 +400,7 @@ class DirectiveTest(unittest.TestCase):
             directive.pages(None, name='async')
 
 
-class SkinTest(PagesTestCase):
+class SkinTest(PeopleTestCase):
     """In a skin of the application that does not extend the default one."""
 
     layer = SKIN_LAYER

@@ -1,12 +1,17 @@
 """What lovely.remotetask 0.5 could do with its screens: what became of it."""
 
+import re
+
 import transaction
 import zope.browser.interfaces
 import zope.component
 import zope.interface
 from zope.app.wsgi.testlayer import BrowserLayer
+from zope.browsermenu.menu import MenuAccessView
 from zope.browsermenu.menu import getMenu
 from zope.component.interfaces import IFactory
+from zope.component.interfaces import ISite
+from zope.pagetemplate.pagetemplate import PageTemplate
 from zope.publisher.browser import BrowserPage
 from zope.publisher.browser import TestRequest
 from zope.publisher.interfaces import IDefaultViewName
@@ -15,8 +20,10 @@ from zope.security.management import endInteraction
 from zope.security.management import newInteraction
 
 import gocept.async_.tests
+from gocept.async_.pages.views import Views
 from gocept.async_.tests.functional import add_service
 from gocept.async_.tests.pageslayer import PagesTestCase
+from gocept.async_.tests.pageslayer import PeopleTestCase
 from lovely.remotetask.browser.page import PUBLIC
 from lovely.remotetask.interfaces import IJob
 from lovely.remotetask.interfaces import ITaskService
@@ -144,7 +151,7 @@ class AddressesTest(PagesTestCase):
         self.addCleanup(registry.adapters.unregister, for_, provided, name)
 
 
-class MenusTest(PagesTestCase):
+class MenusTest(PeopleTestCase):
     """Where an application has the menus of zope.app."""
 
     layer = SCREENS_LAYER
@@ -202,3 +209,42 @@ class MenusTest(PagesTestCase):
 
         self.assertEqual({}, self.items(
             'zope.app.container.add', Adding(), 'tests.operator'))
+
+    def test_tabs_in_the_layout(self):
+        """In the layout of zope.app the tabs lead somewhere on each page."""
+        template = PageTemplate()
+        template.write('''<html metal:define-macro="view"><body>
+            <i metal:define-slot="tabs">relative</i>
+            <metal:b define-slot="body" /></body></html>''')
+
+        class Macros:
+            def __init__(self, context, request):
+                pass
+
+            def __getitem__(self, name):
+                return template.macros[name]
+
+        views = Views('laid', layout='standard_macros/view')
+        view = zope.interface.Interface
+        for factory, for_, name in (
+                (Macros, view, 'standard_macros'),
+                (MenuAccessView, view, 'view_get_menu'),
+                (views.overview, ISite, 'laid')):
+            self.provide(factory, (for_, IBrowserRequest), view, name)
+        self.login('manager')
+        for path in ('', 'events/', 'events/jobs', 'events/jobs?x=1'):
+            page = self.app.get(f'/@@laid/{path}')
+            self.assertNotIn('relative', page.text)
+            tabs = re.findall(r'href="(http[^"]*)"', page.text)
+            self.assertEqual(2 if path else 1, len(tabs))
+            for each in tabs:
+                answer = self.app.get(each)
+                if answer.status_int != 200:
+                    answer = answer.follow()
+                self.assertEqual(200, answer.status_int)
+
+    def provide(self, factory, for_, provided, name):
+        registry = zope.component.getGlobalSiteManager()
+        registry.registerAdapter(factory, for_, provided, name)
+        self.addCleanup(
+            registry.unregisterAdapter, factory, for_, provided, name)

@@ -23,6 +23,9 @@ GROUPS = 8
 # How long is looked for them, in seconds.
 SECONDS = 0.1
 
+# Classes of numbers, by how many characters they have.
+WIDTHS = (10, 'longest'), (9, 'longer'), (7, 'long')
+
 # Seconds that a job may wait before somebody should look after it.
 LONG = 300
 
@@ -49,8 +52,9 @@ class ServicePage(FrontPage):
     def tiles(self, data):
         """Yield the numbers by status."""
         for status in TABS:
-            yield {'title': self.say.status(status),
-                   'number': data['counts'].get(status, 0),
+            number = f'{data["counts"].get(status, 0):,}'
+            yield {'title': self.say.status(status), 'number': number,
+                   'width': width(number),
                    'url': f'jobs?status={status.replace(" ", "+")}',
                    'class': status.replace(' ', '-')}
 
@@ -76,6 +80,11 @@ class ServicePage(FrontPage):
     def error_class(self, name):
         """Return the Markup of the class of an exception."""
         return cells.class_name(name)
+
+
+def width(number):
+    """Return the class of a number, by the room that its digits need."""
+    return next((name for limit, name in WIDTHS if len(number) >= limit), '')
 
 
 def summary(service, now):

@@ -89,6 +89,13 @@ class JobTest(unittest.TestCase):
         self.assertEqual('<Job 1>', repr(Job(1, 'a', None)))
         self.assertEqual('<CronJob -1>', repr(cron()))
 
+    def test_repr_of_what_happened(self):
+        """It shows what became of the job, too, and at which attempt."""
+        job = running()
+        self.assertEqual('<Job 1 queued test.task>', repr(job))
+        job.fail(run(), FAILURE, 70)
+        self.assertEqual('<Job 1 error test.task, attempt 1>', repr(job))
+
     def test_a_new_job(self):
         """A new job knows its call, when it was made, and nothing else."""
         before = datetime.datetime.now(datetime.UTC)

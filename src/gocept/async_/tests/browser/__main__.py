@@ -30,6 +30,8 @@ def main():
             load.measure(stage, sorted(options.load))
         finally:
             Stage.end_shared()
+    elif options.pictures and options.screens:
+        pictures.take_among_screens(options.pictures)
     elif options.pictures:
         pictures.take(options.pictures, options.scene,
                       None if options.all else pictures.SHOWN)

@@ -19,8 +19,15 @@ from gocept.async_.tests.browser.driver import Browser
 from gocept.async_.tests.browser.process import SLICE
 from gocept.async_.tests.browser.process import Process
 from gocept.async_.tests.browser.stage import Stage
+from lovely.remotetask import TaskService
+from lovely.remotetask.browser.place import segment
+from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import QUEUED
+from lovely.remotetask.interfaces import STATUSES
+from lovely.remotetask.interfaces import IJobExecution
+from lovely.remotetask.interfaces import ITaskService
+from lovely.remotetask.operations import Operations
 
 
 # Where axe-core is: axe.min.js of that package of npm.
@@ -137,6 +144,25 @@ class AccessibilityTest(BrowserTestCase):
                       each => each.offsetHeight)''')
                 self.assertEqual(1, len(set(heights)), heights)
 
+    def test_large_numbers(self):
+        """A hundred million jobs are told in the room for a dozen."""
+        numbers = [7, 12_345, 123_456, 1_234_567, 12_345_678, 123_456_789]
+        counts = dict(zip(STATUSES, 2 * numbers, strict=False))
+        for width in 1280, 320:
+            self.browser.resize(width, 700)
+            with mock.patch.object(
+                    TaskService, 'counts', lambda service: counts):
+                self.open('events/')
+            with self.subTest(width):
+                self.assertEqual([], self.browser.run('''
+                    return [...document.querySelectorAll('.tiles .number')]
+                      .filter(each => {
+                        const range = document.createRange();
+                        range.selectNodeContents(each);
+                        return range.getBoundingClientRect().width
+                          > each.clientWidth;
+                      }).map(each => each.textContent)'''))
+
     def test_low_rows(self):
         """No row is higher than it must be."""
         for width in (1280, 320):
@@ -190,6 +216,36 @@ class HostileTest(BrowserTestCase):
 
     scene = None
 
+    def add_service(self):
+        """Add a service that is called so."""
+        with self.stage.site() as root:
+            root['hostile'] = service = TaskService()
+            manager = root.getSiteManager()
+            manager.registerUtility(service, ITaskService, HOSTILE)
+        self.addCleanup(self.remove_service)
+
+    def remove_service(self):
+        with self.stage.site() as root:
+            root.getSiteManager().unregisterUtility(
+                provided=ITaskService, name=HOSTILE)
+            del root['hostile']
+
+    def test_names(self):
+        """So do a service, a principal, a worker and those who act."""
+        self.add_service()
+        with self.stage.site() as root:
+            service = root['hostile']
+            scenes.login_as(HOSTILE)
+            service.add('echo', HOSTILE)
+            Operations(service, HOSTILE).pause()
+            scenes.logout()
+            IJobExecution(service).claim(HOSTILE, 1)
+        base = segment(HOSTILE)
+        self.assert_nothing_runs(['', *(
+            f'{base}/{page}' for page in (
+                '', 'jobs', 'crons', 'workers', 'audit'))])
+        self.assertIn('onerror', self.browser.text)
+
     def test_nothing_runs(self):
         """Whatever names, messages and addresses say, no script runs."""
         with self.stage.site():
@@ -205,6 +261,9 @@ class HostileTest(BrowserTestCase):
             'status', 'function', 'principal', 'error_class', 'since',
             'after', 'said')]
         paths.append(f'{quote(HOSTILE)}/')
+        self.assert_nothing_runs(paths)
+
+    def assert_nothing_runs(self, paths):
         for path in paths:
             with self.subTest(path):
                 self.open(path)
@@ -645,6 +704,33 @@ class FarAwayTest(unittest.TestCase):
         self.assertEqual(4, len(set(shown)))
 
 
+class MassTest(BrowserTestCase):
+    """All of 20 000 jobs."""
+
+    scene = None
+    NUMBER = 20_000
+
+    def test_requeued(self):
+        """They are requeued within the patience of a reader, not at once."""
+        # Those that failed would take minutes to be made.
+        for _ in range(self.NUMBER // 1000):
+            with self.stage.service() as service:
+                for _ in range(1000):
+                    service.cancel(service.add('echo'))
+        self.open('events/bulk?action=requeue&status=cancelled')
+        self.browser.click('.bulk button')
+        deadline = time.monotonic() + 120
+        while not self.browser.run(
+                'return document.querySelector(".stop").hidden'):
+            self.assertLess(time.monotonic(), deadline, self.browser.text)
+            time.sleep(0.2)
+        self.assertIn('Done: 20000.', self.browser.text)
+        with self.stage.service() as service:
+            counts = service.counts()
+        self.assertEqual(
+            (0, self.NUMBER), (counts[CANCELLED], counts[QUEUED]))
+
+
 class LoadTest(unittest.TestCase):
     """No page costs more where there are more jobs."""
 
@@ -652,12 +738,20 @@ class LoadTest(unittest.TestCase):
 
     def test_loads(self):
         """As many objects are loaded for a thousand jobs as for 50 000."""
-        few, many = load.measure(Stage.shared(), self.NUMBERS)
+        few, many = load.measure(
+            Stage.shared(), self.NUMBERS, scenes.more)
         for page in load.PAGES:
             with self.subTest(page):
                 # A tree that has grown is a level deeper.
                 self.assertLessEqual(
                     many[page].loads, 1.2 * few[page].loads + 10)
+
+    def test_what_no_worker_has_seen(self):
+        """Where many were cancelled while they waited there is a limit."""
+        many, = load.measure(Stage.shared(), [8_000])
+        for page, cost in many.items():
+            with self.subTest(page):
+                self.assertLessEqual(cost.loads, 3_000)
 
 
 def tearDownModule():

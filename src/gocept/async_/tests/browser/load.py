@@ -2,6 +2,7 @@
 
 import statistics
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import webtest
@@ -15,8 +16,9 @@ PAGES = ('', 'events/', 'events/jobs', 'events/jobs?status=completed',
          'events/workers', 'events/audit',
          'events/bulk?action=requeue&status=error')
 
-# How often each page is asked for.
+# How often each page is asked for, and by how many at the same time.
 TIMES = 20
+READERS = 10
 
 
 class Cost(NamedTuple):
@@ -33,10 +35,11 @@ class Cost(NamedTuple):
     warm: float
 
 
-def measure(stage, numbers):
+def measure(stage, numbers, add=scenes.mixed):
     """Print, and return, what the pages cost with so many jobs.
 
     numbers -- ints, growing.
+    add -- of `scenes`: adds so many jobs.
 
     Return a list of dicts: page to Cost.
     """
@@ -44,11 +47,31 @@ def measure(stage, numbers):
     scenes.few(stage)
     found, have = [], 0
     for number in numbers:
-        scenes.mixed(stage, number - have)
+        add(stage, number - have)
         have = number
         found.append({page: _cost(stage, page) for page in PAGES})
         _print(number, found)
+        print(f'{READERS} readers at once, all pages:'.ljust(39),
+              f'{_at_once(stage):.0f} ms', flush=True)
     return found
+
+
+def _at_once(stage):
+    """Return the 95th percentile of what many readers wait for a page, ms."""
+    def read(_number):
+        app = _reader(stage)
+        return [_seconds(app, page) for page in PAGES]
+
+    with ThreadPoolExecutor(READERS) as pool:
+        times = [each for found in pool.map(read, range(READERS))
+                 for each in found]
+    return 1000 * statistics.quantiles(times, n=20)[-1]
+
+
+def _reader(stage):
+    app = webtest.TestApp(stage.application)
+    app.authorization = 'Basic', ('manager', 'manager')
+    return app
 
 
 def _print(number, found):
@@ -67,8 +90,7 @@ def _cost(stage, page):
     began = time.perf_counter()
     loads = stage.loads(page)
     cold = time.perf_counter() - began
-    app = webtest.TestApp(stage.application)
-    app.authorization = 'Basic', ('manager', 'manager')
+    app = _reader(stage)
     warm = [_seconds(app, page) for _ in range(TIMES)]
     return Cost(len(loads), sum(loads), 1000 * cold,
                 1000 * statistics.quantiles(warm, n=20)[-1])

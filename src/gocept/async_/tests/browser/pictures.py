@@ -23,6 +23,10 @@ SHOWN = ('overview-wide-light', 'service-wide-light', 'jobs-wide-light',
          'job-error-wide-light', 'jobs-narrow-dark', 'cron-add-wide-light')
 
 
+# And docs/howto/screens.rst, among the screens of zope.app.
+AMONG_SCREENS = {'screens': '++etc++site/default/events/@@async/jobs'}
+
+
 def take(folder, scene=None, only=None):
     """Make pictures of all pages.
 
@@ -57,3 +61,19 @@ def addresses(stage):
             for job in service.find(status=status, limit=1).jobs:
                 found[f'job-{status}'] = f'events/jobs/{job.id}'
     return found
+
+
+def take_among_screens(folder):
+    """Make the pictures for which zope.app.zcmlfiles is needed."""
+    stage, browser = Stage('rotterdam.zcml'), Browser()
+    try:
+        scenes.few(stage)
+        browser.login(stage.server.url, 'manager')
+        browser.resize(*SIZES['wide'])
+        browser.prefer('light')
+        for name, path in AMONG_SCREENS.items():
+            browser.open(f'{stage.server.url}/{path}')
+            Path(folder, f'{name}.png').write_bytes(browser.picture())
+    finally:
+        browser.close()
+        stage.close()
