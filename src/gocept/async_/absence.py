@@ -8,6 +8,10 @@ from lovely.remotetask.startup import ROOT_FOLDER
 from lovely.remotetask.startup import openedDatabase
 
 
+# Instead of a reason.
+UNREADABLE = 'but what is on the way to its site cannot be read.'
+
+
 def no_site(root, declaration):
     """Return why a declared site is not there, and what to do.
 
@@ -63,7 +67,8 @@ def unseen(name, declarations):
             f'There is no task service {name!r}; declare it in ZCML: '
             f'<async:service name="{name}" />.'
             f'{_others(declared, declarations)}')
-    return f'There is no task service {name!r}: {_why(declared, site)}'
+    return (f'There is no task service {name!r}: it is declared in ZCML, '
+            f'{_asked(_why, declared, site) or UNREADABLE}')
 
 
 def missing(declared, root):
@@ -81,18 +86,20 @@ def _why(declared, site):
     connection = home(site)
     root = None if connection is None else server().root(connection)
     if root is not None and declared.find(root) is None:
-        return f'it is declared in ZCML, but {missing(declared, root)}'
-    return (f'it is declared in the site {declared.site}, and not seen from '
-            f'the current one{_path(site)}; set that site: '
-            f'zope.component.hooks.setSite(site).')
-
-
-def _path(site):
+        return f'but {missing(declared, root)}'
     # A site may lie nowhere, or be something that has no path.
-    found = outcome_of(server().path, site)
+    path = _asked(server().path, site)
+    here = '' if path is None else f', /{"/".join(path)}'
+    return (f'in the site {declared.site}, and not seen from the current '
+            f'one{here}; set that site: zope.component.hooks.setSite(site).')
+
+
+def _asked(call, *args):
+    """Return what a call returns, None if it fails because of the content."""
+    found = outcome_of(call, *args)
     if found.failed and value.is_of_database(found):
         raise found.exception
-    return '' if found.failed else f', /{"/".join(found.value)}'
+    return found.value
 
 
 def _others(declared, declarations):

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import zope.dottedname.resolve
 import zope.pytestlayer.fixture
+from zope.pytestlayer.fixture import LAYERS
 
 from gocept.async_ import testing
 from gocept.async_.enqueued import EnqueuedJobs
@@ -41,20 +42,49 @@ def create(layer: Any) -> dict[str, Any]:
             f'pytest tears layers down, and {layer.__name__} does not allow '
             f'it; make it with allowTearDown=True.')
     # zope.pytestlayer makes them once, and several conftest.py may want them.
-    found = zope.pytestlayer.fixture.create(layer) or _found.get(layer, {})
-    _found[layer] = found
+    found = _found.setdefault(layer, zope.pytestlayer.fixture.create(layer))
+    sessions = {LAYERS[each]['session']: _session_of(each)
+                for each in _layers(layer)}
 
     @pytest.fixture(name='async_services')
     def async_services(request: Any) -> Iterator[AsyncServices]:
         """The task services of an application; see AsyncServices."""
         # Somebody else may have named them.
-        names = zope.pytestlayer.fixture.LAYERS[layer]
         for scope in ('session', 'function'):
-            request.getfixturevalue(names[scope])
+            request.getfixturevalue(LAYERS[layer][scope])
         root = layer.getRootFolder()
         with testing.entered(root):
             yield AsyncServices(root)
-    return {**found, 'async_services': async_services}
+    return {**found, **sessions, 'async_services': async_services}
+
+
+def _layers(layer: Any) -> Iterator[Any]:
+    """Yield a layer and its bases."""
+    if layer is not object:
+        yield layer
+        for base in layer.__bases__:
+            yield from _layers(base)
+
+
+def _session_of(layer: Any) -> Any:
+    """Return a fixture: the layer is there until the end of the session.
+
+    Unlike that of zope.pytestlayer it can be there several times, and the
+    class of a test may have set the layer up before.
+    """
+    @pytest.fixture(scope='session', name=LAYERS[layer]['session'])
+    def session(request: Any) -> Iterator[Any]:
+        for base in layer.__bases__:
+            if base is not object:
+                request.getfixturevalue(LAYERS[base]['session'])
+        state = request.session.zopelayer_state
+        state.keep_for_whole_session.add(layer)
+        if layer not in state.current:
+            zope.pytestlayer.fixture.setup_layer(layer, request)
+        yield layer
+        if layer in state.current:
+            zope.pytestlayer.fixture.teardown_layer(layer, request)
+    return session
 
 
 class AsyncServices:

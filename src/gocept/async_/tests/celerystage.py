@@ -39,6 +39,10 @@ COMMAND = (sys.executable, '-m', 'celery', '-A', 'gocept.async_.celery')
 # Nobody is to show it.
 PASSWORD = 's3cret-of-the-broker'
 
+# RabbitMQ listens for a moment while it starts, and then not for another one.
+RETRIES = {'max_retries': 100, 'interval_start': 0.1, 'interval_step': 0,
+           'interval_max': 0.1}
+
 
 class Valkey:
     """A Valkey server, which forgets everything when it is stopped."""
@@ -283,7 +287,8 @@ class Stage:
             producer = connection.Producer(serializer='json')
             for command in commands:
                 producer.publish(
-                    command, exchange=exchange, declare=[exchange])
+                    command, exchange=exchange, declare=[exchange],
+                    retry=True, retry_policy=RETRIES)
 
     def ask(self, question):
         """Ask a question of Celery's remote control.  Return the answers.

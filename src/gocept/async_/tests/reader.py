@@ -59,6 +59,16 @@ def check(expected, printed, what):
             f'{what}\nExpected:\n{expected}\nGot:\n{printed}')
 
 
+def check_harmless(command):
+    """Raise AssertionError if a command changes more than its own folder.
+
+    It stands in a document, and nobody has said there that it is not run.
+    """
+    words = shlex.split(command)
+    if 'pip' in words or 'venv' in words or '/' in words:
+        raise AssertionError(f'The tests do not run {command!r}.')
+
+
 class Terminal:
     """Types commands, and reads what they print.
 
@@ -105,6 +115,7 @@ class Terminal:
             raise AssertionError(f'There is no folder {self._folder}.')
 
     def _finish(self, command, expected):
+        check_harmless(command)
         done = subprocess.run(
             self.here(command), shell=True, cwd=self._folder, text=True,
             env=self._variables, capture_output=True, timeout=PATIENCE)

@@ -98,7 +98,8 @@ class Story:
         test = doctest.DocTestParser().get_doctest(
             block.text, self._names, 'document', None, block.line - 1)
         printed = io.StringIO()
-        doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(
+        doctest.DocTestRunner(
+            verbose=False, optionflags=doctest.ELLIPSIS).run(
             test, out=printed.write, clear_globs=False)
         self._names.update(test.globs)
         self._test.assertFalse(printed.getvalue(), printed.getvalue())

@@ -8,6 +8,8 @@ import transaction
 import zope.component
 import zope.component.hooks
 import zope.event
+from ZODB.POSException import POSKeyError
+from ZODB.POSException import StorageError
 from zope.app.publication.zopepublication import ZopePublication
 from zope.app.wsgi.interfaces import WSGIPublisherApplicationCreated
 from zope.configuration.exceptions import ConfigurationError
@@ -330,6 +332,19 @@ class EnqueueTest(AbsenceTestCase):
         site.setSiteManager(LocalSiteManager(None))
         zope.component.hooks.setSite(site)
         self.assertIn('not seen from the current one', self.message())
+
+    def test_content_that_cannot_be_read(self):
+        """It is no reason for another error."""
+        declare(self, 'events', site='/shop/inner')
+        self.add_site('shop')
+        self.open()
+        with unittest.mock.patch.object(
+                Folder, 'get', side_effect=POSKeyError(b'8' * 8)):
+            self.assertIn('cannot be read', self.message())
+        with unittest.mock.patch.object(
+                Folder, 'get', side_effect=StorageError('away')), \
+                self.assertRaises(StorageError):
+            sample.record.enqueue()
 
     def test_never_created(self):
         """It is declared, and the application was not told to create it."""

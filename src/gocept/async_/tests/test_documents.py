@@ -138,6 +138,15 @@ class DocumentsTest(unittest.TestCase):
                     matches, bool(reader.matches(expected, printed)))
 
 
+    def test_harmless(self):
+        """Commands that install something are not run by mistake."""
+        for command in ('pip install x', 'python -m pip uninstall x',
+                        'python3 -m venv venv', 'rm -r /'):
+            with self.subTest(command), self.assertRaises(AssertionError):
+                reader.check_harmless(command)
+        reader.check_harmless('rm -f Data.fs.index')
+
+
 SCRIPT = documents.DOCS / 'generated.py'
 
 

@@ -26,7 +26,7 @@ from zope.security.checker import selectChecker
 import gocept.async_
 import gocept.async_.tests
 from gocept.async_.pages import directive
-from gocept.async_.pages.views import Lead
+from gocept.async_.pages.earlier import Lead
 from gocept.async_.pages.views import Views
 from gocept.async_.testing import FUNCTIONAL_LAYER
 from gocept.async_.testing import login

@@ -71,11 +71,16 @@ def _pass_note(store, place, found, now, timed):
         # counted.
         store.ledger.count(jobid, found.new, found.old)
         return
-    _clear(store, found.note)
     if job.removed:
+        _clear(store, found.note)
         removal.drop(store, jobid, None)
-    else:
-        books.book_if_missing(store, job, found.new, now, timed)
+        return
+    # A claim that was made after the note may have been settled since; who has
+    # done that has counted the job as what it is now.
+    is_settled = job.stored_status != found.new and books.is_booked(store, job)
+    _clear(store, found.note)
+    books.book_if_missing(
+        store, job, job.stored_status if is_settled else found.new, now, timed)
 
 
 def _has_place(store, jobid, found):

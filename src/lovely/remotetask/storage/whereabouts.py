@@ -126,8 +126,17 @@ def _ended(store: Any, after: Any, selection: Selection) -> Found:
     def is_ended(job: Any) -> bool:
         return (_has_ended(store, job) and not books.is_booked(store, job)
                 and (job.stored_status in LISTED
-                     or not lookup.is_pending(store, job)))
+                     or not _is_told(store, job)))
     return _of_claims(store, after, is_ended)
+
+
+def _is_told(store: Any, job: Any) -> bool:
+    """Return whether an entry that nobody has passed tells a job's status."""
+    if not lookup.is_pending(store, job):
+        return False
+    entry = lookup.entry_of(store, job.id if job.note is None else job.note)
+    # A cron job that was requeued, claimed and is tried again has another.
+    return entry is None or entry.new == job.stored_status
 
 
 def _has_ended(store: Any, job: Any) -> bool:

@@ -7,13 +7,16 @@ import transaction
 from lovely.remotetask.interfaces import CRONJOB
 from lovely.remotetask.interfaces import HELD
 from lovely.remotetask.interfaces import PROCESSING
+from lovely.remotetask.interfaces import STATUSES
 from lovely.remotetask.interfaces import NoTimeZone
 from lovely.remotetask.job import CronJob
+from lovely.remotetask.job import Run
 from lovely.remotetask.storage import crew
 from lovely.remotetask.tests.fixture import Opened
 from lovely.remotetask.tests.fixture import engine
 from lovely.remotetask.tests.fixture import upkeep
 from lovely.remotetask.tests.fixture import workers
+from lovely.remotetask.tests.test_store import FAILURE
 from lovely.remotetask.tests.test_store import NOW
 from lovely.remotetask.tests.test_store import A
 from lovely.remotetask.tests.test_store import B
@@ -267,3 +270,68 @@ class NoTimeTest(ScheduleCase):
         transaction.commit()
         self.assertEqual([other], self.claim())
         self.assertEqual(HELD, self.job(jobid).status)
+
+
+class ClaimedByIdTest(StoreCase):
+    """A job is claimed and run before its note was passed; see `claim_job`.
+
+    Whoever passes the note later finds the job where its run has put it.
+    """
+
+    def cron(self, **kw):
+        jobid = self.service.addCronJob('test.task', **kw)
+        transaction.commit()
+        # It was cancelled for a while.
+        self.service.cancel(jobid)
+        transaction.commit()
+        return jobid
+
+    def failed(self):
+        jobid = self.add('test.task', 'fail')
+        self.claim()
+        self.finish()
+        return jobid
+
+    def run_by_id(self, jobid, end):
+        """Requeue a job, claim it by its id, and end its run."""
+        self.assertTrue(self.service.requeue(jobid))
+        transaction.commit()
+        claim, = engine(self.service).claim_job(B, jobid, NOW)
+        transaction.commit()
+        job = engine(self.service).claimed(claim)
+        if end == 'complete':
+            engine(self.service).complete(job, Run(claim, NOW), None, NOW)
+        else:
+            getattr(job, end)(Run(claim, NOW), FAILURE, NOW, *(
+                [NOW + 60] if end == 'retry' else []))
+        transaction.commit()
+        return job.stored_status
+
+    def check(self, jobid, status):
+        self.check_counts()
+        found = [(each, job.id) for each in STATUSES
+                 for job in self.service.find(each).jobs]
+        self.assertEqual([(status, jobid)], found)
+
+    def test_each(self):
+        """It is counted once, and found under what it is."""
+        for make, end in (
+                (lambda: self.cron(minute=(0,)), 'retry'),
+                (lambda: self.cron(minute=(0,)), 'complete'),
+                (lambda: self.cron(minute=(0,)), 'fail'),
+                (lambda: self.cron(delay=100), 'retry'),
+                (lambda: self.cron(delay=100), 'complete'),
+                # At the same time as before.
+                (self.failed, 'fail'), (self.failed, 'retry'),
+                (self.failed, 'complete')):
+            with self.subTest(make=make, end=end):
+                self.setUp()
+                jobid = make()
+                status = self.run_by_id(jobid, end)
+                self.check(jobid, status)
+                engine(self.service).settle(B, [jobid], [jobid], NOW)
+                transaction.commit()
+                self.check(jobid, status)
+                # Passes the notes.
+                self.assertEqual([], self.claim())
+                self.check(jobid, status)
