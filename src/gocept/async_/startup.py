@@ -211,10 +211,12 @@ def _create(root, site, declaration):
     folder[name] = service
     # Not the proxy that a folder may give out for what it contains.
     server().register(site, service, declaration.name)
+    stored = declaration.database or database.name_of(folder)
+    # The only <zodb> of a zope.conf needs no name, and has none.
+    where = f', in the database "{stored}"' if stored else ''
     return [*said, (
-        logging.INFO, 'async:service "%s": created in %s, in the database '
-        '"%s"', declaration.name, declaration.site,
-        declaration.database or database.name_of(folder))]
+        logging.INFO, 'async:service "%s": created in %s%s',
+        declaration.name, declaration.site, where)]
 
 
 def _where(found):

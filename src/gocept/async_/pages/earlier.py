@@ -13,6 +13,7 @@ from zope.publisher.interfaces import NotFound
 from zope.publisher.interfaces.browser import IBrowserPublisher
 from zope.security.proxy import ProxyFactory
 
+from lovely.remotetask.browser.cronadd import NAME as ADD
 from lovely.remotetask.browser.cronedit import NAME as PATTERN
 from lovely.remotetask.browser.page import PUBLIC
 from lovely.remotetask.browser.place import jobid_of
@@ -25,7 +26,7 @@ from lovely.remotetask.interfaces import ITaskService
 DEFAULT = 'index.html'
 
 # Views of a service: what they were called, and the page below its view.
-OF_SERVICE = {DEFAULT: '', 'jobs.html': 'jobs', 'addcronjob.html': 'crons'}
+OF_SERVICE = {DEFAULT: '', 'jobs.html': 'jobs', 'addcronjob.html': ADD}
 
 
 def of_job(job):

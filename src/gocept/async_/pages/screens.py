@@ -19,7 +19,7 @@ from lovely.remotetask.interfaces import ITaskService
 
 # The tabs of a service: what they are called, where they lead, for whom.
 TABS = ((_('Jobs'), 'jobs.html', VIEW),
-        (_('Cron'), 'addcronjob.html', MANAGE))
+        (_('Add a cron job'), 'addcronjob.html', MANAGE))
 
 
 # Which objects have the tab of a site.  Were it registered for sites alone, it

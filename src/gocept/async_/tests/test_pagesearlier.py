@@ -61,7 +61,7 @@ class AddressesTest(PagesTestCase):
         for old, new in (
                 ('jobs.html', 'jobs'), ('@@jobs.html', 'jobs'),
                 ('jobs.html/', 'jobs'), ('index.html', ''), ('', ''),
-                ('/', ''), ('addcronjob.html', 'crons'),
+                ('/', ''), ('addcronjob.html', 'cron-add'),
                 ('jobs.html?start=20&size=10', 'jobs')):
             for base in BASE, '/tasks', '/++vh++http:x:80/a/++/tasks':
                 with self.subTest(old, base=base):
@@ -169,7 +169,7 @@ class MenusTest(PeopleTestCase):
         """The jobs, and the cron jobs, have tabs at the service."""
         found = self.items('zmi_views', self.service)
         self.assertEqual(
-            {'Jobs': 'jobs.html', 'Cron': 'addcronjob.html'}, found)
+            {'Jobs': 'jobs.html', 'Add a cron job': 'addcronjob.html'}, found)
         self.login('manager')
         for action in found.values():
             answer = self.app.get(f'{BASE}/@@{action}').follow()

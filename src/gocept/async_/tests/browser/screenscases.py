@@ -77,7 +77,8 @@ class ScreensTest(unittest.TestCase):
     def test_tabs_lead_somewhere(self):
         """Each tab of a service is found, wherever one is in its pages."""
         self.open('/++etc++site/default/events/@@async/jobs')
-        self.assertEqual(['Jobs', 'Cron', 'Metadata', 'Registration'],
+        self.assertEqual(['Jobs', 'Add a cron job', 'Metadata',
+                          'Registration'],
                          list(self.tabs()))
         for title, address in self.tabs().items():
             with self.subTest(title):
@@ -99,15 +100,15 @@ class ScreensTest(unittest.TestCase):
 
     def test_xmlrpc(self):
         """Other programs add jobs, and ask for them, by the six methods."""
-        proxy = xmlrpc.client.ServerProxy(
-            self.stage.server.url.replace('//', '//manager:manager@')
-            + '/++etc++site/default/events')
-        self.assertIn('echo', proxy.getAvailableTasks())
-        jobid = proxy.add('echo', {'a': 1})
-        self.assertEqual('queued', proxy.getStatus(jobid))
-        with self.stage.service() as service:
-            service.processNext(jobid=int(jobid))
-        self.assertEqual('completed', proxy.getStatus(jobid))
-        self.assertEqual({'a': 1}, proxy.getResult(jobid))
-        self.assertEqual('None', proxy.getError(jobid))
-        self.assertTrue(proxy.cancel(proxy.add('echo', {})))
+        address = (self.stage.server.url.replace('//', '//manager:manager@')
+                   + '/++etc++site/default/events')
+        with xmlrpc.client.ServerProxy(address) as proxy:
+            self.assertIn('echo', proxy.getAvailableTasks())
+            jobid = proxy.add('echo', {'a': 1})
+            self.assertEqual('queued', proxy.getStatus(jobid))
+            with self.stage.service() as service:
+                service.processNext(jobid=int(jobid))
+            self.assertEqual('completed', proxy.getStatus(jobid))
+            self.assertEqual({'a': 1}, proxy.getResult(jobid))
+            self.assertEqual('None', proxy.getError(jobid))
+            self.assertTrue(proxy.cancel(proxy.add('echo', {})))
