@@ -402,7 +402,10 @@ class ProcessesTest(unittest.TestCase):
     # It starts processes.
     level = 2
 
+    # Other modules have functions whose services nobody declares there.
     CODE = '''
+import logging
+logging.disable(logging.WARNING)
 import sys
 import zope.component.event
 import zope.event

@@ -135,7 +135,7 @@ class ProcessTest(FunctionalTestCase):
         jobid = self.service.addCronJob('echo', 'input', delay=600)
         process(after=590)
         self.assertEqual(0, len(self.history(jobid)))
-        other = self.service.add('echo', delay=600.9)
+        other = self.service.add('echo', delay=660)
         process(after=600)
         self.assertEqual([1, 0], [
             len(self.history(each)) for each in (jobid, other)])

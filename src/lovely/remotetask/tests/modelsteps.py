@@ -74,8 +74,10 @@ class Steps:
         self.steps = []
         clock = types.SimpleNamespace(time=lambda: self.model.now)
         self.patches = [
-            unittest.mock.patch.object(module, 'time', clock)
-            for module in (job_module, moment)]
+            unittest.mock.patch.object(job_module, 'time', clock),
+            # Whatever the clock of the storage shows.
+            unittest.mock.patch.object(
+                moment, 'now', lambda at_least=0.0: self.model.now)]
         # Soon there are jobs on all shelves.
         self.patches.append(unittest.mock.patch.object(adder, 'BUSY', 2))
         for patch in self.patches:
