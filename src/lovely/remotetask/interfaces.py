@@ -881,11 +881,13 @@ class IOperations(zope.interface.Interface):
         """
 
     def add_cron(name, minute=(), hour=(), dayOfMonth=(), month=(),
-                 dayOfWeek=(), timezone=None):
+                 dayOfWeek=(), timezone=None, delay=None):
         """Add a cron job.  Manage.
 
         name -- one of those that `IManagement.sources` has; it is run
             without arguments, as whoever adds it.
+
+        delay -- seconds, after which it is run once; instead of a pattern.
 
         See ICronJob.update for the others.  Return its id.  Raise ValueError
         for another name, and for a bad pattern.
@@ -1760,7 +1762,7 @@ class IManagement(zope.interface.Interface):
         """Return when a cron job with a pattern would run.
 
         pattern -- keyword arguments of ICronJob.update.
-        number -- how many times.
+        number -- how many times, at most: one that is run once has one.
 
         A pair: the pattern, as it would be stored; and a list of POSIX
         seconds (int), ascending, from now on.  Raise ValueError for what is

@@ -78,7 +78,7 @@ class Management:
         # The job is not added: it knows what is to be known of a pattern.
         job = CronJob(0, '', None, **pattern)
         times = [job.timeOfNextCall()]
-        while len(times) < number:
+        while len(times) < number and job.delay is None:
             times.append(job.timeOfNextCall(times[-1]))
         return {name: getattr(job, name) for name in Pattern._fields}, times
 

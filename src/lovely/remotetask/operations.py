@@ -73,7 +73,7 @@ class Operations:
         return copied
 
     def add_cron(self, name, minute=(), hour=(), dayOfMonth=(), month=(),
-                 dayOfWeek=(), timezone=None):
+                 dayOfWeek=(), timezone=None, delay=None):
         """See IOperations."""
         source = interfaces.IManagement(self.service).sources().get(name)
         if source is None:
@@ -81,8 +81,8 @@ class Operations:
                 f'{shown(name)} is neither a task nor a function that this '
                 f'service runs without arguments.')
         jobid = self.service.addCronJob(
-            source, None, minute, hour, dayOfMonth, month, dayOfWeek,
-            timezone=timezone)
+            source, None, minute, hour, dayOfMonth, month, dayOfWeek, delay,
+            timezone)
         self._remember('add_cron', jobid)
         return jobid
 

@@ -272,6 +272,52 @@ class CronFormTest(ActionsTestCase):
         self.assertEqual(('add_cron', str(job.id)),
                          (found['what'], found['job']))
 
+    def test_once(self):
+        """A job that runs once, in so many seconds: as in 0.5."""
+        page = self.ask('events/cron-add?function=echo&delay=600')
+        self.assertEqual(1, page.text.count('<li>'))
+        self.assertIn('once', page.text)
+        form = page.forms[0]
+        self.assertEqual('600', form['delay'].value)
+        self.post('events/cron-add', **dict(form.submit_fields()),
+                  token=self.token()).follow()
+        transaction.begin()
+        job, = self.service.jobs.values()
+        self.assertEqual(('delayed', 600), (job.status, job.delay))
+        self.assertEqual([], self.service.cron_jobs())
+        for delay in (60, 0.5, '60'):
+            answer = self.post_json(
+                'events/cron-add', function='echo', delay=delay)
+            self.assertEqual(200, answer.status_int)
+        found = self.ask('events/cron-add.json?delay=60').json
+        self.assertEqual(1, len(found['next']))
+
+    def test_once_and_again(self):
+        """One of the two; and only what is a length of time."""
+        for fields, why in (
+                ({'delay': '600', 'hour': '2'}, 'Say either when'),
+                ({'delay': 'soon'}, "not 'soon'"), ({'delay': 'nan'}, 'delay'),
+                ({'delay': '-1'}, 'delay'), ({'delay': '1e300'}, 'delay')):
+            query = urllib.parse.urlencode(fields)
+            with self.subTest(**fields):
+                for answer in (
+                        self.post('events/cron-add', token=self.token(),
+                                  function='echo', **fields),
+                        self.ask(f'events/cron-add?{query}')):
+                    self.assertIn(answer.status_int, (200, 400))
+                    self.assertEqual(
+                        fields['delay'], answer.forms[0]['delay'].value)
+                    self.assertIn(why, html.unescape(answer.text))
+                self.assertEqual(400, self.post_json(
+                    'events/cron-add', function='echo', **fields).status_int)
+                self.assertEqual(400, self.ask(
+                    f'events/cron-add.json?{query}').status_int)
+        # Who changes a pattern is not asked for it.
+        jobid = self.service.addCronJob('echo', hour=2)
+        transaction.commit()
+        self.assertNotIn(
+            'name="delay"', self.ask(f'events/jobs/{jobid}/pattern').text)
+
     def test_no_token_in_an_address(self):
         """Only the button that saves sends it."""
         for path in ('events/cron-add', 'events/jobs/{}/pattern'.format(
@@ -370,7 +416,7 @@ class CronFormTest(ActionsTestCase):
         """Whatever JSON has, it is a problem that is told."""
         for value in ({'a': 1}, True, 1.5, -1, [[1]], ['mon'], [None],
                       'x' * 5000, '1' * 900, [1] * 900, 10 ** 30):
-            for name in ('hour', 'function', 'timezone'):
+            for name in ('hour', 'function', 'timezone', 'delay'):
                 fields = {'function': 'echo', 'hour': 2, name: value}
                 with self.subTest(name, value=str(value)[:20]):
                     self.assertIn(self.post_json(

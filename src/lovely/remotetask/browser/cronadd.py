@@ -2,17 +2,38 @@
 
 from lovely.remotetask import interfaces
 from lovely.remotetask.browser import parameters
+from lovely.remotetask.browser.cronform import LABELS
 from lovely.remotetask.browser.cronform import CronForm
 from lovely.remotetask.browser.cronform import CronPosted
+from lovely.remotetask.browser.cronform import delay_of
+from lovely.remotetask.browser.cronform import pattern_of
+from lovely.remotetask.browser.cronform import says_when
+from lovely.remotetask.browser.problem import Problem
 from lovely.remotetask.browser.wording import _
 
 
 NAME = 'cron-add'
 
 
+def _or_once(form):
+    """Return the arguments of addCronJob if a job is to be run once, or None.
+
+    Raise ValueError, or Problem.
+    """
+    delay = delay_of(form)
+    if delay is None:
+        return None
+    if says_when(pattern_of(form)):
+        raise Problem(400, _(
+            'Say either when the job runs again and again, or in how many '
+            'seconds it runs once.'))
+    return {'delay': delay}
+
+
 class CronAdd(CronForm):
     """The form: which function, and when."""
 
+    labels = {**LABELS, 'delay': _('Or once, in so many seconds')}
     name = NAME
     tab = 'crons'
     title = _('Add a cron job')
@@ -37,6 +58,15 @@ class CronAdd(CronForm):
         names = sorted(interfaces.IManagement(self.service).sources())
         return {**super().data(), 'functions': names,
                 'function': parameters.text(self.request.form, 'function')}
+
+    def asked(self, texts):
+        """See CronForm."""
+        return _or_once(texts) or super().asked(texts)
+
+    def words(self, data):
+        """See CronForm."""
+        return (self.say(_('once')) if data['fields']['delay']
+                else super().words(data))
 
     def heading(self, data):
         """Return what the form is about."""
@@ -63,6 +93,10 @@ class CronAdded(CronPosted):
     def form_page(self):
         """See CronPosted."""
         return CronAdd.again(self.context, self.request)
+
+    def asked(self):
+        """See CronPosted."""
+        return _or_once(self.form) or super().asked()
 
     def keep(self, pattern):
         """See CronPosted."""

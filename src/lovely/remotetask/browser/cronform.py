@@ -35,6 +35,25 @@ def pattern_of(form):
     return {**found, 'timezone': parameters.text(form, 'timezone')}
 
 
+def delay_of(form):
+    """Return in how many seconds a form wants a job to be run once, or None.
+
+    Raise ValueError for what is no number.
+    """
+    value = form.get('delay')
+    if type(value) in (int, float):
+        return value
+    text = parameters.text(form, 'delay')
+    if text is None:
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(
+            f'delay must be a number of seconds, like 600, not {text!r}.'
+            ) from None
+
+
 def _field(form, name):
     value = form.get(name)
     if value is None or isinstance(value, list):
@@ -43,6 +62,11 @@ def _field(form, name):
         return value
     text = parameters.text(form, name) or ''
     return ','.join(text.replace(',', ' ').split()) or ()
+
+
+def says_when(pattern):
+    """Return whether any field of a pattern says something."""
+    return any(pattern[name] != () for name in LABELS)
 
 
 class CronForm(Page):
@@ -60,37 +84,46 @@ class CronForm(Page):
     # What was wrong with what the form has sent, None if nothing was.
     trouble = None
 
+    # What each field is called that says when.
+    labels = LABELS
+
     def texts(self):
         """Return what is in the fields: a dict of texts."""
         return {name: parameters.text(self.request.form, name) or ''
-                for name in (*cronwords.FIELDS, 'timezone')}
+                for name in (*self.labels, 'timezone')}
 
     @property
     def is_filled(self):
         """Whether the form has sent anything."""
         return any(name in self.request.form
-                   for name in (*LABELS, 'timezone'))
+                   for name in (*self.labels, 'timezone'))
 
     def data(self):
         """The fields, and when the job would run."""
         texts = self.texts()
         data = {'fields': texts, 'pattern': None, 'next': [],
                 'trouble': self.trouble}
-        if self.trouble is None and any(texts[name] for name in LABELS):
+        if self.trouble is None and any(texts[name] for name in self.labels):
             return {**data, **self._foreseen(texts)}
         return data
 
     def _foreseen(self, texts):
         try:
             pattern, times = interfaces.IManagement(self.service).foresee(
-                pattern_of(texts), NEXT)
-        except ValueError as error:
+                self.asked(texts), NEXT)
+        except (ValueError, Problem) as error:
+            problem = (error if isinstance(error, Problem)
+                       else Problem(400, str(error)))
             if self.is_json:
-                raise Problem(400, str(error)) from error
-            return {'trouble': str(error)}
+                raise problem from error
+            return {'trouble': self.say(problem.detail, **problem.mapping)}
         return {'pattern': {name: list(pattern[name])
                             for name in cronwords.FIELDS},
                 'next': [cells.as_datetime(time) for time in times]}
+
+    def asked(self, texts):
+        """Return what the form asks for, see IManagement.foresee."""
+        return pattern_of(texts)
 
     # For the template
 
@@ -104,7 +137,7 @@ class CronForm(Page):
 
     def fields(self, data):
         """Yield the fields of the form."""
-        for name, label in LABELS.items():
+        for name, label in self.labels.items():
             yield {'name': name, 'label': self.say(label),
                    'value': data['fields'][name]}
 
@@ -134,16 +167,20 @@ class CronPosted(Posted):
         """Keep a pattern; return the id of the job."""
         raise NotImplementedError
 
-    def act(self):
-        """Do it.  Return what was done, for JSON.  Raise Problem."""
+    def asked(self):
+        """Return what the form asks for.  Raise ValueError, or Problem."""
         pattern = pattern_of(self.form)
-        if not any(pattern[name] != () for name in LABELS):
+        if not says_when(pattern):
             # An empty pattern is each minute, which few people want.
             raise Problem(400, _(
                 'Say when: fill in at least one field. A * in "minute" is '
                 'each minute.'))
+        return pattern
+
+    def act(self):
+        """Do it.  Return what was done, for JSON.  Raise Problem."""
         try:
-            jobid = self.keep(pattern)
+            jobid = self.keep(self.asked())
         except (ValueError, TypeError) as error:
             raise Problem(400, str(error)) from error
         return {'done': True, 'job': str(jobid)}

@@ -145,7 +145,7 @@ PAGES = {
     'crons.json': ('Crons', ()),
     'cron-add.json': ('CronForm', tuple(
         {'name': name, 'in': 'query', 'schema': STRING}
-        for name in (*FIELDS, 'timezone', 'function'))),
+        for name in (*FIELDS, 'timezone', 'delay', 'function'))),
     'workers.json': ('Workers', ()),
     'metrics.json': ('Metrics', (
         {'name': 'range', 'in': 'query',
@@ -181,7 +181,8 @@ def document(title, server='./'):
         'type': 'object', 'properties': PATTERN_SENT})
     paths[f'{{service}}/{ADD}'] = _post('Done', {
         'type': 'object', 'required': ['function'], 'properties': {
-            **PATTERN_SENT, 'function': STRING}})
+            **PATTERN_SENT, 'delay': {'type': ['string', 'number']},
+            'function': STRING}})
     paths['{service}/bulk'] = _post('Slice', ASKED)
     return {
         'openapi': '3.1.0',
