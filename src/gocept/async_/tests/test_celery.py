@@ -535,6 +535,7 @@ class RabbitTest(CeleryCase):
     """What depends on the broker, with RabbitMQ."""
 
     layer = RabbitStage
+    level = 2
 
     def setUp(self):
         if self.layer.stage is None:
