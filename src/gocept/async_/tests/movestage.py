@@ -45,6 +45,18 @@ DATABASE = '''
 </zodb>
 '''
 
+RELSTORAGE = '''
+<zodb {name}>
+  %import relstorage
+  <relstorage>
+    name {folder}/{name}
+    <sqlite3>
+      data-dir {folder}/{name}
+    </sqlite3>
+  </relstorage>
+</zodb>
+'''
+
 CONFIGURATION = '''
 site-definition {folder}/site.zcml
 {databases}
@@ -70,10 +82,15 @@ def count(content, number):
     content.value = (*content.value, number)
 
 
-def write(folder, database):
-    """Write the files of the application; a service is in a database."""
-    databases = ''.join(DATABASE.format(name=name, folder=folder)
-                        for name in NAMES)
+def write(folder, database, on_relstorage=()):
+    """Write the files of the application; a service is in a database.
+
+    on_relstorage -- names of the databases that are there.
+    """
+    databases = ''.join(
+        (RELSTORAGE if name in on_relstorage else DATABASE).format(
+            name=name, folder=folder)
+        for name in NAMES)
     (folder / 'site.zcml').write_text(SITE.format(database=database))
     (folder / 'zope.conf').write_text(CONFIGURATION.format(
         folder=folder, databases=databases))

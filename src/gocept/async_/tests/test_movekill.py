@@ -29,6 +29,8 @@ class KilledTest(unittest.TestCase):
     # It starts processes.
     level = 2
 
+    on_relstorage = ()
+
     def setUp(self):
         self.folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
 
@@ -41,8 +43,11 @@ class KilledTest(unittest.TestCase):
         self.assertEqual(code, done.returncode, done.stderr[-3000:])
         return done.stdout
 
+    def write(self, name):
+        movestage.write(self.folder, name, self.on_relstorage)
+
     def test_each_point(self):
-        movestage.write(self.folder, 'content')
+        self.write('content')
         self.run_stage('fill')
         told = json.loads(self.run_stage('tell'))['jobs']
         self.assertEqual(movestage.JOBS + 3, len(told))
@@ -50,7 +55,7 @@ class KilledTest(unittest.TestCase):
         before = 'content'
         for point, name in zip(movestage.POINTS, names, strict=False):
             with self.subTest(point, to=name):
-                movestage.write(self.folder, name)
+                self.write(name)
                 self.run_stage('move', point, code=-signal.SIGKILL)
                 killed, said, moved = json.loads(self.run_stage('again'))
                 self.assertEqual(told, killed['jobs'])
@@ -67,3 +72,9 @@ class KilledTest(unittest.TestCase):
             (found['counts']['completed'], found['counts']['queued'],
              found['counts']['cronjob'], found['counts']['cancelled'],
              found['unreadable']))
+
+
+class RelStorageKilledTest(KilledTest):
+    """From a file to RelStorage, and between two of these."""
+
+    on_relstorage = 'jobs', 'more'
