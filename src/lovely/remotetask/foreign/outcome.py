@@ -130,6 +130,19 @@ def let_go(exception: BaseException) -> None:
         _IS_SUPPRESSED.__set__(found, False)
 
 
+def let_frames_go(exception: BaseException) -> None:
+    """Cut the frames alone that an exception and its causes have kept.
+
+    Its context may be an exception that a caller is handling.
+    """
+    seen: dict[int, BaseException] = {}
+    found: BaseException | None = exception
+    while found is not None and id(found) not in seen:
+        seen[id(found)] = found
+        _TRACEBACK.__set__(found, None)
+        found = _CAUSE.__get__(found)
+
+
 def failure_of(exception: BaseException) -> Outcome:
     """Return the Outcome of a call that has raised an exception."""
     return _failure(exception)

@@ -19,6 +19,7 @@ from lovely.remotetask.foreign.blame import is_interrupted
 from lovely.remotetask.foreign.description import escaped
 from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.foreign.outcome import failure_of
+from lovely.remotetask.foreign.outcome import let_frames_go
 from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.foreign.value import is_of_database
 from lovely.remotetask.interfaces import DEFAULT_PRIORITY
@@ -59,6 +60,8 @@ def read(db, call, *args):
         if _is_trouble(outcome, db):
             raise outcome.exception
         _tell(reason_of(outcome), outcome.place)
+        # A class may raise the same one each time; walks come by often.
+        let_frames_go(outcome.exception)
     return outcome
 
 

@@ -11,6 +11,7 @@ from ZEO.Exceptions import ClientDisconnected
 from ZODB.Connection import resetCaches
 from ZODB.POSException import POSKeyError
 from ZODB.POSException import ReadConflictError
+from ZODB.POSException import StateLoadError
 from ZODB.utils import p64
 
 from lovely.remotetask import TaskService
@@ -471,6 +472,26 @@ class OtherRecordsTest(UnreadableCase):
         self.assertTrue(self.service.requeue(jobid))
         transaction.commit()
         self.assertEqual([jobid], self.step())
+
+    def test_one_exception(self):
+        """One that a class raises each time keeps nothing of the walks."""
+        ids = [self.service.add('test.task') for _ in range(3)]
+        transaction.commit()
+        cause = ValueError('cause')
+        error = StateLoadError('the same each time')
+        error.__cause__ = cause
+        self.break_(self.service.jobs[ids[1]], error)
+        try:
+            raise KeyError('handled')
+        except KeyError as handled:
+            for _ in range(20):
+                self.assertEqual(3, len(list(self.service.jobs.values())))
+            self.assertIsNotNone(handled.__traceback__)
+        self.assertIsNone(error.__traceback__)
+        self.assertIsNone(cause.__traceback__)
+        # It is told still.
+        self.assertIs(cause, error.__cause__)
+        self.assertIn('cause', self.service.getError(ids[1]))
 
     def test_segment(self):
         """Of a segment all places are put aside; later ones are found."""
