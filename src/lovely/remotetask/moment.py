@@ -3,6 +3,7 @@
 import contextlib
 import contextvars
 import time
+from collections.abc import Callable
 from collections.abc import Iterator
 
 from lovely.remotetask.number import check_time
@@ -15,8 +16,10 @@ FAR = 60.0
 _set: contextvars.ContextVar[float | None] = contextvars.ContextVar(
     '_set', default=None)
 
-# Seconds by which the clock of this machine is known to be ahead.
-_ahead = contextvars.ContextVar('_ahead', default=0.0)
+# Returns the seconds by which the clock of this machine is known to be ahead;
+# None: nobody knows of any.
+_ahead: contextvars.ContextVar[Callable[[], float] | None] = (
+    contextvars.ContextVar('_ahead', default=None))
 
 
 def now(at_least: float = 0.0) -> float:
@@ -28,7 +31,8 @@ def now(at_least: float = 0.0) -> float:
     found = _set.get()
     if found is not None:
         return found
-    shown = time.time() - _ahead.get()
+    ahead = _ahead.get()
+    shown = time.time() - (0.0 if ahead is None else ahead())
     return at_least if shown < at_least - FAR else shown
 
 
@@ -41,10 +45,11 @@ def given(seconds: float | None) -> float:
 
 
 @contextlib.contextmanager
-def corrected(ahead: float) -> Iterator[None]:
+def corrected(ahead: Callable[[], float]) -> Iterator[None]:
     """Correct the clock for a while.
 
-    ahead -- seconds by which it is known to be.
+    ahead -- returns the seconds by which it is known to be.  It is called each
+        time: somebody may set the clock meanwhile.
     """
     token = _ahead.set(ahead)
     try:

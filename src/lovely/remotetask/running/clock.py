@@ -95,13 +95,19 @@ class Clock:
         return (not self.is_good
                 and self.monotonic() - self._compared[1] >= wait)
 
-    def compare(self, there: float, before: float) -> None:
+    def compare(self, there: float, before: float,
+                since: float | None = None) -> None:
         """Learn when a transaction was committed, by the storage's clock.
 
         there -- the time of its transaction id, in POSIX seconds.
-        before -- what `wall` returned before it was committed.
+        before, since -- what `wall` and `monotonic` returned before it was
+            committed.
         """
         here = self.wall(), self.monotonic()
+        if since is not None and abs(self._drift((before, since))) > DRIFT:
+            # It was set meanwhile: nobody knows whether before or after the
+            # commit.  What was known holds, see `correction`.
+            return
         earlier, self._compared = self._compared, (*here, there)
         ahead = _distance(there, before, here[0])
         if ahead >= -FAR:

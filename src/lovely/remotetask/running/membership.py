@@ -114,13 +114,13 @@ class Membership:
 
     def run(self, claim):
         """Run a claimed job.  Return what became of the claim."""
-        with moment.corrected(self.clock.correction):
+        with moment.corrected(lambda: self.clock.correction):
             return execution.run_claimed(
                 self.db, self.path, claim, self.gate.commit)
 
     def run_group(self, claims):
         """Run claimed jobs in one transaction; as `run`."""
-        with moment.corrected(self.clock.correction):
+        with moment.corrected(lambda: self.clock.correction):
             return group.run_group(
                 self.db, self.path, claims, self.gate.commit)
 
@@ -278,7 +278,7 @@ class Membership:
         if measures:
             self.tally.mark_stored()
         self.clock.compare(
-            TimeStamp(signed.serial).timeTime(), signed.before)
+            TimeStamp(signed.serial).timeTime(), signed.before, signed.since)
 
 
 class _Signed:
@@ -288,12 +288,13 @@ class _Signed:
         self._membership = membership
         self._measures = measures
         self._written = None
-        self.before = None
+        self.before = self.since = None
         self.serial = None
 
     def sign(self, engine):
         member = self._membership
         self.before = member.clock.wall()
+        self.since = member.clock.monotonic()
         now = member.clock.now()
         self._written = engine.workers.sign(
             member.worker_id, now, member.facts(), machine.memory())

@@ -26,10 +26,10 @@ class SetClock(Clock):
     def commit(self, storage_off=0.0, takes=0.0, after=0.0):
         """Commit after some seconds, and compare."""
         self.true += after
-        before = self.wall()
+        before = self.wall(), self.monotonic()
         there = self.true + takes / 2 + storage_off
         self.true += takes
-        self.compare(there, before)
+        self.compare(there, *before)
 
 
 class CompareTest(unittest.TestCase):
@@ -87,6 +87,32 @@ class CompareTest(unittest.TestCase):
                 self.assertAlmostEqual(clock.true, clock.now(), 3)
                 self.assertFalse(clock.is_good)
 
+    def test_set_while_it_was_compared(self):
+        """What was known before holds; it is compared again soon."""
+        for before, after in ((70, 1000 * DAY), (0, 8 * DAY), (0, -DAY),
+                              (8 * DAY, 0)):
+            with self.subTest(before=before, after=after):
+                clock = SetClock(before)
+                clock.commit()
+                clock.true += 100
+                began = clock.wall(), clock.monotonic()
+                there, clock.off = clock.true, after
+                clock.compare(there, *began)
+                self.assertAlmostEqual(clock.true, clock.now(), 3)
+                self.assertFalse(clock.is_good)
+                self.assertTrue(clock.wants_comparison())
+                clock.commit(after=1)
+                self.assertAlmostEqual(clock.true, clock.now(), 3)
+
+    def test_set_while_it_was_compared_first(self):
+        """Nothing is known then."""
+        clock = SetClock()
+        began = clock.wall(), clock.monotonic()
+        there, clock.off = clock.true, DAY
+        clock.compare(there, *began)
+        self.assertFalse(clock.is_good)
+        self.assertTrue(clock.wants_comparison())
+
     def test_behind(self):
         """One that is behind is far after a second comparison."""
         for off in (-70, -8 * DAY):
@@ -118,7 +144,8 @@ class CompareTest(unittest.TestCase):
         self.assertFalse(clock.is_good)
         clock.true += 1
         # The next id is the last one, and the smallest step.
-        clock.compare(1e9 + 3650 * DAY + 1e-7, clock.wall())
+        clock.compare(
+            1e9 + 3650 * DAY + 1e-7, clock.wall(), clock.monotonic())
         self.assertTrue(clock.is_good)
         self.assertEqual(clock.wall(), clock.now())
 

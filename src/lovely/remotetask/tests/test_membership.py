@@ -372,6 +372,37 @@ class ClockTest(StepCase):
         self.assertNotIn(self.ended, self.service.jobs)
         self.assertIsNone(made.trouble)
 
+    def test_set_while_a_job_runs(self):
+        """Its end is dated right, and when it is tried again."""
+        self.service.policy = Policy(
+            attempts=3, retry_wait=60, retry_on=(ValueError,))
+        transaction.commit()
+        for off in (8 * DAY, 1000 * DAY, -8 * DAY):
+            for input in ('fine', 'fail'):
+                with self.subTest(off=off, input=input):
+                    job = self.run_while_clock_is_set(off, input)
+                    self.assertLess(
+                        abs(job.history[0].started - self.true), 60)
+                    ended = job.due if input == 'fail' else (
+                        job.completed.timestamp())
+                    self.assertLess(abs(ended - self.true), 600)
+
+    def run_while_clock_is_set(self, off, input):
+        made = self.worker(0)
+
+        def work(service, input):
+            made.off = off
+            if input == 'fail':
+                raise ValueError('no')
+        with unittest.mock.patch(
+                'time.time', lambda: self.true + made.off):
+            self.step(made)
+            self.service_task(work, 'test.setting')
+            jobid = self.add('test.setting', input)
+            made.claimNextJob(self.true)
+            made.processNext(jobid)
+        return self.job(jobid)
+
     def test_ahead(self):
         """One that is ahead leaves times alone, and prunes nothing."""
         for off in (70, 8 * DAY, 3650 * DAY):
