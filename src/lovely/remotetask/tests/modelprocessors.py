@@ -239,7 +239,9 @@ class Processors:
 
     def do_stop_worker(self, step, worker):
         workers(step.service).stop_worker(worker)
-        step.apply = lambda: self.stopped(worker)
+        if worker in step.model.workers:
+            # What one has claimed since that nobody knew is not seen here.
+            step.apply = lambda: self.stopped(worker)
 
     def stopped(self, worker):
         self.model.at_once.pop(worker, None)

@@ -5,6 +5,7 @@ import faulthandler
 import os
 import signal
 import subprocess
+from pathlib import Path
 
 from gocept.async_.tests.hostile.kinds import ATTEMPTS
 from gocept.async_.tests.hostile.kinds import CELERY
@@ -12,6 +13,10 @@ from gocept.async_.tests.hostile.kinds import WORKER
 from gocept.async_.tests.hostile.kinds import kind
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import ERROR
+
+
+# What runs the hostile jobs and looks at what they do, by its command.
+WATCHING = b'.hostile', b'bin/faults', b'bin/test', b'bin/pytest'
 
 
 def deadly(*ends, calls=ATTEMPTS, **settings):
@@ -78,8 +83,11 @@ def stops_process(call):
 
 @deadly(COMPLETED, ERROR, places=(WORKER, CELERY), calls=ATTEMPTS + 1)
 def kills_parent(call):
-    if call.once():
-        os.kill(os.getppid(), signal.SIGKILL)
+    parent = os.getppid()
+    command = Path(f'/proc/{parent}/cmdline').read_bytes()
+    # Celery's main process was started by whoever watches all this.
+    if not any(name in command for name in WATCHING) and call.once():
+        os.kill(parent, signal.SIGKILL)
 
 
 @deadly(COMPLETED)
