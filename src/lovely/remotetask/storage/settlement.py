@@ -26,6 +26,10 @@ def settle(store, claim, now=None):
         # There is no such job: the transaction that had added it was undone.
         store.ledger.count(claim.job, claim.counted, None)
         return None
+    if crew.is_live(job, claim) and job._p_jar is not None:
+        # It goes back into the queue, unwritten.  Whoever runs it at this
+        # moment under the claim is met at the commit.
+        job._p_jar.readCurrent(job)
     removal.count_end(store, job, claim)
     if job.removed:
         # The job has a note that processors have not passed; whoever passes it

@@ -144,6 +144,24 @@ class RunConflictTest(ConflictCase):
         self.assertEqual(COMPLETED, self.job(self.jobid).status)
         self.check_counts()
 
+    def test_handed_back_while_it_runs(self):
+        """Whoever hands a claim back that runs nevertheless, tries again."""
+        for hand_back in (
+                lambda world: engine(world.service).settle(A, [self.jobid]),
+                lambda world: workers(world.service).stop_worker(A)):
+            with self.subTest(hand_back):
+                self.setUp()
+                claim = self.claimed(self.one)
+                self.two.manager.begin()
+                hand_back(self.two)
+                self.run_job(self.one, claim)
+                self.one.commit()
+                self.refused(self.two)
+                hand_back(self.two)
+                self.two.commit()
+                self.assertEqual(COMPLETED, self.job(self.jobid).status)
+                self.check_counts()
+
     def test_a_stalled_processor(self):
         """A claim that was taken away, and made again, is another one."""
         stalled = self.claimed(self.one)
