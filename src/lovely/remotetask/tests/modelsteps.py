@@ -58,6 +58,10 @@ class Step:
         self.model = copy.deepcopy(machine.model)
         self.apply = None
         self.adds = False
+        # The claim under which a job is run here.
+        self.running = None
+        # Whether there were entries that no claim had seen.
+        self.seen_behind = False
 
     def close(self):
         self.manager.abort()
