@@ -111,7 +111,8 @@ class Callers:
 
     def do_requeue(self, step, jobid):
         def then():
-            job = self.model.jobs[jobid]
+            # One that was pruned meanwhile is there again.
+            job = self.model.jobs.setdefault(jobid, step.model.jobs[jobid])
             assert job.status in (HELD, ERROR, CANCELLED)
             job.status, job.due = QUEUED, None
             job.attempts = job.transients = 0
