@@ -25,6 +25,7 @@ from gocept.async_.tests.hostile.verdict import Verdict
 from gocept.async_.tests.hostile.watch import HealthWatch
 from gocept.async_.tests.hostile.watch import LogWatch
 from gocept.async_.tests.hostile.watch import Outage
+from lovely.remotetask.runends import LOST_PROCESS
 
 
 def quick(kind):
@@ -110,6 +111,23 @@ class VerdictTest(unittest.TestCase):
         self.assertEqual([], judged((None, 0, 'held', 1), **undone))
         self.assertRegex(judged((None, 0, 'completed', 1), **undone)[0],
                          r'have \(1,\) effects')
+
+    def test_killed_each_time(self):
+        """A long job whose process was killed each time is in error."""
+        gone = LOST_PROCESS.format('host:1:thread')
+        for kind, error, slack, attempts, is_right in (
+                ('reads_much', gone, 3, 3, True),
+                ('reads_much', gone, 0, 3, False),
+                ('reads_much', gone, 3, 1, False),
+                ('reads_much', 'no', 3, 3, False),
+                (None, gone, 3, 3, False)):
+            with self.subTest(kind=kind, error=error, slack=slack):
+                fate = {'kind': kind, 'service': 'events', 'value': 0,
+                        'status': 'error', 'attempts': attempts,
+                        'error': error, 'due': None}
+                self.assertEqual(is_right, not Verdict(
+                    {'wrong': [], 'fates': {'job': fate}}, {'job': attempts},
+                    slack).judge())
 
     def test_alike(self):
         """Of what is alike, one is told."""

@@ -1,12 +1,21 @@
 """What was promised, compared with what has become of the jobs."""
 
 import collections
+import re
 from pathlib import Path
 
 from gocept.async_.tests.hostile.everything import KINDS
 from gocept.async_.tests.hostile.kinds import ELSEWHERE
 from lovely.remotetask.interfaces import COMPLETED
+from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import HELD
+from lovely.remotetask.runends import LOST_PROCESS
+
+
+# How many runs are counted before an error is final.
+ATTEMPTS = 3
+
+GONE = re.compile(re.escape(LOST_PROCESS).replace(r'\{\}', '.*'))
 
 
 def calls(folder):
@@ -61,17 +70,23 @@ class Verdict:
                 f'calls, {fate["attempts"]} attempts counted, '
                 f'{(fate["error"] or "")[:160]!a}')
 
-    def _problem(self, name, kind, service, value, status, attempts, error,
-                 due):
-        if kind is None:
-            ends, effects, most = (COMPLETED,), (1,), None
-        else:
-            ends = KINDS[kind].ends
-            effects = KINDS[kind].effects_of(status)
-            most = KINDS[kind].calls
+    def _promised(self, name, kind, status, attempts, error):
+        """Return the ends that a job may have, its effects, and calls."""
         if name in self._undone:
             # Run again, or held.
-            ends, effects = (COMPLETED, HELD), (int(status == COMPLETED),)
+            return ((COMPLETED, HELD), (int(status == COMPLETED),),
+                    kind and KINDS[kind].calls)
+        if kind is None:
+            return (COMPLETED,), (1,), None
+        found = KINDS[kind]
+        if self._was_killed(attempts, error):
+            return (*found.ends, ERROR), (int(status != ERROR),), found.calls
+        return found.ends, found.effects_of(status), found.calls
+
+    def _problem(self, name, kind, service, value, status, attempts, error,
+                 due):
+        ends, effects, most = self._promised(
+            name, kind, status, attempts, error)
         # In a group, each job is called once more where another has failed.
         slack = self._slack + self._undone[name] * 2
         slack += (service == 'grouped') * (1 + attempts)
@@ -86,6 +101,14 @@ class Verdict:
         if most is not None and self._called[name] > most + slack:
             return f'must not be called more than {most} times'
         return None
+
+    def _was_killed(self, attempts, error):
+        """Return whether a storm has ended each process that ran a job.
+
+        That may meet one that takes long.
+        """
+        return bool(self._slack and attempts >= ATTEMPTS
+                    and GONE.fullmatch(error or ''))
 
     def summary(self):
         """Return numbers: good jobs, bad jobs, kinds."""
