@@ -144,7 +144,7 @@ class JobExecution:
         """See IJobExecution."""
         for jobid in jobids:
             if jobid in rests and self._ends.settle_at_rest(
-                    worker_id, jobid, rests[jobid]):
+                    worker_id, jobid, rests[jobid], now):
                 continue
             claim = crew.drop_claim(self.store, worker_id, jobid)
             if claim is None:

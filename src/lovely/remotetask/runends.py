@@ -21,6 +21,11 @@ INTERRUPTED = 'The databases or the process of {} failed while it ran the job.'
 UNSTORED_END = 'The job was run by {}, and how that ended could not be stored.'
 
 
+# Seconds after which a job is loaded to be settled, though it was completed:
+# somebody may have undone that.
+FRESH = 5.0
+
+
 class RunEnds:
     """The ends of runs in one transaction.
 
@@ -84,8 +89,13 @@ class RunEnds:
         """Put the job of a claim that is dropped where it belongs now."""
         self.forget_result(settlement.settle(self.store, claim, now))
 
-    def settle_at_rest(self, worker_id, jobid, rest):
-        """See settlement; return whether the job need not be loaded."""
+    def settle_at_rest(self, worker_id, jobid, rest, now=None):
+        """See settlement; return whether the job need not be loaded.
+
+        now -- POSIX seconds; None: the run has ended just now.
+        """
+        if now is not None and abs(now - rest.time) > FRESH:
+            return False
         return self.policy.keep_result and settlement.settle_at_rest(
             self.store, worker_id, jobid, rest)
 

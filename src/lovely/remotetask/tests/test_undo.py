@@ -172,6 +172,20 @@ class RunTest(UndoCase):
         self.assertIn('was undone', self.service.getError(jobid))
         self.check(held=1)
 
+    def test_settled_late(self):
+        """Nobody trusts what was known some time ago."""
+        for seconds in 6, 3600, -3600:
+            with self.subTest(seconds):
+                self.setUp()
+                jobid = self.ended()
+                self.undo('run')
+                now = NOW + seconds
+                engine(self.service).settle(
+                    A, [jobid], [jobid], now, rests={jobid: self.rest})
+                transaction.commit()
+                self.check(queued=1)
+                self.assertEqual(1, self.job(jobid).attempts)
+
     def test_a_retry(self):
         """A run that is to be tried again is held, too."""
         jobid = self.add('test.effect', 'once')
