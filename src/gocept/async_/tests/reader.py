@@ -148,10 +148,19 @@ class Terminal:
             for process in self._staying.values()), expected, SOON)
 
     def stop(self, command):
-        """Press Ctrl-C."""
+        """Press Ctrl-C; once more, as people do, if nothing happens.
+
+        A KeyboardInterrupt that is raised in a callback of Python's own is
+        lost: that is none of ours.
+        """
         process = self._staying.pop(command)
-        process.signal(signal.SIGINT)
-        process.wait()
+        for patience in SOON, SOON, PATIENCE:
+            process.signal(signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(patience)
+                return
+        raise AssertionError(
+            f'{command}: does not end; it said {process.complaints}')
 
 
 class Browser:
