@@ -1189,7 +1189,7 @@ class IJobExecution(zope.interface.Interface):
             happens again and again: it may be what the job does.
         rests -- a mapping of id to what `complete` has returned, for jobs
             that were completed under their claims, and committed.  These need
-            not be loaded.
+            not be loaded within 5 seconds of that.
         """
 
 

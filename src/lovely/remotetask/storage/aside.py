@@ -58,7 +58,12 @@ def remove(store, jobid):
         counted = _last_status(store, jobid, _take_out(store, jobid))
     removal.drop(store, jobid, counted)
     if _is_left(store, jobid):
-        store.aside[jobid] = store.now(), REMOVED
+        mark_removed(store, jobid)
+
+
+def mark_removed(store, jobid):
+    """Remember that a job is removed, as long as something is left of it."""
+    store.aside[jobid] = store.now(), REMOVED
 
 
 def _is_left(store, jobid):

@@ -39,12 +39,20 @@ def time_of(store, job, own):
     own -- what the job says.
     """
     if job.stored_status in TIMED:
-        found = store.crons.get(job.id)
-        # A fence other than that of the job tells that somebody has changed
-        # the job since.
-        if found is not None and found[2] == job.fence:
+        found = entry_of_now(store, job)
+        if found is not None:
             return found[1]
     return own
+
+
+def entry_of_now(store, job):
+    """Return what the schedule tells of a cron job as it is now, or None.
+
+    Under a fence other than that of the job it tells of it as it was before
+    somebody has changed it.
+    """
+    found = store.crons.get(job.id)
+    return found if found is not None and found[2] == job.fence else None
 
 
 def next_due(store):
@@ -73,8 +81,8 @@ def is_booked(store, job):
 
 def _is_parked(store, job):
     """Return whether the books have a cron job without a time."""
-    found = store.crons.get(job.id)
-    return found is not None and found[1] is None and found[2] == job.fence
+    found = entry_of_now(store, job)
+    return found is not None and found[1] is None
 
 
 def book(store, job, now=None, timed=True):

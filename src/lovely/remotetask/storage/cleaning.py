@@ -53,4 +53,7 @@ def _drop(store, swept, key, job):
     found = store.read(checked, job, key[1])
     if found.failed or removal.belongs(job, swept.status, key):
         swept.number.change(-1)
+        is_noted = not found.failed and removal.is_noted(store, job)
         removal.drop(store, key[1], swept.status)
+        if is_noted:
+            aside.mark_removed(store, key[1])

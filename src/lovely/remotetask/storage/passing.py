@@ -4,6 +4,7 @@ Storage only.  An entry is counted by whoever passes it; here it is found out
 where its job belongs.
 """
 
+from lovely.remotetask.interfaces import DELAYED
 from lovely.remotetask.interfaces import WAITING
 from lovely.remotetask.storage import aside
 from lovely.remotetask.storage import books
@@ -78,7 +79,13 @@ def _pass_note(store, place, found, now, timed):
     # A claim that was made after the note may have been settled since; who has
     # done that has counted the job as what it is now.
     is_settled = job.stored_status != found.new and books.is_booked(store, job)
+    begun = (books.entry_of_now(store, job)
+             if job.stored_status == DELAYED else None)
     _clear(store, found.note)
+    if begun is not None:
+        # Who has settled that claim has scheduled the job; its delay is not
+        # counted anew.
+        books.set_time(store, job, begun[1])
     books.book_if_missing(
         store, job, job.stored_status if is_settled else found.new, now, timed)
 

@@ -23,7 +23,8 @@ def prune(store, status, before, limit, shelves=None):
         store.ledger.oldest, status, before, limit, shelves)
     for key, job in oldest.value or ():
         found = store.read(checked, job, key[1])
-        if found.failed or belongs(job, status, key):
+        if found.failed or belongs(job, status, key) and not is_noted(
+                store, job):
             store.ledger.take_out(status, key)
             drop(store, key[1], status)
             pruned += 1
@@ -34,6 +35,16 @@ def belongs(job, status, key):
     """Return whether a job belongs under a key of the ledger."""
     return (not job.removed and job.stored_status == status
             and key_of(job) == key)
+
+
+def is_noted(store, job):
+    """Return whether a note of a job was not passed yet.
+
+    Whoever settles a claim may list the job before that.  Who passes the note
+    of a job that is gone takes it for one that was changed while it was
+    removed, and puts it back.
+    """
+    return job.note is not None and lookup.is_unseen(store, job.note)
 
 
 def drop(store, jobid, counted):

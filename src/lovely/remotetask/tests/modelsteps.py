@@ -60,8 +60,6 @@ class Step:
         self.adds = False
         # The claim under which a job is run here.
         self.running = None
-        # Whether there were entries that no claim had seen.
-        self.seen_behind = False
 
     def close(self):
         self.manager.abort()

@@ -1,9 +1,11 @@
 """When jobs are due: by the schedule, which only processors write."""
 
+import time
 import unittest.mock
 
 import transaction
 
+from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import CRONJOB
 from lovely.remotetask.interfaces import HELD
 from lovely.remotetask.interfaces import PROCESSING
@@ -11,6 +13,8 @@ from lovely.remotetask.interfaces import STATUSES
 from lovely.remotetask.interfaces import NoTimeZone
 from lovely.remotetask.job import CronJob
 from lovely.remotetask.job import Run
+from lovely.remotetask.policy import DAY
+from lovely.remotetask.storage import cleaning
 from lovely.remotetask.storage import crew
 from lovely.remotetask.tests.fixture import Opened
 from lovely.remotetask.tests.fixture import engine
@@ -335,3 +339,65 @@ class ClaimedByIdTest(StoreCase):
                 # Passes the notes.
                 self.assertEqual([], self.claim())
                 self.check(jobid, status)
+
+    def test_its_delay_goes_on(self):
+        """Whoever settles the claim has scheduled it; it is not put off."""
+        jobid = self.cron(delay=100)
+        self.run_by_id(jobid, 'retry')
+        self.service.reschedule(jobid)
+        transaction.commit()
+        engine(self.service).settle(B, [jobid], [jobid], NOW)
+        transaction.commit()
+        due = self.job(jobid).due
+        self.assertLess(NOW, due)
+        # Passes the notes.
+        self.assertEqual([jobid], self.claim(now=due + 5000))
+        self.check_counts()
+
+    def cancelled_and_listed(self):
+        """Return the id of a job that is listed before its note is passed."""
+        jobid = self.add('test.task')
+        self.claim(worker=B)
+        claim = self.service.store.workers[B].get(jobid)
+        job = engine(self.service).claimed(claim)
+        job.retry(Run(claim, NOW), FAILURE, NOW, NOW + 60)
+        transaction.commit()
+        self.assertTrue(self.service.cancel(jobid))
+        transaction.commit()
+        engine(self.service).settle(B, [jobid], [jobid], NOW)
+        transaction.commit()
+        return jobid
+
+    def check_gone(self):
+        # Passes the note.
+        self.assertEqual([], self.claim(now=NOW + 100))
+        later = time.time() + 40 * DAY
+        while upkeep(self.service).prune(100, later):
+            transaction.commit()
+        transaction.commit()
+        self.assertEqual([], list(self.service.jobs))
+        self.check_counts()
+        self.assertEqual({}, {
+            status: number for status, number
+            in self.service.counts().items() if number})
+
+    def test_pruned_before_its_note_is_passed(self):
+        """It is kept until then, and does not come back afterwards."""
+        self.cancelled_and_listed()
+        upkeep(self.service).prune(100, time.time() + 40 * DAY)
+        transaction.commit()
+        self.check_counts()
+        self.check_gone()
+
+    def test_cleaned_before_its_note_is_passed(self):
+        """The same, for those that are cleaned: many at once, or few."""
+        for few in 0, 100:
+            with self.subTest(few), unittest.mock.patch.object(
+                    cleaning, 'FEW', few):
+                self.cancelled_and_listed()
+                self.service.clean((CANCELLED,))
+                transaction.commit()
+                cleaning.drop_some(self.service.store, 100)
+                transaction.commit()
+                self.assertEqual([], list(self.service.jobs))
+                self.check_gone()
