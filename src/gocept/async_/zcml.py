@@ -187,16 +187,21 @@ def service(_context, retry_on=(), **settings):
     except ValueError as error:
         raise ConfigurationError(
             f'async:service "{settings["name"]}": {error}') from error
-    _context.action(
-        discriminator=('gocept.async:service', declaration.name),
+    declare(_context, 'service', declaration, IServiceDeclaration,
+            declaration.name, lambda: _check(declaration))
+
+
+def declare(context, kind, declaration, provided, name, check):
+    """Register a declaration, once all directives have been read.
+
+    kind -- str; two of a kind with one name are a conflict.
+    check -- called without arguments when all others have been registered.
+    """
+    context.action(
+        discriminator=(f'gocept.async:{kind}', name),
         callable=zope.component.zcml.handler,
-        args=('registerUtility', declaration, IServiceDeclaration,
-              declaration.name, _context.info))
-    _context.action(
-        discriminator=None,
-        callable=_check,
-        args=(declaration,),
-        order=LAST)
+        args=('registerUtility', declaration, provided, name, context.info))
+    context.action(discriminator=None, callable=check, order=LAST)
 
 
 def _check(declaration):
@@ -266,16 +271,8 @@ class IRenamedDirective(zope.interface.Interface):
 
 def renamed(_context, old, new):
     """Register the new name under the old one."""
-    _context.action(
-        discriminator=('gocept.async:renamed', old),
-        callable=zope.component.zcml.handler,
-        args=('registerUtility', RenamedFunction(new), IRenamedFunction,
-              old, _context.info))
-    _context.action(
-        discriminator=None,
-        callable=_check_renamed,
-        args=(old,),
-        order=LAST)
+    declare(_context, 'renamed', RenamedFunction(new), IRenamedFunction, old,
+            lambda: _check_renamed(old))
 
 
 def _check_renamed(old):

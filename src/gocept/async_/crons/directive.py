@@ -3,8 +3,6 @@
 import inspect
 import re
 
-import zope.component
-import zope.component.zcml
 import zope.interface
 import zope.schema
 from zope.configuration.exceptions import ConfigurationError
@@ -16,7 +14,7 @@ from gocept.async_.crons.function import check
 from gocept.async_.declaration import declarations
 from gocept.async_.interfaces import ICronDeclaration
 from gocept.async_.lookup import is_decorated
-from gocept.async_.zcml import LAST
+from gocept.async_.zcml import declare
 from lovely.remotetask import crontab
 
 
@@ -109,16 +107,8 @@ def cron(_context, name, function, service='', expression='',
             {**_pattern(expression, given), 'timezone': _zone(timezone)})
     except ValueError as error:
         raise ConfigurationError(f'async:cron "{name}": {error}') from error
-    _context.action(
-        discriminator=('gocept.async:cron', declaration.key),
-        callable=zope.component.zcml.handler,
-        args=('registerUtility', declaration, ICronDeclaration,
-              declaration.key, _context.info))
-    _context.action(
-        discriminator=None,
-        callable=_check_service,
-        args=(declaration,),
-        order=LAST)
+    declare(_context, 'cron', declaration, ICronDeclaration, declaration.key,
+            lambda: _check_service(declaration))
 
 
 def _pattern(expression, given):

@@ -13,6 +13,7 @@ from zope.configuration.exceptions import ConfigurationError
 from zope.configuration.fields import GlobalInterface
 from zope.publisher.interfaces.browser import IDefaultBrowserLayer
 
+from gocept.async_.zcml import LAST
 from lovely.remotetask.interfaces import ITaskService
 
 
@@ -53,11 +54,6 @@ class IPagesDirective(zope.interface.Interface):
                     'part of the Content-Security-Policy.',
         default="'none'",
         required=True)
-
-
-# When all other directives have been executed: what other packages have made
-# is found then, in whatever order they were included.
-LAST = 1_000_000
 
 
 def pages(_context, **settings):

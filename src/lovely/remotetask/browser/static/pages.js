@@ -13,7 +13,8 @@ for (const found of root.querySelectorAll('[data-script]')) {
 }
 
 // On a small screen it may be beside what is seen.
-root.querySelector('.tabs [aria-current]')?.scrollIntoView({block: 'nearest'});
+root.querySelector('.tabs [aria-current]')?.scrollIntoView(
+  {block: 'nearest', inline: 'center'});
 
 // How long ago something was.
 
