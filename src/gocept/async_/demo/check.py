@@ -79,7 +79,8 @@ class Server:
 
     def __init__(self, var, stderr=None):
         self.process = subprocess.Popen(
-            [sys.executable, '-m', 'gocept.async_.demo.run',
+            [sys.executable, '-X', 'faulthandler',
+             '-m', 'gocept.async_.demo.run',
              '--var', str(var), '--port', '0'],
             env=environment(),
             stdout=subprocess.PIPE, stderr=stderr, text=True)
@@ -96,7 +97,9 @@ class Server:
 
     @contextlib.contextmanager
     def _bounded(self):
-        timer = threading.Timer(PATIENCE, self.process.kill)
+        # With this signal it says where it is.
+        timer = threading.Timer(
+            PATIENCE, self.process.send_signal, [signal.SIGABRT])
         timer.start()
         try:
             yield
@@ -108,6 +111,8 @@ class Server:
         self.process.send_signal(number)
         with self._bounded():
             code = self.process.wait()
+        if code == -signal.SIGABRT:
+            raise CheckFailed(f'the demo did not stop in {PATIENCE:.0f} s.')
         if code != 0:
             raise CheckFailed(f'the demo stopped with exit code {code}.')
 

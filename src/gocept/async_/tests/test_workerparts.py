@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import threading
 import time
 import unittest
 
@@ -47,14 +48,32 @@ class WakeupTest(unittest.TestCase):
 
     def test_signal(self):
         """A signal ends the wait, and is remembered."""
-        wakeup = Wakeup()
-        self.addCleanup(
-            signal.signal, signal.SIGUSR1, signal.getsignal(signal.SIGUSR1))
-        wakeup.catch(signal.SIGUSR1)
+        wakeup = self.catching()
         os.kill(os.getpid(), signal.SIGUSR1)
         began = time.monotonic()
         wakeup.wait(120)
         self.assertLess(time.monotonic() - began, 60)
+        self.assertEqual([signal.SIGUSR1], wakeup.received)
+
+    def catching(self):
+        """Return a Wakeup that catches SIGUSR1."""
+        self.addCleanup(
+            signal.signal, signal.SIGUSR1, signal.getsignal(signal.SIGUSR1))
+        self.addCleanup(signal.set_wakeup_fd, signal.set_wakeup_fd(-1))
+        wakeup = Wakeup()
+        wakeup.catch(signal.SIGUSR1)
+        return wakeup
+
+    def test_signal_to_another_thread(self):
+        """It ends the wait, too: the system may choose the thread."""
+        wakeup = self.catching()
+        thread = threading.Thread(target=lambda: signal.pthread_kill(
+            threading.get_ident(), signal.SIGUSR1))
+        # The main thread has nothing to interrupt: it waits already.
+        timer = threading.Timer(0.1, thread.start)
+        timer.start()
+        self.addCleanup(timer.join)
+        self.assertTrue(wakeup.selector.select(20))
         self.assertEqual([signal.SIGUSR1], wakeup.received)
 
     def test_closed(self):

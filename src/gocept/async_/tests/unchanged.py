@@ -38,7 +38,17 @@ def look():
         'signal handlers': {number: signal.getsignal(number)
                             for number in (signal.SIGINT, signal.SIGTERM,
                                            signal.SIGHUP, signal.SIGCHLD)},
+        'blocked signals': signal.pthread_sigmask(signal.SIG_BLOCK, ()),
+        'descriptor for signals': _descriptor_for_signals(),
     }
+
+
+def _descriptor_for_signals():
+    # Python tells it only when it is set.
+    descriptor = signal.set_wakeup_fd(-1)
+    if descriptor != -1:
+        signal.set_wakeup_fd(descriptor)
+    return descriptor
 
 
 @pytest.fixture(autouse=True)

@@ -22,13 +22,20 @@ class Wakeup:
         self.selector.register(self._read, selectors.EVENT_READ, self._drain)
 
     def catch(self, *numbers: int) -> None:
-        """Collect these signals in `received`; call it in the main thread."""
+        """Collect these signals in `received`; call it in the main thread.
+
+        Only one Wakeup of a process can.
+        """
+        # The system may hand a signal to any thread, or between the last
+        # look at signals and the wait: then nothing interrupts the wait, and
+        # Python calls no handler before it ends.  So the pipe is written by
+        # Python's own handler, which runs at once, wherever that is.
+        signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
         for number in numbers:
             signal.signal(number, self._remember)
 
     def _remember(self, number: int, frame: object) -> None:
         self.received.append(number)
-        self.wake()
 
     def wake(self) -> None:
         """End the wait; may be called anywhere."""
