@@ -9,6 +9,7 @@ it failed to do.
 
 import contextlib
 import errno
+import inspect
 import os
 import threading
 
@@ -19,7 +20,9 @@ from ZODB.POSException import ReadOnlyError
 from ZODB.POSException import StorageError
 from ZODB.POSException import StorageSystemError
 
+from lovely.remotetask.foreign.description import dotted
 from lovely.remotetask.foreign.outcome import outcome_of
+from lovely.remotetask.foreign.twin import TRACEBACK
 
 
 # Attributes by which a storage refers to the ones that it stands on.
@@ -83,7 +86,7 @@ def _comes_from_storage(exception, db):
     if not _may_be_outage(type(exception), found):
         return False
     ids = {id(storage) for storage in found}
-    packages = {type(storage).__module__.partition('.')[0]
+    packages = {_package(type(storage).__module__)
                 for storage in found} & {'ZEO', 'relstorage'}
     return any(_is_of(frame, ids, packages)
                for frame in _frames(exception))
@@ -94,10 +97,15 @@ def _may_be_outage(class_, storages):
         return False
     known = (OSError, ReadOnlyError, StorageSystemError)
     return issubclass(class_, known) or (
-        issubclass(class_, StorageError)
-        and class_.__module__.startswith('ZEO.')) or any(
+        issubclass(class_, StorageError) and _is_of_zeo(class_)) or any(
         issubclass(class_, _driver_exceptions(storage))
         for storage in storages)
+
+
+def _is_of_zeo(class_):
+    # What a class says of its module may be anything.
+    name = outcome_of(dotted, class_)
+    return not name.failed and _package(name.value) == 'ZEO'
 
 
 def _driver_exceptions(storage):
@@ -137,7 +145,7 @@ def _connections(db):
 
 
 def _frames(exception):
-    entry = exception.__traceback__
+    entry = TRACEBACK.__get__(exception)
     while entry is not None:
         yield entry.tb_frame
         entry = entry.tb_next
@@ -149,10 +157,16 @@ def _is_of(frame, ids, packages):
     ids -- of the storages.
     packages -- those whose storages consist of many objects.
     """
-    module = frame.f_globals.get('__name__')
-    return (id(frame.f_locals.get('self')) in ids
-            or isinstance(module, str)
-            and module.partition('.')[0] in packages)
+    # What is no function, as the body of a class, may have names of any kind.
+    if (frame.f_code.co_flags & inspect.CO_OPTIMIZED
+            and id(frame.f_locals.get('self')) in ids):
+        return True
+    module = dict.get(frame.f_globals, '__name__')
+    return type(module) is str and _package(module) in packages
+
+
+def _package(name):
+    return name.partition('.')[0]
 
 
 def _lacks_descriptors(exception):

@@ -6,11 +6,17 @@ question is asked by `outcome_of`, and each answer is made a plain str of a
 limited length.
 """
 
+import functools
 import traceback
 import types
 from collections.abc import Callable
 from typing import Any
 from typing import NamedTuple
+
+from lovely.remotetask.foreign.twin import TRACEBACK
+from lovely.remotetask.foreign.twin import Told
+from lovely.remotetask.foreign.twin import following
+from lovely.remotetask.foreign.twin import twin_of
 
 
 # What is kept of a message and of a traceback, in characters.
@@ -19,6 +25,9 @@ TRACEBACK_SIZE = 16 * 1024
 
 # A part of a traceback: a line of a program, or the message in it.
 PART_SIZE = 2 * MESSAGE_SIZE
+
+# How many notes of an exception are told.
+NOTES = 20
 
 # How many exceptions of a chain of causes are shown to the log.
 CAUSES = 8
@@ -58,12 +67,11 @@ def describe(exception: BaseException,
     """
     class_ = type(exception)
     name = ask(dotted, Description().errorClass, class_)
-    error = ask(
-        message, f'<unprintable {name.rpartition(".")[2]} object>', exception)
+    error = _asked_message(exception, name, ask)
     stack = ask(_stack, '', exception)
     return Description(
         error, name,
-        ask(_formatted, f'{stack}{name}: {error}\n', exception)[
+        ask(_formatted, f'{stack}{name}: {error}\n', exception, ask)[
             -TRACEBACK_SIZE:],
         ask(_place, '', exception), ask(_frames, stack, exception))
 
@@ -117,12 +125,30 @@ def class_names(class_: type) -> frozenset[str]:
         dotted(each) for each in type.__getattribute__(class_, '__mro__'))
 
 
-def _formatted(exception: BaseException) -> str:
+def _formatted(exception: BaseException, ask: Callable[..., Any]) -> str:
+    twin = twin_of(exception, functools.partial(_told, ask))
     # traceback.format_exception is not used, for zope.testrunner replaces it
     # by one that leaves out causes.
     parts = traceback.TracebackException(
-        type(exception), exception, _own_traceback(exception)).format()
+        type(twin), twin, _own_traceback(exception)).format()
     return ''.join(plain(part, PART_SIZE) for part in parts)
+
+
+def _told(ask: Callable[..., Any], exception: BaseException) -> Told:
+    name = ask(dotted, Description().errorClass, type(exception))
+    return Told(name, _asked_message(exception, name, ask),
+                ask(_notes, [], exception))
+
+
+def _asked_message(exception: BaseException, name: str,
+                   ask: Callable[..., Any]) -> str:
+    return ask(message, f'<unprintable {name.rpartition(".")[2]} object>',
+               exception)
+
+
+def _notes(exception: BaseException) -> list[str]:
+    return [plain(str(note))
+            for note in getattr(exception, '__notes__', ())[:NOTES]]
 
 
 def _stack(exception: BaseException) -> str:
@@ -138,15 +164,15 @@ def _own_traceback(
 
     All of it where it was raised in here.
     """
-    entry = exception.__traceback__
+    whole = entry = TRACEBACK.__get__(exception)
     while entry is not None and entry.tb_frame.f_globals.get(
             '__name__') in RUNNERS:
         entry = entry.tb_next
-    return exception.__traceback__ if entry is None else entry
+    return whole if entry is None else entry
 
 
 def _place(exception: BaseException) -> str:
-    *_, (frame, line) = traceback.walk_tb(exception.__traceback__)
+    *_, (frame, line) = traceback.walk_tb(TRACEBACK.__get__(exception))
     code = frame.f_code
     return plain(f'{code.co_filename}:{line}, {code.co_qualname}', 500)
 
@@ -156,7 +182,5 @@ def _frames(exception: BaseException | None) -> str:
     found: list[str] = []
     while exception is not None and len(found) < CAUSES:
         found.append(f'{_stack(exception)}{dotted(type(exception))}\n')
-        exception = exception.__cause__ or (
-            None if exception.__suppress_context__
-            else exception.__context__)
+        exception, _ = following(exception)
     return '\n'.join(reversed(found))[-TRACEBACK_SIZE:]

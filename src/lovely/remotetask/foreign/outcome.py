@@ -10,18 +10,12 @@ import transaction
 import zope.interface
 
 from lovely.remotetask import interfaces
+from lovely.remotetask.foreign import twin
 from lovely.remotetask.foreign.description import Description
 from lovely.remotetask.foreign.description import class_names
 from lovely.remotetask.foreign.description import describe
 from lovely.remotetask.task import TaskError
 
-
-# What an exception is given when it is raised; and those that a group holds.
-# The class of one may have anything else under these names.
-_TRACEBACK, _CAUSE, _CONTEXT, _IS_SUPPRESSED = (
-    vars(BaseException)[name] for name in (
-        '__traceback__', '__cause__', '__context__', '__suppress_context__'))
-_MEMBERS = vars(BaseExceptionGroup)['exceptions']
 
 # Whether the main thread runs jobs, and whoever wants to end it does not use
 # the keyboard: a KeyboardInterrupt is raised by a job, and ends that alone.
@@ -121,13 +115,13 @@ def let_go(exception: BaseException) -> None:
         if found is None or id(found) in seen:
             continue
         seen[id(found)] = found
-        left += [_CAUSE.__get__(found), _CONTEXT.__get__(found)]
+        left += [twin.CAUSE.__get__(found), twin.CONTEXT.__get__(found)]
         if issubclass(type(found), BaseExceptionGroup):
-            left += _MEMBERS.__get__(found)
-        for slot in _TRACEBACK, _CAUSE, _CONTEXT:
+            left += twin.MEMBERS.__get__(found)
+        for slot in twin.TRACEBACK, twin.CAUSE, twin.CONTEXT:
             slot.__set__(found, None)
         # Setting a cause has suppressed the context; that is taken back.
-        _IS_SUPPRESSED.__set__(found, False)
+        twin.IS_SUPPRESSED.__set__(found, False)
 
 
 def let_frames_go(exception: BaseException) -> None:
@@ -139,8 +133,8 @@ def let_frames_go(exception: BaseException) -> None:
     found: BaseException | None = exception
     while found is not None and id(found) not in seen:
         seen[id(found)] = found
-        _TRACEBACK.__set__(found, None)
-        found = _CAUSE.__get__(found)
+        twin.TRACEBACK.__set__(found, None)
+        found = twin.CAUSE.__get__(found)
 
 
 def failure_of(exception: BaseException) -> Outcome:

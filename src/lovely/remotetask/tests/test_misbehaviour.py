@@ -21,6 +21,7 @@ import transaction
 import zope.component.hooks
 import zope.security.management
 from transaction.interfaces import TransientError
+from ZODB.POSException import StorageError
 from zope.security.testing import Participation
 from zope.security.testing import Principal
 from zope.site.folder import Folder
@@ -173,6 +174,59 @@ class OddModule(Exception):
 OddModule.__module__ = Text('module')
 
 
+class NewCauses(Exception):
+    """Has another cause whenever it is asked for its text."""
+
+    def __str__(self):
+        self.__cause__ = NewCauses()
+        return 'endless'
+
+
+class NewContexts(Exception):
+    """Was raised from another one whenever it is asked."""
+
+    @property
+    def __context__(self):
+        return NewContexts()
+
+
+class OddServer(OSError):
+    """Looks like a storage that is away, to who does not look closely."""
+
+    @property
+    def __traceback__(self):
+        sys.exit('traceback')
+
+
+class OddStorage(StorageError):
+    pass
+
+
+OddStorage.__module__ = None
+
+
+def nested(width, depth):
+    """Return a group of width ** depth exceptions, which are one."""
+    error = ValueError('innermost')
+    for number in range(depth):
+        error = ExceptionGroup(str(number), [error] * width)
+    return error
+
+
+def raise_in_odd_namespace():
+    class Meta(type):
+        @classmethod
+        def __prepare__(cls, name, bases):
+            return Namespace()
+
+    class Namespace(dict):
+        def get(self, name):
+            sys.exit(name)
+
+    class Odd(metaclass=Meta):
+        raise OSError('in an odd namespace')
+
+
 def cyclic():
     one, other = ValueError('one'), ValueError('other')
     one.__cause__, other.__cause__ = other, one
@@ -204,6 +258,11 @@ ODD = {
     'keyboard': KeyboardInterrupt, 'stop': StopIteration,
     'memory': MemoryError, 'recursion': RecursionError,
     'base': BaseException,
+    'new causes': NewCauses, 'new contexts': NewContexts,
+    'one in many groups': lambda: nested(2, 40),
+    'wide groups': lambda: nested(10_000, 2),
+    'odd server': OddServer, 'odd storage': OddStorage,
+    'odd namespace': raise_in_odd_namespace,
 }
 
 

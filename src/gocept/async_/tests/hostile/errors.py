@@ -252,6 +252,41 @@ def deep_group(call):
 
 
 @kind()
+def one_in_many_groups(call):
+    """Whoever follows each way to it comes to no end."""
+    error = ValueError('0')
+    for number in range(60):
+        error = ExceptionGroup(str(number), [error, error])
+    raise error
+
+
+class NewCauses(Exception):
+    """Has another cause whenever it is asked for its text."""
+
+    def __str__(self):
+        self.__cause__ = NewCauses()
+        return 'endless'
+
+
+@kind()
+def new_causes(call):
+    raise NewCauses
+
+
+class OddServer(OSError):
+    """Looks like a storage that is away; ends who looks closely."""
+
+    @property
+    def __traceback__(self):
+        sys.exit('traceback')
+
+
+@kind()
+def odd_server(call):
+    raise OddServer
+
+
+@kind()
 def huge_traceback(call):
     code = compile(f'call(call)\n{"#" * 100_000}', 'x' * 50_000, 'exec')
 
