@@ -378,6 +378,7 @@ class Execution:
             session.check()
             refusal.lift()
             self.commit()
+            session.confirm()
         try:
             end = run_job(engine, self.run, self._begin, commit)
             return end._replace(aborted=refusal.was_aborted)

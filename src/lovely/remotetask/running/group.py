@@ -145,6 +145,7 @@ class Group:
         self._session.check()
         self._refusal.lift()
         self.commit()
+        self._session.confirm()
         self._is_over = True
 
 

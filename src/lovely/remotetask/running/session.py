@@ -19,6 +19,11 @@ from lovely.remotetask.running.server import server
 from lovely.remotetask.task import TaskError
 
 
+UNCOMMITTED = (
+    'What the job has done was not committed: it has taken its transaction, '
+    'or the commit of that, away. Leave the transaction manager alone.')
+
+
 class Session:
     """An open connection, and the manager of its transactions.
 
@@ -71,8 +76,9 @@ class Session:
         """Raise TaskError unless a commit commits what the job has done.
 
         The next commit raises it if the transaction says of itself what
-        cannot be stored.
+        cannot be stored.  Call `confirm` after that.
         """
+        self._commits = False
         for each in self._connections():
             if (each.opened is None
                     or each.transaction_manager is not self.manager):
@@ -90,7 +96,18 @@ class Session:
             txn.addBeforeCommitHook(self._check_signature)
             return
         signature.check(txn, self.connection.db())
+        # The resources are not compared: their classes are the application's.
+        joined = [id(resource) for resource in txn._resources]
+        if not all(each._needs_to_join or id(each) in joined
+                   for each in self._connections()):
+            raise TaskError(UNCOMMITTED)
+        self._commits = True
         self._expect_end(txn)
+
+    def confirm(self):
+        """Raise TaskError if there was no commit since `check`."""
+        if not self._commits:
+            raise TaskError(UNCOMMITTED)
 
     def _expect_end(self, txn):
         """Let the commit that has begun not ask the storage for news.

@@ -707,6 +707,40 @@ class TransactionTest(RunCase):
         self.assertEqual((COMPLETED, 'done'), (job.status, job.output))
         self.assertEqual(['effect'], self.effects)
 
+    def test_a_commit_that_commits_nothing(self):
+        """Nobody is told that the job is completed: it is in error."""
+        def free():
+            transaction.manager.manager.free(transaction.get())
+
+        def commit_nothing():
+            transaction.get().commit = int
+
+        def forget_the_connection():
+            del transaction.get()._resources[:]
+
+        def work(service, input):
+            effect(service, 'effect')
+            input()
+        for misdeed in free, commit_nothing, forget_the_connection:
+            with self.subTest(misdeed.__name__):
+                self.misdeed = misdeed
+                job = self.run_job(lambda service, input: work(
+                    service, self.misdeed))
+                self.assertEqual((ERROR, 1), (job.status, job.attempts))
+                self.assertIn('not committed', job.error)
+                self.assertEqual([], self.effects)
+                self.assertEqual(
+                    {ERROR}, {status for status, number
+                              in self.service.counts().items() if number})
+
+    def test_the_commit_is_not_looked_up_where_a_job_may_replace_it(self):
+        def work(service, input):
+            effect(service, 'effect')
+            self.enterContext(
+                unittest.mock.patch.object(transaction, 'commit', int))
+        job = self.run_job(work)
+        self.assertEqual((COMPLETED, ['effect']), (job.status, self.effects))
+
     def test_an_abort(self):
         """What was done before is gone, what comes after is not."""
         def work(service, input):
