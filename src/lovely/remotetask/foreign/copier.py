@@ -105,7 +105,7 @@ class Copier:
     def _check_state(self, found):
         new_args = getattr(found, '__getnewargs__', tuple)()
         pickled, _ = self._dump((type(found), new_args, found.__getstate__()))
-        self._load(pickled)
+        _check_loading(*self._load(pickled))
 
     def _refer(self, value):
         """Return the reference of a persistent object, None for others."""
@@ -194,9 +194,19 @@ class _Pickler(zodbpickle.pickle.Pickler):
         self._counter.count(value)
         if id(type(value)) in PLAIN_IDS:
             return None
+        check_class(value)
         reference = self._refer(value)
         self.is_plain = self.is_plain and reference is not None
         return reference
+
+
+def check_class(value):
+    """Raise what an object raises when it is asked for its class.
+
+    zodbpickle asks, too, and does not look whether that has failed: it crashes
+    with the whole process.
+    """
+    value.__class__  # noqa: B018
 
 
 class _Unpickler(zodbpickle.pickle.Unpickler):
@@ -212,6 +222,14 @@ class _Unpickler(zodbpickle.pickle.Unpickler):
     def find_class(self, module, name):
         _check_findable(module, name)
         return super().find_class(module, name)
+
+
+def _check_loading(class_, new_args, state):
+    """Raise what a class raises when the database makes its object."""
+    made = class_.__new__(class_, *new_args)
+    # Others only take what they are given.
+    if isinstance(class_.__setstate__, types.FunctionType):
+        made.__setstate__(state)
 
 
 def _check_findable(module, name):

@@ -20,6 +20,7 @@ from lovely.remotetask.foreign.copier import PLAIN_IDS
 from lovely.remotetask.foreign.copier import Copier
 from lovely.remotetask.foreign.copier import Refused
 from lovely.remotetask.foreign.copier import TooLarge
+from lovely.remotetask.foreign.copier import check_class
 from lovely.remotetask.foreign.outcome import outcome_of
 
 
@@ -188,6 +189,7 @@ class _BrokenFinder(zodbpickle.pickle.Pickler):
         class_ = type(value)
         if id(class_) in PLAIN_IDS:
             return None
+        check_class(value)
         if issubclass(class_, persistent.wref.WeakRef):
             self._look_at_target(value)
         elif issubclass(class_, type):

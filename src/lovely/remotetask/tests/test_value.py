@@ -36,6 +36,54 @@ class Plain:
     """Something that is stored with the value."""
 
 
+class Demanding(Content):
+    """Cannot be made without an argument, which is not stored."""
+
+    def __new__(cls, argument):
+        return super().__new__(cls)
+
+
+class Willing(Demanding):
+    """The same, stored."""
+
+    def __getnewargs__(self):
+        return 'x',
+
+
+class Forgetful(Content):
+    """Fails when its state is set."""
+
+    def __setstate__(self, state):
+        raise KeyError('state')
+
+
+class Moody(Content):
+    """Fails when it is made, but for the first time."""
+
+    made = []
+
+    def __new__(cls):
+        cls.made.append(cls)
+        if cls.made[1:]:
+            raise SystemExit('made')
+        return super().__new__(cls)
+
+
+class NoClass:
+    """Fails when it is asked for its class."""
+
+    @property
+    def __class__(self):
+        raise SystemExit('class')
+
+
+class NoClassAtAll:
+    """Fails when it is asked for anything."""
+
+    def __getattribute__(self, name):
+        raise RuntimeError(name)
+
+
 class Outer:
 
     class Inner(Plain):
@@ -272,6 +320,27 @@ class RefusalTest(ValueTestCase):
         new = Content()
         new.error = Refused(7, 'card')
         self.assertRefused('cannot be stored: ', new)
+
+    def test_new_object_that_cannot_be_made_again(self):
+        """The database calls the class, and gives it the state."""
+        for of in (Demanding('x'), Forgetful(), Moody()):
+            with self.subTest(type(of).__name__):
+                self.assertRefused('cannot be stored: ', of)
+                self.assertRefused('cannot be stored: ', [of])
+                content = Content()
+                content.part = of
+                self.assertRefused('cannot be stored: ', content)
+        self.assertIs(Willing, type(self.copy(Willing('x'))))
+
+    def test_what_does_not_say_its_class(self):
+        """The pickler of the database would end the process."""
+        for of in (NoClass(), NoClassAtAll()):
+            for around in of, [of], {'a': (of,)}, Plain():
+                with self.subTest(type(of).__name__, around=type(around)):
+                    if type(around) is Plain:
+                        around.part = of
+                    self.assertRefused('cannot be stored: ', around)
+                    self.assertEqual([], value.broken(around))
 
     def test_what_comes_back_as_something_else(self):
         """It would make the commit fail, far away."""
