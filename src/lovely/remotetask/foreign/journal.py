@@ -12,13 +12,33 @@ from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.foreign.outcome import undescribed
 
 
+# Those that were made here.
+_loggers = set()
+
+
+def is_silenced():
+    """Return whether loggers were disabled, as a new configuration does."""
+    # That disables all loggers there are; so one tells of the others.
+    return _own.disabled
+
+
+def silence(silenced):
+    """Disable all loggers that were made here, or enable them."""
+    for logger in _loggers:
+        logger.disabled = silenced
+
+
 def journal(name):
     """Return the logger of a name; what it does with a line never raises."""
     logger = logging.getLogger(name)
     # Of that one alone, whatever class the application has chosen for it.
     logger.handle = functools.partial(_handle, logger)
+    _loggers.add(logger)
     return logger
 
 
 def _handle(logger, record):
     outcome_of(type(logger).handle, logger, record, describe=undescribed)
+
+
+_own = journal(__name__)

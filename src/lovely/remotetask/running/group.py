@@ -11,6 +11,7 @@ from ZODB.Connection import Connection
 from lovely.remotetask.foreign.outcome import let_go
 from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.interfaces import CannotRollBack
+from lovely.remotetask.running import processstate
 from lovely.remotetask.running import runlog
 from lovely.remotetask.running import surroundings
 from lovely.remotetask.running.execution import Ended
@@ -84,7 +85,7 @@ class Group:
         outcome = None
         try:
             self._engine = session.begin(self.path)
-            with surroundings.SameProcess():
+            with processstate.SameProcess():
                 outcome = outcome_of(in_this_process, self._run_and_commit)
             return outcome
         finally:

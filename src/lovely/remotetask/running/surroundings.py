@@ -3,22 +3,13 @@
 Each run begins as the first one did.  What belongs to the thread is replaced
 for the length of a run: site, interaction, context variables, transaction
 manager (see `session`).  What belongs to the process is compared afterwards,
-and set back.
+and set back (see `processstate`).
 """
 
 import contextlib
 import contextvars
 import decimal
-import functools
-import gc
-import locale
-import logging
-import os
-import socket
 import sys
-import threading
-import time
-from typing import NamedTuple
 
 import zope.component.hooks
 import zope.interface
@@ -28,8 +19,7 @@ from zope.security.interfaces import IPrincipal
 
 from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.foreign.outcome import outcome_of
-from lovely.remotetask.foreign.outcome import undescribed
-from lovely.remotetask.forking import of_process
+from lovely.remotetask.running import processstate
 
 
 log = journal(__name__)
@@ -101,102 +91,6 @@ def _set_site_back(site, manager):
     vars(info).pop('adapter_hook', None)
 
 
-class _State(NamedTuple):
-    """What belongs to the process, and a run might change."""
-
-    locale: str
-    time_zone: tuple
-    current_folder: str
-    umask: int
-    socket_timeout: float | None
-    recursion_limit: int
-    garbage_collection: bool
-    logging_disabled: int
-
-
-def _look():
-    return _State(
-        locale.setlocale(locale.LC_ALL),
-        (os.environb.get(b'TZ'), time.tzname, time.timezone), os.getcwd(),
-        _umask(), socket.getdefaulttimeout(), sys.getrecursionlimit(),
-        gc.isenabled(), logging.root.manager.disable)
-
-
-def _umask():
-    # There is no other way to ask; no file that is made meanwhile is open to
-    # others.
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
-
-
-def _set_time_zone(found):
-    if found[0] is None:
-        os.environb.pop(b'TZ', None)
-    else:
-        os.environb[b'TZ'] = found[0]
-    time.tzset()
-
-
-_SETTERS = _State(
-    functools.partial(locale.setlocale, locale.LC_ALL), _set_time_zone,
-    os.chdir, os.umask, socket.setdefaulttimeout, sys.setrecursionlimit,
-    lambda enabled: gc.enable() if enabled else gc.disable(), logging.disable)
-
-
-class _Process:
-    """The state of the process among all the runs that are under way."""
-
-    def __init__(self):
-        self._lock = threading.Lock()
-        self._runs = 0
-        self._before = None
-
-    def begin(self):
-        """Remember how things are, unless other runs are under way."""
-        with self._lock:
-            if not self._runs:
-                # Where the current folder is gone, say, nothing is known.
-                self._before = outcome_of(_look, describe=undescribed).value
-            self._runs += 1
-
-    def end(self):
-        """Set back what was changed.  Return the names of these parts."""
-        with self._lock:
-            self._runs -= 1
-            now = outcome_of(_look, describe=undescribed).value
-            if now == self._before or self._before is None:
-                return []
-            return [name for name in _State._fields
-                    if self._has_set_back(name, now)]
-
-    def _has_set_back(self, name, now):
-        before = getattr(self._before, name)
-        if before == getattr(now, name, None):
-            return False
-        outcome_of(getattr(_SETTERS, name), before)
-        return True
-
-
-class SameProcess:
-    """A context manager for several runs that follow each other at once.
-
-    What the process is like is looked at once between two of them.
-    """
-
-    def __enter__(self):
-        _process.begin()
-
-    def __exit__(self, *exc_info):
-        _process.end()
-
-
-@of_process
-def _begin():
-    global _process
-    _process = _Process()
-
-
 class JobPlace:
     """A context manager: the site and the interaction of a job.
 
@@ -248,7 +142,8 @@ class Surroundings:
         self._name = name
 
     def __enter__(self):
-        _process.begin()
+        processstate.begin()
+        self._tracing = sys.gettrace(), sys.getprofile()
         entered = outcome_of(self._place.__enter__)
         if entered.failed:
             self._leave_process()
@@ -258,10 +153,19 @@ class Surroundings:
         try:
             self._place.__exit__(*exc_info)
         finally:
+            self._leave_tracing()
             self._leave_process()
 
+    def _leave_tracing(self):
+        """Set back what this thread calls for each line, or each call."""
+        trace, profile = self._tracing
+        if sys.gettrace() is not trace:
+            sys.settrace(trace)
+        if sys.getprofile() is not profile:
+            sys.setprofile(profile)
+
     def _leave_process(self):
-        changed = _process.end()
+        changed = processstate.end()
         if changed:
             log.warning(
                 '%s has changed of the process: %s; set back', self._name(),

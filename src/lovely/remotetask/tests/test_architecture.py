@@ -33,7 +33,8 @@ LEVELS = (
     'storage.cleaning', 'storage.earlier', 'storage.fate', 'storage.look',
     'storage.telling', 'storage.upgrade',
     'runends', 'workerrecords', 'upkeep', 'jobexecution',
-    'running.quirks', 'running.server', 'running.surroundings',
+    'running.quirks', 'running.server', 'running.processstate',
+    'running.surroundings',
     'running.principal', 'running.application', 'running.signature',
     'running.session',
     'running.refusal', 'running.gate', 'running.duty', 'running.channel',
@@ -211,7 +212,7 @@ class PackageTest(unittest.TestCase):
         self.assertEqual({'blame.py', 'duty.py', 'gate.py', 'idling.py',
                           'outbox.py', 'outcome.py',
                           'processor.py', 'registry.py', 'runner.py',
-                          'settings.py', 'surroundings.py', 'suspects.py',
+                          'processstate.py', 'settings.py', 'suspects.py',
                           'tally.py', 'team.py', 'watch.py', 'wire.py'},
                          found)
 

@@ -14,7 +14,7 @@ from lovely.remotetask.interfaces import HELD
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.running import group
-from lovely.remotetask.running import surroundings
+from lovely.remotetask.running import processstate
 from lovely.remotetask.task import TaskError
 from lovely.remotetask.tests.fixture import effect
 from lovely.remotetask.tests.fixture import engine
@@ -110,7 +110,7 @@ class GroupTest(GroupCase):
     def test_the_process_is_looked_at_once_between_two(self):
         """What it is like after one is what it is like before the next."""
         with unittest.mock.patch.object(
-                surroundings, '_look', wraps=surroundings._look) as look:
+                processstate, '_look', wraps=processstate._look) as look:
             self.run_group(1, 2, 3)
         # At first, after each, and in the end.
         self.assertEqual(5, look.call_count)

@@ -10,10 +10,12 @@ import decimal
 import gc
 import locale
 import logging
+import logging.config
 import os
 import pickle
 import socket
 import sys
+import threading
 import time
 import unittest.mock
 
@@ -35,6 +37,7 @@ from lovely.remotetask.jobexecution import JobExecution
 from lovely.remotetask.policy import Policy
 from lovely.remotetask.running import group
 from lovely.remotetask.running import surroundings
+from lovely.remotetask.running import tracing
 from lovely.remotetask.running.execution import ENDED
 from lovely.remotetask.running.execution import ProcessorRequest
 from lovely.remotetask.running.execution import is_running
@@ -488,8 +491,13 @@ def facts():
         'locale': locale.setlocale(locale.LC_ALL),
         'zone': (os.environ.get('TZ'), time.tzname),
         'folder': os.getcwd(), 'timeout': socket.getdefaulttimeout(),
-        'recursion': sys.getrecursionlimit(), 'gc': gc.isenabled(),
-        'logging': logging.root.manager.disable,
+        'recursion': sys.getrecursionlimit(),
+        'gc': (gc.isenabled(), gc.get_threshold()),
+        'switching': sys.getswitchinterval(),
+        'hooks': (sys.excepthook is None, threading.excepthook is None),
+        'tracing': (sys.gettrace(), sys.getprofile()),
+        'logging': (logging.root.manager.disable,
+                    surroundings.log.disabled, tracing.log.disabled),
         'explicit': transaction.manager.explicit,
         'doomed': transaction.isDoomed(), 'job': is_running(),
     }
@@ -548,8 +556,33 @@ def set_gc(service):
     gc.disable()
 
 
+def set_gc_threshold(service):
+    gc.set_threshold(0)
+
+
+def set_switching(service):
+    sys.setswitchinterval(1000.0)
+
+
+def drop_hooks(service):
+    sys.excepthook = threading.excepthook = None
+
+
+def set_profile(service):
+    sys.setprofile(lambda *args: None)
+
+
+def set_trace(service):
+    sys.settrace(lambda *args: None)
+
+
 def set_logging(service):
     logging.disable(logging.CRITICAL)
+
+
+def configure_logging(service):
+    """As it is done at the start of a script: that disables all others."""
+    logging.config.dictConfig({'version': 1})
 
 
 def set_explicit(service):
@@ -574,8 +607,10 @@ def raise_error(service):
 
 LEAVING = (other_site, end_interaction, admin, admin_that_is_over,
            set_variable, set_decimal, set_locale, set_zone, set_folder,
-           set_timeout, set_recursion, set_gc, set_logging, set_explicit,
-           set_manager, replace_and_doom, raise_error)
+           set_timeout, set_recursion, set_gc, set_gc_threshold,
+           set_switching, drop_hooks, set_profile, set_trace, set_logging,
+           configure_logging, set_explicit, set_manager, replace_and_doom,
+           raise_error)
 
 
 class LeftBehindTest(RunCase):

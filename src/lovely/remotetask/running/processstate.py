@@ -1,0 +1,154 @@
+"""What belongs to the process, and a run might change: set back afterwards.
+
+Several runs at a time have one state among them: a change lasts until the
+first of them ends.
+"""
+
+import functools
+import gc
+import locale
+import logging
+import os
+import socket
+import sys
+import threading
+import time
+from typing import NamedTuple
+
+from lovely.remotetask.foreign.journal import is_silenced
+from lovely.remotetask.foreign.journal import silence
+from lovely.remotetask.foreign.outcome import outcome_of
+from lovely.remotetask.foreign.outcome import undescribed
+from lovely.remotetask.forking import of_process
+
+
+class _State(NamedTuple):
+    """What the process is like."""
+
+    locale: str
+    time_zone: tuple
+    current_folder: str
+    umask: int
+    socket_timeout: float | None
+    recursion_limit: int
+    garbage_collection: tuple
+    thread_switching: float
+    lost_hooks: tuple
+    logging_disabled: tuple
+
+
+def _look():
+    return _State(
+        locale.setlocale(locale.LC_ALL),
+        (os.environb.get(b'TZ'), time.tzname, time.timezone), os.getcwd(),
+        _umask(), socket.getdefaulttimeout(), sys.getrecursionlimit(),
+        (gc.isenabled(), gc.get_threshold()), sys.getswitchinterval(),
+        # Without these no thread can be started.
+        (sys.excepthook is None, threading.excepthook is None),
+        (logging.root.manager.disable, is_silenced()))
+
+
+def _umask():
+    # There is no other way to ask; no file that is made meanwhile is open to
+    # others.
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def _set_time_zone(found):
+    if found[0] is None:
+        os.environb.pop(b'TZ', None)
+    else:
+        os.environb[b'TZ'] = found[0]
+    time.tzset()
+
+
+def _set_garbage_collection(found):
+    enabled, threshold = found
+    gc.set_threshold(*threshold)
+    if enabled:
+        gc.enable()
+    else:
+        gc.disable()
+
+
+def _set_lost_hooks(found):
+    for module, lost in zip((sys, threading), found, strict=True):
+        module.excepthook = None if lost else module.__excepthook__
+
+
+def _set_logging(found):
+    level, silenced = found
+    logging.disable(level)
+    silence(silenced)
+
+
+_SETTERS = _State(
+    functools.partial(locale.setlocale, locale.LC_ALL), _set_time_zone,
+    os.chdir, os.umask, socket.setdefaulttimeout, sys.setrecursionlimit,
+    _set_garbage_collection, sys.setswitchinterval, _set_lost_hooks,
+    _set_logging)
+
+
+class _Process:
+    """The state of the process among all the runs that are under way."""
+
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._runs = 0
+        self._before = None
+
+    def begin(self):
+        """See `begin`."""
+        with self._lock:
+            if not self._runs:
+                # Where the current folder is gone, say, nothing is known.
+                self._before = outcome_of(_look, describe=undescribed).value
+            self._runs += 1
+
+    def end(self):
+        """See `end`."""
+        with self._lock:
+            self._runs -= 1
+            now = outcome_of(_look, describe=undescribed).value
+            if now == self._before or self._before is None:
+                return []
+            return [name for name in _State._fields
+                    if self._has_set_back(name, now)]
+
+    def _has_set_back(self, name, now):
+        before = getattr(self._before, name)
+        if before == getattr(now, name, None):
+            return False
+        outcome_of(getattr(_SETTERS, name), before)
+        return True
+
+
+class SameProcess:
+    """A context manager for several runs that follow each other at once.
+
+    What the process is like is looked at once between two of them.
+    """
+
+    def __enter__(self):
+        begin()
+
+    def __exit__(self, *exc_info):
+        end()
+
+
+def begin():
+    """Remember how things are, unless other runs are under way."""
+    _process.begin()
+
+
+def end():
+    """Set back what was changed.  Return the names of these parts."""
+    return _process.end()
+
+
+@of_process
+def _begin():
+    global _process
+    _process = _Process()
