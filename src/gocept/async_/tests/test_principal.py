@@ -447,6 +447,41 @@ class IdTest(PrincipalTestCase):
                 self.service.clean()
 
 
+class ForPeopleTest(PrincipalTestCase):
+    """The id that logs and the list of actions show."""
+
+    def shown(self, *principals):
+        logout()
+        self.addCleanup(logout)
+        zope.security.management.newInteraction(
+            *map(Participation, principals))
+        return principal.current_id()
+
+    def test_whatever_it_is(self):
+        for id, shown in ((None, None), ('zope.user', 'zope.user'), (5, '5'),
+                          (Loud('zope.user'), 'zope.user'),
+                          (SystemExit('id'), None)):
+            with self.subTest(repr(id)):
+                found = self.shown(WithId(id))
+                self.assertEqual(shown, found)
+                self.assertIn(type(found), (str, type(None)))
+
+    def test_it_is_asked_once(self):
+        """It may fail, or be another one, the second time."""
+        ids = iter(['zope.user'])
+        asked = type('Asked', (), {'id': property(lambda self: next(ids))})
+        self.assertEqual('zope.user', self.shown(asked()))
+
+    def test_one_that_is_long(self):
+        found = self.shown(WithId('x' * 100_000))
+        self.assertTrue(found.startswith('xxx'))
+        self.assertLess(len(found), 2000)
+
+    def test_the_first_one_that_has_an_id(self):
+        self.assertEqual('second', self.shown(
+            WithId(ValueError()), WithId(None), WithId('second')))
+
+
 class StoredTest(unittest.TestCase):
     """What is stored of the principals."""
 

@@ -13,11 +13,15 @@ from zope.security.management import system_user
 from zope.security.proxy import removeSecurityProxy
 
 from lovely.remotetask.foreign import value
+from lovely.remotetask.foreign.description import plain
 from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.interfaces import CannotRun
 from lovely.remotetask.running.surroundings import ProcessorRequest
 from lovely.remotetask.task import TaskError
 
+
+# Characters of an id that people are shown.
+LONGEST = 1000
 
 # Kinds of principals: one that an authentication knows by its id, and those
 # that are told by something else.
@@ -53,10 +57,19 @@ def current_id():
     The first one that has one.  Never raise.
     """
     for participation in participations():
-        found = outcome_of(lambda: str(participation.principal.id))  # noqa: B023
-        if not found.failed and participation.principal.id is not None:
+        found = outcome_of(_id_for_people, participation)
+        if not found.failed and found.value is not None:
             return found.value
     return None
+
+
+def _id_for_people(participation):
+    # Asked once: the next time it may say something else.
+    id = participation.principal.id
+    if id is None:
+        return None
+    # What a text is, not what a subclass makes of it.
+    return plain(id if issubclass(type(id), str) else str(id), LONGEST)
 
 
 def first_id(principals):
