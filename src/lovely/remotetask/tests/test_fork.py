@@ -16,6 +16,7 @@ import logging
 import os
 import pathlib
 import sys
+import threading
 import time
 
 import transaction
@@ -155,7 +156,9 @@ made, = registry._processors.values()
 other = SimpleProcessor(db, ['tasks'])
 
 def child():
-    # A database of its own, as one has to.
+    # A database of its own, as one has to; and no transactions of the parent's
+    # connection, whose storage may have been locked by another thread.
+    transaction.manager.manager = transaction.TransactionManager()
     own = ZODB.DB(FileStorage(sys.argv[1] + '2'))
     fill(own)
     found = own.open().root()['Application']['tasks']
@@ -184,7 +187,19 @@ def child():
     registry.stop_all(5)
 
 time.sleep(0.05)
-assert fork(child) == 0
+locked, forked = threading.Event(), threading.Event()
+
+def lock():
+    with db.storage._lock:
+        locked.set()
+        forked.wait()
+
+threading.Thread(target=lock).start()
+locked.wait()
+try:
+    assert fork(child) == 0
+finally:
+    forked.set()
 assert service.isProcessing()
 ''')
 
