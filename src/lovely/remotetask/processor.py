@@ -17,6 +17,7 @@ from lovely.remotetask.running import wire
 from lovely.remotetask.running.claimer import Claimer
 from lovely.remotetask.running.claims import listed
 from lovely.remotetask.running.clock import FAR
+from lovely.remotetask.running.duty import Pauses
 from lovely.remotetask.running.execution import INTERRUPTED
 from lovely.remotetask.running.execution import NOT_BEGUN
 from lovely.remotetask.running.execution import ProcessorRequest
@@ -271,8 +272,15 @@ class SimpleProcessor(Member):
         self.thread.start()
 
     def _run_thread(self):
+        pauses = Pauses()
         try:
-            self()
+            while (outcome := outcome_of(self)).failed:
+                # A step tells of its failures: another thread may have raised
+                # this one wherever the claimer was.
+                self.duties.report(outcome, 'take')
+                if self.idling.is_stopping:
+                    break
+                self.idling.wait_for_stop(pauses.next())
         finally:
             # Whatever has ended it: it takes no more jobs.
             self.stop()

@@ -18,6 +18,7 @@ from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.processor import MultiProcessor
 from lovely.remotetask.processor import SimpleProcessor
 from lovely.remotetask.running import registry
+from lovely.remotetask.running.idling import Idling
 from lovely.remotetask.tests.fixture import PATIENCE
 from lovely.remotetask.tests.fixture import DatabaseCase
 from lovely.remotetask.tests.fixture import effect
@@ -192,6 +193,28 @@ class SimpleTest(ThreadCase):
         self.wait(done)
         self.assertEqual(1, len(claimers()))
         self.assertEqual(1, len(threads('runner-1.')))
+
+    def test_what_is_raised_between_two_steps(self):
+        """By another thread, say: the claimer tells of it, and goes on."""
+        wait = Idling.wait
+        for error in SystemExit('from elsewhere'), KeyboardInterrupt():
+            errors = [error]
+
+            def fail(idling, errors=errors):
+                if errors:
+                    raise errors.pop()
+                wait(idling)
+            with self.subTest(repr(error)), \
+                    unittest.mock.patch.object(Idling, 'wait', fail), \
+                    logged('lovely.remotetask.processor') as lines:
+                self.service.startProcessing()
+                ran = threading.Event()
+                self.task(lambda input: ran.set(), f'test.{id(error)}')
+                self.add(f'test.{id(error)}')
+                self.wait(ran)
+                self.assertTrue(self.service.isProcessing())
+                self.assertIn(type(error).__name__, '\n'.join(lines))
+                self.stop()
 
     def test_the_database_is_closed(self):
         """A database closed under it ends the thread without an error."""
