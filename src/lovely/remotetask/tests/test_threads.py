@@ -197,6 +197,8 @@ class SimpleTest(ThreadCase):
     def test_what_is_raised_between_two_steps(self):
         """By another thread, say: the claimer tells of it, and goes on."""
         wait = Idling.wait
+        ran = threading.Event()
+        self.task(lambda input: ran.set(), 'test.ran')
         for error in SystemExit('from elsewhere'), KeyboardInterrupt():
             errors = [error]
 
@@ -208,9 +210,8 @@ class SimpleTest(ThreadCase):
                     unittest.mock.patch.object(Idling, 'wait', fail), \
                     logged('lovely.remotetask.processor') as lines:
                 self.service.startProcessing()
-                ran = threading.Event()
-                self.task(lambda input: ran.set(), f'test.{id(error)}')
-                self.add(f'test.{id(error)}')
+                ran.clear()
+                self.add('test.ran')
                 self.wait(ran)
                 self.assertTrue(self.service.isProcessing())
                 self.assertIn(type(error).__name__, '\n'.join(lines))
