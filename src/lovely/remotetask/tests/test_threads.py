@@ -197,20 +197,22 @@ class SimpleTest(ThreadCase):
     def test_what_is_raised_between_two_steps(self):
         """By another thread, say: the claimer tells of it, and goes on."""
         wait = Idling.wait
-        ran = threading.Event()
+        raised, ran = threading.Event(), threading.Event()
         self.task(lambda input: ran.set(), 'test.ran')
         for error in SystemExit('from elsewhere'), KeyboardInterrupt():
-            errors = [error]
+            raised.clear()
+            ran.clear()
 
-            def fail(idling, errors=errors):
-                if errors:
-                    raise errors.pop()
+            def fail(idling, error=error):
+                if not raised.is_set():
+                    raised.set()
+                    raise error
                 wait(idling)
             with self.subTest(repr(error)), \
                     unittest.mock.patch.object(Idling, 'wait', fail), \
                     logged('lovely.remotetask.processor') as lines:
                 self.service.startProcessing()
-                ran.clear()
+                self.wait(raised)
                 self.add('test.ran')
                 self.wait(ran)
                 self.assertTrue(self.service.isProcessing())
