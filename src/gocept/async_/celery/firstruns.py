@@ -1,6 +1,6 @@
 """Runs jobs unclaimed: those whose messages come for the first time.
 
-See `seats`, and docs/explanation/engine.rst.
+See `seats`, and docs/explanation/unclaimed.rst.
 """
 
 import time

@@ -3,7 +3,7 @@
 Whoever is given a message first runs its job, and commits once.  So that no
 such run is lost uncounted, a seat is known to others as long as it is used:
 if its process is gone, what it had is not known, and whatever it may have had
-is counted.  docs/explanation/engine.rst tells of it.
+is counted.  docs/explanation/unclaimed.rst tells of it.
 """
 
 import threading

@@ -1,6 +1,6 @@
 """Lanes: where jobs are added, and how a job's id tells where it is.
 
-Storage only.  docs/explanation/engine.rst tells who writes which of these
+Storage only.  docs/reference/writers.rst tells who writes which of these
 objects.
 """
 

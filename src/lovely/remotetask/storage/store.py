@@ -1,7 +1,7 @@
 """The job store: the persistent objects of one service, put together.
 
 Storage only: no threads, no tasks, no policy of when to try again.
-docs/explanation/engine.rst tells who writes what.
+docs/reference/writers.rst tells who writes what.
 """
 
 import collections.abc
