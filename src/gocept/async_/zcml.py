@@ -22,6 +22,8 @@ from gocept.async_.task import find_function
 from lovely.remotetask.interfaces import CannotRun
 from lovely.remotetask.interfaces import IProcessorFactory
 from lovely.remotetask.policy import Policy
+from lovely.remotetask.running.settings import MAX_THREADS
+from lovely.remotetask.running.settings import MAX_WAIT_TIME
 
 
 # Of what a policy says, a default stands there alone.
@@ -63,6 +65,7 @@ class IServiceDirective(zope.interface.Interface):
         title='Threads',
         description='How many jobs a process runs at a time.',
         min=1,
+        max=MAX_THREADS,
         default=1,
         required=True)
 
@@ -73,6 +76,7 @@ class IServiceDirective(zope.interface.Interface):
                     'process, or in others over ZEO and PostgreSQL.',
         constraint=math.isfinite,
         min=0.01,
+        max=MAX_WAIT_TIME,
         default=1.0,
         required=True)
 
