@@ -20,9 +20,9 @@ from lovely.remotetask.storage import lease
 from lovely.remotetask.storage import lookup
 from lovely.remotetask.storage.current import current
 from lovely.remotetask.storage.lane import SEGMENT_SIZE
-from lovely.remotetask.storage.lane import SHELVES
 from lovely.remotetask.storage.lease import FIRST_LEASE
 from lovely.remotetask.storage.lease import LEASE
+from lovely.remotetask.storage.numbering import SHELVES
 
 
 # The part of a lease, without an addition, in which a process uses its lane.

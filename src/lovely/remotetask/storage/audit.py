@@ -18,6 +18,7 @@ from lovely.remotetask.storage import books
 from lovely.remotetask.storage import crew
 from lovely.remotetask.storage import lane
 from lovely.remotetask.storage import lookup
+from lovely.remotetask.storage import numbering
 from lovely.remotetask.storage import passing
 from lovely.remotetask.storage import removal
 from lovely.remotetask.storage import settlement
@@ -156,7 +157,8 @@ def _ranges(store, key, sequence):
 
 def _search(store, key, begin, end, now, book):
     for sequence in range(begin, end):
-        store.read(_find_place, store, lane.place(sequence, key), now, book)
+        place = numbering.place(sequence, key)
+        store.read(_find_place, store, place, now, book)
 
 
 def _undone(store, job, now):

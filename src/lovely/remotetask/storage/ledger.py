@@ -18,8 +18,8 @@ from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import HELD
 from lovely.remotetask.interfaces import STARTLATER
 from lovely.remotetask.interfaces import STATUSES
-from lovely.remotetask.storage.lane import SHELVES
-from lovely.remotetask.storage.lane import shelf_number
+from lovely.remotetask.storage.numbering import SHELVES
+from lovely.remotetask.storage.numbering import shelf_number
 
 
 # Nothing happens to these jobs unless somebody asks for it.
