@@ -125,10 +125,12 @@ class Pool:
 
     @property
     def reloading(self):
+        """Whether some children are still to be replaced."""
         return bool(self._to_replace) or self._replacing is not None
 
     @property
     def ended(self):
+        """Whether it is being stopped, and no child is left."""
         return self.stopping and not self._children
 
     def reload(self):

@@ -123,6 +123,7 @@ class Duty:
 
     @property
     def is_failing(self) -> bool:
+        """Whether it has failed, and not succeeded since."""
         return self._reason is not None
 
     @property

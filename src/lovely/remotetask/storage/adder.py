@@ -67,6 +67,7 @@ class Entry:
 
     @property
     def expired(self):
+        """Whether the process uses the lane no more: its lease may end."""
         return time.monotonic() - self.used > USED * self.length
 
     def open(self, store):

@@ -156,6 +156,7 @@ class Segment(persistent.Persistent):
 
     @property
     def full(self):
+        """Whether no entry fits in any more."""
         return len(self.jobs) >= SEGMENT_SIZE
 
     @property
@@ -164,6 +165,12 @@ class Segment(persistent.Persistent):
         return self.full and not any(job is not None for job in self.jobs)
 
     def append(self, job, change, note=None):
+        """Add an entry at the end.
+
+        job -- the Job.
+        change -- two letters, see `encode_change`.
+        note -- a Note; None for a new job.
+        """
         # The segment is registered first: that raises in a transaction that
         # has ended, and then the segment is not changed in memory either.
         self._p_changed = True

@@ -46,6 +46,10 @@ FIRST_ID = 0
 
 
 def sources(status: str | None) -> list[tuple[str, Source]]:
+    """Return where jobs of a status are, with names: each job is in one.
+
+    status -- None: all jobs.
+    """
     if status == PROCESSING:
         return [('claims', _claimed)]
     if status in LISTED:
