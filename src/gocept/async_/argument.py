@@ -9,7 +9,7 @@ from lovely.remotetask.running.server import server
 from lovely.remotetask.task import TaskError
 
 
-# That of a service that does not say it, in bytes.
+# How many bytes the arguments may take where a service has no policy.
 MAX_SIZE = Policy().max_size
 
 

@@ -125,7 +125,7 @@ class Attendant(CeleryProcessor):
             self.release()
             claim, others = self._try_to_claim(jobid, first)
         if others:
-            # One of them may be running it at the moment.
+            # One of the others may be running the job at the moment.
             self._doubts.add(jobid, others)
         return claim
 

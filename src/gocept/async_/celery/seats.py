@@ -69,7 +69,8 @@ class Seat:
     def refuse(self, is_known):
         """See ISeat."""
         self.is_refused = True
-        # Others may have taken this process for dead.
+        # A record that is not known any more was dropped by others, who have
+        # taken this process for dead: no other job may be run under it.
         self.is_full = not is_known
 
     def is_kept_by_run(self):

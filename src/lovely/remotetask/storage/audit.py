@@ -57,7 +57,7 @@ def look(store, now):
             was_loaded = job._p_changed is not None
             failure = store.read(_check, store, status, key, job, now)
             if not was_loaded:
-                # Others have better use for the cache.
+                # The cache is for jobs that somebody needs.
                 job._p_deactivate()
             if failure.failed:
                 store.ledger.take_out(status, key)
@@ -72,7 +72,7 @@ def _some(ledger, status):
         # ended at the same moment.
         oldest = min(tree.minKey() for tree in ledger.trees(status) if tree)
         newest = found[-1][0]
-        # One in ten begins where the newest ones end.
+        # One look in ten begins where the newest entries end.
         part = max(0.0, next(_looks) * STEP % 1 * 1.1 - 0.1)
         time, jobid = (
             new - part * (new - old)

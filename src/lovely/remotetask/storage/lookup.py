@@ -209,7 +209,7 @@ def find(store, jobid):
         return stand_in(store, jobid)
     found = store.read(raw, store, jobid)
     if found.failed:
-        # It may have been cleaned while nobody could read it.
+        # The job may have been cleaned while nobody could read it.
         if store.read(store.ledger.has_swept, jobid).value:
             return None
         return unreadable_job(store, jobid, found)

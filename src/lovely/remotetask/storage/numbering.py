@@ -13,7 +13,7 @@ _LANE_BITS = 10
 # More could not be told apart by the ids of their jobs.
 MAX_LANES = 1 << _LANE_BITS
 
-# So many lanes are leased at a time.
+# How many lanes are leased at a time.
 LANES_AT_ONCE = 2
 
 # Whoever keeps the books of other lanes writes other objects: there are so
