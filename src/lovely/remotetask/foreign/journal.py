@@ -31,7 +31,8 @@ def silence(silenced):
 def journal(name):
     """Return the logger of a name; what it does with a line never raises."""
     logger = logging.getLogger(name)
-    # Of that one alone, whatever class the application has chosen for it.
+    # This logger alone is changed, whatever class the application has chosen
+    # for it.
     logger.handle = functools.partial(_handle, logger)
     _loggers.add(logger)
     return logger

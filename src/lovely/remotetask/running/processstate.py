@@ -31,8 +31,9 @@ class _State(NamedTuple):
     umask: int
     socket_timeout: float | None
     recursion_limit: int
+    integer_digits: int
+    switch_interval: float
     garbage_collection: tuple
-    thread_switching: float
     lost_hooks: tuple
     logging_disabled: tuple
 
@@ -42,7 +43,8 @@ def _look():
         locale.setlocale(locale.LC_ALL),
         (os.environb.get(b'TZ'), time.tzname, time.timezone), os.getcwd(),
         _umask(), socket.getdefaulttimeout(), sys.getrecursionlimit(),
-        (gc.isenabled(), gc.get_threshold()), sys.getswitchinterval(),
+        sys.get_int_max_str_digits(), sys.getswitchinterval(),
+        (gc.isenabled(), gc.get_threshold()),
         # Without these no thread can be started.
         (sys.excepthook is None, threading.excepthook is None),
         (logging.root.manager.disable, is_silenced()))
@@ -87,8 +89,8 @@ def _set_logging(found):
 _SETTERS = _State(
     functools.partial(locale.setlocale, locale.LC_ALL), _set_time_zone,
     os.chdir, os.umask, socket.setdefaulttimeout, sys.setrecursionlimit,
-    _set_garbage_collection, sys.setswitchinterval, _set_lost_hooks,
-    _set_logging)
+    sys.set_int_max_str_digits, sys.setswitchinterval,
+    _set_garbage_collection, _set_lost_hooks, _set_logging)
 
 
 class _Process:

@@ -493,9 +493,10 @@ def facts():
         'folder': os.getcwd(), 'timeout': socket.getdefaulttimeout(),
         'recursion': sys.getrecursionlimit(),
         'gc': (gc.isenabled(), gc.get_threshold()),
-        'switching': sys.getswitchinterval(),
         'hooks': (sys.excepthook is None, threading.excepthook is None),
         'tracing': (sys.gettrace(), sys.getprofile()),
+        'digits': sys.get_int_max_str_digits(),
+        'interval': sys.getswitchinterval(),
         'logging': (logging.root.manager.disable,
                     surroundings.log.disabled, tracing.log.disabled),
         'explicit': transaction.manager.explicit,
@@ -552,16 +553,20 @@ def set_recursion(service):
     sys.setrecursionlimit(sys.getrecursionlimit() + 7)
 
 
+def set_digits(service):
+    sys.set_int_max_str_digits(0)
+
+
+def set_interval(service):
+    sys.setswitchinterval(2.0)
+
+
 def set_gc(service):
     gc.disable()
 
 
 def set_gc_threshold(service):
     gc.set_threshold(0)
-
-
-def set_switching(service):
-    sys.setswitchinterval(1000.0)
 
 
 def drop_hooks(service):
@@ -607,8 +612,8 @@ def raise_error(service):
 
 LEAVING = (other_site, end_interaction, admin, admin_that_is_over,
            set_variable, set_decimal, set_locale, set_zone, set_folder,
-           set_timeout, set_recursion, set_gc, set_gc_threshold,
-           set_switching, drop_hooks, set_profile, set_trace, set_logging,
+           set_timeout, set_recursion, set_digits, set_interval, set_gc,
+           set_gc_threshold, drop_hooks, set_profile, set_trace, set_logging,
            configure_logging, set_explicit, set_manager, replace_and_doom,
            raise_error)
 
