@@ -15,6 +15,7 @@ from ZODB.FileStorage import FileStorage
 from ZODB.FileStorage.FileStorage import FileStorageFormatError
 from ZODB.interfaces import IMVCCStorage
 from ZODB.MappingStorage import MappingStorage
+from ZODB.mvccadapter import MVCCAdapter
 from ZODB.utils import p64
 from ZODB.utils import u64
 from ZODB.utils import z64
@@ -241,6 +242,22 @@ def forget_reserve_on_reconnect(storage):
         connected(*args, **kw)
 
     storage.notify_connected = notify_connected
+
+
+def hears(connection):
+    """Return whether a connection is told of what others commit.
+
+    Where somebody has closed its storage, or put another one there, it shows
+    what it has in memory for ever, and says nothing.
+    """
+    storage = connection._normal_storage
+    if connection._storage is not storage:
+        return False
+    adapter = connection.db()._mvcc_storage
+    # RelStorage asks by itself.  A closed adapter tells nobody any more.
+    told = (vars(adapter).get('_instances')
+            if isinstance(adapter, MVCCAdapter) else None)
+    return told is None or storage in told
 
 
 def release(connection):

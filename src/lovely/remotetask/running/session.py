@@ -33,7 +33,7 @@ class Session:
 
     def __init__(self, db):
         self.manager = PrivateManager()
-        self.connection = db.open(self.manager)
+        self.connection = _opened(db, self.manager)
         self._outer = transaction.manager.manager
         transaction.manager.manager = self.manager
 
@@ -152,7 +152,15 @@ class Session:
         return (connection.opened is not None
                 and connection.transaction_manager is self.manager
                 and connection._needs_to_join
-                and not connection._registered_objects)
+                and not connection._registered_objects
+                and quirks.hears(connection))
+
+
+def _opened(db, manager):
+    """Open a connection; not one that somebody has spoilt."""
+    while not quirks.hears(connection := db.open(manager)):
+        _release([connection])
+    return connection
 
 
 def _close(connection, primary=True):

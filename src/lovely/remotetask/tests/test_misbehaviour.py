@@ -17,6 +17,7 @@ import socket
 import sys
 import threading
 import time
+import types
 import unittest.mock
 
 import transaction
@@ -36,6 +37,7 @@ from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.jobexecution import JobExecution
 from lovely.remotetask.policy import Policy
 from lovely.remotetask.running import group
+from lovely.remotetask.running import quirks
 from lovely.remotetask.running import surroundings
 from lovely.remotetask.running import tracing
 from lovely.remotetask.running.execution import ENDED
@@ -891,6 +893,40 @@ class ConnectionTest(RunCase):
         self.run_jobs(work, 1, 2)
         self.assertIsNot(used[0], used[1])
         self.assertFalse(set(used) & set(self.db.pool.all))
+
+    def test_one_that_hears_of_no_commits_is_not_used_again(self):
+        """It would show what it has in memory for ever, without an error."""
+        def close(service):
+            service._p_jar._storage.close()
+
+        def close_another(service):
+            other = self.db.open(transaction.TransactionManager())
+            other._storage.close()
+            other.close()
+
+        def replace(service):
+            service._p_jar._storage = service._p_jar._storage.__class__(
+                self.db._mvcc_storage)
+        for number, deafen in enumerate((close, close_another, replace), 1):
+            with self.subTest(deafen.__name__):
+                self.deafen = deafen
+                self.run_job(lambda service, input: self.deafen(service))
+                self.root.number = number
+                transaction.commit()
+                self.deafen = self.look
+                for _ in range(3):
+                    self.assertEqual(number, self.run_job(
+                        lambda service, input: None).output)
+
+    def test_storages_that_ask_by_themselves(self):
+        """RelStorage has another list of the same name."""
+        with unittest.mock.patch.object(
+                self.db, '_mvcc_storage', types.SimpleNamespace(
+                    _instances=[])):
+            self.assertTrue(quirks.hears(self.connection))
+
+    def look(self, service):
+        return service.__parent__.number
 
     def test_a_change_that_the_database_was_not_told_of(self):
         """It is forgotten with a job that fails."""
