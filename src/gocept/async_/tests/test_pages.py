@@ -22,6 +22,8 @@ from zope.configuration.exceptions import ConfigurationError
 from zope.pagetemplate.pagetemplate import PageTemplate
 from zope.publisher.interfaces.browser import IBrowserRequest
 from zope.security.checker import selectChecker
+from zope.securitypolicy.interfaces import IPrincipalPermissionManager
+from zope.securitypolicy.zopepolicy import ZopeSecurityPolicy
 
 import gocept.async_
 import gocept.async_.tests
@@ -310,6 +312,33 @@ class ContentTest(PagesTestCase):
             found += [each['id'] for each in page['jobs']]
             after = page['after']
         self.assertEqual((5, added), (len(found), set(found)))
+
+    def test_translations(self):
+        """A table asks for the words of its rows once."""
+        for _ in range(50):
+            self.add()
+        with mock.patch('zope.i18n.negotiator.Negotiator.getLanguage',
+                        return_value='en') as asked:
+            self.ask('events/jobs?limit=2')
+            few = asked.call_count
+            self.ask('events/jobs')
+        self.assertEqual(2 * few, asked.call_count)
+
+    def test_permissions_of_rows(self):
+        """A row asks once whether its job may be seen, and asks the job."""
+        ids = [self.add() for _ in range(50)]
+        with mock.patch.object(
+                ZopeSecurityPolicy, 'checkPermission', autospec=True,
+                side_effect=ZopeSecurityPolicy.checkPermission) as asked:
+            self.ask('events/jobs')
+        self.assertLess(asked.call_count, 2 * len(ids))
+        hidden = self.service.jobs[ids[0]]
+        IPrincipalPermissionManager(hidden).denyPermissionToPrincipal(
+            'lovely.remotetask.View', 'tests.viewer')
+        transaction.commit()
+        for path in ('events/jobs', 'events/jobs.json'):
+            self.assertEqual(403, self.ask(path, 'viewer').status_int)
+            self.assertEqual(200, self.ask(path).status_int)
 
     def test_panel(self):
         """An application tells of its jobs, in texts."""
