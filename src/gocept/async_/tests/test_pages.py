@@ -340,6 +340,40 @@ class ContentTest(PagesTestCase):
             self.assertEqual(403, self.ask(path, 'viewer').status_int)
             self.assertEqual(200, self.ask(path).status_int)
 
+    def test_nothing_found_yet(self):
+        """A page that has looked in vain says so, and leads on."""
+        login('zope.user')
+        sample.fail.enqueue('no')
+        transaction.commit()
+        for _ in range(3):
+            self.add()
+        name = 'gocept.async_.tests.sample.fail'
+        after = ''
+        with mock.patch('lovely.remotetask.browser.joblist.SECONDS', -1):
+            for _ in range(3):
+                text = self.ask(f'events/jobs?function={name}{after}').text
+                self.assertIn('Nothing found yet', text)
+                self.assertNotIn('No job matches', text)
+                [after] = re.findall('(&amp;after=[^"]+)">Go on looking', text)
+                after = unescape(after)
+            text = self.ask(f'events/jobs?function={name}{after}').text
+            self.assertIn(f'title="{name}"', text)
+            self.assertNotIn('Nothing found yet', text)
+
+    def test_no_example(self):
+        """What matches far back can be acted upon: an example is none yet."""
+        login('zope.user')
+        sample.fail.enqueue('no')
+        transaction.commit()
+        self.add()
+        where = 'events/bulk?action=cancel&status=queued&function='
+        with mock.patch('lovely.remotetask.storage.listing.LOOK_AT', 0), \
+                mock.patch('lovely.remotetask.browser.bulkpage.SAMPLE', 1):
+            text = self.ask(f'{where}gocept.async_.tests.sample.fail').text
+        self.assertIn('None of the newest jobs matches', text)
+        self.assertIn('data-bulk=""', text)
+        self.assertNotIn('data-bulk', self.ask(f'{where}x').text)
+
     def test_panel(self):
         """An application tells of its jobs, in texts."""
         class Panel:

@@ -343,6 +343,27 @@ class LiveTest(BrowserTestCase):
         self.assertTrue(self.browser.run(
             'return document.querySelector("tbody input").checked'))
 
+    def test_goes_on_looking(self):
+        """What was not found at once is looked for, until it is there."""
+        with mock.patch('lovely.remotetask.browser.joblist.SECONDS', -1):
+            self.open('events/jobs?function=shop.mail.deliver')
+            self.browser.wait_for(lambda: self.browser.run(
+                'return document.querySelector("[data-row]")'), 'the job')
+        self.assertIn('after=', self.browser.url)
+        self.assertNotIn('Nothing found yet', self.browser.text)
+        self.assertEqual([], self.browser.complaints())
+
+    def test_first_row(self):
+        """Where nothing was, something new is told of, too."""
+        self.stage.clear()
+        self.open('events/jobs')
+        self.assertIn('No jobs yet', self.browser.text)
+        self.browser.run(QUICK)
+        with self.stage.service() as service:
+            service.add('echo', {})
+        self.browser.wait_for(
+            lambda: '1 newer' in self.browser.text, 'the new one')
+
     def test_hidden(self):
         """A tab that nobody sees asks for nothing."""
         self.open('events/jobs')

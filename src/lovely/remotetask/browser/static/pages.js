@@ -62,6 +62,8 @@ theme.addEventListener('click', () => {
 dark.addEventListener('change', showTheme);
 showTheme();
 
+const parsed = text => new DOMParser().parseFromString(text, 'text/html');
+
 // Copying a traceback, and asking before what cannot be undone.
 
 root.addEventListener('click', async event => {
@@ -83,6 +85,21 @@ root.querySelector('.all')?.addEventListener('change', event => {
     box.checked = event.target.checked;
   }
 });
+
+// A list that has found nothing looks on by itself, for a while.
+
+async function lookOn(place, left = 12) {
+  if (!place || !left) return;
+  const {href} = place.querySelector('a');
+  const response = await fetch(`${href}&fragment=1`);
+  if (!response.ok) return;
+  const other = parsed(await response.text()).querySelector('.onward');
+  if (!other) location.replace(href);
+  else place.replaceChildren(...other.childNodes);
+  lookOn(other && place, left - 1);
+}
+
+lookOn(root.querySelector('.onward'));
 
 // Slice after slice, until all is done or somebody says stop.
 
@@ -191,10 +208,10 @@ function patchRows(old, fresh) {
     });
     row.classList.toggle('changed', changed);
   }
-  showNewer(old, now.size);
+  showNewer(now.size);
 }
 
-function showNewer(table, number) {
+function showNewer(number) {
   let link = root.querySelector('.newer');
   if (!number) {
     link?.remove();
@@ -212,11 +229,11 @@ function showNewer(table, number) {
 }
 
 function show(text) {
-  const fresh = new DOMParser().parseFromString(text, 'text/html');
-  for (const region of fresh.querySelectorAll('[data-region]')) {
+  for (const region of parsed(text).querySelectorAll('[data-region]')) {
     const old = root.querySelector(
       `[data-region="${region.dataset.region}"]`);
     if (old) patch(old, region);
+    else if ('rows' in region.dataset) showNewer(rowsOf(region).size);
   }
 }
 
