@@ -164,6 +164,15 @@ class OpenMetricsTest(MetricsTestCase):
         self.assertEqual(1, value(found, 'async_workers', service='events'))
         self.assertEqual(0, value(found, 'async_workers', service='mail'))
 
+    def test_plain(self):
+        """Who reads the older format alone gets that."""
+        self.count(3, outcome='lost')
+        answer = self.ask('+metrics', headers={'Accept': 'text/plain'})
+        self.assertEqual(openmetrics.PLAIN, answer.headers['Content-Type'])
+        self.assertIn('# TYPE async_runs_total counter', answer.text)
+        self.assertIn('async_lost_total{service="events"} 1.0', answer.text)
+        self.assertIn('async_lost_total{service="mail"} 0.0', answer.text)
+
     def test_permission(self):
         """For those who may see the services, and nobody else."""
         self.assertEqual(401, self.ask('+metrics', 'anonymous').status_int)
