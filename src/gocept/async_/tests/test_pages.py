@@ -135,6 +135,8 @@ class RoutesTest(PagesTestCase):
                 asset = page.goto(each)
                 self.assertEqual(200, asset.status_int)
                 self.assertIn('immutable', asset.headers['Cache-Control'])
+                if '.js' in each:
+                    self.assertLessEqual(len(asset.body), 10_000)
 
     def test_there_is_nothing_else(self):
         """What is no page is not found."""

@@ -32,8 +32,9 @@ TABS = (interfaces.PROCESSING, interfaces.QUEUED, interfaces.DELAYED,
 ALL = {'requeue': _('Requeue all'), 'cancel': _('Cancel all'),
        'remove': _('Remove all')}
 
-# How long is looked for jobs that match, in seconds.
-SECONDS = 0.3
+# How long is looked for jobs that match, in seconds: half of what a page may
+# take.
+SECONDS = 0.15
 
 
 class JobList(Page):

@@ -145,6 +145,18 @@ class AccessibilityTest(BrowserTestCase):
                       each => each.offsetHeight)''')
                 self.assertEqual(1, len(set(heights)), heights)
 
+    def test_chosen_is_seen(self):
+        """On a small screen the status that is listed is in sight."""
+        self.browser.resize(320, 700)
+        for status in 'error', 'completed', 'start+later':
+            self.open(f'events/jobs?status={status}')
+            with self.subTest(status):
+                self.assertTrue(self.browser.run("""
+                    const place = document.querySelector(
+                      '.statuses [aria-current]').getBoundingClientRect();
+                    return place.left >= 0 && place.right <= 320
+                      && scrollY === 0"""))
+
     def test_large_numbers(self):
         """A hundred million jobs are told in the room for a dozen."""
         numbers = [7, 12_345, 123_456, 1_234_567, 12_345_678, 123_456_789]

@@ -1,20 +1,23 @@
-// The pages work without this.  It shows them again and again as they are
-// now, moves nothing under the pointer, and never touches what is in use.
+// The pages work without this.  It shows them again and again, moves nothing
+// under the pointer, and never touches what is in use.
 
 const root = document.querySelector('.async');
+const first = selector => root.querySelector(selector);
+const all = selector => root.querySelectorAll(selector);
 const words = JSON.parse(root.dataset.words);
-const line = root.querySelector('.live-line');
-const announced = root.querySelector('.announced');
+const line = first('.live-line');
+const announced = first('.announced');
 const say = (text, values) => text.replace(
   /\$\{(\w+)\}/g, (_, name) => values[name]);
 
-for (const found of root.querySelectorAll('[data-script]')) {
+for (const found of all('[data-script]')) {
   found.hidden = false;
 }
 
 // On a small screen it may be beside what is seen.
-root.querySelector('.tabs [aria-current]')?.scrollIntoView(
-  {block: 'nearest', inline: 'center'});
+for (const found of all('nav [aria-current]')) {
+  found.scrollIntoView({block: 'nearest', inline: 'center'});
+}
 
 // How long ago something was.
 
@@ -28,11 +31,11 @@ function relative(seconds) {
   return words.now;
 }
 
-// The clock of the server: that of the reader may be wrong.
+// The clock of the reader may be wrong.
 let ahead = 0;
 
 function showTimes() {
-  for (const found of root.querySelectorAll('time')) {
+  for (const found of all('time')) {
     const when = new Date(found.dateTime);
     const text = relative((Date.now() - ahead - when) / 1000);
     if (found.textContent !== text) found.textContent = text;
@@ -45,7 +48,7 @@ function showTimes() {
 
 // Light or dark.
 
-const theme = root.querySelector('.theme');
+const theme = first('.theme');
 const dark = matchMedia('(prefers-color-scheme: dark)');
 const isDark = () => (document.documentElement.dataset.theme
   || (dark.matches ? 'dark' : 'light')) === 'dark';
@@ -64,7 +67,7 @@ showTheme();
 
 const parsed = text => new DOMParser().parseFromString(text, 'text/html');
 
-// Copying a traceback, and asking before what cannot be undone.
+// Copying, and asking before what cannot be undone.
 
 root.addEventListener('click', async event => {
   if (!event.target.matches('.copy')) return;
@@ -80,8 +83,8 @@ root.addEventListener('submit', event => {
 
 // Checking all rows.
 
-root.querySelector('.all')?.addEventListener('change', event => {
-  for (const box of root.querySelectorAll('tbody [name="job"]')) {
+first('.all')?.addEventListener('change', event => {
+  for (const box of all('tbody [name="job"]')) {
     box.checked = event.target.checked;
   }
 });
@@ -99,9 +102,9 @@ async function lookOn(place, left = 12) {
   lookOn(other && place, left - 1);
 }
 
-lookOn(root.querySelector('.onward'));
+lookOn(first('.onward'));
 
-// Slice after slice, until all is done or somebody says stop.
+// Slice after slice, until all is done, or stopped.
 
 const pause = seconds => new Promise(
   resolve => { setTimeout(resolve, 1000 * seconds); });
@@ -130,8 +133,7 @@ async function doAll(form) {
   stop.hidden = false;
   stop.focus();
   while (goes) {
-    // A slice whose answer was lost is asked for again: what it has done is
-    // not done twice.
+    // If an answer was lost, what was done is not done twice.
     const found = await doSlice(form, asked).catch(() => null);
     if (!found) {
       progress.textContent = words.away;
@@ -152,7 +154,7 @@ async function doAll(form) {
   }
 }
 
-for (const form of root.querySelectorAll('[data-bulk]')) {
+for (const form of all('[data-bulk]')) {
   form.addEventListener('submit', event => {
     event.preventDefault();
     doAll(form);
@@ -164,7 +166,7 @@ for (const form of root.querySelectorAll('[data-bulk]')) {
 const IN_USE = 'details[open]:not(.filters), dialog[open], input:checked';
 
 function isInUse() {
-  const content = root.querySelector('#async-content');
+  const content = first('#async-content');
   const focus = document.activeElement;
   const selection = getSelection();
   return content.querySelector(IN_USE)
@@ -172,7 +174,7 @@ function isInUse() {
     || (!selection.isCollapsed && content.contains(selection.anchorNode));
 }
 
-// Patching: what is there keeps its place, and its identity.
+// Patching: what is there keeps place and identity.
 
 function patch(old, fresh) {
   if (old.outerHTML === fresh.outerHTML) return;
@@ -212,7 +214,7 @@ function patchRows(old, fresh) {
 }
 
 function showNewer(number) {
-  let link = root.querySelector('.newer');
+  let link = first('.newer');
   if (!number) {
     link?.remove();
     return;
@@ -222,16 +224,14 @@ function showNewer(number) {
     link.className = 'newer';
     link.href = location.href;
     // In a place that was kept free: no row moves.
-    (root.querySelector('.newer-place') || root.querySelector('.heading'))
-      .append(link);
+    (first('.newer-place') || first('.heading')).append(link);
   }
   link.textContent = say(words.newer, {number});
 }
 
 function show(text) {
   for (const region of parsed(text).querySelectorAll('[data-region]')) {
-    const old = root.querySelector(
-      `[data-region="${region.dataset.region}"]`);
+    const old = first(`[data-region="${region.dataset.region}"]`);
     if (old) patch(old, region);
     else if ('rows' in region.dataset) showNewer(rowsOf(region).size);
   }
@@ -239,7 +239,7 @@ function show(text) {
 
 // Again and again.
 
-const choice = root.querySelector('.refresh select');
+const choice = first('.refresh select');
 const IDLE = 30 * 60 * 1000;
 let timer;
 let etag;
@@ -274,7 +274,7 @@ async function ask() {
   return response;
 }
 
-// What keeps the page from being shown again: true stops it for good.
+// Returns whether to stop for good.
 async function update() {
   const response = await ask();
   if (response.status === 401 || response.status === 403
