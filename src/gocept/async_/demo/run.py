@@ -6,7 +6,6 @@ import importlib.util
 import signal
 import socket
 import sys
-import threading
 from pathlib import Path
 
 import zc.lockfile
@@ -21,9 +20,6 @@ LOGINS = 'alice/alice', 'bob/bob', 'manager/manager'
 
 # What stops the demo.
 SIGNALS = signal.SIGTERM, signal.SIGINT
-
-# Seconds between two looks at nothing; a signal ends the wait at once.
-FOREVER = 3600.0
 
 USERS = f'log in as {", ".join(LOGINS[:-1])} or {LOGINS[-1]}'
 
@@ -49,16 +45,18 @@ def serve(host, port, var, stopping):
     # Of the extra only; without it `main` has said so.
     import waitress
 
+    from gocept.async_.demo.ending import Ending
+
     with _listening(host, port) as listener, _opened(var) as application:
-        server = waitress.create_server(application, sockets=[listener])
-        # The main thread belongs to the signals.  A handler that raised, in
-        # the middle of the server, could be swallowed by what it interrupts.
-        threading.Thread(target=server.run, daemon=True).start()
+        channels = {}
+        server = waitress.create_server(
+            application, channels, sockets=[listener])
+        Ending(stopping, channels)
         print(f'async-demo: {_url(listener)} ({USERS}); '
               f'stop it with Ctrl-C', flush=True)
-        while not stopping.received:
-            stopping.wait(FOREVER)
-        server.task_dispatcher.shutdown()
+        # Returns after SystemExit, when requests that are under way have been
+        # answered.
+        server.run()
 
 
 def _parser():

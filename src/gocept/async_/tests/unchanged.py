@@ -33,6 +33,8 @@ def look():
         'current folder': os.getcwd(),
         'socket timeout': socket.getdefaulttimeout(),
         'recursion limit': sys.getrecursionlimit(),
+        'digits of an integer': sys.get_int_max_str_digits(),
+        'switch interval': sys.getswitchinterval(),
         'garbage collection': gc.isenabled(),
         'logging disabled': logging.root.manager.disable,
         'signal handlers': {number: signal.getsignal(number)

@@ -21,6 +21,10 @@ class Wakeup:
         self.selector = selectors.DefaultSelector()
         self.selector.register(self._read, selectors.EVENT_READ, self._drain)
 
+    def fileno(self) -> int:
+        """Return the descriptor that can be read when there is something."""
+        return self._read
+
     def catch(self, *numbers: int) -> None:
         """Collect these signals in `received`; call it in the main thread.
 

@@ -110,6 +110,8 @@ class _State(NamedTuple):
     umask: int
     socket_timeout: float | None
     recursion_limit: int
+    integer_digits: int
+    switch_interval: float
     garbage_collection: bool
     logging_disabled: int
 
@@ -119,6 +121,7 @@ def _look():
         locale.setlocale(locale.LC_ALL),
         (os.environb.get(b'TZ'), time.tzname, time.timezone), os.getcwd(),
         _umask(), socket.getdefaulttimeout(), sys.getrecursionlimit(),
+        sys.get_int_max_str_digits(), sys.getswitchinterval(),
         gc.isenabled(), logging.root.manager.disable)
 
 
@@ -141,6 +144,7 @@ def _set_time_zone(found):
 _SETTERS = _State(
     functools.partial(locale.setlocale, locale.LC_ALL), _set_time_zone,
     os.chdir, os.umask, socket.setdefaulttimeout, sys.setrecursionlimit,
+    sys.set_int_max_str_digits, sys.setswitchinterval,
     lambda enabled: gc.enable() if enabled else gc.disable(), logging.disable)
 
 

@@ -430,6 +430,8 @@ def facts():
         'zone': (os.environ.get('TZ'), time.tzname),
         'folder': os.getcwd(), 'timeout': socket.getdefaulttimeout(),
         'recursion': sys.getrecursionlimit(), 'gc': gc.isenabled(),
+        'digits': sys.get_int_max_str_digits(),
+        'interval': sys.getswitchinterval(),
         'logging': logging.root.manager.disable,
         'explicit': transaction.manager.explicit,
         'doomed': transaction.isDoomed(), 'job': is_running(),
@@ -485,6 +487,14 @@ def set_recursion(service):
     sys.setrecursionlimit(sys.getrecursionlimit() + 7)
 
 
+def set_digits(service):
+    sys.set_int_max_str_digits(0)
+
+
+def set_interval(service):
+    sys.setswitchinterval(2.0)
+
+
 def set_gc(service):
     gc.disable()
 
@@ -515,8 +525,9 @@ def raise_error(service):
 
 LEAVING = (other_site, end_interaction, admin, admin_that_is_over,
            set_variable, set_decimal, set_locale, set_zone, set_folder,
-           set_timeout, set_recursion, set_gc, set_logging, set_explicit,
-           set_manager, replace_and_doom, raise_error)
+           set_timeout, set_recursion, set_digits, set_interval, set_gc,
+           set_logging, set_explicit, set_manager, replace_and_doom,
+           raise_error)
 
 
 class LeftBehindTest(RunCase):
