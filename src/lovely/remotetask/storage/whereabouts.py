@@ -256,7 +256,7 @@ def _tells(store: Any, place: int, entry: Entry) -> Any:
     if entry.job is None:
         return None
     if entry.note is None:
-        job = lookup.find(store, place)
+        job = _job_of(store, place, entry)
         return None if job is None or job.note is not None else job
     return _noted_job(store, place, entry.note)
 
@@ -291,7 +291,15 @@ def _is_job(store: Any, place: int, entry: Entry) -> Any:
     """Return the job that an entry has added, or None."""
     if entry.old is not None or entry.job is None:
         return None
-    return lookup.find(store, place)
+    return _job_of(store, place, entry)
+
+
+def _job_of(store: Any, place: int, entry: Entry) -> Any:
+    """Return the job that an Entry has added, or None, see lookup.find."""
+    if entry is backwards.UNREADABLE:
+        # Whoever looks for the job is told why.
+        return lookup.find(store, place)
+    return lookup.find_stored(store, place, entry.job)
 
 
 def _walk(store: Any, after: dict[str, int] | None,

@@ -91,7 +91,7 @@ first('.all')?.addEventListener('change', event => {
 
 // A list that has found nothing looks on by itself, for a while.
 
-async function lookOn(place, left = 12) {
+async function lookOn(place, left = 24) {
   if (!place || !left) return;
   const {href} = place.querySelector('a');
   const response = await fetch(`${href}&fragment=1`);
