@@ -508,6 +508,15 @@ class BulkTest(BulkTestCase):
                 lambda: f'Done: {before}.' in self.browser.text)
         self.assertGreaterEqual(self.counts()[ERROR], 2)
 
+    def test_check_all(self):
+        """One box checks all rows, and with another click none."""
+        self.open('events/jobs?status=error')
+        for number in self.counts()[ERROR], 0:
+            self.browser.click('input.all')
+            self.assertEqual(number, self.browser.run(
+                'return document.querySelectorAll("[name=job]:checked")'
+                '.length'))
+
     def test_without_script(self):
         """Without a script there is a button to go on."""
         self.fail(6)

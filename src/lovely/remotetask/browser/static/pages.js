@@ -81,9 +81,9 @@ root.addEventListener('submit', event => {
   if (question && !confirm(question)) event.preventDefault();
 });
 
-// Checking all rows.
+// Check all rows.
 
-first('.all')?.addEventListener('change', event => {
+first('input.all')?.addEventListener('change', event => {
   for (const box of all('tbody [name="job"]')) {
     box.checked = event.target.checked;
   }
