@@ -509,13 +509,23 @@ class BulkTest(BulkTestCase):
         self.assertGreaterEqual(self.counts()[ERROR], 2)
 
     def test_check_all(self):
-        """One box checks all rows, and with another click none."""
+        """One box checks all rows, and with another click none.
+
+        What can be done then appears where it moves no row.
+        """
         self.open('events/jobs?status=error')
+        rows = 'return [...document.querySelectorAll("[data-row]")].map(' \
+            'each => each.getBoundingClientRect().top)'
+        before = self.browser.run(rows)
         for number in self.counts()[ERROR], 0:
             self.browser.click('input.all')
             self.assertEqual(number, self.browser.run(
                 'return document.querySelectorAll("[name=job]:checked")'
                 '.length'))
+            self.assertEqual(number > 0, self.browser.run(
+                'return document.querySelector(".selected").checkVisibility()'
+            ))
+            self.assertEqual(before, self.browser.run(rows))
 
     def test_without_script(self):
         """Without a script there is a button to go on."""
