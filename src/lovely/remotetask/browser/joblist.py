@@ -32,6 +32,9 @@ TABS = (interfaces.PROCESSING, interfaces.QUEUED, interfaces.DELAYED,
 ALL = {'requeue': _('Requeue all'), 'cancel': _('Cancel all'),
        'remove': _('Remove all')}
 
+# Asked before jobs that were checked are removed.
+GONE = _('Remove these jobs? Nothing is left of them: it cannot be undone.')
+
 # How long is looked for jobs that match, in seconds: half of what a page may
 # take.
 SECONDS = 0.15
@@ -43,6 +46,7 @@ class JobList(Page):
     name = 'jobs'
     title = _('Jobs')
     content = template('jobs')
+    gone = GONE
 
     def publishTraverse(self, request, name):
         """Return the page of a job."""

@@ -527,6 +527,18 @@ class BulkTest(BulkTestCase):
             ))
             self.assertEqual(before, self.browser.run(rows))
 
+    def test_remove_checked(self):
+        """What cannot be undone is asked, and not done without a yes."""
+        before = self.counts()[ERROR]
+        for says, left in ('false', before), ('true', 0):
+            self.open('events/jobs?status=error')
+            self.browser.run(f'window.confirm = text => {says}')
+            self.browser.click('input.all')
+            self.browser.click('.selected [value=remove]')
+            self.browser.wait_for(lambda left=left: (
+                self.counts()[ERROR] == left), 'the answer')
+        self.assertIn('Done: 3.', self.browser.text)
+
     def test_without_script(self):
         """Without a script there is a button to go on."""
         self.fail(6)

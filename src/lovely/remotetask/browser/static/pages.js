@@ -77,7 +77,7 @@ root.addEventListener('click', async event => {
 });
 
 root.addEventListener('submit', event => {
-  const {confirm: question} = event.target.dataset;
+  const question = event.submitter?.dataset.confirm;
   if (question && !confirm(question)) event.preventDefault();
 });
 
