@@ -538,6 +538,8 @@ class BulkTest(BulkTestCase):
             self.browser.wait_for(lambda left=left: (
                 self.counts()[ERROR] == left), 'the answer')
         self.assertIn('Done: 3.', self.browser.text)
+        self.browser.click('#async-content a.button')
+        self.assertIn('status=error', self.browser.url)
 
     def test_without_script(self):
         """Without a script there is a button to go on."""
