@@ -1,42 +1,19 @@
 """Prometheus' own tool takes the alerts of the documents, and the metrics.
 
-``.ci/run`` installs it, and says in PROMTOOL what it is called.
+Those of the pages are in test_pagesmetrics.
 """
 
 import contextlib
 import http.client
-import os
-import subprocess
 import unittest
-from pathlib import Path
 
-import gocept.async_
 from gocept.async_.openmetrics import CONTENT_TYPE
 from gocept.async_.openmetrics import PLAIN
-from gocept.async_.tests.test_pagesmetrics import HOSTILE
-from gocept.async_.tests.test_pagesmetrics import MetricsTestCase
+from gocept.async_.tests.promtool import complaints
+from gocept.async_.tests.promtool import needs_promtool
 from gocept.async_.tests.test_worker import WorkerCase
 from gocept.async_.tests.test_worker import ZeoStage
 from gocept.async_.tests.workerstage import until
-
-
-PROMTOOL = os.environ.get('PROMTOOL')
-
-ALERTS = (Path(gocept.async_.__file__).parents[3]
-          / 'docs' / 'howto' / 'metrics')
-
-needs_promtool = unittest.skipUnless(PROMTOOL, 'PROMTOOL names no promtool')
-
-
-def complaints(*arguments, text=None):
-    """Return what promtool says, '' if it is content.
-
-    text -- what it is to check, by its standard input.
-    """
-    found = subprocess.run(
-        [PROMTOOL, *arguments], input=text, text=True, cwd=ALERTS,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60)
-    return '' if found.returncode == 0 else found.stdout
 
 
 @needs_promtool
@@ -52,22 +29,6 @@ class AlertsTest(unittest.TestCase):
     def test_when_they_fire(self):
         """Each for what it is made for, and not before, nor beside it."""
         self.assertEqual('', complaints('test', 'rules', 'alerts_test.yml'))
-
-
-@needs_promtool
-class PagesTest(MetricsTestCase):
-
-    level = 2
-
-    def test_metrics(self):
-        """What the pages tell, whatever is in it."""
-        self.count(3)
-        self.count(2, function=HOSTILE, outcome='failed')
-        self.count(1, function=HOSTILE, outcome='lost')
-        answer = self.ask('+metrics', headers={'Accept': 'text/plain'})
-        self.assertEqual(PLAIN, answer.headers['Content-Type'])
-        self.assertIn('outcome="lost"', answer.text)
-        self.assertEqual('', complaints('check', 'metrics', text=answer.text))
 
 
 @needs_promtool
