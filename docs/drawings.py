@@ -1,4 +1,4 @@
-"""Draw the states of a job, and the way of a job, as SVG.
+"""Draw the states of a job, its way, and how it is stored, as SVG.
 
     bin/python docs/drawings.py
 
@@ -190,7 +190,33 @@ def way():
     return page(800, 360, *(Row(*row) for row in ROWS), *WAY)
 
 
-DRAWINGS = {'states.svg': states, 'way.svg': way}
+# What is stored of jobs, in the row of whoever writes it
+
+WRITERS = (('callers', 20), ('processors', 140), ('the run', 260))
+
+STORED = (
+    Box(130, 30, 150, 60, 'a lane: entries of\nnew jobs, in order'),
+    Box(490, 30, 150, 60, 'notes: entries of\nchanged jobs'),
+    Box(130, 150, 150, 60, 'a cursor: how far\nthe lane is claimed'),
+    Box(320, 150, 130, 60, 'claims, on the\nworker record'),
+    Box(490, 150, 120, 60, 'the schedule:\nwhat has a time'),
+    Box(650, 150, 130, 60, 'a shelf: jobs at\nrest, and counts', '#e6f5e6'),
+    Box(320, 270, 130, 60, 'the job: effects,\nresult, status'),
+    Line('205,90 205,150', 'passed', (211, 125)),
+    Line('280,180 320,180'),
+    Line('490,180 450,180', 'due', (458, 174)),
+    Line('385,210 385,270', 'is run', (391, 245)),
+    Line('450,300 715,300 715,210', 'ended, and settled', (560, 294)),
+    Line('640,60 715,60 715,150', 'passed', (664, 125)),
+)
+
+
+def stored():
+    """Return the drawing of what is stored of jobs, and who writes it."""
+    return page(800, 360, *(Row(*row) for row in WRITERS), *STORED)
+
+
+DRAWINGS = {'states.svg': states, 'way.svg': way, 'stored.svg': stored}
 
 
 if __name__ == '__main__':

@@ -4,12 +4,13 @@ import functools
 
 from lovely.remotetask.foreign import value
 from lovely.remotetask.foreign.outcome import outcome_of
+from lovely.remotetask.policy import Policy
 from lovely.remotetask.running.server import server
 from lovely.remotetask.task import TaskError
 
 
-# That of a service that does not say it, in bytes.
-MAX_SIZE = 10_000_000
+# How many bytes the arguments may take where a service has no policy.
+MAX_SIZE = Policy().max_size
 
 
 class Reference:
@@ -83,8 +84,8 @@ def copy_arguments(connection, args, kwargs, max_size=MAX_SIZE, found=None):
              for number, each in enumerate(args, 1)]
     named += [(f'argument {name!r}', each) for name, each in kwargs.items()]
     # Each may be as large as its part of what is allowed.
-    limit = max_size // (len(named) or 1)
-    if all(value.is_small(each, limit) for _, each in named):
+    part = max_size // (len(named) or 1)
+    if all(value.is_small(each, part) for _, each in named):
         return args, kwargs
     copy = functools.partial(
         value.copy, connection=connection, limit=max_size)

@@ -138,7 +138,7 @@ def store(service, name, folder, database_name):
     jobs.add(service)
     kept = jobs.root().setdefault(KEY, persistent.mapping.PersistentMapping())
     path = '/'.join([*service_path(folder), name])
-    # Those of an application that had this database before are left alone.
+    # Entries of an application that had this database before are left alone.
     kept[free_name(kept, path)] = service
 
 
@@ -171,7 +171,7 @@ def place(value, connection):
     if getattr(value, '_p_jar', connection) is not None:
         return
     if not _place_now(value, connection):
-        # It may be put into its container after this.
+        # The caller may put the object into its container after this.
         connection.transaction_manager.get().addBeforeCommitHook(
             _place_now, (value, connection))
 

@@ -175,7 +175,7 @@ class _Collected:
     def _histogram(self, name: str, text: str, kind: str) -> Any:
         family = _new('Histogram', name, text, ('service', 'function'))
         for service, function, counts in self._functions():
-            # Of the waits no sum was counted.
+            # Nobody has added up the waits, so there is no sum of them.
             total = counts.seconds if kind == 'runs' else None
             family.add_metric(
                 (service, function), buckets(getattr(counts, kind)), total)

@@ -124,7 +124,7 @@ def _ensure(db, declaration):
     except ReadOnlyError:
         # A storage need not know it before.
         found = Ensured([_cannot_be_written(declaration)])
-    # Not before it is committed.
+    # What is told has happened, as it is committed now.
     for level, *message in found.said:
         log.log(level, *message)
     if found.is_old:
@@ -209,7 +209,8 @@ def _create(root, site, declaration):
     zope.event.notify(zope.lifecycleevent.ObjectCreatedEvent(service))
     database.store(service, name, folder, declaration.database)
     folder[name] = service
-    # Not the proxy that a folder may give out for what it contains.
+    # The service itself is registered: a folder may give out a proxy for what
+    # it contains.
     server().register(site, service, declaration.name)
     stored = declaration.database or database.name_of(folder)
     # The only <zodb> of a zope.conf needs no name, and has none.

@@ -192,7 +192,8 @@ def _locate(name: str) -> tuple[Any, Any]:
 
 
 def _waits_for_an_attempt(job: Any) -> bool:
-    # One that could not be run would be tried for ever.
+    # A job that was interrupted is no matter of attempts: it would be tried
+    # for ever.
     return (job.status in WAITING and job.attempts > 0
             and not job.interruptions)
 

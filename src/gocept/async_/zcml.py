@@ -21,8 +21,13 @@ from gocept.async_.task import current_name
 from gocept.async_.task import find_function
 from lovely.remotetask.interfaces import CannotRun
 from lovely.remotetask.interfaces import IProcessorFactory
-from lovely.remotetask.policy import DAY
+from lovely.remotetask.policy import Policy
+from lovely.remotetask.running.settings import MAX_THREADS
+from lovely.remotetask.running.settings import MAX_WAIT_TIME
 
+
+# Of what a policy says, a default stands there alone.
+DEFAULT = Policy()
 
 # Processors may be registered anywhere in the ZCML; check when all is read.
 LAST = 10 ** 6
@@ -60,6 +65,7 @@ class IServiceDirective(zope.interface.Interface):
         title='Threads',
         description='How many jobs a process runs at a time.',
         min=1,
+        max=MAX_THREADS,
         default=1,
         required=True)
 
@@ -70,6 +76,7 @@ class IServiceDirective(zope.interface.Interface):
                     'process, or in others over ZEO and PostgreSQL.',
         constraint=math.isfinite,
         min=0.01,
+        max=MAX_WAIT_TIME,
         default=1.0,
         required=True)
 
@@ -102,7 +109,7 @@ class IServiceDirective(zope.interface.Interface):
         title='Attempts',
         description='How often a job is run before its error is final.',
         min=1,
-        default=3,
+        default=DEFAULT.attempts,
         required=True)
 
     retry_wait = zope.schema.Float(
@@ -114,7 +121,7 @@ class IServiceDirective(zope.interface.Interface):
                     'to an hour.',
         constraint=math.isfinite,
         min=0.0,
-        default=1.0,
+        default=DEFAULT.retry_wait,
         required=True)
 
     retry_on = Tokens(
@@ -134,7 +141,7 @@ class IServiceDirective(zope.interface.Interface):
                     '"inf" keeps it for ever.',
         constraint=_is_number,
         min=0.0,
-        default=7 * DAY,
+        default=DEFAULT.retention,
         required=True)
 
     error_retention = zope.schema.Float(
@@ -143,14 +150,14 @@ class IServiceDirective(zope.interface.Interface):
                     '"inf" keeps it for ever.',
         constraint=_is_number,
         min=0.0,
-        default=30 * DAY,
+        default=DEFAULT.error_retention,
         required=True)
 
     keep_result = Bool(
         title='Keep results',
         description='Whether completed jobs are kept. If not, they are '
                     'removed at once.',
-        default=True,
+        default=DEFAULT.keep_result,
         required=True)
 
     commit_every = zope.schema.Int(
@@ -158,7 +165,7 @@ class IServiceDirective(zope.interface.Interface):
         description='How many short jobs are run in one transaction at most.',
         min=1,
         max=1000,
-        default=1,
+        default=DEFAULT.commit_every,
         required=True)
 
     max_size = zope.schema.Int(
@@ -167,7 +174,7 @@ class IServiceDirective(zope.interface.Interface):
                     'have when they are stored. A call with more is refused; '
                     'a job that returns more is in error.',
         min=1,
-        default=10_000_000,
+        default=DEFAULT.max_size,
         required=True)
 
     log_messages = Bool(
@@ -176,7 +183,7 @@ class IServiceDirective(zope.interface.Interface):
                     'message of its exception, which may hold arguments. If '
                     'not, the line has the class and the place of the '
                     'exception alone.',
-        default=True,
+        default=DEFAULT.log_messages,
         required=True)
 
 

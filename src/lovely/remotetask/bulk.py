@@ -79,8 +79,8 @@ def _was_done(act: Callable[[int], object], jobid: int) -> bool:
     try:
         return bool(act(jobid))
     except (ValueError, KeyError):
-        # One of a pattern that never matches, say, is no reason to leave the
-        # others alone.
+        # A job that cannot be changed, as its pattern never matches, say, is
+        # no reason to leave the others alone.
         return False
 
 

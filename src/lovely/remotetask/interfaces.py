@@ -881,7 +881,7 @@ class IOperations(zope.interface.Interface):
         """
 
     def add_cron(name, minute=(), hour=(), dayOfMonth=(), month=(),
-                 dayOfWeek=(), timezone=None, delay=None):
+                 dayOfWeek=(), delay=None, timezone=None):
         """Add a cron job.  Manage.
 
         name -- one of those that `IManagement.sources` has; it is run

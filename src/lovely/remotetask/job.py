@@ -224,7 +224,7 @@ USUAL = ('id', 'task', 'input', 'created', 'status', 'store',
          'started', 'completed', 'attempts', 'fence', '_history')
 
 
-# Those of which nearly all have one of a few texts.
+# Attributes that have one of a few texts in nearly all jobs.
 ABBREVIATED = frozenset(('task', 'status'))
 
 
@@ -266,7 +266,8 @@ class Job(persistent.Persistent):
 
     def __init__(self, id, task, input, priority=None, due=None):
         self.id = id
-        # Not the member of an Enum of the application, whose class may move.
+        # A member of an Enum of the application becomes a text: its class may
+        # move.
         self.task = number.exact(task)
         self.input = input
         self.created = time.time()
@@ -468,7 +469,7 @@ class Job(persistent.Persistent):
     def outdate_claims(self):
         """Make claims worthless that are made on the job at this moment."""
         due = self.due
-        # One more than a run does: so the two can be told apart.
+        # A run adds one; two is more, so the two can be told apart.
         self.fence += 2
         self._set_due(due)
 
@@ -589,14 +590,14 @@ class Job(persistent.Persistent):
         return made
 
     def __repr__(self):
-        # That of a job that cannot be read does not raise, either.
+        # The description of a job that cannot be read does not raise, either.
         found = outcome_of(self._described)
         return f'<{type(self).__name__} {found.value or "(unreadable)"}>'
 
     def _described(self):
         status = self.status
         if status is None:
-            # It was not added yet.
+            # A job without a status was not added yet.
             return f'{self.id!r}'
         attempts = self.attempts + (status == PROCESSING)
         name = escaped(plain(self.function or self.task, REPR_SIZE))
@@ -677,7 +678,7 @@ class CronJob(Job):
         # The one who made it due may have had a clock that is a bit ahead.
         latest = self.timeOfNextCall(now + CLOCK_TOLERANCE)
         if self.attempts:
-            # It may wait for another attempt.
+            # A job that was run may wait for another attempt.
             latest = max(latest, now + MAX_WAIT + CLOCK_TOLERANCE)
         due = number.real(self.due)
         if due is not None and due <= latest:

@@ -113,7 +113,8 @@ def _state(stored):
     None if it cannot be read.
     """
     if stored._p_jar is None or stored._p_changed:
-        # Not stored yet: its caller looks at it.
+        # The job is not stored yet, or was changed: whoever has done that
+        # looks at it.
         return dict(vars(stored))
     found = record.state(stored, KNOWN)
     return found if type(found) is dict else None

@@ -73,7 +73,7 @@ class Operations:
         return copied
 
     def add_cron(self, name, minute=(), hour=(), dayOfMonth=(), month=(),
-                 dayOfWeek=(), timezone=None, delay=None):
+                 dayOfWeek=(), delay=None, timezone=None):
         """See IOperations."""
         source = interfaces.IManagement(self.service).sources().get(name)
         if source is None:

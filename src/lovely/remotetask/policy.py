@@ -200,7 +200,7 @@ def _checked(name: str, value: object, otherwise: Any) -> Any:
         return otherwise
 
 
-def _check_attempts(name: str, value: object) -> int:
+def _check_count(name: str, value: object) -> int:
     return check_whole(name, value, 1)
 
 
@@ -265,14 +265,14 @@ def _defined_name(name: str, found: object, said: str) -> str:
 # Called with the name and the value of a setting: what checks it, and returns
 # the value as it is stored, or raises ValueError.
 CHECKS: dict[str, Callable[[str, object], Any]] = {
-    'attempts': _check_attempts,
+    'attempts': _check_count,
     'retry_wait': _check_wait,
     'retry_on': _check_exceptions,
     'retention': _check_retention,
     'error_retention': _check_retention,
     'keep_result': _check_bool,
     'commit_every': _check_commit_every,
-    'max_size': _check_attempts,
+    'max_size': _check_count,
     'log_messages': _check_bool,
 }
 

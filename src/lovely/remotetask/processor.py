@@ -226,7 +226,7 @@ class SimpleProcessor(Member):
     def _beat(self):
         now = time.monotonic()
         if self.beats(now):
-            # Others would take this one for dead.
+            # Without a sign of life others would take this worker for dead.
             self.duties.do('sign', now, self._sign, now)
 
     def _hand_back(self, commit):

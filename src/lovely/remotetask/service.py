@@ -78,13 +78,13 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
 
     paused = False
 
-    # Of a service that was moved here: the name of the database that it was
-    # in, and its oid there.
+    # Where a service was that was moved here: the name of the database, and
+    # its oid there.
     moved_from = None
 
     _store = None
 
-    # That of a service stored by earlier code; see `upgrade`.
+    # A service that earlier code has stored has no schema; see `upgrade`.
     schema = 0
 
     def __init__(self):

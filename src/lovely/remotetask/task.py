@@ -22,7 +22,7 @@ class Tasks(dict):
 
     def __init__(self, service: Any, tasks: Iterable[tuple[str, Any]]) -> None:
         super().__init__(tasks)
-        # So that local grants on it hold.
+        # The parent is set so that local grants on the service hold.
         self.__parent__ = service
 
 

@@ -57,7 +57,8 @@ class WorkerRecords:
 
     def signs_of_life(self):
         """See IWorkerRecords."""
-        # One whose record cannot be read cannot give any, and is gone.
+        # A worker whose record cannot be read gives no signs, and counts as
+        # gone.
         return {**dict.fromkeys(self.store.workers),
                 **{worker.id: outcome_of(_sign_of_life, worker).value
                    for worker in crew.workers(self.store)}}
@@ -112,7 +113,8 @@ class WorkerRecords:
                 if len(released) < at_once:
                     self._ends.lose(job, claim, now, LOST_PROCESS)
                 else:
-                    # It waited for its turn.
+                    # The worker had not begun this job, so no attempt of it
+                    # is lost.
                     job.outdate_claims()
                 released.append(job.id)
             self._ends.settle(claim, now)

@@ -8,7 +8,6 @@ import time
 
 import transaction
 
-from gocept.async_.celery import broker
 from gocept.async_.celery import ends
 from gocept.async_.celery import runs
 from gocept.async_.celery.doubts import Doubts
@@ -16,8 +15,8 @@ from gocept.async_.celery.firstruns import FirstRuns
 from gocept.async_.celery.patience import Patience
 from gocept.async_.celery.processor import CeleryProcessor
 from gocept.async_.celery.processor import address
-from gocept.async_.celery.sent import Sent
-from gocept.async_.celery.sent import Waiting
+from gocept.async_.celery.sweep import KIND
+from gocept.async_.celery.sweep import Sweep
 from lovely.remotetask import machine
 from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.running import execution
@@ -28,14 +27,11 @@ from lovely.remotetask.running.gate import ProcessorStopped
 from lovely.remotetask.running.session import opened_engine
 
 
-# How many jobs are looked at in one sweep.
-SWEEP_AT_ONCE = 500
+# How many jobs are looked at in one round, of those that others may run.
+DOUBTS_AT_ONCE = 500
 
 # So many claims of jobs that were run are settled before the next round.
 SETTLE_AT = 50
-
-# What the ids of workers of this kind begin with, after host and pid.
-KIND = 'celery-'
 
 
 class Interrupted(Exception):
@@ -52,8 +48,7 @@ class Attendant(CeleryProcessor):
         self._record = threading.Lock()
         self._runs = runs.Runs()
         self._patience = Patience()
-        self._leading = False
-        self._sent = Sent()
+        self._sweep = Sweep(self)
         self._first_runs = FirstRuns(self.membership)
         self._doubts = Doubts()
         self.duties |= {'end': Duty('settle jobs that were run'),
@@ -130,7 +125,7 @@ class Attendant(CeleryProcessor):
             self.release()
             claim, others = self._try_to_claim(jobid, first)
         if others:
-            # One of them may be running it at the moment.
+            # One of the others may be running the job at the moment.
             self._doubts.add(jobid, others)
         return claim
 
@@ -184,7 +179,8 @@ class Attendant(CeleryProcessor):
         # Nobody waits for the others, but for what they have counted.
         has_counted = (self.may_measure(now)
                        and not self.membership.tally.is_empty)
-        return (bool(self._runs.running or self._leading or has_counted)
+        return (bool(self._runs.running or self._sweep.is_leading
+                     or has_counted)
                 and super().beats(now))
 
     def settle(self):
@@ -216,7 +212,7 @@ class Attendant(CeleryProcessor):
             self.release()
         with opened_engine(self.db, self.servicePath) as engine:
             turns = engine.workers.turns()
-            cleared = self._doubts.cleared(turns)[:SWEEP_AT_ONCE]
+            cleared = self._doubts.cleared(turns)[:DOUBTS_AT_ONCE]
         if cleared:
             waiting, lost = self.membership.bookkeep(
                 runs.outdate, cleared, self.membership.clock.now())
@@ -257,87 +253,14 @@ class Attendant(CeleryProcessor):
                     for jobid in jobids if jobid in service.jobs]
 
     def sweep(self, now=None):
-        """Send jobs that nobody has sent, and those whose message got lost.
-
-        One worker does that; it is chosen when there is something to send,
-        and is to be known to the others before it begins.
+        """Send jobs that nobody has sent, see Sweep.
 
         now -- POSIX seconds; default: the current time.
 
         Return how many were sent.
         """
-        now = self.membership.clock.now() if now is None else now
-        leader, is_needed = self._find_leader(now)
-        self._leading = leader == self.worker_id
-        if is_needed and leader is None:
-            self.membership.bookkeep(_enter, self.worker_id)
-        if not is_needed or not self._leading:
-            return 0
-        if self.knows_time():
-            # This passes entries of jobs that others have run, and puts what
-            # waits for a time into the schedule.
-            self.membership.bookkeep(_look, now)
-        found = self._to_send(now)
-        sent = self.send([each.address for each in found])
-        self._sent.remember(found[:sent])
-        return sent
-
-    def _find_leader(self, now):
-        """Return who sweeps, or None; and whether there is need of that."""
-        with opened_engine(self.db, self.servicePath) as engine:
-            leader = min(self._known(engine), default=None)
-            return leader, leader in (None, self.worker_id) and (
-                engine.is_behind() or engine.has_due(now))
-
-    def _find_waiting(self, now):
-        """Return what could be claimed now."""
-        with opened_engine(self.db, self.servicePath) as engine:
-            # These claims are never committed: making them is how to see what
-            # is next.
-            claims = engine.claim(
-                self.worker_id, SWEEP_AT_ONCE, now,
-                scheduled=self.knows_time())
-            described = [outcome_of(self._describe, engine.service, claim.job)
-                         for claim in claims]
-            # A job that cannot be read does not hold up the others.
-            return [outcome.value for outcome in described
-                    if not outcome.failed]
-
-    def _may_find_lost(self, now):
-        """Return whether a job waits that may have to be sent."""
-        with opened_engine(self.db, self.servicePath) as engine:
-            oldest = engine.service.oldest_waiting(now)
-            return engine.has_due(now) or (
-                oldest is not None and now - oldest >= self._sent.patience)
-
-    def _known(self, engine):
-        # After host and pid.
-        return [worker_id for worker_id in engine.workers.signs_of_life()
-                if f':{KIND}' in worker_id
-                and self.membership.is_alive(worker_id)]
-
-    def _describe(self, service, jobid):
-        job = service.jobs[jobid]
-        written = job._p_mtime or 0.0
-        return Waiting(
-            (job.id, job.attempts),
-            address(self.db, self.servicePath, job),
-            max(written, job.due or 0.0), job.due is not None)
-
-    def _to_send(self, now):
-        sender = broker.sender()
-        self._sent.be_patient(sender.broker.resend_after, 0)
-        if not self._may_find_lost(now):
-            return []
-        messages = sender.waiting(self.queue)
-        if messages is None:
-            # The broker does not answer.
-            return []
-        self._sent.be_patient(sender.broker.resend_after, messages)
-        if not self._may_find_lost(now):
-            return []
-        return [each for each in self._find_waiting(now)
-                if self._sent.is_lost(each, now)]
+        return self._sweep.step(
+            self.membership.clock.now() if now is None else now)
 
     # See CeleryProcessor
 
@@ -357,12 +280,3 @@ class Attendant(CeleryProcessor):
     def _hand_back(self, engine, now):
         runs.leave(engine, self.worker_id, self._runs, now)
         self._first_runs.leave_all(engine, now)
-
-
-def _look(engine, now):
-    if not engine.service.paused:
-        engine.service.hasJobsWaiting(now)
-
-
-def _enter(engine, worker_id):
-    engine.workers.enter(worker_id)

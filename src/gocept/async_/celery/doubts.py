@@ -2,7 +2,7 @@
 
 Unclaimed, so nothing tells who: those who could be asked are remembered, until
 each of them has gone on to something else, has claimed what it runs, or is
-gone.  docs/explanation/engine.rst tells of it.
+gone.  docs/explanation/unclaimed.rst tells of it.
 """
 
 

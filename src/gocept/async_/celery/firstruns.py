@@ -1,6 +1,6 @@
 """Runs jobs unclaimed: those whose messages come for the first time.
 
-See `seats`, and docs/explanation/engine.rst.
+See `seats`, and docs/explanation/unclaimed.rst.
 """
 
 import time
@@ -58,7 +58,7 @@ class FirstRuns:
         membership = self._membership
         if not seat.is_entered:
             seat.become(machine.new_worker_id(f'seat-{membership.name()}'))
-            # It may be entered though an error comes back.
+            # The seat may be entered though an error comes back.
             seat.is_entered = True
             membership.bookkeep(runs.enter_seat, seat.id)
 

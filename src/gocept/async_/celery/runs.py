@@ -34,6 +34,7 @@ class Runs:
         return True
 
     def end(self, jobid):
+        """Let go of a job that was claimed."""
         # If a claim was committed, it is dropped by what settles next.
         self.running.discard(jobid)
         self.ended += 1

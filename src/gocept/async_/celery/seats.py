@@ -3,7 +3,7 @@
 Whoever is given a message first runs its job, and commits once.  So that no
 such run is lost uncounted, a seat is known to others as long as it is used:
 if its process is gone, what it had is not known, and whatever it may have had
-is counted.  docs/explanation/engine.rst tells of it.
+is counted.  docs/explanation/unclaimed.rst tells of it.
 """
 
 import threading
@@ -69,7 +69,8 @@ class Seat:
     def refuse(self, is_known):
         """See ISeat."""
         self.is_refused = True
-        # Others may have taken this process for dead.
+        # A record that is not known any more was dropped by others, who have
+        # taken this process for dead: no other job may be run under it.
         self.is_full = not is_known
 
     def is_kept_by_run(self):

@@ -48,7 +48,7 @@ def look_after(db, declaration):
                  'async:service "%s": its cron jobs are not as declared, and '
                  'the database is read-only. Start a process that can write '
                  'to it.', declaration.name)]
-    # Not before it is committed.
+    # What is told has happened, as it is committed now.
     for level, *message in said:
         log.log(level, *message)
 
@@ -57,7 +57,7 @@ def _look_after(declaration, root):
     """Return what is to be logged: tuples of level, message, arguments."""
     service = declaration.find(root)
     if not isinstance(service, TaskService) or service.schema < SCHEMA:
-        # It is told already why that is so.
+        # The log says already why there is no such service.
         return []
     wanted = {each.name: each for each in declarations_of(declaration.name)}
     with server().around_job(service):

@@ -42,7 +42,7 @@ def serve(host, port, var, stopping):
 
     stopping -- a Wakeup that catches the signals.
     """
-    # Of the extra only; without it `main` has said so.
+    # Waitress comes with the extra; without it `main` has said so before.
     import waitress
 
     from gocept.async_.demo.ending import Ending

@@ -23,7 +23,7 @@ from lovely.remotetask.running.server import server
 # How many jobs are looked at in one transaction.
 PAGE = 500
 
-# Those of the greatest id.
+# How many digits the greatest id has, which fits into 63 bits.
 MAX_DIGITS = 19
 
 DONE = {'requeue': 'requeued', 'cancel': 'cancelled', 'remove': 'removed'}

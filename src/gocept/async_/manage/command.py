@@ -195,7 +195,7 @@ def _address(text: str) -> str:
     try:
         return asking.check_address(text)
     except ValueError as error:
-        # Not the address itself: it may have a password in it.
+        # The error does not quote the address: it may have a password in it.
         raise argparse.ArgumentTypeError(str(error)) from None
 
 

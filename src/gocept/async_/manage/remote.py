@@ -96,7 +96,7 @@ class Remote:
     def set_paused(self, name: str, what: str, jobid: int | None) -> None:
         """See Source."""
         path = what if jobid is None else f'jobs/{jobid}/{what}'
-        # It may be so already.
+        # The answer may be that it is paused, or not, already.
         _is_done(self._client.post(f'{segment(name)}/{path}', {}))
 
     def _get(self, path: str, query: Row | None = None) -> Row:

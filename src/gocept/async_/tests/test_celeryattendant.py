@@ -194,7 +194,7 @@ class AttendantTest(CeleryCase):
         first = sum(each.sweep(self.later(61)) for each in crowd)
         second = sum(each.sweep(self.later(61)) for each in crowd)
         self.assertEqual((0, 1), (first, second))
-        leader, = [each for each in crowd if each._leading]
+        leader, = [each for each in crowd if each._sweep.is_leading]
         self.assertTrue(leader.beats(processor.HEARTBEAT * 9e9))
 
     def test_one_passes_entries(self):
@@ -355,7 +355,7 @@ class AttendantTest(CeleryCase):
     def test_counts(self):
         """What was run is counted, and stored now and then, not each time."""
         attendant = self.start(Attendant)
-        attendant._leading = False
+        attendant._sweep.is_leading = False
         attendant._beaten = attendant._measured = 0.0
         self.run_by(attendant, 'a')
         self.assertFalse(attendant.beats(44.0))
@@ -384,14 +384,15 @@ class AttendantTest(CeleryCase):
         """What cannot be described does not keep others from being sent."""
         for number in range(3):
             self.add('test.task', number)
-        describe = self.attendant._describe
+        describe = self.attendant._sweep._describe
 
         def odd(service, jobid):
             if jobid == min(service.jobs):
                 raise TypeError('odd')
             return describe(service, jobid)
         self.sender.sent.clear()
-        with unittest.mock.patch.object(self.attendant, '_describe', odd):
+        with unittest.mock.patch.object(
+                self.attendant._sweep, '_describe', odd):
             self.assertEqual(2, self.attendant.sweep(self.later(11)))
 
     def test_each_duty_by_itself(self):

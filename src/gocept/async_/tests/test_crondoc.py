@@ -90,12 +90,13 @@ calls = []
 def weekly(department):
     calls.append(department)
 ''')
-        add, run = blocks('python')[1:]
+        add, cancel, run = blocks('python')[1:]
         names = {}
-        exec(add.replace('    service.cancel(jobid)\n', ''), names)
+        exec(add, names)
         job = self.service.jobs[names['jobid']]
         self.assertEqual(((6,), (0,)), (job.hour, job.dayOfWeek))
         transaction.commit()
+        exec(cancel, names)
         exec(run, {'process': process})
         self.assertEqual('cancelled', job.status)
 

@@ -197,8 +197,8 @@ class WrongTest(unittest.TestCase):
             '<async:service name="events" thread="2" />', 'thread')
 
     def test_no_number(self):
-        """threads is a whole number of at least one."""
-        for threads in ('0', '-1', '1.5', 'many', ''):
+        """threads is a whole number of at least one, and of some hundreds."""
+        for threads in ('0', '-1', '1.5', 'many', '', '1001'):
             with self.subTest(threads):
                 self.assertRefused(
                     f'<async:service name="events" processor="multi" '
@@ -206,7 +206,7 @@ class WrongTest(unittest.TestCase):
 
     def test_no_time(self):
         """wait_time is more than nothing: it must not turn in circles."""
-        for wait_time in ('0', '-1', 'long'):
+        for wait_time in ('0', '-1', 'long', 'inf', '1e300'):
             with self.subTest(wait_time):
                 self.assertRefused(
                     f'<async:service name="events" '

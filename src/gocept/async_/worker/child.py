@@ -33,7 +33,7 @@ PIECES = 100
 class Child:
     """A process of the pool, and what it has reported.
 
-    said -- its last report, see workerreport; empty before the first one.
+    said -- dict: its last report, see `report`; empty before the first one.
     counted -- what it has told of its runs, see counted.Plain.
     stopping_since -- monotonic time, or None.
     given_up -- whether it stops because it could not work.
@@ -64,6 +64,7 @@ class Child:
         self._complaint = Complaint(log.warning)
 
     def fileno(self):
+        """The descriptor to read from, for a selector."""
         return self._read
 
     def listen(self):
@@ -111,6 +112,7 @@ class Child:
 
     @property
     def late(self):
+        """Whether nothing was heard of it for LATE seconds, since it spoke."""
         # No report is expected before the process has imported the
         # application.
         return (self.stopping_since is None and bool(self.said)
@@ -118,11 +120,13 @@ class Child:
 
     @property
     def ready(self):
+        """Whether it can run jobs, as it has said in time."""
         return (self.stopping_since is None and not self.late
                 and self.said.get('ready', False))
 
     @property
     def state(self):
+        """One of `place.STATES`, but pausing: there is a process."""
         if self.given_up:
             return 'stuck'
         if self.stopping_since is not None:
@@ -192,12 +196,19 @@ class Child:
             self._process.wait(MARGIN)
 
     def close(self):
+        """Read what it has reported last, after its end; read no more."""
         for _ in range(PIECES):
             if not self.listen():
                 break
         os.close(self._read)
 
     def describe(self):
+        """Return a dict of plain values for people and monitors.
+
+        heartbeat_age -- seconds since the last report.
+        memory_mb -- MB, 0 before the first report.
+        problem -- why it cannot work (str), or None.
+        """
         said = self.said
         age = self._clock() - self.heard
         heard = datetime.datetime.fromtimestamp(

@@ -83,7 +83,8 @@ class WorkerProcess:
         self.db = application.open_database(
             self.options['configuration'], self.options['processes'])
         self.declarations = application.choose(self.options)
-        # Not earlier: until here the process may be ended at any moment.
+        # Signals are caught from here on; before, the process may be ended at
+        # any moment.
         self.wakeup.catch(signal.SIGTERM)
         self._running = True
         self._observer.subscribe()

@@ -72,7 +72,8 @@ class BulkPage(Page):
     live = False
 
     def __new__(cls, context, request, is_json=False):
-        # One address: what is sent to it is done.
+        # The form and what does it have one address: what is sent there by
+        # POST is done.
         if cls is BulkPage and request.method == 'POST':
             return BulkAction(context, request)
         return super().__new__(cls)

@@ -41,7 +41,8 @@ class CronAdd(CronForm):
     back = 'crons'
 
     def __new__(cls, context, request, is_json=False):
-        # One address: what is sent to it is done.
+        # The form and what does it have one address: what is sent there by
+        # POST is done.
         if cls is CronAdd and request.method == 'POST' and not is_json:
             return CronAdded(context, request)
         return super().__new__(cls)

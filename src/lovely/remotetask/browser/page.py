@@ -70,7 +70,7 @@ class Page:
 
     permission = VIEW
     method = 'GET'
-    # That in the address, and that of the tab which leads here.
+    # The name of the page in the address, and of the tab that leads to it.
     name = ''
     tab = ''
     title = ''

@@ -35,7 +35,7 @@ _NAMED = (type, types.FunctionType)
 # What a pickle adds to an atom, in bytes, at most.
 OPCODES = 32
 
-# It is not worth remembering of a shorter text that it was counted.
+# How long a text has to be for it to pay to remember that it was counted.
 _SHORT = 64
 
 

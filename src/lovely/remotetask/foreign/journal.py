@@ -15,7 +15,8 @@ from lovely.remotetask.foreign.outcome import undescribed
 def journal(name):
     """Return the logger of a name; what it does with a line never raises."""
     logger = logging.getLogger(name)
-    # Of that one alone, whatever class the application has chosen for it.
+    # This logger alone is changed, whatever class the application has chosen
+    # for it.
     logger.handle = functools.partial(_handle, logger)
     return logger
 

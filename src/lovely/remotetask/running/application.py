@@ -104,7 +104,8 @@ class Toolkit:
 
     def services(self, site):
         """See IApplicationServer."""
-        # Others may be registered for what is not there any more.
+        # Utilities of other interfaces may be registered for what is not there
+        # any more.
         return [(each.name, each.component) for each
                 in site.getSiteManager().registeredUtilities()
                 if each.provided is interfaces.ITaskService]

@@ -115,7 +115,7 @@ def _driver(adapter):
 
 
 def _socket(connection):
-    # That of pg8000 has no public name.
+    # The socket of pg8000 has no public name.
     return getattr(connection, '_usock', connection)
 
 
@@ -128,7 +128,7 @@ def _of_psycopg2(connection, cursor):
 
 
 def _of_pg8000(connection, cursor):
-    # It reads nothing but answers, and what comes before these.
+    # pg8000 reads nothing but answers, and what comes before these.
     cursor.execute('SELECT 1')
     cursor.fetchall()
     notices = connection.notifications

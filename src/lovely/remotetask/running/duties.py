@@ -70,7 +70,7 @@ class Duties(dict):
         if self._member.is_closed():
             self._member.stop_as_closed()
         elif outcome.is_a(interfaces.NoSuchService):
-            # Not committed yet, or removed.
+            # A service that is not there is not committed yet, or was removed.
             self.mark_ill('find', reason_of(outcome), now, patience=(
                 PATIENCE if self._member.service_oid is None else 0.0))
         elif outcome.retryable:

@@ -109,7 +109,8 @@ class Duty:
     def _is_news(self, now: float, kind: Hashable) -> bool:
         if now >= self._quiet_until:
             if now - self._quiet_until > self._silence:
-                # It went well for long enough since.
+                # The duty has gone well for long enough: the silences are
+                # short again.
                 self._silences.reset()
                 self._silence = self._silences.next()
             self._kinds = set()
@@ -123,6 +124,7 @@ class Duty:
 
     @property
     def is_failing(self) -> bool:
+        """Whether it has failed, and not succeeded since."""
         return self._reason is not None
 
     @property

@@ -181,7 +181,7 @@ def send(event):
         outcome_of(surroundings.in_context, _tell, others, event)
 
 
-# It may fail each time, for each job.
+# A subscriber may fail each time, for each job: the log says it less and less.
 _telling = Duty('tell subscribers of jobs')
 
 
@@ -236,7 +236,8 @@ def send_after_commit(kind, service, job):
     """
     if service._p_jar is None or not is_wanted(kind):
         return
-    # Not that of the thread: it may be another one, or never end.
+    # The transaction is that of the connection; the one of the thread may be
+    # another one, or never end.
     txn = service._p_jar.transaction_manager.get()
     event = kind(tuple(server().path(service)), job.id, name_of(job))
     try:

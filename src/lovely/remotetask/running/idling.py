@@ -75,7 +75,7 @@ class Idling:
         self._may_begin.clear()
         txn.addAfterCommitHook(_let, (self._may_begin,))
         txn.addAfterAbortHook(_let, (True, self._may_begin))
-        # One that is never ended.
+        # A transaction that is never ended calls no hook.
         weakref.finalize(txn, self._may_begin.set)
 
     def stop(self):
@@ -142,7 +142,8 @@ class Idling:
 
     def _is_short(self):
         """Return whether there is little left to run still."""
-        # It was told while a step was claiming others, mostly.
+        # What a runner has told is asked once more: mostly a step was claiming
+        # others at that moment.
         was_told, self._short = self._short, False
         return was_told and self._processor.team.is_short()
 
@@ -173,7 +174,8 @@ class Idling:
         if processor.claimer.next_due is not None:
             waits.append(max(0.0, processor.claimer.next_due - clock.now()))
         if processor.claims.ids or len(processor.membership.watch) > 1:
-            # Others look for signs of life, or this one for theirs.
+            # Others look for signs of life of this worker, or this one for
+            # theirs.
             waits.append(processor.heartbeat)
         if not clock.trusted and clock.ahead is None:
             waits.append(SOON)
@@ -207,7 +209,8 @@ class Idling:
             self._wire, self._word = found, word
         if found is not None and found.listen(
                 word, self.hear, self._interval):
-            # Others may have told of something since the last step.
+            # Nobody has listened since the last step, so something may have
+            # been told.
             self.hear()
 
     def _is_listening(self):

@@ -141,7 +141,7 @@ class Member:
     def _sign(self, now):
         # If it fails, again soon.
         self._beaten = float('-inf')
-        # Not at each sign: there is more to write.
+        # What was counted is not written at each sign: it is more.
         measures = self.may_measure(now)
         self.membership.sign(measures)
         self._beaten = now
@@ -198,7 +198,8 @@ def _duties(heartbeat):
     """Return all duties: what it cannot do while one fails."""
     return {
         'find': Duty('find its service'),
-        # It costs nothing to look.
+        # To look whether the disk takes changes costs nothing, so the pauses
+        # are short.
         'write': Duty('run any job', most=1.0),
         'threads': Duty('start the threads that run jobs'),
         'run': Duty('run jobs'),

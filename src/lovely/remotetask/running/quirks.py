@@ -118,7 +118,8 @@ def snapshot(connection):
     storage = connection._storage
     start = getattr(storage, '_start', None)
     if start is not None:
-        # That of the first one which is not shown.
+        # The storage says which transaction is the first one that is not
+        # shown.
         return p64(u64(start) - 1)
     return (storage.lastTransaction() if IMVCCStorage.providedBy(storage)
             else None)

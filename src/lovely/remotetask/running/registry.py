@@ -29,7 +29,7 @@ def _begin():
     _processors = {}
     # Also those that were stopped, and replaced, but run a job still.
     _started = weakref.WeakSet()
-    # Those that run no jobs, but tell those who do.
+    # Processors that run no jobs, but tell those who do.
     _tellers = weakref.WeakSet()
     _processors_lock = threading.Lock()
     _direct_worker_id = None
@@ -63,8 +63,9 @@ def start(service):
     if not getattr(found.processorFactory, 'runsJobs', True):
         _tellers.add(made)
     if quirks.has_changes(service._p_jar):
-        # It would claim what was run, say, and is not committed; and whoever
-        # commits would meet it, and have to try again.
+        # A processor that begins at once would claim what was run, say, and is
+        # not committed; and whoever commits would meet it, and have to try
+        # again.
         made.begin_after(service._p_jar.transaction_manager.get())
     start_processor(made)
 
@@ -139,7 +140,8 @@ def wake_after_commit(service, job):
     # What is not stored yet has no processor.
     if service._p_jar is not None:
         key = service._p_jar.db(), service._p_oid
-        # Not that of the thread: it may be another one, or never end.
+        # The transaction is that of the connection; the one of the thread may
+        # be another one, or never end.
         txn = service._p_jar.transaction_manager.get()
         _to_wake(txn).setdefault(key, []).append(job)
 
@@ -162,11 +164,11 @@ def _wake(committed, services):
     services = {place: [job for job in jobs if job._p_jar is not None]
                 for place, jobs in services.items()}
     told = set()
-    # It may have been started or stopped in the meantime.
+    # Processors may be started or stopped by other threads, so this is a copy.
     for processor in list(_processors.values()):
         place = processor.place
         jobs = services.get(place, [])
-        # One that has not found its service yet is woken in any case.
+        # A processor that has not found its service yet is woken in any case.
         if jobs or place is None:
             _call(processor, 'added', jobs)
         if processor in _tellers:
@@ -210,7 +212,8 @@ def _find(service):
     for processor in list(_processors.values()):
         known = processor.place
         if known is None:
-            # It has not met its service yet.
+            # This processor has not met its service yet: only its path is
+            # known.
             found = (id(processor.db), processor.servicePath) == where
         else:
             found = known == place

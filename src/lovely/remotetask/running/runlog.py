@@ -80,28 +80,39 @@ events.Observer(write, events.JobEnded, events.JobRetried).subscribe()
 
 
 def left_alone(path, run, failure):
+    """Say that a run was given up, as its claim is lost."""
     _log(logging.WARNING, path, run, None,
          'left alone, somebody else has the job: %s', failure.errorClass)
 
 
 def not_begun(path, run, failure):
+    """Say that the function was not called; it is tried again."""
     _log(logging.DEBUG, path, run, None, 'cannot be begun: %s at %s',
          failure.errorClass, failure.place)
 
 
 def interrupted(path, run, failure):
+    """Say that what the job stands on has failed; it is tried again."""
     _log(logging.DEBUG, path, run, None,
          'was interrupted, and that cannot be stored: %s at %s',
          failure.errorClass, failure.place)
 
 
 def not_stored(path, run, failure, reason):
+    """Say that nobody could store how a run has failed.
+
+    reason -- the IFailure of storing it.
+    """
     _log(logging.ERROR, path, run, None,
          'failed with %s at %s, and that could not be stored:\n%s',
          failure.errorClass, failure.place, _lines(reason.frames))
 
 
 def one_by_one(path, number, failure):
+    """Say that a group could not be committed; its jobs are run apart.
+
+    number -- int, how many jobs these are.
+    """
     log.warning('%s: %s jobs are run again one by one: %s at %s',
                 '/'.join(path), number, failure.errorClass, failure.place)
 

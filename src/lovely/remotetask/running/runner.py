@@ -71,7 +71,8 @@ class Runner:
             claim = self.claims[0]
             unended = self._run([claim])
             if claim in self.claims:
-                # It is the same with the others.
+                # What kept this claim from being settled keeps the others,
+                # too.
                 break
             pauses.reset()
         return unended

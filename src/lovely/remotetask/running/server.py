@@ -28,7 +28,7 @@ _registry = zope.component.getGlobalSiteManager()
 
 def server():
     """Return the IApplicationServer of this process."""
-    # Not in the current site: it may be in a connection that is closed.
+    # The current site is not asked: it may be in a connection that is closed.
     found = _registry.queryUtility(interfaces.IApplicationServer)
     return _announced() if found is None else found
 

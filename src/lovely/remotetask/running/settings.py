@@ -13,12 +13,15 @@ from lovely.remotetask.foreign.outcome import outcome_of
 # More threads of one process do not run more jobs.
 MAX_THREADS = 1000
 
+# Python's locks wait no longer, in seconds: some centuries.
+MAX_WAIT_TIME = threading.TIMEOUT_MAX
+
 
 def check_wait_time(seconds: Any) -> None:
     """Raise ValueError unless an idle processor can wait that long."""
     is_number = (isinstance(seconds, numbers.Real)
                  and not isinstance(seconds, bool))
-    if not is_number or not 0 <= seconds <= threading.TIMEOUT_MAX:
+    if not is_number or not 0 <= seconds <= MAX_WAIT_TIME:
         raise ValueError(
             f'waitTime must be the seconds to wait at most before looking '
             f'for jobs again, a number like 1.0, not {_shown(seconds)}; leave '

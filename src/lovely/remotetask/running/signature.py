@@ -52,7 +52,7 @@ def check(txn, db):
     # Most say nothing that anybody could refuse.
     if sizes['extension'] or max(sizes.values()) > LONGEST:
         for storage in blame.storages(db):
-            # One consists of several objects.
+            # A storage may be several objects, one around the other.
             if quirks.is_served(storage) and hasattr(storage, 'tpc_begin'):
                 _check_served(storage, txn, sizes)
 

@@ -21,7 +21,8 @@ PATIENCE = 60.0
 def _begin():
     global _lock, _turn
     _lock = threading.Lock()
-    # Of a worker: its id, and until when others wait, by the monotonic clock.
+    # The worker whose turn it is: its id, and until when others wait, in
+    # seconds of the monotonic clock.
     _turn = None
 
 

@@ -147,11 +147,13 @@ class Team:
         Return whether there were any: there are none at the end.
         """
         claim = self.claims.take()
-        # Those not begun when the processor is stopped are handed back.
+        # Claims that are not begun when the processor is stopped are handed
+        # back.
         if claim is None or self._processor.idling.is_stopping:
             return False
         taken.append(claim)
-        # Those that were run before may be to blame for that.
+        # A job that was run before is run alone: it may be to blame that a
+        # group failed.
         while (claim.attempt == 1 and len(taken) < self.commit_every
                and self.tempo.fits(len(taken)) and self.claims.waiting):
             claim = self.claims.take_another()
@@ -173,7 +175,7 @@ class Team:
             outcome = outcome_of(self._membership.run_group, claims)
             ends = outcome.value
         if outcome.failed:
-            # They count as begun, for all that is known.
+            # All of these claims count as begun, for all that is known.
             self._duties.report(outcome, 'run')
             return dict.fromkeys(claims, UNSTORED)
         self._mark_ends(ends)

@@ -25,7 +25,7 @@ GRACE = 1.0
 # By database: its Wire, or None.
 _wires = weakref.WeakKeyDictionary()
 
-# Those of the processes that this one was forked from.  They are kept: whoever
+# Wires of the processes that this one was forked from.  They are kept: whoever
 # closes a connection tells the server, which closes that of the parent then.
 _inherited = []
 
@@ -42,7 +42,7 @@ def wire_of(db):
     """Return the Wire of a ZODB.DB in this process, None if it has none."""
     with _lock:
         if db not in _wires:
-            # One that was closed has no storage any more.
+            # A database that was closed has no storage any more.
             channel = outcome_of(lambda: channel_of(db.storage)).value
             _wires[db] = None if channel is None else Wire(
                 channel, f'remotetasks-wire.{db.database_name}')
@@ -161,7 +161,7 @@ class Wire:
         thread = self._thread
         if thread is not None:
             thread.join(max(0.0, deadline - time.monotonic()))
-        # Others may follow.
+        # Other processors may follow, and need a wire.
         self._is_ending = False
 
     def _has_thread(self):

@@ -20,9 +20,9 @@ from lovely.remotetask.storage import lease
 from lovely.remotetask.storage import lookup
 from lovely.remotetask.storage.current import current
 from lovely.remotetask.storage.lane import SEGMENT_SIZE
-from lovely.remotetask.storage.lane import SHELVES
 from lovely.remotetask.storage.lease import FIRST_LEASE
 from lovely.remotetask.storage.lease import LEASE
+from lovely.remotetask.storage.numbering import SHELVES
 
 
 # The part of a lease, without an addition, in which a process uses its lane.
@@ -67,6 +67,7 @@ class Entry:
 
     @property
     def expired(self):
+        """Whether the process uses the lane no more: its lease may end."""
         return time.monotonic() - self.used > USED * self.length
 
     def open(self, store):
@@ -90,7 +91,7 @@ def lane_of_transaction(store):
     """
     txn = current(store)
     if txn is None or store._p_serial == z64:
-        # Not committed yet, so nobody else can see it.
+        # The store is not committed yet, so nobody else can see its lanes.
         return store.lanes[0]
     taken = _taken(txn)
     key = id(store._p_jar), store._p_oid
@@ -172,7 +173,7 @@ def _taken(txn):
         txn.set_data(_spare, taken)
         txn.addAfterCommitHook(_after_commit, (taken,))
         txn.addAfterAbortHook(_give_back, (taken, False))
-        # One that is never ended.
+        # A transaction that is never ended calls no hook.
         weakref.finalize(txn, _give_back, taken, False)
         return taken
 
@@ -196,7 +197,7 @@ def _spare_lanes(store):
 def _take(store):
     spare = _spare_lanes(store)
     if spare.is_busy() and _workers_meet(store, spare):
-        # It can do without.
+        # The transaction can do without more lanes, so a failure is let go.
         more = outcome_of(lease_lanes, store, frozenset(spare.shelves))
         for entry in more.value or ():
             spare.lease(entry)
@@ -266,7 +267,8 @@ def lease_lanes(store, avoided=()):
 
     def entries(lanes):
         return [Entry(lane, length) for lane in lanes]
-    # Not in the thread's transaction, which belongs to the caller.
+    # The lease has a transaction of its own: that of the thread belongs to the
+    # caller.
     return in_private_transaction(
         store._p_jar.db(), take, ATTEMPTS, entries)
 

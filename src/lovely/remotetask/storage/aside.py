@@ -8,8 +8,8 @@ from lovely.remotetask.foreign.unreadable import reason_of
 from lovely.remotetask.interfaces import HELD
 from lovely.remotetask.storage import books
 from lovely.remotetask.storage import crew
-from lovely.remotetask.storage import lane
 from lovely.remotetask.storage import lookup
+from lovely.remotetask.storage import numbering
 from lovely.remotetask.storage import removal
 from lovely.remotetask.storage.ledger import LISTED
 
@@ -91,7 +91,7 @@ def _unseen_notes(store, jobid):
 
 def _notes_of(store, strand, key, jobid):
     begin = lookup.sequence_at_cursor(store, key)
-    return [(lane.place(entry.sequence, key), entry)
+    return [(numbering.place(entry.sequence, key), entry)
             for entry in strand.notes(strand.end, begin)
             if entry.note.job == jobid]
 

@@ -18,6 +18,7 @@ from lovely.remotetask.storage import books
 from lovely.remotetask.storage import crew
 from lovely.remotetask.storage import lane
 from lovely.remotetask.storage import lookup
+from lovely.remotetask.storage import numbering
 from lovely.remotetask.storage import passing
 from lovely.remotetask.storage import removal
 from lovely.remotetask.storage import settlement
@@ -56,7 +57,7 @@ def look(store, now):
             was_loaded = job._p_changed is not None
             failure = store.read(_check, store, status, key, job, now)
             if not was_loaded:
-                # Others have better use for the cache.
+                # The cache is for jobs that somebody needs.
                 job._p_deactivate()
             if failure.failed:
                 store.ledger.take_out(status, key)
@@ -71,7 +72,7 @@ def _some(ledger, status):
         # ended at the same moment.
         oldest = min(tree.minKey() for tree in ledger.trees(status) if tree)
         newest = found[-1][0]
-        # One in ten begins where the newest ones end.
+        # One look in ten begins where the newest entries end.
         part = max(0.0, next(_looks) * STEP % 1 * 1.1 - 0.1)
         time, jobid = (
             new - part * (new - old)
@@ -156,7 +157,8 @@ def _ranges(store, key, sequence):
 
 def _search(store, key, begin, end, now, book):
     for sequence in range(begin, end):
-        store.read(_find_place, store, lane.place(sequence, key), now, book)
+        place = numbering.place(sequence, key)
+        store.read(_find_place, store, place, now, book)
 
 
 def _undone(store, job, now):

@@ -2,6 +2,7 @@
 
 from lovely.remotetask.foreign.unreadable import UnreadableJob
 from lovely.remotetask.storage import lane
+from lovely.remotetask.storage import numbering
 from lovely.remotetask.storage.selection import is_ghost
 from lovely.remotetask.storage.selection import let_go
 
@@ -61,7 +62,7 @@ class Backwards:
 
     def _find(self, sequence, entry):
         job = self.store.read(
-            self.job_of, self.store, lane.place(sequence, self.key),
+            self.job_of, self.store, numbering.place(sequence, self.key),
             entry).value
         if job is None:
             let_go(entry.job, self.was_ghost)

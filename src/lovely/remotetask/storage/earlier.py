@@ -88,7 +88,7 @@ def _data(queue):
         return queue
     queue._p_activate()
     state = vars(queue)
-    # Of a class that is not installed.
+    # A queue whose class is not installed has its state elsewhere.
     state = state.get('__Broken_state__') or state
     return state['_data']
 

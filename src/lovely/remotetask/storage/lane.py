@@ -1,6 +1,6 @@
-"""Lanes: where jobs are added, and how a job's id tells where it is.
+"""Lanes: where jobs are added.
 
-Storage only.  docs/explanation/engine.rst tells who writes which of these
+Storage only.  docs/reference/writers.rst tells who writes which of these
 objects.
 """
 
@@ -20,26 +20,11 @@ from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import HELD
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import STARTLATER
+from lovely.remotetask.storage import numbering
 
 
 # Entries of a segment: what an adder writes anew with each of them.
 SEGMENT_SIZE = 16
-
-# A strand has this many segments in sight of a lookup by number; more would
-# make ids longer than 63 bits.
-_PRIORITY_BITS = 4
-_LANE_BITS = 10
-
-# More could not be told apart by the ids of their jobs.
-MAX_LANES = 1 << _LANE_BITS
-
-# So many lanes are leased at a time.
-LANES_AT_ONCE = 2
-
-# Whoever keeps the books of other lanes writes other objects: there are so
-# many shelves of them.  More workers than these meet; and each page of jobs
-# is merged from all.  It may never change: ids tell where their jobs are.
-SHELVES = 8
 
 # How many segments are looked at when a new one is begun, to drop those that
 # are empty: more than one, so that they go faster than they come.
@@ -75,41 +60,10 @@ def decode_change(change):
     return _STATUSES[change[0]], _STATUSES[change[1]]
 
 
-def make_id(sequence, lane, priority):
-    """Return the id of the job at that place."""
-    return (((sequence << _LANE_BITS) | lane) << _PRIORITY_BITS) | priority
-
-
-def split_id(jobid):
-    """Return sequence, lane and priority."""
-    priority = jobid & ((1 << _PRIORITY_BITS) - 1)
-    lane = (jobid >> _PRIORITY_BITS) & (MAX_LANES - 1)
-    return jobid >> (_PRIORITY_BITS + _LANE_BITS), lane, priority
-
-
-def place(sequence, key):
-    """Return the id of an entry of the strand of a key."""
-    return sequence << (_PRIORITY_BITS + _LANE_BITS) | key
-
-
 def aligned(sequence):
     """Return the first sequence from one on with which a segment may begin.
     """
     return -(-sequence // SEGMENT_SIZE) * SEGMENT_SIZE
-
-
-def strand_key(place):
-    """Return the key of the strand that an entry is in, from its id."""
-    return place & ((1 << (_PRIORITY_BITS + _LANE_BITS)) - 1)
-
-
-def shelf_number(place):
-    """Return the number of the shelf for an id: that of its lane.
-
-    Lanes that are leased together have one.
-    """
-    _, number, _ = split_id(place)
-    return number // LANES_AT_ONCE % SHELVES
 
 
 class Note(NamedTuple):
@@ -215,6 +169,7 @@ class Segment(persistent.Persistent):
 
     @property
     def full(self):
+        """Whether no entry fits in any more."""
         return len(self.jobs) >= SEGMENT_SIZE
 
     @property
@@ -223,6 +178,12 @@ class Segment(persistent.Persistent):
         return self.full and not any(job is not None for job in self.jobs)
 
     def append(self, job, change, note=None):
+        """Add an entry at the end.
+
+        job -- the Job.
+        change -- two letters, see `encode_change`.
+        note -- a Note; None for a new job.
+        """
         # The segment is registered first: that raises in a transaction that
         # has ended, and then the segment is not changed in memory either.
         self._p_changed = True
@@ -448,17 +409,17 @@ class Lane(persistent.Persistent):
     @property
     def shelf(self):
         """The number of the shelf with the books of its jobs."""
-        return shelf_number(self.key(0))
+        return numbering.shelf_number(self.key(0))
 
     def key(self, priority):
         """Return the key of a strand among the cursors."""
-        return make_id(0, self.number, priority)
+        return numbering.make_id(0, self.number, priority)
 
     def next_id(self, priority):
         """Return the id that the next job with that priority has."""
         strand = self.strands.get(priority)
         end = self.start if strand is None else strand.end
-        return make_id(end, self.number, priority)
+        return numbering.make_id(end, self.number, priority)
 
     def append(self, job, change, priority, note=None):
         """Append an entry to the strand of a priority.  Return the Strand."""

@@ -4,10 +4,10 @@ Storage only; `adder` asks for leases in transactions of its own.
 """
 
 from lovely.remotetask import machine
-from lovely.remotetask.storage import lane
-from lovely.remotetask.storage.lane import LANES_AT_ONCE
+from lovely.remotetask.storage import numbering
 from lovely.remotetask.storage.lane import Lane
 from lovely.remotetask.storage.lane import Lease
+from lovely.remotetask.storage.numbering import LANES_AT_ONCE
 
 
 # Seconds without an addition after which a lane may be leased by others.
@@ -54,7 +54,7 @@ def add_lane(store):
     number = store.lanes.maxKey() + 1 if store.lanes else 0
     if store.retired:
         number = min(number, store.retired.minKey())
-    if number < lane.MAX_LANES:
+    if number < numbering.MAX_LANES:
         start = store.retired.pop(number, store.start)
         store.lanes[number] = Lane(number, start)
         store.leases[number] = Lease()
@@ -141,7 +141,7 @@ def _is_good(store, found, is_visible):
 
 def _unused(store):
     """Return the lane whose lease is to end first, where no lane is free."""
-    if len(store.lanes) < lane.MAX_LANES:
+    if len(store.lanes) < numbering.MAX_LANES:
         return []
     number, lease = min(store.leases.items(), key=_end)
     return [store.lanes[number]]

@@ -18,8 +18,8 @@ from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import HELD
 from lovely.remotetask.interfaces import STARTLATER
 from lovely.remotetask.interfaces import STATUSES
-from lovely.remotetask.storage.lane import SHELVES
-from lovely.remotetask.storage.lane import shelf_number
+from lovely.remotetask.storage.numbering import SHELVES
+from lovely.remotetask.storage.numbering import shelf_number
 
 
 # Nothing happens to these jobs unless somebody asks for it.
@@ -56,7 +56,8 @@ class Swept(persistent.Persistent):
         if self._v_ids is None:
             self._v_ids = {}
         if number not in self._v_ids:
-            # Those that are dropped meanwhile are gone altogether.
+            # This is read once: jobs that are dropped meanwhile are gone
+            # altogether.
             self._v_ids[number] = frozenset(
                 key[1] for key in self.jobs.get(number, ()))
         return jobid in self._v_ids[number]

@@ -11,6 +11,7 @@ from lovely.remotetask.foreign.unreadable import opened
 from lovely.remotetask.foreign.unreadable import reason_of
 from lovely.remotetask.interfaces import WAITING
 from lovely.remotetask.storage import lane
+from lovely.remotetask.storage import numbering
 
 
 # Of which types the attributes of a job are, if it has them.
@@ -56,13 +57,13 @@ def _priorities(store, number):
 
 def _strand(store, number, priority, is_wanted):
     """Return one strand, or none, and its key, as `_strands` does."""
-    key = lane.make_id(0, number, priority)
+    key = numbering.make_id(0, number, priority)
     return [(store.lanes[number].strands[priority], key)] if is_wanted(
         key) else []
 
 
 def _strands(store, numbers, is_wanted):
-    found = [(strand, lane.make_id(0, number, priority))
+    found = [(strand, numbering.make_id(0, number, priority))
              for number in numbers
              for priority, strand in store.lanes[number].strands.items()]
     return [(strand, key) for strand, key in found if is_wanted(key)]
@@ -77,7 +78,7 @@ def sequence_at_cursor(store, key):
 
 
 def _start(store, key):
-    _, number, _ = lane.split_id(key)
+    _, number, _ = numbering.split_id(key)
     found = store.lanes.get(number)
     return (store.retired.get(number, store.start) if found is None
             else found.start)
@@ -101,8 +102,8 @@ def is_unseen(store, place):
 
     place -- its id.
     """
-    sequence, _, _ = lane.split_id(place)
-    return sequence >= sequence_at_cursor(store, lane.strand_key(place))
+    sequence, _, _ = numbering.split_id(place)
+    return sequence >= sequence_at_cursor(store, numbering.strand_key(place))
 
 
 def is_pending(store, job):
@@ -133,7 +134,7 @@ def is_legacy(store, jobid):
 
 def segment_of(store, jobid):
     """Return the Segment of an id, or None, and the sequence."""
-    sequence, number, priority = lane.split_id(jobid)
+    sequence, number, priority = numbering.split_id(jobid)
     found = store.lanes.get(number)
     strand = None if found is None else found.strands.get(priority)
     if strand is None or sequence < store.start:
@@ -221,7 +222,7 @@ def _found(store, jobid, call, *args):
         return stand_in(store, jobid)
     found = store.read(call, *args)
     if found.failed:
-        # It may have been cleaned while nobody could read it.
+        # The job may have been cleaned while nobody could read it.
         if store.read(store.ledger.has_swept, jobid).value:
             return None
         return unreadable_job(store, jobid, found)
@@ -243,8 +244,9 @@ def is_leaving(store, jobid):
     """Return whether a job leaves its segment once that is full."""
     if is_legacy(store, jobid):
         return False
-    sequence, _, _ = lane.split_id(jobid)
-    removed = store.read(_removed_at_cursor, store, lane.strand_key(jobid))
+    sequence, _, _ = numbering.split_id(jobid)
+    removed = store.read(
+        _removed_at_cursor, store, numbering.strand_key(jobid))
     # What cannot be read hides no job.
     return sequence in (removed.value or ())
 
@@ -305,7 +307,7 @@ def _ids(store):
         numbers = store.read(lambda: list(strand.segments))  # noqa: B023
         for number in numbers.value or ():
             for sequence in _sequences(store, strand, number):
-                yield lane.place(sequence, key)
+                yield numbering.place(sequence, key)
 
 
 def _sequences(store, strand, number):

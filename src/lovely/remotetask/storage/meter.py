@@ -209,7 +209,7 @@ def keep(store, worker):
     if store.parted is None:
         # A store of before.
         store.parted = BTrees.family64.OO.BTree()
-    # One that was taken for gone may come back, and be dropped once more.
+    # A worker that was taken for gone may come back, and be dropped once more.
     key = worker.id
     while key in store.parted:
         key += '+'

@@ -12,6 +12,7 @@ from lovely.remotetask.storage import crew
 from lovely.remotetask.storage import crons
 from lovely.remotetask.storage import lane
 from lovely.remotetask.storage import lookup
+from lovely.remotetask.storage import numbering
 from lovely.remotetask.storage import removal
 from lovely.remotetask.storage.lookup import checked
 
@@ -110,7 +111,7 @@ def _clear(store, note):
     own = () if lookup.is_legacy(store, note.job) else (note.job,)
     for place in (*note.previous, *own):
         if lookup.is_unseen(store, place):
-            cursor = lookup.cursor_of(store, lane.strand_key(place))
+            cursor = lookup.cursor_of(store, numbering.strand_key(place))
             cursor._p_changed = True
     for letter, time in note.places:
         books.take_out(store, note.job, lane.status_of(letter), time)

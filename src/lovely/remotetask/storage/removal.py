@@ -5,8 +5,8 @@ Nothing of what is removed need be readable.
 
 from lovely.remotetask.storage import crew
 from lovely.remotetask.storage import crons
-from lovely.remotetask.storage import lane
 from lovely.remotetask.storage import lookup
+from lovely.remotetask.storage import numbering
 from lovely.remotetask.storage.ledger import key_of
 from lovely.remotetask.storage.lookup import checked
 
@@ -108,7 +108,7 @@ def _leave_segment(store, jobid):
     if not found.value:
         # The adder still writes this segment, or it cannot be read; the job is
         # removed when that is over.
-        sequence, _, _ = lane.split_id(jobid)
+        sequence, _, _ = numbering.split_id(jobid)
         _cursor(store, jobid).removed += (sequence,)
 
 
@@ -135,7 +135,7 @@ def put_back(store, jobid, job):
 
 
 def _cursor(store, jobid):
-    return lookup.cursor_of(store, lane.strand_key(jobid))
+    return lookup.cursor_of(store, numbering.strand_key(jobid))
 
 
 def leave_segments(store, strand, key, notes=(), closed=False):
@@ -152,7 +152,7 @@ def leave_segments(store, strand, key, notes=(), closed=False):
         cursor.removed = tuple(
             sequence for sequence in leaving if sequence not in left)
         for sequence in left:
-            store.aside.pop(lane.place(sequence, key), None)
+            store.aside.pop(numbering.place(sequence, key), None)
 
 
 def _remove(strand, sequence, closed):

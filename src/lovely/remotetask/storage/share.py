@@ -6,10 +6,10 @@ the lanes of others, and where two workers disagree for a moment on how many
 they are, one of them begins anew.
 """
 
-from lovely.remotetask.storage import lane
 from lovely.remotetask.storage import lookup
-from lovely.remotetask.storage.lane import SHELVES
-from lovely.remotetask.storage.lane import shelf_number
+from lovely.remotetask.storage import numbering
+from lovely.remotetask.storage.numbering import SHELVES
+from lovely.remotetask.storage.numbering import shelf_number
 
 
 def shelves(store, worker_id):
@@ -76,7 +76,7 @@ def _most_urgent(store, found, numbers):
 
 
 def _priority(key):
-    _, _, priority = lane.split_id(key)
+    _, _, priority = numbering.split_id(key)
     return priority
 
 

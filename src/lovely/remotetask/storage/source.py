@@ -12,6 +12,7 @@ from ZODB.utils import z64
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.storage import lane
 from lovely.remotetask.storage import lookup
+from lovely.remotetask.storage import numbering
 from lovely.remotetask.storage import passing
 from lovely.remotetask.storage import removal
 from lovely.remotetask.storage.books import due_time
@@ -108,7 +109,7 @@ class StrandSource(_Source):
     @property
     def place(self):
         """The id of the entry."""
-        return lane.place(self.sequence, self.cursor_key)
+        return numbering.place(self.sequence, self.cursor_key)
 
     def _load(self):
         segment = self.strand.segment(self.sequence)
@@ -185,8 +186,8 @@ class StrandSource(_Source):
                   * lane.SEGMENT_SIZE)
         for sequence in range(self.sequence, end):
             passing.lost(
-                self.store, lane.place(sequence, self.cursor_key), failure,
-                self.now)
+                self.store, numbering.place(sequence, self.cursor_key),
+                failure, self.now)
         self.sequence = end
         following = self.store.read(lambda: dict(
             self.strand.segment(end).before))

@@ -1,7 +1,7 @@
 """The job store: the persistent objects of one service, put together.
 
 Storage only: no threads, no tasks, no policy of when to try again.
-docs/explanation/engine.rst tells who writes what.
+docs/reference/writers.rst tells who writes what.
 """
 
 import collections.abc
@@ -23,6 +23,7 @@ from lovely.remotetask.storage import crons
 from lovely.remotetask.storage import lane
 from lovely.remotetask.storage import lease
 from lovely.remotetask.storage import lookup
+from lovely.remotetask.storage import numbering
 from lovely.remotetask.storage.ledger import Ledger
 from lovely.remotetask.storage.meter import Meter
 
@@ -164,7 +165,7 @@ class JobStore(persistent.Persistent):
         strand = place.lane.append(
             job, lane.encode_change(old, new), job.priority, note)
         if strand.has_new_segment:
-            strand.trim_some(self._passed(lane.strand_key(place.id)))
+            strand.trim_some(self._passed(numbering.strand_key(place.id)))
 
     def _passed(self, key):
         found = self.read(lookup.sequence_at_cursor, self, key)

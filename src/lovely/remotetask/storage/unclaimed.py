@@ -2,7 +2,7 @@
 
 A message names a job, so whoever is given it first runs it, and commits once:
 the fence of the job decides.  Nothing in the database tells meanwhile who
-runs it; docs/explanation/engine.rst tells how each run is counted
+runs it; docs/explanation/unclaimed.rst tells how each run is counted
 nevertheless.
 
 Storage only.

@@ -42,11 +42,15 @@ Found = Iterator[tuple[Any, Any, bool]]
 # Called with the store, where to begin, and what is looked for.
 Source = Callable[[Any, Any, Selection], Found]
 
-# Of no job the id is less.
+# No id is less than this one.
 FIRST_ID = 0
 
 
 def sources(status: str | None) -> list[tuple[str, Source]]:
+    """Return where jobs of a status are, with names: each job is in one.
+
+    status -- None: all jobs.
+    """
     if status == PROCESSING:
         return [('claims', _claimed)]
     if status in LISTED:
@@ -215,7 +219,7 @@ def _is_on_books(store: Any, job: Any) -> bool:
 def cron_jobs(store: Any, deadline: float | None = None) -> list[Any]:
     """Return the jobs that run again and again, see ITaskService."""
     found = {}
-    # Those first that processors know: they are found at once.
+    # Jobs that processors know come first: they are found at once.
     for _, source in reversed(sources(CRONJOB)):
         for job, *_ in source(store, None, Selection(CRONJOB)):
             if job is not None and job.stored_status == CRONJOB:

@@ -6,8 +6,8 @@ from lovely.remotetask.interfaces import HELD
 from lovely.remotetask.interfaces import STATUSES
 from lovely.remotetask.interfaces import WAITING
 from lovely.remotetask.storage import crew
-from lovely.remotetask.storage import lane
 from lovely.remotetask.storage import lookup
+from lovely.remotetask.storage import numbering
 from lovely.remotetask.storage.ledger import LISTED
 
 
@@ -111,6 +111,6 @@ class Checks:
             for sequence in range(
                     lookup.sequence_at_cursor(store, key), strand.end):
                 entry = strand.segment(sequence).entry(sequence)
-                found.add(lane.place(sequence, key) if entry.note is None
+                found.add(numbering.place(sequence, key) if entry.note is None
                           else entry.note.job)
         return found

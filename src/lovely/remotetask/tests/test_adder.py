@@ -8,15 +8,15 @@ import unittest.mock
 import transaction
 
 from lovely.remotetask.storage import adder
-from lovely.remotetask.storage import lane
 from lovely.remotetask.storage import lease
+from lovely.remotetask.storage import numbering
 from lovely.remotetask.tests.fixture import Calls
 from lovely.remotetask.tests.fixture import DatabaseCase
 from lovely.remotetask.tests.fixture import Opened
 
 
 def lane_of(jobid):
-    return lane.split_id(jobid)[1]
+    return numbering.split_id(jobid)[1]
 
 
 class PoolCase(DatabaseCase):
@@ -283,7 +283,7 @@ class LeaseTest(PoolCase):
     def test_no_more_than_there_are_numbers_for(self):
         """When all numbers are used, lanes are shared."""
         number = lease.SPARE_LANES
-        with unittest.mock.patch.object(lane, 'MAX_LANES', number):
+        with unittest.mock.patch.object(numbering, 'MAX_LANES', number):
             worlds = [Opened(self) for _ in range(number + 4)]
             for world in worlds:
                 self.add(world)

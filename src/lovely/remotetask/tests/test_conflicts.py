@@ -1,4 +1,4 @@
-"""The conflicts that docs/explanation/engine.rst names: who pays for them."""
+"""The conflicts that docs/reference/writers.rst names: who pays for them."""
 
 import transaction
 from transaction.interfaces import TransientError

@@ -1,4 +1,4 @@
-"""Lanes, strands, segments, and the ids that lead to them."""
+"""Lanes, strands and segments."""
 
 import random
 import unittest
@@ -10,39 +10,13 @@ from lovely.remotetask.interfaces import STARTLATER
 from lovely.remotetask.interfaces import STATUSES
 from lovely.remotetask.job import Job
 from lovely.remotetask.storage import lane
+from lovely.remotetask.storage import numbering
 from lovely.remotetask.storage.lane import SEGMENT_SIZE
 from lovely.remotetask.storage.lane import Lane
 from lovely.remotetask.storage.lane import Strand
 
 
 NEW = lane.encode_change(None, QUEUED)
-
-
-class IdTest(unittest.TestCase):
-
-    def test_there_and_back(self):
-        """An id leads back to what it was made of."""
-        for place in ((0, 0, 0), (0, 0, 5), (1, 0, 0), (0, 1, 0),
-                      (7, lane.MAX_LANES - 1, 9), (2 ** 40, 3, 9)):
-            with self.subTest(place):
-                self.assertEqual(place, lane.split_id(lane.make_id(*place)))
-
-    def test_ids_differ(self):
-        """Different places have different ids."""
-        ids = {lane.make_id(sequence, number, priority)
-               for sequence in range(5) for number in range(20)
-               for priority in range(10)}
-        self.assertEqual(5 * 20 * 10, len(ids))
-
-    def test_ids_grow(self):
-        """In a strand, later ids are greater."""
-        ids = [lane.make_id(sequence, 3, 5) for sequence in range(100)]
-        self.assertEqual(sorted(ids), ids)
-
-    def test_63_bits(self):
-        """After ten thousand million jobs an id still fits."""
-        self.assertLess(
-            lane.make_id(10 ** 10, lane.MAX_LANES - 1, 9), 2 ** 63)
 
 
 class ChangeTest(unittest.TestCase):
@@ -232,7 +206,7 @@ class LaneTest(unittest.TestCase):
             jobid = a_lane.next_id(priority)
             job = Job(jobid, 'test.task', None)
             a_lane.append(job, NEW, priority)
-            sequence, number, found = lane.split_id(jobid)
+            sequence, number, found = numbering.split_id(jobid)
             self.assertEqual((3, priority), (number, found))
             self.assertIs(job, a_lane.strands[priority].segment(
                 sequence).job(sequence))

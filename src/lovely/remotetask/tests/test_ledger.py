@@ -9,7 +9,7 @@ from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.job import Job
-from lovely.remotetask.storage import lane
+from lovely.remotetask.storage import numbering
 from lovely.remotetask.storage.ledger import Ledger
 from lovely.remotetask.storage.ledger import key_of
 from lovely.remotetask.tests.fixture import DatabaseCase
@@ -17,8 +17,8 @@ from lovely.remotetask.tests.fixture import DatabaseCase
 
 def job_on(shelf, sequence=0, time=60.0, status=COMPLETED):
     """Return a job at rest whose id is that of a lane of a shelf."""
-    number = shelf * lane.LANES_AT_ONCE
-    job = Job(lane.make_id(sequence, number, 5), 'test.task', None)
+    number = shelf * numbering.LANES_AT_ONCE
+    job = Job(numbering.make_id(sequence, number, 5), 'test.task', None)
     job.change_status(QUEUED)
     job.__dict__['status'] = status
     job.completed = time
@@ -33,7 +33,7 @@ class LedgerTest(DatabaseCase):
 
     def listed(self, number=40):
         """List jobs on all shelves; return them by their times."""
-        jobs = [job_on(each % lane.SHELVES, each, 60.0 + each % 7)
+        jobs = [job_on(each % numbering.SHELVES, each, 60.0 + each % 7)
                 for each in range(number)]
         for job in random.sample(jobs, number):
             self.ledger.add(job)
@@ -55,9 +55,9 @@ class LedgerTest(DatabaseCase):
                         job_on(5).id, QUEUED, COMPLETED)):
             act()
             self.assertEqual(
-                [*range(lane.SHELVES)], sorted(self.ledger.jobs))
+                [*range(numbering.SHELVES)], sorted(self.ledger.jobs))
             self.assertEqual(
-                [*range(lane.SHELVES)], sorted(self.ledger.counts))
+                [*range(numbering.SHELVES)], sorted(self.ledger.counts))
             self.ledger = Ledger()
 
     def test_nothing_there(self):
@@ -86,7 +86,7 @@ class LedgerTest(DatabaseCase):
         self.assertEqual(5, len(self.ledger.oldest(COMPLETED, 63, 5)))
         some = self.ledger.oldest(COMPLETED, 63, 100, {1, 2})
         self.assertEqual(
-            [job for job in old if lane.shelf_number(job.id) in (1, 2)],
+            [job for job in old if numbering.shelf_number(job.id) in (1, 2)],
             [job for _, job in some])
 
     def test_each_is_found(self):

@@ -16,7 +16,7 @@ from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import IPage
 from lovely.remotetask.job import Job
 from lovely.remotetask.storage import backwards
-from lovely.remotetask.storage import lane
+from lovely.remotetask.storage import numbering
 from lovely.remotetask.tests.fixture import Opened
 from lovely.remotetask.tests.test_listing import ListingCase
 from lovely.remotetask.tests.test_store import NOW
@@ -452,11 +452,12 @@ class SeekTest(SelectionCase):
         transaction.commit()
         self.claim(500)
         transaction.begin()
-        strand = self.service.store.lanes[lane.split_id(ids[0])[1]].strands[5]
+        _, number, _ = numbering.split_id(ids[0])
+        strand = self.service.store.lanes[number].strands[5]
         for jobid in (*ids[:100:7], *ids[400::7]):
             created = self.service.jobs[jobid].created.timestamp()
             found = backwards.seek(self.service.store, strand, created + 0.5)
-            self.assertGreater(found, lane.split_id(jobid)[0])
+            self.assertGreater(found, numbering.split_id(jobid)[0])
 
     def test_a_backlog(self):
         """A status that nothing new has is looked for without loading jobs."""

@@ -8,6 +8,7 @@ from lovely.remotetask.job import Run
 from lovely.remotetask.storage import adder
 from lovely.remotetask.storage import lane
 from lovely.remotetask.storage import lease
+from lovely.remotetask.storage import numbering
 from lovely.remotetask.storage import share
 from lovely.remotetask.tests.fixture import DatabaseCase
 from lovely.remotetask.tests.fixture import Opened
@@ -45,7 +46,7 @@ class ShareCase(DatabaseCase):
         return [claim.job for claim in claims]
 
     def shelves_of(self, ids):
-        return {lane.shelf_number(jobid) for jobid in ids}
+        return {numbering.shelf_number(jobid) for jobid in ids}
 
 
 class SharesTest(ShareCase):
@@ -57,10 +58,11 @@ class SharesTest(ShareCase):
             ids.append(f'host:{number}:processor:token')
             self.enter(ids[-1])
             shares = [share.shelves(self.service.store, each) for each in ids]
-            self.assertEqual(set(range(lane.SHELVES)), set().union(*shares))
+            self.assertEqual(
+                set(range(numbering.SHELVES)), set().union(*shares))
             self.assertTrue(all(shares))
-            if len(ids) <= lane.SHELVES:
-                self.assertEqual(lane.SHELVES, sum(map(len, shares)))
+            if len(ids) <= numbering.SHELVES:
+                self.assertEqual(numbering.SHELVES, sum(map(len, shares)))
                 self.assertLessEqual(
                     max(map(len, shares)) - min(map(len, shares)), 1)
 
@@ -171,11 +173,11 @@ class LanesTest(ShareCase):
     def test_several_workers(self):
         """They are to have something each."""
         self.enter(A, B)
-        self.assertEqual(set(range(lane.SHELVES)), self.added())
+        self.assertEqual(set(range(numbering.SHELVES)), self.added())
 
     def test_many_jobs(self):
         """There will be several workers, perhaps."""
-        self.assertEqual(set(range(lane.SHELVES)), self.added())
+        self.assertEqual(set(range(numbering.SHELVES)), self.added())
 
     def test_nothing_waits(self):
         """One worker is all that is needed."""
@@ -214,7 +216,7 @@ class LanesTest(ShareCase):
         """Jobs that follow each other are in one place."""
         self.enter(A, B)
         ids = self.add_many()
-        lanes = [lane.split_id(jobid)[1] for jobid in ids]
+        lanes = [numbering.split_id(jobid)[1] for jobid in ids]
         changes = sum(one != two for one, two in zip(
             lanes, lanes[1:], strict=False))
         self.assertLess(changes, len(ids) / lane.SEGMENT_SIZE + 10)

@@ -1,4 +1,4 @@
-"""What several threads touch; docs/explanation/engine.rst has the table.
+"""What several threads touch; docs/reference/writers.rst has the table.
 
 Each test puts a second thread where it hurts most: in the middle of what the
 first one does.

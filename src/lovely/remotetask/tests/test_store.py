@@ -18,6 +18,7 @@ from lovely.remotetask.job import Run
 from lovely.remotetask.policy import Policy
 from lovely.remotetask.storage import lane
 from lovely.remotetask.storage import lookup
+from lovely.remotetask.storage import numbering
 from lovely.remotetask.storage import source
 from lovely.remotetask.task import TaskError
 from lovely.remotetask.tests.fixture import Calls
@@ -108,7 +109,8 @@ class OrderTest(StoreCase):
             ids.append(two.add('test.task'))
             one.commit()
             ids.append(first)
-        self.assertLess(1, len({lane.split_id(jobid)[1] for jobid in ids}))
+        self.assertLess(
+            1, len({numbering.split_id(jobid)[1] for jobid in ids}))
         self.assertEqual(ids, self.claim())
 
     def test_begun_early_committed_late(self):
@@ -417,7 +419,7 @@ class SettleTest(StoreCase):
         """A job that is known to be completed need not be loaded."""
         jobid, rest = self.completed()
         job = self.service.store.lanes[
-            lane.split_id(jobid)[1]].strands[5].segment(0).jobs[0]
+            numbering.split_id(jobid)[1]].strands[5].segment(0).jobs[0]
         self.assertIsNone(job._p_changed)
         engine(self.service).settle(A, [jobid], [jobid], rests={jobid: rest})
         self.assertIsNone(job._p_changed)
@@ -692,7 +694,7 @@ class LookUpTest(StoreCase):
         """No number but that of a job finds one; nor does a note's."""
         jobid = self.add('test.task', startLater=True)
         self.service.startJob(jobid)
-        note = lane.make_id(1, *lane.split_id(jobid)[1:])
+        note = numbering.make_id(1, *numbering.split_id(jobid)[1:])
         transaction.commit()
         for other in (note, -1, jobid + 1, 2 ** 62, 2 ** 63, 2 ** 80, True,
                       'a', None, 1.5):

@@ -10,6 +10,7 @@ from lovely.remotetask.storage import adder
 from lovely.remotetask.storage import lane
 from lovely.remotetask.storage import lease
 from lovely.remotetask.storage import lookup
+from lovely.remotetask.storage import numbering
 from lovely.remotetask.storage import tidy
 from lovely.remotetask.tests.fixture import Opened
 from lovely.remotetask.tests.fixture import upkeep
@@ -22,7 +23,7 @@ class TidyCase(StoreCase):
 
     def setUp(self):
         super().setUp()
-        patch = unittest.mock.patch.object(tidy, 'LANES', lane.MAX_LANES)
+        patch = unittest.mock.patch.object(tidy, 'LANES', numbering.MAX_LANES)
         patch.start()
         self.addCleanup(patch.stop)
         self.seconds = 0
@@ -42,7 +43,7 @@ class TidyCase(StoreCase):
             adder._spare.clear()
             jobid = self.add('test.task', **kw)
         adder._spare.clear()
-        return lane.split_id(jobid)[1]
+        return numbering.split_id(jobid)[1]
 
     # The clock of those processes.
 
@@ -100,7 +101,7 @@ class LeaseTest(TidyCase):
     def test_at_the_same_time(self):
         """Where all lanes are in use, the one that is due first is shared."""
         number = lease.SPARE_LANES + 4
-        with unittest.mock.patch.object(lane, 'MAX_LANES', number):
+        with unittest.mock.patch.object(numbering, 'MAX_LANES', number):
             for _ in range(number):
                 self.seconds += 1
                 self.process()

@@ -33,6 +33,7 @@ from lovely.remotetask.policy import DAY
 from lovely.remotetask.storage import adder
 from lovely.remotetask.storage import crew
 from lovely.remotetask.storage import lane
+from lovely.remotetask.storage import numbering
 from lovely.remotetask.storage.source import LAST
 from lovely.remotetask.tests.fixture import engine
 from lovely.remotetask.tests.fixture import upkeep
@@ -524,14 +525,15 @@ class OtherRecordsTest(UnreadableCase):
         """
         before = self.add('test.task')
         self.assertEqual([before], self.step())
-        self.break_(self.service.store.cursors[lane.strand_key(before)])
+        self.break_(self.service.store.cursors[numbering.strand_key(before)])
         adder._spare.clear()
         ids = [self.add('test.task') for _ in range(40)]
         urgent = self.add('test.task', priority=9)
         self.assertEqual({*ids, urgent}, {*self.step(), *self.step()})
         self.assertEqual(PROCESSING, self.service.getStatus(before))
         self.assertIn(
-            f'cursor {lane.strand_key(before)}', self.service.unreadable())
+            f'cursor {numbering.strand_key(before)}',
+            self.service.unreadable())
         self.service.find()
         self.service.counts()
         self.assertLess(40, len(list(self.service.jobs)))
@@ -542,7 +544,7 @@ class OtherRecordsTest(UnreadableCase):
         """Who has the lane already adds to it, and meets nothing."""
         first = self.add('test.task')
         self.step()
-        self.break_(self.service.store.cursors[lane.strand_key(first)])
+        self.break_(self.service.store.cursors[numbering.strand_key(first)])
         for _ in range(2 * lane.SEGMENT_SIZE):
             self.add('test.task')
         later = self.add('test.task', priority=9)
