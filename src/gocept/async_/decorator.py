@@ -12,6 +12,7 @@ from typing import cast
 import zope.interface
 
 from gocept.async_ import absence
+from gocept.async_ import fit
 from gocept.async_ import task
 from gocept.async_.argument import MAX_SIZE
 from gocept.async_.argument import copy_arguments
@@ -76,59 +77,94 @@ def function(
 def _decorate(service_name: str,
               undecorated: Callable[..., Any]) -> Decorated:
     _check_callable(undecorated)
-    signature = inspect.signature(undecorated)
+    calls = _Calls(service_name, undecorated)
 
     @functools.wraps(undecorated)
     def decorated(*args: Any, **kwargs: Any) -> Any:
+        return calls.call(args, kwargs)
+
+    result = calls.decorated = cast(Decorated, decorated)
+    result.undecorated = undecorated
+    result.enqueue = calls.enqueue_with()
+    result.enqueue_with = calls.enqueue_with
+    result.describe = calls.describe_job
+    zope.interface.directlyProvides(result, IJobSource)
+    task.mark_decorated(result, service_name)
+    return result
+
+
+class _Calls:
+    """What becomes of the calls of a decorated function.
+
+    service_name -- str, see `function`.
+    undecorated -- the function itself.
+    decorated -- what callers call instead: it is found under the name of the
+        function, and what is stored has to lead to it.
+    """
+
+    decorated: Decorated
+
+    def __init__(self, service_name: str,
+                 undecorated: Callable[..., Any]) -> None:
+        self.service_name = service_name
+        self.undecorated = undecorated
+        self._signature = inspect.signature(undecorated)
+
+    def call(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """Store a call; make it at once where that is what `function` says.
+        """
         if is_async():
-            return undecorated(*args, **kwargs)
-        if server().visible_service(service_name) is None:
+            return self.undecorated(*args, **kwargs)
+        service = server().visible_service(self.service_name)
+        if service is None:
             log.warning(
                 '%s is called synchronously: %s',
-                task.dotted_name(undecorated),
-                absence.unseen(service_name, declarations()))
-            return undecorated(*args, **kwargs)
-        enqueue(*args, **kwargs)
+                task.dotted_name(self.undecorated),
+                absence.unseen(self.service_name, declarations()))
+            return self.undecorated(*args, **kwargs)
+        self._add(service, args, kwargs)
         return None
 
-    def enqueue_with(*, priority: int = DEFAULT_PRIORITY,
+    def enqueue_with(self, *, priority: int = DEFAULT_PRIORITY,
                      delay: float | None = None) -> Callable[..., int]:
+        """Return an `enqueue`, see `function`."""
         def enqueue(*args: Any, **kwargs: Any) -> int:
-            service = _find_service(service_name)
-            call, placed = describe(service, args, kwargs)
-            jobid = service.add(
-                task.TASK_NAME, call, priority=priority, delay=delay)
-            # A call that was refused has changed nothing.
-            placed()
-            return jobid
+            return self._add(_find_service(self.service_name), args, kwargs,
+                             priority=priority, delay=delay)
         return enqueue
 
-    def describe(
-            service: Any, args: tuple[Any, ...],
+    def _add(self, service: Any, args: tuple[Any, ...],
+             kwargs: Mapping[str, Any], **options: Any) -> int:
+        """Store a call as a job; return the id of that.
+
+        options -- see ITaskService.add.
+        """
+        call, placed = self._describe(service, args, kwargs)
+        jobid: int = service.add(task.TASK_NAME, call, **options)
+        # A call that was refused has changed nothing.
+        placed()
+        return jobid
+
+    def _describe(
+            self, service: Any, args: tuple[Any, ...],
             kwargs: Mapping[str, Any]) -> tuple[Any, Callable[[], None]]:
-        signature.bind(*args, **kwargs)
-        _check_findable(decorated)
+        """Return a call, and what is to be called once it is stored."""
+        if not fit.surely_takes(self.undecorated, args, kwargs):
+            self._signature.bind(*args, **kwargs)
+        _check_findable(self.decorated)
         found: list[Any] = []
         args, kwargs = refer(args, kwargs)
         args, kwargs = copy_arguments(
             service._p_jar, args, kwargs, _max_size(service), found.append)
-        call = task.TaskDescription(decorated, args, kwargs)
+        call = task.TaskDescription(self.decorated, args, kwargs)
         return call, functools.partial(
             _place, [call.site, *found], service._p_jar)
 
     def describe_job(
-            service: Any,
+            self, service: Any,
             input: Any) -> tuple[str, Any, Callable[[], None]]:
-        return task.TASK_NAME, *describe(service, *_arguments(input))
-
-    result = cast(Decorated, decorated)
-    result.undecorated = undecorated
-    result.enqueue = enqueue = enqueue_with()
-    result.enqueue_with = enqueue_with
-    result.describe = describe_job
-    zope.interface.directlyProvides(result, IJobSource)
-    task.mark_decorated(result, service_name)
-    return result
+        """See IJobSource."""
+        return task.TASK_NAME, *self._describe(service, *_arguments(input))
 
 
 def _arguments(given: Any) -> tuple[tuple[Any, ...], Mapping[str, Any]]:

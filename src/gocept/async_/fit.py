@@ -54,7 +54,7 @@ def find_call(description, service):
     name = lookup.current_name(name)
     function = _find_function(name, description)
     args, kwargs = description.args, description.kwargs
-    if not _surely_takes(function, args, kwargs):
+    if not surely_takes(function, args, kwargs):
         try:
             _signature(function).bind(*args, **kwargs)
         except TypeError as error:
@@ -138,7 +138,7 @@ def _numbers(function):
             math.inf if takes_any else len(positional))
 
 
-def _surely_takes(function, args, kwargs):
+def surely_takes(function, args, kwargs):
     """Return whether a function takes arguments, if that is told fast."""
     least, most = _numbers(function)
     return not kwargs and least <= len(args) <= most

@@ -22,6 +22,9 @@ from lovely.remotetask.measure import limit_of
 
 CONTENT_TYPE = 'application/openmetrics-text; version=1.0.0; charset=utf-8'
 
+# What was there before; there are programs that read nothing else.
+PLAIN = 'text/plain; version=0.0.4; charset=utf-8'
+
 MISSING = ('prometheus-client is not installed; pip install '
            '"gocept.async[metrics]"')
 
@@ -69,15 +72,30 @@ def of_service(service: Any, now: float) -> Told:
         functions=management.total())
 
 
+def content_type(accept: str | None) -> str:
+    """Return the content type for those who accept some.
+
+    accept -- that header.
+    """
+    accept = (accept or '').lower()
+    names = ('application/openmetrics-text', 'text/plain')
+    return PLAIN if [name in accept for name in names] == [
+        False, True] else CONTENT_TYPE
+
+
 def exposition(services: Mapping[str, Told],
-               processes: Mapping[str, int] | None = None) -> bytes:
+               processes: Mapping[str, int] | None = None,
+               content_type: str = CONTENT_TYPE) -> bytes:
     """Return the text, encoded.
 
     processes -- how many a worker has, by their state.
+    content_type -- CONTENT_TYPE or PLAIN.
     """
+    from prometheus_client.exposition import generate_latest as plain
     from prometheus_client.openmetrics.exposition import generate_latest
 
-    return bytes(generate_latest(_Collected(services, processes or {})))
+    generate = plain if content_type == PLAIN else generate_latest
+    return bytes(generate(_Collected(services, processes or {})))
 
 
 class _Collected:
@@ -93,6 +111,7 @@ class _Collected:
         """Yield families of metrics."""
         yield from self._gauges()
         yield self._runs()
+        yield self._lost()
         yield self._histogram(
             'async_job_run_seconds', 'How long runs took.', 'runs')
         yield self._histogram(
@@ -140,6 +159,17 @@ class _Collected:
             for outcome in OUTCOMES:
                 family.add_metric((service, function, outcome),
                                   float(getattr(counts, outcome)))
+        return family
+
+    def _lost(self) -> Any:
+        # Those of a function are there when it has run.  Here the first one
+        # is an increase, too: nobody sees one from nothing.
+        family = _new('Counter', 'async_lost',
+                      'Runs that were lost with their process.', ('service',))
+        for service, told in self._services.items():
+            if told.functions is not None:
+                family.add_metric(
+                    (service,), float(told.functions.number('lost')))
         return family
 
     def _histogram(self, name: str, text: str, kind: str) -> Any:

@@ -65,6 +65,10 @@ def quantile(bins: Mapping[int, int], share: float) -> float | None:
     return None
 
 
+# What `Counts.stored` returns where nothing was counted.
+_NOTHING: tuple = (*[0] * len(OUTCOMES), 0.0, {}, {})
+
+
 class Counts:
     """What is counted of the runs of one function.
 
@@ -85,9 +89,8 @@ class Counts:
 
     def __init__(self, *stored: Any) -> None:
         """Make them from what `stored` has returned, or empty."""
-        *numbers, runs, waits = stored or (*[0] * len(OUTCOMES), 0.0, {}, {})
-        for name, number in zip(self.__slots__, numbers, strict=False):
-            setattr(self, name, number)
+        (self.completed, self.failed, self.retried, self.conflicts,
+         self.lost, self.seconds, runs, waits) = stored or _NOTHING
         self.runs: dict[int, int] = dict(runs)
         self.waits: dict[int, int] = dict(waits)
 
@@ -112,8 +115,13 @@ class Counts:
 
     def add(self, other: 'Counts') -> None:
         """Add others to these."""
-        for name in (*OUTCOMES, 'seconds'):
-            setattr(self, name, getattr(self, name) + getattr(other, name))
+        # One by one: a page adds hundreds of them.
+        self.completed += other.completed
+        self.failed += other.failed
+        self.retried += other.retried
+        self.conflicts += other.conflicts
+        self.lost += other.lost
+        self.seconds += other.seconds
         add_to(self.runs, other.runs)
         add_to(self.waits, other.waits)
 
@@ -167,6 +175,10 @@ class Functions(dict[str, Counts]):
             found.add(counts)
         return found
 
+    def number(self, outcome: str) -> int:
+        """Return how many runs of all together ended in one of OUTCOMES."""
+        return sum(getattr(counts, outcome) for counts in self.values())
+
 
 class Slice:
     """What was counted in a piece of time.
@@ -184,7 +196,7 @@ class Slice:
                  functions: Any = ()) -> None:
         self.start = start
         self.depth = depth
-        self.age = age
+        self.age = _known(age)
         self.functions = Functions.of_stored(functions)
 
     def stored(self) -> tuple:
@@ -198,11 +210,14 @@ class Slice:
 
     def see(self, depth: int | None, age: float | None) -> None:
         """Take in how many jobs wait, and for how long the oldest one."""
-        if age is not None and not math.isfinite(age):
-            # Stored times are not trusted.
-            age = None
         self.depth = _most(self.depth, depth)
-        self.age = _most(self.age, age)
+        self.age = _most(self.age, _known(age))
+
+
+def _known(age: float | None) -> float | None:
+    """Return an age; None for one that is none: stored times are not trusted.
+    """
+    return None if age is None or not math.isfinite(age) else age
 
 
 def _most(one: Any, other: Any) -> Any:
@@ -213,12 +228,20 @@ def _most(one: Any, other: Any) -> Any:
 def joined(slices: Iterable[Slice], seconds: int) -> list[Slice]:
     """Return Slices of so many seconds, the oldest first.
 
-    slices -- shorter ones, or as long, in any order.
+    slices -- shorter ones, or as long, in any order; none of them is changed,
+        and one that needs no other is among those that are returned.
     """
-    found: dict[int, Slice] = {}
+    found: dict[int, list[Slice]] = {}
     for each in slices:
-        start = each.start // seconds * seconds
-        if start not in found:
-            found[start] = Slice(start)
-        found[start].add(each)
-    return [found[start] for start in sorted(found)]
+        found.setdefault(each.start // seconds * seconds, []).append(each)
+    return [_together(start, found[start]) for start in sorted(found)]
+
+
+def _together(start: int, slices: list[Slice]) -> Slice:
+    """Return one Slice for all that begin at a time, or soon after it."""
+    if len(slices) == 1 and slices[0].start == start:
+        return slices[0]
+    found = Slice(start)
+    for each in slices:
+        found.add(each)
+    return found

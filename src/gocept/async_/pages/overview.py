@@ -204,9 +204,9 @@ class Metrics(Overview):
         return Page.__call__(self)
 
     def _as_html(self, data):
-        set_header = self.request.response.setHeader
-        set_header('Content-Type', openmetrics.CONTENT_TYPE)
-        return openmetrics.exposition(data)
+        kind = openmetrics.content_type(self.request.getHeader('Accept'))
+        self.request.response.setHeader('Content-Type', kind)
+        return openmetrics.exposition(data, content_type=kind)
 
 
 def _checked_told(service, now):

@@ -66,6 +66,26 @@ class ServerTest(unittest.TestCase):
         self.assertEqual(503, code)
         self.assertIn('gone', json.loads(body)['error'])
 
+    def test_metrics_as_they_are_accepted(self):
+        """Who names the older format alone gets that."""
+        self.server._metrics = lambda kind: kind.encode()
+        for accept, kind in (
+                (None, openmetrics.CONTENT_TYPE),
+                ('', openmetrics.CONTENT_TYPE),
+                ('*/*', openmetrics.CONTENT_TYPE),
+                ('text/plain;version=0.0.4', openmetrics.PLAIN),
+                ('Text/Plain, */*;q=0.1', openmetrics.PLAIN),
+                ('application/openmetrics-text;version=1.0.0;q=0.5,'
+                 'text/plain;version=0.0.4;q=0.3', openmetrics.CONTENT_TYPE)):
+            with self.subTest(accept):
+                client = self.connect()
+                head = '' if accept is None else f'aCCept: {accept}\r\n'
+                client.sendall(
+                    f'GET /metrics HTTP/1.1\r\n{head}\r\n'.encode())
+                found = client.makefile('rb').read()
+                self.assertIn(f'Content-Type: {kind}\r\n'.encode(), found)
+                self.assertTrue(found.endswith(kind.encode()))
+
     def test_metrics_without_the_extra(self):
         """What to install is said; the rest is answered."""
         self.server._metrics = unittest.mock.Mock()

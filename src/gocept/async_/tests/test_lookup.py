@@ -86,9 +86,9 @@ class TakesTest(unittest.TestCase):
                 with self.subTest(func.__name__, number=number):
                     self.assertIs(
                         number in numbers,
-                        fit._surely_takes(func, (None,) * number, {}))
+                        fit.surely_takes(func, (None,) * number, {}))
 
     def test_by_name(self):
         """The signature has to be asked."""
-        self.assertFalse(fit._surely_takes(one, (), {'a': 1}))
-        self.assertFalse(fit._surely_takes(named, (1,), {'b': 2}))
+        self.assertFalse(fit.surely_takes(one, (), {'a': 1}))
+        self.assertFalse(fit.surely_takes(named, (1,), {'b': 2}))

@@ -22,6 +22,8 @@ from zope.configuration.exceptions import ConfigurationError
 from zope.pagetemplate.pagetemplate import PageTemplate
 from zope.publisher.interfaces.browser import IBrowserRequest
 from zope.security.checker import selectChecker
+from zope.securitypolicy.interfaces import IPrincipalPermissionManager
+from zope.securitypolicy.zopepolicy import ZopeSecurityPolicy
 
 import gocept.async_
 import gocept.async_.tests
@@ -133,6 +135,8 @@ class RoutesTest(PagesTestCase):
                 asset = page.goto(each)
                 self.assertEqual(200, asset.status_int)
                 self.assertIn('immutable', asset.headers['Cache-Control'])
+                if '.js' in each:
+                    self.assertLessEqual(len(asset.body), 10_000)
 
     def test_there_is_nothing_else(self):
         """What is no page is not found."""
@@ -310,6 +314,67 @@ class ContentTest(PagesTestCase):
             found += [each['id'] for each in page['jobs']]
             after = page['after']
         self.assertEqual((5, added), (len(found), set(found)))
+
+    def test_translations(self):
+        """A table asks for the words of its rows once."""
+        for _ in range(50):
+            self.add()
+        with mock.patch('zope.i18n.negotiator.Negotiator.getLanguage',
+                        return_value='en') as asked:
+            self.ask('events/jobs?limit=2')
+            few = asked.call_count
+            self.ask('events/jobs')
+        self.assertEqual(2 * few, asked.call_count)
+
+    def test_permissions_of_rows(self):
+        """A row asks once whether its job may be seen, and asks the job."""
+        ids = [self.add() for _ in range(50)]
+        with mock.patch.object(
+                ZopeSecurityPolicy, 'checkPermission', autospec=True,
+                side_effect=ZopeSecurityPolicy.checkPermission) as asked:
+            self.ask('events/jobs')
+        self.assertLess(asked.call_count, 2 * len(ids))
+        hidden = self.service.jobs[ids[0]]
+        IPrincipalPermissionManager(hidden).denyPermissionToPrincipal(
+            'lovely.remotetask.View', 'tests.viewer')
+        transaction.commit()
+        for path in ('events/jobs', 'events/jobs.json'):
+            self.assertEqual(403, self.ask(path, 'viewer').status_int)
+            self.assertEqual(200, self.ask(path).status_int)
+
+    def test_nothing_found_yet(self):
+        """A page that has looked in vain says so, and leads on."""
+        login('zope.user')
+        sample.fail.enqueue('no')
+        transaction.commit()
+        for _ in range(3):
+            self.add()
+        name = 'gocept.async_.tests.sample.fail'
+        after = ''
+        with mock.patch('lovely.remotetask.browser.joblist.SECONDS', -1):
+            for _ in range(3):
+                text = self.ask(f'events/jobs?function={name}{after}').text
+                self.assertIn('Nothing found yet', text)
+                self.assertNotIn('No job matches', text)
+                [after] = re.findall('(&amp;after=[^"]+)">Go on looking', text)
+                after = unescape(after)
+            text = self.ask(f'events/jobs?function={name}{after}').text
+            self.assertIn(f'title="{name}"', text)
+            self.assertNotIn('Nothing found yet', text)
+
+    def test_no_example(self):
+        """What matches far back can be acted upon: an example is none yet."""
+        login('zope.user')
+        sample.fail.enqueue('no')
+        transaction.commit()
+        self.add()
+        where = 'events/bulk?action=cancel&status=queued&function='
+        with mock.patch('lovely.remotetask.storage.listing.LOOK_AT', 0), \
+                mock.patch('lovely.remotetask.browser.bulkpage.SAMPLE', 1):
+            text = self.ask(f'{where}gocept.async_.tests.sample.fail').text
+        self.assertIn('None of the newest jobs matches', text)
+        self.assertIn('data-bulk=""', text)
+        self.assertNotIn('data-bulk', self.ask(f'{where}x').text)
 
     def test_panel(self):
         """An application tells of its jobs, in texts."""

@@ -9,6 +9,8 @@ import transaction
 
 from gocept.async_ import openmetrics
 from gocept.async_.tests.pageslayer import PagesTestCase
+from gocept.async_.tests.promtool import complaints
+from gocept.async_.tests.promtool import needs_promtool
 from gocept.async_.tests.test_openmetrics import read
 from gocept.async_.tests.test_openmetrics import value
 from lovely.remotetask.browser import charts
@@ -163,6 +165,25 @@ class OpenMetricsTest(MetricsTestCase):
             function='shop.mail', outcome='completed'))
         self.assertEqual(1, value(found, 'async_workers', service='events'))
         self.assertEqual(0, value(found, 'async_workers', service='mail'))
+
+    def test_plain(self):
+        """Who reads the older format alone gets that."""
+        self.count(3, outcome='lost')
+        answer = self.ask('+metrics', headers={'Accept': 'text/plain'})
+        self.assertEqual(openmetrics.PLAIN, answer.headers['Content-Type'])
+        self.assertIn('# TYPE async_runs_total counter', answer.text)
+        self.assertIn('async_lost_total{service="events"} 1.0', answer.text)
+        self.assertIn('async_lost_total{service="mail"} 0.0', answer.text)
+
+    @needs_promtool
+    def test_promtool(self):
+        """Prometheus' own tool takes it, whatever is in it."""
+        self.count(3)
+        self.count(2, function=HOSTILE, outcome='failed')
+        self.count(1, function=HOSTILE, outcome='lost')
+        answer = self.ask('+metrics', headers={'Accept': 'text/plain'})
+        self.assertIn('outcome="lost"', answer.text)
+        self.assertEqual('', complaints('check', 'metrics', text=answer.text))
 
     def test_permission(self):
         """For those who may see the services, and nobody else."""

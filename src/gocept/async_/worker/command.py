@@ -236,7 +236,8 @@ def _serve_health(address, pool):
     try:
         health.serve(
             host, port, pool.status,
-            lambda: openmetrics.exposition(pool.told(), pool.states()))
+            lambda kind: openmetrics.exposition(
+                pool.told(), pool.states(), kind))
     except OSError as error:
         raise WorkerError(
             f'cannot listen on {host}, port {port}: {error.strerror}; '

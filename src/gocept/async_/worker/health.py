@@ -30,8 +30,8 @@ CLIENTS = 50
 # What tells how the worker does, see Server.
 Status = Callable[[], dict[str, Any]]
 
-# What returns the metrics, as OpenMetrics; see Server.
-Metrics = Callable[[], bytes]
+# What returns the metrics in a content type; see Server.
+Metrics = Callable[[str], bytes]
 
 
 class HeartbeatFile:
@@ -60,7 +60,8 @@ class Server:
     """Answers HTTP requests, all in one thread.
 
     status -- called in that thread, returns a dict with `ready` and `live`.
-    metrics -- called in that thread, returns what /metrics is answered with.
+    metrics -- called in that thread with a content type, returns what
+        /metrics is answered with.
 
     Raise OSError if the address cannot be used.
     """
@@ -136,7 +137,8 @@ def answer(request: bytes, status: Status,
     status, metrics -- see Server.
     """
     method, path = _parse(request)
-    code, kind, body = _answered(method, path, status, metrics)
+    code, kind, body = _answered(
+        method, path, _accepted(request), status, metrics)
     head = (
         f'HTTP/1.1 {code} {http.HTTPStatus(code).phrase}\r\n'
         f'Server: async-worker\r\n'
@@ -147,7 +149,7 @@ def answer(request: bytes, status: Status,
     return head if method == 'HEAD' else head + body
 
 
-def _answered(method: str, path: str, status: Status,
+def _answered(method: str, path: str, accepted: str, status: Status,
               metrics: Metrics | None) -> tuple[int, str, bytes]:
     """Return the code of an answer, its content type and its content."""
     if method not in ('GET', 'HEAD'):
@@ -155,10 +157,11 @@ def _answered(method: str, path: str, status: Status,
     if path == '/metrics' and metrics is not None:
         if not openmetrics.is_installed():
             return _refused(501, openmetrics.MISSING)
-        made = outcome_of(metrics)
+        kind = openmetrics.content_type(accepted)
+        made = outcome_of(metrics, kind)
         if made.failed:
             return _refused(503, made.error or '')
-        return 200, openmetrics.CONTENT_TYPE, made.value
+        return 200, kind, made.value
     if path not in ('/', '/ready', '/live'):
         return _refused(404, 'choose /ready, /live or /metrics')
     outcome = outcome_of(_judge, path.strip('/') or 'ready', status)
@@ -174,6 +177,15 @@ def _refused(code: int, error: str) -> tuple[int, str, bytes]:
 def _as_json(code: int, content: dict[str, Any]) -> tuple[int, str, bytes]:
     return (code, 'application/json',
             json.dumps(content, indent=1).encode() + b'\n')
+
+
+def _accepted(request: bytes) -> str:
+    """Return the header Accept, '' without one."""
+    for line in request.split(b'\r\n')[1:]:
+        name, _, value = line.partition(b':')
+        if name.lower() == b'accept':
+            return value.decode('latin-1')
+    return ''
 
 
 def _parse(request: bytes) -> tuple[str, str]:

@@ -186,7 +186,8 @@ class BulkAction(Posted):
 
     def _do_each(self, chosen):
         """Do it to jobs with the given ids."""
-        self.selection = Selection()
+        # The selection tells alone to which list the page leads back.
+        self.selection = Selection.of(self.form)
         if len(chosen) > SLICE:
             raise Problem(400, _('Choose ${number} jobs at most.'),
                           number=SLICE)

@@ -21,7 +21,7 @@ from lovely.remotetask.browser.wording import _
 BUTTONS = ('run-now', 'pause', 'resume')
 
 # How long is looked for jobs of which no worker has heard, in seconds.
-SECONDS = 0.3
+SECONDS = 0.15
 
 # Seconds after which a job that should run is said to be overdue.
 OVERDUE = 60

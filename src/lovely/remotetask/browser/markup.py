@@ -4,6 +4,14 @@ import html
 import re
 
 
+# Nearly no text has one of them, and a page has thousands of texts.
+_SPECIAL = re.compile('[&<>"\']')
+
+
+# Elements that never have a content, nor an end tag.
+_VOID = frozenset({'input'})
+
+
 class Markup(str):
     """A text that is HTML already."""
 
@@ -19,7 +27,12 @@ def escaped(content):
         return content
     if isinstance(content, list | tuple):
         return Markup(''.join(map(escaped, content)))
-    return Markup(html.escape(str(content)))
+    return Markup(_text(content))
+
+
+def _text(content):
+    text = str(content)
+    return html.escape(text) if _SPECIAL.search(text) else text
 
 
 # What no document may hold, and what turns the direction of the text after it.
@@ -37,7 +50,7 @@ def visible(text):
         'unicode_escape', 'backslashreplace').decode('ascii'), text)
 
 
-def tag(name, content='', **attributes):
+def tag(name, content='', /, **attributes):
     """Return an element.
 
     content -- see `escaped`.
@@ -50,6 +63,7 @@ def tag(name, content='', **attributes):
         if value is None or value is False:
             continue
         key = key.rstrip('_').replace('_', '-')
-        value = key if value is True else value
-        parts.append(f' {key}="{escaped(str(value))}"')
-    return Markup(f'<{name}{"".join(parts)}>{escaped(content)}</{name}>')
+        parts.append(f' {key}="{_text(key if value is True else value)}"')
+    start = f'<{name}{"".join(parts)}'
+    return Markup(f'{start} />' if name in _VOID
+                  else f'{start}>{escaped(content)}</{name}>')

@@ -78,7 +78,7 @@ def by_function(slices):
 
 def failed(slices):
     """Return how many jobs have failed for good."""
-    return sum(each.functions.total().failed for each in slices)
+    return sum(each.functions.number('failed') for each in slices)
 
 
 # Seconds after which a worker has told of what it counts.
@@ -100,11 +100,10 @@ def ends(slices, asked, now, label, say):
     label -- called with the start of a slice; returns a text.
     """
     def bar(each, when):
-        total = each.functions.total()
-        return Bar(
-            say(ENDED, when=when, completed=total.completed,
-                failed=total.failed),
-            (('good', total.completed), ('bad', total.failed)))
+        completed = each.functions.number('completed')
+        bad = each.functions.number('failed')
+        return Bar(say(ENDED, when=when, completed=completed, failed=bad),
+                   (('good', completed), ('bad', bad)))
     return _bars(slices, asked, now, label, say, bar)
 
 
@@ -157,12 +156,11 @@ def _bars(slices, asked, now, label, say, bar):
 def hourly(service, now):
     """Return what a row of the overview tells of the last hour: a dict."""
     slices = history(service, HOUR, now)
-    by_start = {each.start: each.functions.total() for each in slices}
+    by_start = {each.start: [each.functions.number('completed'),
+                             each.functions.number('failed')]
+                for each in slices}
     return {'failed_last_hour': failed(slices),
-            'last_hour': [
-                None if start not in by_start else
-                [by_start[start].completed, by_start[start].failed]
-                for start in HOUR.starts(now)]}
+            'last_hour': [by_start.get(start) for start in HOUR.starts(now)]}
 
 
 def sparkline(row, say):

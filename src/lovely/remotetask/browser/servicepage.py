@@ -97,7 +97,7 @@ class ServicePage(FrontPage):
 
     def ended(self, data):
         """Return how many jobs have ended in the last hour, in words."""
-        completed = sum(each.functions.total().completed
+        completed = sum(each.functions.number('completed')
                         for each in self.slices)
         return self.say(
             _('${completed} completed, ${failed} failed in the last hour'),
@@ -177,10 +177,10 @@ def failures(service):
     for job in service.find(
             status=interfaces.ERROR, limit=FAILURES,
             deadline=time.monotonic() + SECONDS).jobs:
-        row = rows.row(job)
-        key = row['function'], row['error_class']
+        job = rows.bare(job)
+        key = job.function or job.task, job.errorClass
         group = groups.setdefault(key, {
-            'function': row['function'], 'error_class': row['error_class'],
-            'number': 0, 'last': row['completed'], 'job': row['id']})
+            'function': key[0], 'error_class': key[1],
+            'number': 0, 'last': job.completed, 'job': str(job.id)})
         group['number'] += 1
     return list(groups.values())[:GROUPS]

@@ -1,6 +1,7 @@
 """What the pages say: sentences in the language of the reader."""
 
 import zope.i18n
+from zope.i18nmessageid import Message
 from zope.i18nmessageid import MessageFactory
 
 from lovely.remotetask import interfaces
@@ -36,12 +37,26 @@ class Words:
 
     def __init__(self, request):
         self._request = request
+        # A table says the same in each of its rows.
+        self._said = {}
 
     def __call__(self, message, **mapping):
         """Return the text of a message; what is no message stays."""
-        if mapping:
-            message = zope.i18nmessageid.Message(message, mapping=mapping)
-        return zope.i18n.translate(message, context=self._request)
+        text = self._translated(message)
+        return zope.i18n.interpolate(text, {
+            name: (self._translated(value) if isinstance(value, Message)
+                   else value)
+            for name, value in mapping.items()}) if mapping else text
+
+    def _translated(self, message):
+        if not isinstance(message, Message) or message.mapping:
+            return zope.i18n.translate(message, context=self._request)
+        # Messages are equal whose text alone is.
+        key = message.domain, str(message), message.default
+        if key not in self._said:
+            self._said[key] = zope.i18n.translate(
+                message, context=self._request)
+        return self._said[key]
 
     def status(self, status):
         """Return what to call a status."""

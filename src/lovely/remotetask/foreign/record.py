@@ -5,6 +5,7 @@ cannot be loaded, nor any that holds it.  Here a record is read with stand-ins
 in place of all objects, and no code of their classes is called.
 """
 
+import functools
 import io
 import itertools
 
@@ -119,6 +120,8 @@ def _finder(known):
     return find
 
 
+# To make a class takes longer than to read a record.
+@functools.lru_cache(maxsize=1000)
 def _stand_in(module, name):
     return type('StandIn', (_StandIn,), {'stands_for': (module, name)})
 

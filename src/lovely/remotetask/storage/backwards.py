@@ -92,10 +92,29 @@ class Backwards:
         return self._notes() if self.notes_only else self._each()
 
     def _notes(self):
-        notes = self.strand.notes(self.sequence, self.lowest)
+        sequence = self.sequence
+        is_begin = True
         # A segment that cannot be read hides the notes before it.
-        while (entry := self.store.read(next, notes, None).value) is not None:
-            yield entry.sequence, entry
+        while (noted := self.store.read(
+                self._noted_before, sequence).value) is not None:
+            end = min(lane.aligned(noted + 1), sequence)
+            if is_begin or end % lane.SEGMENT_SIZE == 0:
+                is_begin = False
+                quiet = self._quiet_from(end)
+                if quiet < end:
+                    sequence = quiet
+                    continue
+            entry = self.store.read(self._entry, noted).value
+            if entry is None:
+                return
+            yield noted, entry
+            sequence = noted
+
+    def _noted_before(self, sequence):
+        """Return the sequence of the last note before one, or None."""
+        segment = self.strand.segment(sequence)
+        noted = None if segment is None else segment.note_before(sequence)
+        return None if noted is None or noted < self.lowest else noted
 
     def _each(self):
         sequence = self.sequence
@@ -137,21 +156,15 @@ class Backwards:
     def _quiet_segments(self, sequence, step):
         """Return where so many segments before a sequence begin.
 
-        None if an entry in them may be meant: one that gives the status; or a
-        note, which may take it from another job in turn.
+        None if an entry in them may be meant: one that gives the status.
         """
         number = max((sequence - 1) // lane.SEGMENT_SIZE + 1 - step, 0)
         number = self.strand.segments.minKey(number)
         start = number * lane.SEGMENT_SIZE
         if not self.lowest <= start < sequence:
             return None
-        last = self.strand.segment(sequence - 1)
-        first = self.strand.segments[number]
-        noted = last.note_before(sequence)
-        is_quiet = (noted is None or noted < start) and (
-            last.totals(sequence).get(self.status, 0)
-            == first.before.get(self.status, 0))
-        return start if is_quiet else None
+        return (None if self.strand.gives(self.status, sequence, start)
+                else start)
 
     def _entry(self, sequence):
         segment = self.strand.segment(sequence)

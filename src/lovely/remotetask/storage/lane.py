@@ -110,16 +110,22 @@ class Segment(persistent.Persistent):
     notes -- the Notes by index, as plain tuples; None if there are none.
     noted -- the sequence of the last note of this strand before this
         segment, None if there is none.
+    taken -- how many jobs by status the notes before this segment have taken
+        from it, since a sequence, which is under None.  None: nobody has
+        counted that.
     """
 
     notes = None
     noted = None
+    taken = None
 
-    def __init__(self, start, before, noted=None):
+    def __init__(self, start, before, noted=None, taken=None):
         self.start = start
         self.before = before
         if noted is not None:
             self.noted = noted
+        if taken is not None:
+            self.taken = taken
         self.jobs = []
         # The changes are two letters each, in one string: pickling a list
         # takes longer.
@@ -135,7 +141,10 @@ class Segment(persistent.Persistent):
         state = self.start, before, self.jobs, changes
         if self.notes is None and self.noted is None:
             return state
-        return (*state, self.notes, self.noted)
+        state = (*state, self.notes, self.noted)
+        return state if self.taken is None else (*state, {
+            abbreviated(status): number
+            for status, number in self.taken.items()})
 
     def __setstate__(self, state):
         start, before, jobs, changes, *noted = state
@@ -144,9 +153,13 @@ class Segment(persistent.Persistent):
         state = {'start': start, 'jobs': jobs, 'changes': changes,
                  'before': {full(status): number
                             for status, number in before.items()}}
-        for name, value in zip(('notes', 'noted'), noted, strict=False):
+        for name, value in zip(
+                ('notes', 'noted', 'taken'), noted, strict=False):
             if value is not None:
                 state[name] = value
+        if 'taken' in state:
+            state['taken'] = {full(status): number for status, number
+                              in state['taken'].items()}
         super().__setstate__(state)
 
     @property
@@ -192,6 +205,21 @@ class Segment(persistent.Persistent):
         found = [index for index in self.notes or ()
                  if index < sequence - self.start]
         return self.start + max(found) if found else self.noted
+
+    def taken_before(self, sequence):
+        """Return what `taken` is of a segment that begins with a sequence."""
+        if self.taken is not None:
+            found = dict(self.taken)
+        elif self.noted is None:
+            found = {None: 0}
+        else:
+            # A segment of earlier code: it is counted from now on.
+            return {None: sequence}
+        for index in self.notes or ():
+            old, _ = decode_change(self.change(self.start + index))
+            if self.start + index < sequence and old is not None:
+                found[old] = found.get(old, 0) + 1
+        return found
 
     def job(self, sequence):
         """Return the job of an entry, None if there is none any more."""
@@ -288,7 +316,11 @@ class Strand(persistent.Persistent):
         self._follow(max(self.tail.end, aligned(sequence)), totals)
 
     def _follow(self, start, totals):
-        self._add_segment(start, totals, self.tail.note_before(self.end))
+        tail = self.tail
+        noted = tail.note_before(tail.end)
+        self._add_segment(
+            start, totals, noted,
+            None if noted is None else tail.taken_before(tail.end))
 
     def segment(self, sequence):
         """Return the segment of a sequence, or None."""
@@ -296,8 +328,28 @@ class Strand(persistent.Persistent):
         return (tail if sequence >= tail.start
                 else self.segments.get(sequence // SEGMENT_SIZE))
 
-    def _add_segment(self, start, before, noted=None):
-        self.segments[start // SEGMENT_SIZE] = Segment(start, before, noted)
+    def _add_segment(self, start, before, noted=None, taken=None):
+        self.segments[start // SEGMENT_SIZE] = Segment(
+            start, before, noted, taken)
+
+    def gives(self, status, end, begin):
+        """Return whether entries may give a status, below `end`.
+
+        end, begin -- sequences; `begin` is that of a segment.
+
+        None of those between is loaded.  What the entries add up to tells it,
+        and how often notes have taken the status from a job meanwhile.
+        """
+        last, first = self.segment(end - 1), self.segment(begin)
+        if (last.totals(end).get(status, 0)
+                != first.before.get(status, 0)):
+            return True
+        noted = last.note_before(end)
+        if noted is None or noted < begin:
+            return False
+        now, then = last.taken_before(end), first.taken or {}
+        return now[None] > begin or (
+            now.get(status, 0) != then.get(status, 0))
 
     def notes(self, end, begin):
         """Iterate over the Entries that are notes, the newest first.

@@ -69,19 +69,25 @@ class _Look:
         self.selection = selection
         self.jobs: list[Any] = []
         self.looked_at = 0
-        self.last: float | None = None
+        # The last job, and whether to let it go: only that of the whole page
+        # is asked for its time.
+        self.last: tuple[Any, bool] = None, False
 
     def at(self, job: Any, was_ghost: bool) -> None:
+        let_go(*self.last)
         self.looked_at += 1
-        self.last = self.store.read(self.selection.time_of, job).value
-        if self.selection.matches(self.store, job):
+        is_found = self.selection.matches(self.store, job)
+        if is_found:
             self.jobs.append(job)
-        else:
-            let_go(job, was_ghost)
+        self.last = job, was_ghost and not is_found
 
     def page(self, after: str | None) -> Page:
+        job, _ = self.last
+        time = None if job is None else self.store.read(
+            self.selection.time_of, job).value
+        let_go(*self.last)
         return Page(self.jobs, after, self.looked_at,
-                    None if self.last is None else as_datetime(self.last))
+                    None if time is None else as_datetime(time))
 
 
 def _decode(after: str | None) -> Token:

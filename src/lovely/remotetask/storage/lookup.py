@@ -205,9 +205,22 @@ def find(store, jobid):
 
     An UnreadableJob stands for one that cannot be read.
     """
+    return _found(store, jobid, raw, store, jobid)
+
+
+def find_stored(store, jobid, job):
+    """See `find`.
+
+    job -- what is at the place of the job, which need not be looked for.
+    """
+    return _found(store, jobid, checked, job, jobid)
+
+
+def _found(store, jobid, call, *args):
+    """See `find`; `call` returns the job, loaded, or raises anything."""
     if store.aside and jobid in store.aside:
         return stand_in(store, jobid)
-    found = store.read(raw, store, jobid)
+    found = store.read(call, *args)
     if found.failed:
         # The job may have been cleaned while nobody could read it.
         if store.read(store.ledger.has_swept, jobid).value:

@@ -64,7 +64,7 @@ class Selection(NamedTuple):
         """Return whether a job is selected; loads nothing but stored calls.
         """
         # A job that cannot be read is shown where it is counted.
-        return ((self.status in (None, job.status)
+        return ((self.status is None or self.status == job.status
                  or isinstance(job, UnreadableJob))
                 and self.task in (None, job.task)
                 and self.errorClass in (None, job.errorClass)

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from lovely.remotetask.foreign.unreadable import UnreadableJob
+from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import CRONJOB
 from lovely.remotetask.interfaces import HELD
 from lovely.remotetask.interfaces import PROCESSING
@@ -53,12 +54,7 @@ def sources(status: str | None) -> list[tuple[str, Source]]:
     if status == PROCESSING:
         return [('claims', _claimed)]
     if status in LISTED:
-        # A job to be started later may be new; others came to rest by a
-        # change, so they have a note.
-        unseen = ('new', _new) if status == STARTLATER else (
-            'noted', _noted)
-        held = [('aside', _aside)] if status == HELD else []
-        return [unseen, ('ended', _ended), *held, ('ledger', _of_ledger)]
+        return [*_not_listed(status), ('ledger', _of_ledger)]
     if status == CRONJOB:
         return [('new', _new), ('ended', _ended), ('crons', _crons)]
     if status in WAITING:
@@ -66,9 +62,22 @@ def sources(status: str | None) -> list[tuple[str, Source]]:
     return [('all', _all), ('aside', _without_entry), ('legacy', _legacy)]
 
 
+def _not_listed(status: str) -> list[tuple[str, Source]]:
+    """Return where jobs at rest are that no processor has listed."""
+    if status == STARTLATER:
+        return [('new', _new), ('ended', _ended)]
+    if status == CANCELLED:
+        return [('noted', _noted), ('ended', _ended)]
+    if status == HELD:
+        return [('noted', _noted), ('ended', _ended), ('aside', _aside)]
+    # Nobody but a run gives a job another status of these, and a run makes no
+    # note; so the notes of callers, however many, are not looked at.
+    return [('ended', _ended)]
+
+
 def unlisted(store: Any, status: str) -> list[Any]:
     """Return the jobs at rest with a status that are not listed yet."""
-    return [job for source in (_noted, _ended)
+    return [job for name, source in _not_listed(status) if name != 'aside'
             for job, *_ in source(store, None, Selection(status))
             if job is not None and job.stored_status == status]
 
@@ -251,7 +260,7 @@ def _tells(store: Any, place: int, entry: Entry) -> Any:
     if entry.job is None:
         return None
     if entry.note is None:
-        job = lookup.find(store, place)
+        job = _job_of(store, place, entry)
         return None if job is None or job.note is not None else job
     return _noted_job(store, place, entry.note)
 
@@ -286,7 +295,15 @@ def _is_job(store: Any, place: int, entry: Entry) -> Any:
     """Return the job that an entry has added, or None."""
     if entry.old is not None or entry.job is None:
         return None
-    return lookup.find(store, place)
+    return _job_of(store, place, entry)
+
+
+def _job_of(store: Any, place: int, entry: Entry) -> Any:
+    """Return the job that an Entry has added, or None, see lookup.find."""
+    if entry is backwards.UNREADABLE:
+        # Whoever looks for the job is told why.
+        return lookup.find(store, place)
+    return lookup.find_stored(store, place, entry.job)
 
 
 def _walk(store: Any, after: dict[str, int] | None,

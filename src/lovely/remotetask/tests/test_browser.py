@@ -10,6 +10,7 @@ import transaction
 import ZODB
 import zope.component
 import zope.component.testing
+from zope.i18nmessageid import Message
 from zope.publisher.browser import TestRequest
 
 from lovely.remotetask import TaskService
@@ -22,7 +23,9 @@ from lovely.remotetask.browser.markup import tag
 from lovely.remotetask.browser.markup import visible
 from lovely.remotetask.browser.problem import Problem
 from lovely.remotetask.browser.selection import Selection
+from lovely.remotetask.browser.wording import NOW
 from lovely.remotetask.browser.wording import Words
+from lovely.remotetask.browser.wording import _
 from lovely.remotetask.browser.wording import duration
 from lovely.remotetask.browser.wording import shortened
 from lovely.remotetask.interfaces import ITask
@@ -55,6 +58,7 @@ class MarkupTest(unittest.TestCase):
         """An attribute that is None is left out."""
         self.assertEqual('<a class="x" hidden="hidden"></a>', tag(
             'a', class_='x', title=None, hidden=True, checked=False))
+        self.assertEqual('<input name="&amp;" />', tag('input', name='&'))
 
     def test_visible(self):
         """What cannot be seen, or turns the text, is told by its number."""
@@ -71,6 +75,21 @@ class WordingTest(unittest.TestCase):
                               (61, '1 min ago'), (-7200, 'in 2 h'),
                               (200000, '2 d ago')):
             self.assertEqual(text, say.relative(seconds))
+
+    def test_messages_in_messages(self):
+        """What is put into a message is translated, too, and not again."""
+        say = Words(TestRequest())
+        message = _('${x} and ${y}')
+        self.assertEqual('now and ${x}', say(message, x=NOW, y='${x}'))
+        self.assertEqual('${x} and ${y}', say(message))
+        self.assertEqual('1 and 2', say('${x} and ${y}', x=1, y=2))
+        self.assertEqual('1 and ${y}', say(Message(message, mapping={'x': 1})))
+
+    def test_messages_of_others(self):
+        """Two with the same text may have another domain, or default."""
+        say = Words(TestRequest())
+        for default in ('one', 'two'):
+            self.assertEqual(default, say(_('same', default)))
 
     def test_duration(self):
         for seconds, text in (

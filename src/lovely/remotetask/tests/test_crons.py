@@ -82,14 +82,26 @@ class CostTest(CronCase):
         self.assertEqual(2, len(found))
         self.assertLess(many, few + 120)
 
+    def test_among_those_that_were_cancelled(self):
+        """Notes of callers in between cost no more, either."""
+        self.add_cron(passed=False)
+        self.add_many(100)
+        _, few = self.loaded()
+        for _ in range(2):
+            for _ in range(1000):
+                self.service.cancel(self.service.add('test.task'))
+            self.add_cron(passed=False)
+        self.add_many(100)
+        found, many = self.loaded()
+        self.assertEqual(3, len(found))
+        self.assertLess(many, few + 120)
+
     def test_deadline(self):
         """Those that processors know are found in whatever time."""
         known = self.add_cron()
-        for _ in range(100):
-            self.service.cancel(self.service.add('test.task'))
         self.add_cron(passed=False)
         for _ in range(100):
-            self.service.cancel(self.service.add('test.task'))
+            self.service.cancel(self.add_cron(passed=False))
         transaction.commit()
         found = self.service.cron_jobs(deadline=time.monotonic() - 1)
         self.assertEqual([known], [job.id for job in found])

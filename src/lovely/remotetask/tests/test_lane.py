@@ -1,8 +1,10 @@
 """Lanes, strands and segments."""
 
+import random
 import unittest
 
 from lovely.remotetask.interfaces import CANCELLED
+from lovely.remotetask.interfaces import CRONJOB
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import STARTLATER
 from lovely.remotetask.interfaces import STATUSES
@@ -57,7 +59,8 @@ class StrandTest(unittest.TestCase):
         for entries in ([], [(NEW, None)], 3 * [(NEW, None)],
                         [(NEW, None), ('qx', note), (NEW, None)],
                         SEGMENT_SIZE * [('qx', note)]):
-            segment = lane.Segment(32, {QUEUED: 3, CANCELLED: 1}, 7)
+            segment = lane.Segment(32, {QUEUED: 3, CANCELLED: 1}, 7,
+                                   {None: 0, QUEUED: 1})
             for change, found in entries:
                 segment.append(None, change, found)
             copy = lane.Segment.__new__(lane.Segment)
@@ -93,6 +96,57 @@ class StrandTest(unittest.TestCase):
         self.assertEqual(
             {STARTLATER: 0, CANCELLED: 5, QUEUED: 3 * SEGMENT_SIZE},
             self.strand.tail.totals(self.strand.end))
+
+    def test_gives(self):
+        """Nothing is overlooked: no new job, no note, no notes in turn."""
+        chosen = random.Random(5)
+        waiting = (QUEUED, CRONJOB, STARTLATER, CANCELLED)
+        for _ in range(600):
+            if chosen.random() < 0.6:
+                # Mostly the same: so there are long stretches.
+                self.append(1, lane.encode_change(None, (
+                    waiting[0] if chosen.random() < 0.9
+                    else chosen.choice(waiting))))
+            else:
+                self.note(*((QUEUED, CANCELLED) if chosen.random() < 0.95
+                            else chosen.choices(waiting, k=2)))
+        self.check_gives(waiting)
+
+    def test_gives_after_earlier_code(self):
+        """Where notes were not counted, each of them is looked at."""
+        for number in range(20):
+            self.append(10)
+            self.note(QUEUED, CANCELLED)
+            if number in (9, 10, 15):
+                # As it was stored by earlier code.
+                vars(self.strand.tail).pop('taken', None)
+            if number % 5 == 4:
+                self.note(CRONJOB, CANCELLED)
+                self.append(1, lane.encode_change(None, CRONJOB))
+        self.check_gives((QUEUED, CRONJOB, STARTLATER))
+        self.append(3 * SEGMENT_SIZE)
+        end = self.strand.tail.start
+        self.assertFalse(self.strand.gives(
+            CRONJOB, end, end - 2 * SEGMENT_SIZE))
+
+    def note(self, old, new):
+        self.strand.append(None, lane.encode_change(old, new),
+                           lane.Note(5, ()))
+
+    def check_gives(self, statuses):
+        """Check against all entries; quiet stretches have to be known, too.
+        """
+        entries = [entry for segment in self.strand.segments.values()
+                   for entry in segment.entries()]
+        quiet = 0
+        for status in statuses:
+            for begin in range(0, len(entries), SEGMENT_SIZE):
+                for end in range(begin + 1, len(entries) + 1):
+                    if not self.strand.gives(status, end, begin):
+                        quiet += 1
+                        self.assertNotIn(status, [
+                            entry.new for entry in entries[begin:end]])
+        self.assertLess(100, quiet)
 
     def empty(self, number):
         segment = self.strand.segments[number]

@@ -234,6 +234,39 @@ class CostTest(ListingCase):
             with self.subTest(status=status):
                 self.assertLess(self.loaded(status=status, limit=20), 110)
 
+    def test_behind_cancellations(self):
+        """Nobody has heard of 1500 of them; what is behind is found at once.
+
+        Among them, and before: what waits to be run once, later or again, and
+        what is held; failed and completed jobs are where they always are.
+        """
+        for number in range(4):
+            self.service.add('test.task', 'fail' if number % 2 else None)
+        transaction.commit()
+        self.claim()
+        self.finish()
+        self.one_of_each()
+        for _ in range(3):
+            for _ in range(500):
+                self.service.cancel(self.service.add('test.task'))
+            self.one_of_each()
+        for status in (ERROR, COMPLETED, STARTLATER, DELAYED, CRONJOB, HELD):
+            with self.subTest(status=status):
+                page = self.service.find(status=status)
+                self.assertEqual(
+                    2 if status in (ERROR, COMPLETED) else 4, len(page.jobs))
+                self.assertLess(self.loaded(status=status), 130)
+                self.assertIsNone(page.after)
+
+    def one_of_each(self):
+        """Add jobs that wait in each way, and one that is held; commit."""
+        self.service.add('test.task', startLater=True)
+        self.service.addCronJob('test.task', delay=10)
+        self.service.addCronJob('test.task', hour=2)
+        job = self.service.jobs[self.service.add('test.task')]
+        self.service.store.change(job, job.hold, 'no reason', NOW)
+        transaction.commit()
+
     def test_counts_read_little(self):
         """To count them reads no job."""
         for _ in range(5000):

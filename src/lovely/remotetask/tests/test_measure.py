@@ -115,11 +115,23 @@ class SliceTest(unittest.TestCase):
         self.assertEqual(2, first.functions['f'].failed)
         self.assertEqual((600, None), (second.start, second.depth))
 
+    def test_joined_are_left_alone(self):
+        """What was joined once can be joined again, or be added elsewhere."""
+        slices = [Slice(0), Slice(0), Slice(60), Slice(600)]
+        for each in slices:
+            each.functions.of('f').count('completed', 1.0)
+        first = [each.stored() for each in joined(slices, 600)]
+        self.assertEqual(first, [
+            each.stored() for each in joined(slices, 600)])
+        self.assertEqual([1] * 4, [
+            each.functions.number('completed') for each in slices])
+
     def test_ages_that_are_none(self):
         """What is stored of a job may be anything."""
         found = Slice(0, 1, 2.0)
         for age in math.inf, -math.inf, math.nan, None:
             found.see(1, age)
+            self.assertIsNone(Slice(0, 1, age).age)
         self.assertEqual(2.0, found.age)
 
     def test_stored(self):

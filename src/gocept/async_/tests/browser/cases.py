@@ -145,6 +145,18 @@ class AccessibilityTest(BrowserTestCase):
                       each => each.offsetHeight)''')
                 self.assertEqual(1, len(set(heights)), heights)
 
+    def test_chosen_is_seen(self):
+        """On a small screen the status that is listed is in sight."""
+        self.browser.resize(320, 700)
+        for status in 'error', 'completed', 'start+later':
+            self.open(f'events/jobs?status={status}')
+            with self.subTest(status):
+                self.assertTrue(self.browser.run("""
+                    const place = document.querySelector(
+                      '.statuses [aria-current]').getBoundingClientRect();
+                    return place.left >= 0 && place.right <= 320
+                      && scrollY === 0"""))
+
     def test_large_numbers(self):
         """A hundred million jobs are told in the room for a dozen."""
         numbers = [7, 12_345, 123_456, 1_234_567, 12_345_678, 123_456_789]
@@ -343,6 +355,27 @@ class LiveTest(BrowserTestCase):
         self.assertTrue(self.browser.run(
             'return document.querySelector("tbody input").checked'))
 
+    def test_goes_on_looking(self):
+        """What was not found at once is looked for, until it is there."""
+        with mock.patch('lovely.remotetask.browser.joblist.SECONDS', -1):
+            self.open('events/jobs?function=shop.mail.deliver')
+            self.browser.wait_for(lambda: self.browser.run(
+                'return document.querySelector("[data-row]")'), 'the job')
+        self.assertIn('after=', self.browser.url)
+        self.assertNotIn('Nothing found yet', self.browser.text)
+        self.assertEqual([], self.browser.complaints())
+
+    def test_first_row(self):
+        """Where nothing was, something new is told of, too."""
+        self.stage.clear()
+        self.open('events/jobs')
+        self.assertIn('No jobs yet', self.browser.text)
+        self.browser.run(QUICK)
+        with self.stage.service() as service:
+            service.add('echo', {})
+        self.browser.wait_for(
+            lambda: '1 newer' in self.browser.text, 'the new one')
+
     def test_hidden(self):
         """A tab that nobody sees asks for nothing."""
         self.open('events/jobs')
@@ -474,6 +507,39 @@ class BulkTest(BulkTestCase):
             self.browser.wait_for(
                 lambda: f'Done: {before}.' in self.browser.text)
         self.assertGreaterEqual(self.counts()[ERROR], 2)
+
+    def test_check_all(self):
+        """One box checks all rows, and with another click none.
+
+        What can be done then appears where it moves no row.
+        """
+        self.open('events/jobs?status=error')
+        rows = 'return [...document.querySelectorAll("[data-row]")].map(' \
+            'each => each.getBoundingClientRect().top)'
+        before = self.browser.run(rows)
+        for number in self.counts()[ERROR], 0:
+            self.browser.click('input.all')
+            self.assertEqual(number, self.browser.run(
+                'return document.querySelectorAll("[name=job]:checked")'
+                '.length'))
+            self.assertEqual(number > 0, self.browser.run(
+                'return document.querySelector(".selected").checkVisibility()'
+            ))
+            self.assertEqual(before, self.browser.run(rows))
+
+    def test_remove_checked(self):
+        """What cannot be undone is asked, and not done without a yes."""
+        before = self.counts()[ERROR]
+        for says, left in ('false', before), ('true', 0):
+            self.open('events/jobs?status=error')
+            self.browser.run(f'window.confirm = text => {says}')
+            self.browser.click('input.all')
+            self.browser.click('.selected [value=remove]')
+            self.browser.wait_for(lambda left=left: (
+                self.counts()[ERROR] == left), 'the answer')
+        self.assertIn('Done: 3.', self.browser.text)
+        self.browser.click('#async-content a.button')
+        self.assertIn('status=error', self.browser.url)
 
     def test_without_script(self):
         """Without a script there is a button to go on."""

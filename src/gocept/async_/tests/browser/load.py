@@ -27,12 +27,14 @@ class Cost(NamedTuple):
     loads, size -- how many objects are loaded, with nothing in a cache, and
         how many bytes these are.
     cold, warm -- milliseconds: of that, and the 95th percentile of others.
+    cpu -- milliseconds of the processor that others take.
     """
 
     loads: int
     size: int
     cold: float
     warm: float
+    cpu: float
 
 
 def measure(stage, numbers, add=scenes.mixed):
@@ -77,13 +79,14 @@ def _reader(stage):
 def _print(number, found):
     """Print the last costs; behind them, how many times the first ones."""
     print(f'{number:,} jobs'.ljust(39),
-          '  loads            kB     cold   warm, ms')
+          '  loads            kB     cold   warm    cpu, ms')
     for page, cost in found[-1].items():
         first = found[0][page]
         print(f'{page or "(overview)":40}'
               f'{cost.loads:6} {cost.loads / first.loads:5.2f}x'
               f'{cost.size / 1000:6.0f} {cost.size / first.size:5.2f}x'
-              f'{cost.cold:6.0f} {cost.warm:6.0f}', flush=True)
+              f'{cost.cold:6.0f} {cost.warm:6.0f} {cost.cpu:6.1f}',
+              flush=True)
 
 
 def _cost(stage, page):
@@ -91,9 +94,11 @@ def _cost(stage, page):
     loads = stage.loads(page)
     cold = time.perf_counter() - began
     app = _reader(stage)
+    began = time.process_time()
     warm = [_seconds(app, page) for _ in range(TIMES)]
+    cpu = (time.process_time() - began) / TIMES
     return Cost(len(loads), sum(loads), 1000 * cold,
-                1000 * statistics.quantiles(warm, n=20)[-1])
+                1000 * statistics.quantiles(warm, n=20)[-1], 1000 * cpu)
 
 
 def _seconds(app, page):

@@ -1,20 +1,23 @@
-// The pages work without this.  It shows them again and again as they are
-// now, moves nothing under the pointer, and never touches what is in use.
+// The pages work without this.  It shows them again and again, moves nothing
+// under the pointer, and never touches what is in use.
 
 const root = document.querySelector('.async');
+const first = selector => root.querySelector(selector);
+const all = selector => root.querySelectorAll(selector);
 const words = JSON.parse(root.dataset.words);
-const line = root.querySelector('.live-line');
-const announced = root.querySelector('.announced');
+const line = first('.live-line');
+const announced = first('.announced');
 const say = (text, values) => text.replace(
   /\$\{(\w+)\}/g, (_, name) => values[name]);
 
-for (const found of root.querySelectorAll('[data-script]')) {
+for (const found of all('[data-script]')) {
   found.hidden = false;
 }
 
 // On a small screen it may be beside what is seen.
-root.querySelector('.tabs [aria-current]')?.scrollIntoView(
-  {block: 'nearest', inline: 'center'});
+for (const found of all('nav [aria-current]')) {
+  found.scrollIntoView({block: 'nearest', inline: 'center'});
+}
 
 // How long ago something was.
 
@@ -28,11 +31,11 @@ function relative(seconds) {
   return words.now;
 }
 
-// The clock of the server: that of the reader may be wrong.
+// The clock of the reader may be wrong.
 let ahead = 0;
 
 function showTimes() {
-  for (const found of root.querySelectorAll('time')) {
+  for (const found of all('time')) {
     const when = new Date(found.dateTime);
     const text = relative((Date.now() - ahead - when) / 1000);
     if (found.textContent !== text) found.textContent = text;
@@ -45,7 +48,7 @@ function showTimes() {
 
 // Light or dark.
 
-const theme = root.querySelector('.theme');
+const theme = first('.theme');
 const dark = matchMedia('(prefers-color-scheme: dark)');
 const isDark = () => (document.documentElement.dataset.theme
   || (dark.matches ? 'dark' : 'light')) === 'dark';
@@ -62,7 +65,9 @@ theme.addEventListener('click', () => {
 dark.addEventListener('change', showTheme);
 showTheme();
 
-// Copying a traceback, and asking before what cannot be undone.
+const parsed = text => new DOMParser().parseFromString(text, 'text/html');
+
+// Copying, and asking before what cannot be undone.
 
 root.addEventListener('click', async event => {
   if (!event.target.matches('.copy')) return;
@@ -72,19 +77,34 @@ root.addEventListener('click', async event => {
 });
 
 root.addEventListener('submit', event => {
-  const {confirm: question} = event.target.dataset;
+  const question = event.submitter?.dataset.confirm;
   if (question && !confirm(question)) event.preventDefault();
 });
 
-// Checking all rows.
+// Check all rows.
 
-root.querySelector('.all')?.addEventListener('change', event => {
-  for (const box of root.querySelectorAll('tbody [name="job"]')) {
+first('input.all')?.addEventListener('change', event => {
+  for (const box of all('tbody [name="job"]')) {
     box.checked = event.target.checked;
   }
 });
 
-// Slice after slice, until all is done or somebody says stop.
+// A list that has found nothing looks on by itself, for a while.
+
+async function lookOn(place, left = 24) {
+  if (!place || !left) return;
+  const {href} = place.querySelector('a');
+  const response = await fetch(`${href}&fragment=1`);
+  if (!response.ok) return;
+  const other = parsed(await response.text()).querySelector('.onward');
+  if (!other) location.replace(href);
+  else place.replaceChildren(...other.childNodes);
+  lookOn(other && place, left - 1);
+}
+
+lookOn(first('.onward'));
+
+// Slice after slice, until all is done, or stopped.
 
 const pause = seconds => new Promise(
   resolve => { setTimeout(resolve, 1000 * seconds); });
@@ -113,8 +133,7 @@ async function doAll(form) {
   stop.hidden = false;
   stop.focus();
   while (goes) {
-    // A slice whose answer was lost is asked for again: what it has done is
-    // not done twice.
+    // If an answer was lost, what was done is not done twice.
     const found = await doSlice(form, asked).catch(() => null);
     if (!found) {
       progress.textContent = words.away;
@@ -135,7 +154,7 @@ async function doAll(form) {
   }
 }
 
-for (const form of root.querySelectorAll('[data-bulk]')) {
+for (const form of all('[data-bulk]')) {
   form.addEventListener('submit', event => {
     event.preventDefault();
     doAll(form);
@@ -147,7 +166,7 @@ for (const form of root.querySelectorAll('[data-bulk]')) {
 const IN_USE = 'details[open]:not(.filters), dialog[open], input:checked';
 
 function isInUse() {
-  const content = root.querySelector('#async-content');
+  const content = first('#async-content');
   const focus = document.activeElement;
   const selection = getSelection();
   return content.querySelector(IN_USE)
@@ -155,7 +174,7 @@ function isInUse() {
     || (!selection.isCollapsed && content.contains(selection.anchorNode));
 }
 
-// Patching: what is there keeps its place, and its identity.
+// Patching: what is there keeps place and identity.
 
 function patch(old, fresh) {
   if (old.outerHTML === fresh.outerHTML) return;
@@ -191,11 +210,11 @@ function patchRows(old, fresh) {
     });
     row.classList.toggle('changed', changed);
   }
-  showNewer(old, now.size);
+  showNewer(now.size);
 }
 
-function showNewer(table, number) {
-  let link = root.querySelector('.newer');
+function showNewer(number) {
+  let link = first('.newer');
   if (!number) {
     link?.remove();
     return;
@@ -205,24 +224,22 @@ function showNewer(table, number) {
     link.className = 'newer';
     link.href = location.href;
     // In a place that was kept free: no row moves.
-    (root.querySelector('.newer-place') || root.querySelector('.heading'))
-      .append(link);
+    (first('.newer-place') || first('.heading')).append(link);
   }
   link.textContent = say(words.newer, {number});
 }
 
 function show(text) {
-  const fresh = new DOMParser().parseFromString(text, 'text/html');
-  for (const region of fresh.querySelectorAll('[data-region]')) {
-    const old = root.querySelector(
-      `[data-region="${region.dataset.region}"]`);
+  for (const region of parsed(text).querySelectorAll('[data-region]')) {
+    const old = first(`[data-region="${region.dataset.region}"]`);
     if (old) patch(old, region);
+    else if ('rows' in region.dataset) showNewer(rowsOf(region).size);
   }
 }
 
 // Again and again.
 
-const choice = root.querySelector('.refresh select');
+const choice = first('.refresh select');
 const IDLE = 30 * 60 * 1000;
 let timer;
 let etag;
@@ -257,7 +274,7 @@ async function ask() {
   return response;
 }
 
-// What keeps the page from being shown again: true stops it for good.
+// Returns whether to stop for good.
 async function update() {
   const response = await ask();
   if (response.status === 401 || response.status === 403
