@@ -331,7 +331,9 @@ class Execution:
         self.db = db
         self.path = path
         self.run = Run(claim, moment.now())
-        self.commit = commit
+        self._commit = commit
+        # What the gate has raised; a job may raise another one of its class.
+        self._stopped = None
         # Whether the function may have been called; and whether the process
         # could open files then, which is asked from the second attempt on.
         self.begun = self.was_able = False
@@ -385,6 +387,14 @@ class Execution:
         finally:
             session.resume()
 
+    def commit(self):
+        """Commit the current transaction; ProcessorStopped if that is late."""
+        try:
+            self._commit()
+        except ProcessorStopped as stopped:
+            self._stopped = stopped
+            raise
+
     def _begin(self, service, run, function):
         _sign(service, run, function)
         self.tell_of_begin(function)
@@ -399,7 +409,7 @@ class Execution:
     def judged(self, outcome):
         """Return the outcome, and whether it is the job's own failure."""
         interrupted = outcome.failed and (
-            outcome.is_a(ProcessorStopped)
+            outcome.exception is self._stopped
             or blame.is_interrupted(outcome.exception, self.db))
         return outcome._replace(
             interrupted=interrupted,

@@ -34,6 +34,8 @@ from lovely.remotetask.foreign.outcome import in_runner
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import QUEUED
+from lovely.remotetask.interfaces import CannotRollBack
+from lovely.remotetask.interfaces import ClaimLost
 from lovely.remotetask.jobexecution import JobExecution
 from lovely.remotetask.policy import Policy
 from lovely.remotetask.running import group
@@ -43,6 +45,7 @@ from lovely.remotetask.running import tracing
 from lovely.remotetask.running.execution import ENDED
 from lovely.remotetask.running.execution import ProcessorRequest
 from lovely.remotetask.running.execution import is_running
+from lovely.remotetask.running.gate import ProcessorStopped
 from lovely.remotetask.running.surroundings import JobPlace
 from lovely.remotetask.running.surroundings import Surroundings
 from lovely.remotetask.task import TaskError
@@ -268,6 +271,10 @@ ODD = {
     'wide groups': lambda: nested(10_000, 2),
     'odd server': OddServer, 'odd storage': OddStorage,
     'odd namespace': raise_in_odd_namespace,
+    'processor stopped': lambda: ProcessorStopped('says the job'),
+    'run alone': lambda: group.RunAlone('says the job'),
+    'cannot roll back': lambda: CannotRollBack('says the job'),
+    'claim lost': lambda: ClaimLost('says the job'),
 }
 
 

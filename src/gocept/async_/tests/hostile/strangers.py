@@ -148,7 +148,7 @@ def no_such_service(call):
     raise interfaces.NoSuchService('says the job')
 
 
-@kind(waits=True)
+@kind()
 def processor_stopped(call):
     raise ProcessorStopped('says the job')
 
