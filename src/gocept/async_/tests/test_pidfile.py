@@ -247,6 +247,20 @@ class OwnershipTest(PidFileCase):
         self.assert_refused('something else than the id of a process')
         self.assertEqual('<zodb>\n', self.path.read_text())
 
+    def test_something_else_that_begins_like_an_id(self):
+        """What comes late in a file is content as well."""
+        for begin in (' ' * 200, '\n' * 100, '1' * 150, '12' + ' ' * 98,
+                      '12' + '\n' * 4096, '\t' * 33):
+            with self.subTest(begin[:3]):
+                self.path.write_text(f'{begin}\nkept\n')
+                self.assert_refused('something else than the id of a process')
+                self.assertEqual(f'{begin}\nkept\n', self.path.read_text())
+
+    def test_too_many_digits(self):
+        """A number that long is none of a process."""
+        self.path.write_text('3' * 100)
+        self.assert_refused('something else than the id of a process')
+
     def test_not_ours(self):
         """No link is followed; nor is anything else opened."""
         kept = self.folder / 'kept'

@@ -25,6 +25,9 @@ log = journal(__name__)
 # has exactly this one is a worker.
 BYTE = int.from_bytes(b'async', 'big')
 
+# Bytes that the id of a process may have, with blanks around it.
+LONGEST = 32
+
 # How often a file is opened whose name is given to another one meanwhile.
 ATTEMPTS = 10
 
@@ -83,7 +86,7 @@ class PidFile:
                 raise PidFileError(
                     f'another worker uses the file {self._path}; stop that '
                     f'one, or choose another file with --pid-file.')
-            if not _is_pid(os.pread(descriptor, 100, 0)):
+            if not _is_pid(os.pread(descriptor, LONGEST + 1, 0)):
                 raise PidFileError(
                     f'{self._path} holds something else than the id of a '
                     f'process; choose another file with --pid-file.')
@@ -140,7 +143,8 @@ def _lock(descriptor):
 
 
 def _is_pid(content):
-    return not content.strip() or content.strip().isdigit()
+    return len(content) <= LONGEST and (
+        not content.strip() or content.strip().isdigit())
 
 
 def find_holder(descriptor):
