@@ -517,6 +517,36 @@ class BulkTest(ActionsTestCase):
         self.assertEqual(400, self.post_json(
             'events/bulk', action='requeue', job=['x']).status_int)
 
+    def test_one_that_cannot_be_changed(self):
+        """It is skipped; the others are changed, whatever their order."""
+        cron = self.service.addCronJob('echo', minute=(10,))
+        first, second = self.failed(2)
+        self.service.cancel(cron)
+        job = self.service.jobs[cron]
+        # No February has so many days.
+        job.month, job.dayOfMonth = (2,), (31,)
+        transaction.commit()
+        for chosen in ([str(cron), str(first)],
+                       [str(second), '99', str(cron)]):
+            answer = self.post_json(
+                'events/bulk', action='requeue', job=chosen)
+            self.assertEqual(
+                (200, 1), (answer.status_int, answer.json.get('done')))
+        self.assertEqual([QUEUED, QUEUED, CANCELLED], [
+            self.status(each) for each in (first, second, cron)])
+
+    def test_one_that_cannot_be_changed_in_a_form(self):
+        """Nor does a form end in an error."""
+        cron = self.service.addCronJob('echo', minute=(10,))
+        self.service.cancel(cron)
+        job = self.service.jobs[cron]
+        job.month, job.dayOfMonth = (4,), (31,)
+        transaction.commit()
+        answer = self.post(
+            'events/bulk', action='requeue', job=str(cron),
+            token=self.token())
+        self.assertIn('Done: 0.', answer.text)
+
     def test_permissions(self):
         """Also the action of a JSON document needs its permission."""
         self.failed()

@@ -134,6 +134,15 @@ def number_of(service, selection):
             else counts.get(selection.status, 0))
 
 
+def _was_done(method, jobid):
+    try:
+        return bool(method(jobid))
+    except ValueError:
+        # As in IOperations.requeue_some: a job that cannot be changed is no
+        # reason to leave the others alone.
+        return False
+
+
 def confirmation(action, number, title):
     """Return what must be typed before it is done; None: nothing.
 
@@ -193,7 +202,7 @@ class BulkAction(Posted):
                           number=SLICE)
         ids = [parameters.number({'job': each}, 'job') for each in chosen]
         method = getattr(self.operations, ACTIONS[self.action].method)
-        done = sum(bool(method(each)) for each in ids
+        done = sum(_was_done(method, each) for each in ids
                    if self.service.jobs.get(each) is not None)
         return self._done(done, len(ids) - done, None)
 
