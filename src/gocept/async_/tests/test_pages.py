@@ -334,13 +334,49 @@ class ContentTest(PagesTestCase):
                 side_effect=ZopeSecurityPolicy.checkPermission) as asked:
             self.ask('events/jobs')
         self.assertLess(asked.call_count, 2 * len(ids))
-        hidden = self.service.jobs[ids[0]]
-        IPrincipalPermissionManager(hidden).denyPermissionToPrincipal(
-            'lovely.remotetask.View', 'tests.viewer')
+
+    def hide(self, *ids):
+        """Deny the viewer to see some jobs."""
+        for jobid in ids:
+            IPrincipalPermissionManager(
+                self.service.jobs[jobid]).denyPermissionToPrincipal(
+                    'lovely.remotetask.View', 'tests.viewer')
         transaction.commit()
-        for path in ('events/jobs', 'events/jobs.json'):
+
+    def test_hidden_job(self):
+        """It is shown to others alone; it hides no other job."""
+        hidden, shown = self.add(), self.add()
+        self.hide(hidden)
+        for who, ids in ('viewer', {shown}), ('manager', {shown, hidden}):
+            found = self.ask('events/jobs.json', who).json['jobs']
+            self.assertEqual(ids, {int(row['id']) for row in found})
+            page = self.ask('events/jobs', who)
+            self.assertEqual(hidden in ids, f'jobs/{hidden}"' in page.text)
+        for path in f'events/jobs/{hidden}', f'events/jobs/{hidden}.json':
             self.assertEqual(403, self.ask(path, 'viewer').status_int)
-            self.assertEqual(200, self.ask(path).status_int)
+        self.assertEqual([], self.ask(
+            f'events/jobs.json?id={hidden}', 'viewer').json['jobs'])
+
+    def test_hidden_failure(self):
+        """It is in no summary, and not told of with the next one."""
+        login('zope.user')
+        hidden, shown = (sample.fail.enqueue(text) for text in 'ab')
+        self.run_jobs()
+        self.hide(hidden)
+        for who, number in ('viewer', 1), ('manager', 2):
+            group, = self.ask(
+                'events/service.json', who).json['failures']
+            self.assertEqual(number, group['number'])
+        self.assertIsNone(self.ask(
+            f'events/jobs/{shown}.json', 'viewer').json['previous_failure'])
+
+    def test_hidden_cron_job(self):
+        """The others are shown."""
+        hidden, shown = (
+            self.service.addCronJob('echo', hour=hour) for hour in (2, 3))
+        self.hide(hidden)
+        found = self.ask('events/crons.json', 'viewer').json['crons']
+        self.assertEqual([str(shown)], [row['id'] for row in found])
 
     def test_nothing_found_yet(self):
         """A page that has looked in vain says so, and leads on."""

@@ -99,7 +99,7 @@ class BulkPage(Page):
                 'as_of': page.as_of,
                 'confirm': confirmation(self.action, number,
                                         self.context.title),
-                'sample': [rows.row(job) for job in page.jobs],
+                'sample': [rows.row(job) for job in rows.seen(page.jobs)],
                 'more': page.after is not None}
 
     # For the template

@@ -39,7 +39,7 @@ class CronPage(Page):
         deadline = time.monotonic() + SECONDS
         found = self.service.cron_jobs(deadline)
         return {'complete': time.monotonic() <= deadline,
-                'crons': [self._cron(job) for job in found]}
+                'crons': [self._cron(job) for job in rows.seen(found)]}
 
     def _cron(self, job):
         data = rows.row(job)

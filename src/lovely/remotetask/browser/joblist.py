@@ -72,7 +72,7 @@ class JobList(Page):
             'filter': self.selection.given() | (
                 {} if jobid is None else {'id': str(jobid)}),
             'counts': dict(self.service.counts()),
-            'jobs': [rows.row(job) for job in found],
+            'jobs': [rows.row(job) for job in rows.seen(found)],
             'after': after,
             'looked_back_to': back_to}
 

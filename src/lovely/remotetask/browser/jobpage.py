@@ -111,10 +111,10 @@ class JobPage(Page):
         """Return the id of the failure of the function before this one."""
         if data['status'] != interfaces.ERROR or data['completed'] is None:
             return None
-        found = self.service.find(
+        found = rows.seen(self.service.find(
             status=interfaces.ERROR, function=data['function'], limit=1,
             until=data['completed'].timestamp(),
-            deadline=time.monotonic() + SECONDS).jobs
+            deadline=time.monotonic() + SECONDS).jobs)
         return str(found[0].id) if found else None
 
     def actions(self):

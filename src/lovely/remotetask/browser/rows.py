@@ -1,5 +1,6 @@
 """What is told of a job in a list: the same as JSON and in a table."""
 
+from zope.security import canAccess
 from zope.security.proxy import removeSecurityProxy
 
 from lovely.remotetask import interfaces
@@ -47,6 +48,15 @@ def bare(job):
     # with each attribute was a third of what a page of jobs costs.
     job.id  # noqa: B018
     return removeSecurityProxy(job)
+
+
+def seen(jobs):
+    """Return those of some jobs whose state may be seen, without proxies.
+
+    It may be denied on a single job; that is no reason to show no other one.
+    """
+    # See `bare`.
+    return [removeSecurityProxy(job) for job in jobs if canAccess(job, 'id')]
 
 
 def wait(job, started):

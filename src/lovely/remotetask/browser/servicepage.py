@@ -174,10 +174,9 @@ def banner(data, now, say):
 def failures(service):
     """Return the last failures, grouped: a list of dicts for JSON."""
     groups = collections.OrderedDict()
-    for job in service.find(
+    for job in rows.seen(service.find(
             status=interfaces.ERROR, limit=FAILURES,
-            deadline=time.monotonic() + SECONDS).jobs:
-        job = rows.bare(job)
+            deadline=time.monotonic() + SECONDS).jobs):
         key = job.function or job.task, job.errorClass
         group = groups.setdefault(key, {
             'function': key[0], 'error_class': key[1],
