@@ -201,13 +201,14 @@ class Run(celery.Task):
         einfo.traceback = ''
 
 
-@app.task(name=settings.TASK, base=Run)
-def run(**address):
+@app.task(name=settings.TASK, base=Run, bind=True)
+def run(self, **address):
     """Run the job of an address; see processor.address.
 
     Return whether there was something to be run.
     """
-    with _killed_by_signals(), ends.collected() as found:
+    with (_killed_by_signals(), _registered(self),
+          ends.collected() as found):
         token = in_runner.set(True)
         try:
             done = attendance().run(address)
@@ -259,6 +260,19 @@ def _hide_secrets(logger, **kw):
     for handler in logger.handlers:
         handler.setFormatter(secret.HidingFormatter(
             handler.formatter or logging.Formatter(), screen.hide))
+
+
+@contextlib.contextmanager
+def _registered(task):
+    """See that Celery knows the task afterwards.
+
+    To a job, ours is the current application of Celery.  What it changes there
+    would keep all others from being run by this process.
+    """
+    try:
+        yield
+    finally:
+        task.app.tasks[settings.TASK] = task
 
 
 @contextlib.contextmanager
