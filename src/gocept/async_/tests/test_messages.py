@@ -9,6 +9,7 @@ import unittest.mock
 from gocept.async_.tests.interpreter import run
 from gocept.async_.worker import messages
 from gocept.async_.worker.messages import StandardError
+from lovely.remotetask.running import processstate
 
 
 class StandardErrorTest(unittest.TestCase):
@@ -75,7 +76,7 @@ import os, sys
 saved = os.dup(1), os.dup(2)
 for descriptor in range(3):
     os.close(descriptor)
-from gocept.async_.worker.messages import open_standard_files
+from lovely.remotetask.running.processstate import open_standard_files
 open_standard_files()
 found = [os.get_inheritable(descriptor) for descriptor in range(3)]
 os.dup2(saved[0], 1)
@@ -85,5 +86,5 @@ print(all(found), list(saved))
     def test_open(self):
         """Nothing is done if nothing is missing."""
         before = os.listdir('/dev/fd')
-        messages.open_standard_files()
+        processstate.open_standard_files()
         self.assertEqual(before, os.listdir('/dev/fd'))

@@ -24,6 +24,7 @@ from gocept.async_.worker.systemd import Notifier
 from gocept.async_.worker.wakeup import Wakeup
 from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.retry import Pauses
+from lovely.remotetask.running.processstate import open_standard_files
 
 
 # Seconds between two looks at the processes; signals and reports end a wait.
@@ -40,7 +41,7 @@ class WorkerError(Exception):
 
 def main(args=None):
     """Run the command; its exit code is that of the process."""
-    messages.open_standard_files()
+    open_standard_files()
     options = _parse(args)
     try:
         if options.reload:

@@ -56,15 +56,3 @@ class StandardError(logging.Handler):
             self._lines.put_nowait(None)
             self._thread.join(PATIENCE)
         super().close()
-
-
-def open_standard_files() -> None:
-    """Open what is closed of standard input, output and error.
-
-    A file that is opened later would have its number, and what is written
-    there, also by the processes that are started from here, would get into
-    that.
-    """
-    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= STANDARD_ERROR:
-        os.set_inheritable(descriptor, True)
-    os.close(descriptor)

@@ -22,6 +22,10 @@ from lovely.remotetask.foreign.outcome import undescribed
 from lovely.remotetask.forking import of_process
 
 
+# The greatest of the numbers of files that each process has.
+STANDARD_ERROR = 2
+
+
 class _State(NamedTuple):
     """What the process is like."""
 
@@ -36,6 +40,7 @@ class _State(NamedTuple):
     garbage_collection: tuple
     lost_hooks: tuple
     logging_disabled: tuple
+    closed_files: tuple
 
 
 def _look():
@@ -47,7 +52,16 @@ def _look():
         (gc.isenabled(), gc.get_threshold()),
         # Without these no thread can be started.
         (sys.excepthook is None, threading.excepthook is None),
-        (logging.root.manager.disable, is_silenced()))
+        (logging.root.manager.disable, is_silenced()),
+        tuple(filter(_is_closed, range(STANDARD_ERROR + 1))))
+
+
+def _is_closed(descriptor):
+    try:
+        os.get_inheritable(descriptor)
+    except OSError:
+        return True
+    return False
 
 
 def _umask():
@@ -86,11 +100,29 @@ def _set_logging(found):
     silence(silenced)
 
 
+def open_standard_files():
+    """Open what is closed of standard input, output and error.
+
+    A file that is opened later would have its number, and what is written
+    there, also by the processes that are started from here, would get into
+    that.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= STANDARD_ERROR:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+
+
+def _set_closed_files(found):
+    # One that is not closed any more is in use: by a connection, say.
+    open_standard_files()
+
+
 _SETTERS = _State(
     functools.partial(locale.setlocale, locale.LC_ALL), _set_time_zone,
     os.chdir, os.umask, socket.setdefaulttimeout, sys.setrecursionlimit,
     sys.set_int_max_str_digits, sys.setswitchinterval,
-    _set_garbage_collection, _set_lost_hooks, _set_logging)
+    _set_garbage_collection, _set_lost_hooks, _set_logging,
+    _set_closed_files)
 
 
 class _Process:
