@@ -9,6 +9,7 @@ import gc
 import locale
 import logging
 import os
+import signal
 import socket
 import sys
 import threading
@@ -26,6 +27,9 @@ from lovely.remotetask.forking import of_process
 STANDARD_ERROR = 2
 
 
+TIMERS = signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF
+
+
 class _State(NamedTuple):
     """What the process is like."""
 
@@ -41,6 +45,7 @@ class _State(NamedTuple):
     lost_hooks: tuple
     logging_disabled: tuple
     closed_files: tuple
+    timers: tuple
 
 
 def _look():
@@ -53,7 +58,8 @@ def _look():
         # Without these no thread can be started.
         (sys.excepthook is None, threading.excepthook is None),
         (logging.root.manager.disable, is_silenced()),
-        tuple(filter(_is_closed, range(STANDARD_ERROR + 1))))
+        tuple(filter(_is_closed, range(STANDARD_ERROR + 1))),
+        tuple(timer for timer in TIMERS if signal.getitimer(timer)[0]))
 
 
 def _is_closed(descriptor):
@@ -117,12 +123,19 @@ def _set_closed_files(found):
     open_standard_files()
 
 
+def _set_timers(found):
+    # It would go off in another job, or end the process with all of them.
+    for timer in TIMERS:
+        if timer not in found:
+            signal.setitimer(timer, 0)
+
+
 _SETTERS = _State(
     functools.partial(locale.setlocale, locale.LC_ALL), _set_time_zone,
     os.chdir, os.umask, socket.setdefaulttimeout, sys.setrecursionlimit,
     sys.set_int_max_str_digits, sys.setswitchinterval,
     _set_garbage_collection, _set_lost_hooks, _set_logging,
-    _set_closed_files)
+    _set_closed_files, _set_timers)
 
 
 class _Process:

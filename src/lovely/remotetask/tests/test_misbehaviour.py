@@ -13,6 +13,7 @@ import logging
 import logging.config
 import os
 import pickle
+import signal
 import socket
 import sys
 import threading
@@ -506,6 +507,8 @@ def facts():
         'tracing': (sys.gettrace(), sys.getprofile()),
         'digits': sys.get_int_max_str_digits(),
         'interval': sys.getswitchinterval(),
+        'timers': [signal.getitimer(timer)[0] > 0 for timer in (
+            signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)],
         'logging': (logging.root.manager.disable,
                     surroundings.log.disabled, tracing.log.disabled),
         'explicit': transaction.manager.explicit,
@@ -570,6 +573,15 @@ def set_interval(service):
     sys.setswitchinterval(2.0)
 
 
+def set_alarm(service):
+    """As for a time limit, and leave it on."""
+    signal.alarm(1000)
+
+
+def set_timer(service):
+    signal.setitimer(signal.ITIMER_VIRTUAL, 1000, 1000)
+
+
 def set_gc(service):
     gc.disable()
 
@@ -631,10 +643,10 @@ def raise_error(service):
 
 LEAVING = (other_site, end_interaction, admin, admin_that_is_over,
            set_variable, set_decimal, set_locale, set_zone, set_folder,
-           set_timeout, set_recursion, set_digits, set_interval, set_gc,
-           set_gc_threshold, drop_hooks, set_profile, set_trace, set_logging,
-           configure_logging, set_explicit, set_manager, replace_and_doom,
-           raise_error)
+           set_timeout, set_recursion, set_digits, set_interval, set_alarm,
+           set_timer, set_gc, set_gc_threshold, drop_hooks, set_profile,
+           set_trace, set_logging, configure_logging, set_explicit,
+           set_manager, replace_and_doom, raise_error)
 
 
 class LeftBehindTest(RunCase):
