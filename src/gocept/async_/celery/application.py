@@ -46,6 +46,11 @@ VARIABLE = 'GOCEPT_ASYNC_ZOPE_CONF'
 # Signals that end a process of the pool.
 TERMINATING = signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP
 
+# Those that Celery handles, and functions of applications.
+HANDLED = (*TERMINATING, signal.SIGINT, signal.SIGCHLD, signal.SIGPIPE,
+           signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF, signal.SIGUSR1,
+           signal.SIGUSR2)
+
 
 class NotConfigured(click.ClickException):
     """The application cannot be loaded; Celery shows the message alone."""
@@ -207,7 +212,7 @@ def run(self, **address):
 
     Return whether there was something to be run.
     """
-    with (_killed_by_signals(), _registered(self),
+    with (_handlers_kept(), _killed_by_signals(), _registered(self),
           ends.collected() as found):
         token = in_runner.set(True)
         try:
@@ -273,6 +278,25 @@ def _registered(task):
         yield
     finally:
         task.app.tasks[settings.TASK] = task
+
+
+@contextlib.contextmanager
+def _handlers_kept():
+    """Set back what a job has set to be called when a signal comes.
+
+    It would be called in another job, or the worker could not be ended.
+    """
+    # No other thread can set them.
+    is_main = threading.current_thread() is threading.main_thread()
+    before = {number: signal.getsignal(number)
+              for number in (HANDLED if is_main else ())}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            # None is one that is not Python's; it cannot be set.
+            if handler not in (signal.getsignal(number), None):
+                signal.signal(number, handler)
 
 
 @contextlib.contextmanager

@@ -1,5 +1,7 @@
-"""The task of Celery that runs jobs is there after each of them."""
+"""What Celery needs to run jobs is there after each of them."""
 
+import signal
+import threading
 import unittest
 
 import celery
@@ -51,3 +53,47 @@ class TaskTest(unittest.TestCase):
         with self.assertRaises(KeyboardInterrupt):
             self.run_job(act)
         self.check()
+
+
+class HandlersTest(unittest.TestCase):
+    """A process of a pool runs jobs in its main thread: they set handlers."""
+
+    def handlers(self):
+        return {number: signal.getsignal(number)
+                for number in application.HANDLED}
+
+    def setUp(self):
+        before = self.handlers()
+        self.addCleanup(lambda: [
+            signal.signal(number, handler)
+            for number, handler in before.items()])
+
+    def test_set_back(self):
+        """Whether they ignore it, call something, or were set back."""
+        for number in application.HANDLED:
+            for handler in signal.SIG_IGN, signal.SIG_DFL, lambda *args: 1/0:
+                with self.subTest(number=number):
+                    before = self.handlers()
+                    with application._handlers_kept():
+                        signal.signal(number, handler)
+                    self.assertEqual(before, self.handlers())
+
+    def test_failed(self):
+        """Also after what was raised."""
+        before = self.handlers()
+        with self.assertRaises(KeyboardInterrupt), \
+                application._handlers_kept():
+            signal.signal(signal.SIGALRM, lambda *args: None)
+            raise KeyboardInterrupt
+        self.assertEqual(before, self.handlers())
+
+    def test_other_thread(self):
+        """One of a pool of threads sets none, and is not disturbed."""
+        def act():
+            with application._handlers_kept():
+                done.append(True)
+        done = []
+        thread = threading.Thread(target=act)
+        thread.start()
+        thread.join()
+        self.assertEqual([True], done)
