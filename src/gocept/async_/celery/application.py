@@ -8,7 +8,6 @@ import contextlib
 import functools
 import logging
 import os
-import signal
 import threading
 
 import celery
@@ -24,13 +23,13 @@ from zope.configuration.exceptions import ConfigurationError
 from gocept.async_ import zopeconf
 from gocept.async_.celery import consumer
 from gocept.async_.celery import ends
+from gocept.async_.celery import handlers
 from gocept.async_.celery import secret
 from gocept.async_.celery import settings
 from gocept.async_.celery import transport
 from gocept.async_.celery import worker
 from gocept.async_.celery.entrance import entrance
 from gocept.async_.startup import tell_of_missing
-from lovely.remotetask import forking
 from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.foreign.outcome import in_runner
 from lovely.remotetask.foreign.outcome import outcome_of
@@ -42,14 +41,6 @@ from lovely.remotetask.running import registry
 log = journal(__name__)
 
 VARIABLE = 'GOCEPT_ASYNC_ZOPE_CONF'
-
-# Signals that end a process of the pool.
-TERMINATING = signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP
-
-# Those that Celery handles, and functions of applications.
-HANDLED = (*TERMINATING, signal.SIGINT, signal.SIGCHLD, signal.SIGPIPE,
-           signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF, signal.SIGUSR1,
-           signal.SIGUSR2)
 
 
 class NotConfigured(click.ClickException):
@@ -212,7 +203,7 @@ def run(self, **address):
 
     Return whether there was something to be run.
     """
-    with (_handlers_kept(), _killed_by_signals(), _registered(self),
+    with (handlers.kept(), handlers.ending(), _registered(self),
           ends.collected() as found):
         token = in_runner.set(True)
         try:
@@ -278,39 +269,3 @@ def _registered(task):
         yield
     finally:
         task.app.tasks[settings.TASK] = task
-
-
-@contextlib.contextmanager
-def _handlers_kept():
-    """Set back what a job has set to be called when a signal comes.
-
-    It would be called in another job, or the worker could not be ended.
-    """
-    # No other thread can set them.
-    is_main = threading.current_thread() is threading.main_thread()
-    before = {number: signal.getsignal(number)
-              for number in (HANDLED if is_main else ())}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            # None is one that is not Python's; it cannot be set.
-            if handler not in (signal.getsignal(number), None):
-                signal.signal(number, handler)
-
-
-@contextlib.contextmanager
-def _killed_by_signals():
-    """In a pool, let signals end the process, not the job.
-
-    Billiard's handlers raise SystemExit in the middle of a function, which is
-    how it ends in error; a job whose process was killed is run again.
-    """
-    numbers = TERMINATING if forking.is_child() else ()
-    handlers = [(number, signal.signal(number, signal.SIG_DFL))
-                for number in numbers]
-    try:
-        yield
-    finally:
-        for number, handler in handlers:
-            signal.signal(number, handler)

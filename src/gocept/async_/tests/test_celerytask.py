@@ -7,6 +7,7 @@ import unittest
 import celery
 
 from gocept.async_.celery import application
+from gocept.async_.celery import handlers
 from gocept.async_.celery.settings import TASK
 
 
@@ -60,7 +61,7 @@ class HandlersTest(unittest.TestCase):
 
     def handlers(self):
         return {number: signal.getsignal(number)
-                for number in application.HANDLED}
+                for number in handlers.HANDLED}
 
     def setUp(self):
         before = self.handlers()
@@ -70,11 +71,11 @@ class HandlersTest(unittest.TestCase):
 
     def test_set_back(self):
         """Whether they ignore it, call something, or were set back."""
-        for number in application.HANDLED:
+        for number in handlers.HANDLED:
             for handler in signal.SIG_IGN, signal.SIG_DFL, lambda *args: 1/0:
                 with self.subTest(number=number):
                     before = self.handlers()
-                    with application._handlers_kept():
+                    with handlers.kept():
                         signal.signal(number, handler)
                     self.assertEqual(before, self.handlers())
 
@@ -82,7 +83,7 @@ class HandlersTest(unittest.TestCase):
         """Also after what was raised."""
         before = self.handlers()
         with self.assertRaises(KeyboardInterrupt), \
-                application._handlers_kept():
+                handlers.kept():
             signal.signal(signal.SIGALRM, lambda *args: None)
             raise KeyboardInterrupt
         self.assertEqual(before, self.handlers())
@@ -90,7 +91,7 @@ class HandlersTest(unittest.TestCase):
     def test_other_thread(self):
         """One of a pool of threads sets none, and is not disturbed."""
         def act():
-            with application._handlers_kept():
+            with handlers.kept():
                 done.append(True)
         done = []
         thread = threading.Thread(target=act)

@@ -1,0 +1,56 @@
+"""What is called in a process of a worker when signals come.
+
+A process of a pool runs jobs in its main thread, so they can be interrupted by
+that, and can change it.
+"""
+
+import contextlib
+import signal
+import threading
+
+from lovely.remotetask import forking
+
+
+# Signals that end a process of the pool.
+TERMINATING = signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP
+
+# Those that Celery handles, and functions of applications.
+HANDLED = (*TERMINATING, signal.SIGINT, signal.SIGCHLD, signal.SIGPIPE,
+           signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF, signal.SIGUSR1,
+           signal.SIGUSR2)
+
+
+@contextlib.contextmanager
+def kept():
+    """Set back what a job has set to be called when a signal comes.
+
+    It would be called in another job, or the worker could not be ended.
+    """
+    # No other thread can set them.
+    is_main = threading.current_thread() is threading.main_thread()
+    before = {number: signal.getsignal(number)
+              for number in (HANDLED if is_main else ())}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            # None is one that is not Python's; it cannot be set.
+            if handler not in (signal.getsignal(number), None):
+                signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def ending():
+    """In a pool, let signals end the process, not the job.
+
+    Billiard's handlers raise SystemExit in the middle of a function, which is
+    how it ends in error; a job whose process was killed is run again.
+    """
+    numbers = TERMINATING if forking.is_child() else ()
+    handlers = [(number, signal.signal(number, signal.SIG_DFL))
+                for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in handlers:
+            signal.signal(number, handler)
