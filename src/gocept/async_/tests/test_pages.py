@@ -222,6 +222,46 @@ class HeadersTest(PagesTestCase):
             'events/jobs?fragment=1',
             headers={'If-None-Match': etag}).status_int)
 
+    def test_validators(self):
+        """What a server between has made of the mark is known again."""
+        etag = self.ask('events/?fragment=1').headers['ETag']
+        for sent in (f'W/{etag}', f'"other", {etag}', f'"x",W/{etag} ', '*'):
+            with self.subTest(sent):
+                answer = self.ask('events/?fragment=1',
+                                  headers={'If-None-Match': sent})
+                self.assertEqual(304, answer.status_int)
+        for sent in ('', etag[:-2], f'{etag[:-1]}x"', 'W/', '"*"'):
+            self.assertEqual(200, self.ask(
+                'events/?fragment=1',
+                headers={'If-None-Match': sent}).status_int)
+
+    def test_head(self):
+        """HEAD answers as GET does, without a body."""
+        jobid = self.add()
+        for path, who in (('', 'viewer'), ('+overview.json', 'viewer'),
+                          ('+metrics', 'viewer'), ('events/', 'viewer'),
+                          ('events/jobs.json?status=x', 'viewer'),
+                          ('events/audit.json', 'viewer'),
+                          ('events/audit.json', 'anonymous'),
+                          ('events/jobs/99.json', 'viewer'),
+                          ('events/nothing.json', 'viewer'),
+                          (f'events/jobs/{jobid}/cancel', 'manager')):
+            with self.subTest(path, who=who):
+                expected = self.ask(path, who).status_int
+                answer = self.ask(path, who, 'HEAD')
+                self.assertEqual((expected, b''),
+                                 (answer.status_int, answer.body))
+
+    def test_old_assets(self):
+        """Another version than was asked for is not kept under its name."""
+        name = re.search(r'[+]static/[^"]*[.]css', self.ask('').text).group()
+        for path, kept in ((name, True), ('+static/0123/pages.css', False),
+                           (f'events/{name}', True)):
+            answer = self.ask(path)
+            self.assertEqual(200, answer.status_int)
+            self.assertEqual(
+                kept, 'immutable' in answer.headers['Cache-Control'])
+
 
 class ContentTest(PagesTestCase):
 
