@@ -162,6 +162,17 @@ class RoutesTest(PagesTestCase):
         self.assertIn('<h1>Größe 10% m²</h1>', page.text)
         self.assertEqual(200, page.click('Jobs', index=0).status_int)
 
+    def test_any_name(self):
+        """One name that no encoding has spoils no page, and is reached."""
+        add_service(self.root, 'a\ud800', 'odd')
+        transaction.commit()
+        found, = [each['url'] for each
+                  in self.ask('+overview.json').json['services']
+                  if each['name'] == 'a\ud800']
+        self.assertIn('a\\ud800', self.ask('').text)
+        self.assertIn('a\\ud800', self.ask(found).text)
+        self.assertEqual(200, self.ask('+metrics').status_int)
+
     def test_reads_only(self):
         """No page writes anything."""
         ids = {'cron': self.service.addCronJob('echo', hour=2),
