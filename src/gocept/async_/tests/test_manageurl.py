@@ -199,6 +199,25 @@ class ActingTest(RemoteCase):
             self.assertEqual('5 removed\n', self.run_command(
                 'remove', '--all'))
 
+    def test_removing_while_others_are_added(self):
+        """What the number was when it was asked for is what is confirmed."""
+        for _ in range(5):
+            self.service.add('echo')
+        send = self.send
+
+        def meanwhile(request):
+            if request.get_method() == 'POST':
+                self.service.add('echo')
+                transaction.commit()
+            return send(request)
+        self.enterContext(unittest.mock.patch.object(
+            asking.Client, 'send', lambda self, asked: meanwhile(asked)))
+        with unittest.mock.patch(
+                'lovely.remotetask.browser.bulkpage.TYPED', 1):
+            self.assertEqual('5 removed\n', self.run_command(
+                'remove', '--all'))
+        self.assertEqual(1, len(self.service.jobs))
+
     def test_who_may_not(self):
         """What is refused by the application is refused here."""
         jobid, = self.failed()

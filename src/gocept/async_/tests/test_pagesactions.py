@@ -519,6 +519,34 @@ class BulkTest(ActionsTestCase):
         self.assertEqual(200, self.post_json(
             'events/bulk', **sent, confirm='events').status_int)
 
+    def test_many_become_more(self):
+        """Jobs that fail while somebody types the number are left alone."""
+        for typed, status in (('3', 200), ('4', 409), ('5', 409)):
+            with self.subTest(typed), mock.patch(
+                    'lovely.remotetask.browser.bulkpage.TYPED', 2):
+                self.service.clean()
+                old = self.failed(3)
+                form = self.ask(
+                    'events/bulk?action=remove&status=error').forms[0]
+                new, = self.failed()
+                form['confirm'] = typed
+                self.login('manager')
+                self.assertEqual(
+                    status, form.submit(expect_errors=True).status_int)
+                transaction.begin()
+                self.assertIn(new, self.service.jobs)
+                self.assertEqual(status != 200, old[0] in self.service.jobs)
+
+    def test_the_number_is_not_forged(self):
+        """What is said to have been asked must be typed all the same."""
+        self.failed(3)
+        with mock.patch('lovely.remotetask.browser.bulkpage.TYPED', 2):
+            for sent in ({'number': 0}, {'number': '2', 'confirm': ''},
+                         {'number': 2, 'confirm': '3'}):
+                self.assertEqual(409, self.post_json(
+                    'events/bulk', action='remove', status='error',
+                    **sent).status_int)
+
     def test_chosen(self):
         """It is done to those that were checked."""
         first, second, third = self.failed(3)

@@ -152,8 +152,8 @@ class BulkAction(Posted):
     title = _('Many jobs')
     tab = 'jobs'
     content = template('bulkdone')
-    fields = ('action', *Selection._fields, 'as_of', 'after', 'confirm',
-              'done', 'skipped', 'job')
+    fields = ('action', *Selection._fields, 'as_of', 'after', 'number',
+              'confirm', 'done', 'skipped', 'job')
 
     def check(self):
         """See Posted."""
@@ -209,9 +209,12 @@ class BulkAction(Posted):
         # Later slices find fewer jobs than those that were asked about.
         if after is not None:
             return
-        expected = confirmation(
-            self.action, number_of(self.service, self.selection),
-            self.context.title)
+        number = number_of(self.service, self.selection)
+        expected = confirmation(self.action, number, self.context.title)
+        asked = parameters.number(self.form, 'number')
+        if None not in (expected, number, asked):
+            # Meanwhile there may be others, which are left alone.
+            expected = str(asked)
         if expected not in (None, parameters.text(self.form, 'confirm')):
             raise Problem(409, _(
                 'Type ${expected} to remove that many jobs; go back and try '

@@ -171,7 +171,7 @@ COUNT = {'type': ['integer', 'string']}
 ASKED = _asked(
     ('action',), action={**STRING, 'enum': list(BULK)},
     **dict.fromkeys((*Selection._fields, 'as_of', 'after', 'confirm'), STRING),
-    done=COUNT, skipped=COUNT, job=_list(STRING))
+    number=COUNT, done=COUNT, skipped=COUNT, job=_list(STRING))
 
 
 def document(title, server='./'):
