@@ -438,13 +438,54 @@ class ContentTest(PagesTestCase):
             def lines(self):
                 yield '<b>', self.job.id
 
-        registry = zope.component.getGlobalSiteManager()
-        registered = Panel, (IJob, IBrowserRequest), IJobPanel
-        registry.registerSubscriptionAdapter(*registered)
-        self.addCleanup(registry.unregisterSubscriptionAdapter, *registered)
+        self.add_panel(Panel)
         text = self.ask(f'events/jobs/{self.add()}').text
         self.assertIn('<h2>Order</h2>', text)
         self.assertIn('<dt>&lt;b&gt;</dt>', text)
+
+    def add_panel(self, factory):
+        registry = zope.component.getGlobalSiteManager()
+        registered = factory, (IJob, IBrowserRequest), IJobPanel
+        registry.registerSubscriptionAdapter(*registered)
+        self.addCleanup(registry.unregisterSubscriptionAdapter, *registered)
+
+    def test_panels_that_fail(self):
+        """What an application cannot tell spoils neither page nor others."""
+        def panel(title, lines=None):
+            found = mock.Mock(title=title, lines=lambda: lines)
+            return lambda job, request: found
+
+        def unmade(job, request):
+            raise SystemExit('secret')
+
+        class Reader:
+            title = 'Input'
+
+            def __init__(self, job, request):
+                self.job = job
+
+            def lines(self):
+                # Not for those who may not see arguments.
+                yield 'Input', str(self.job.input)
+
+        for each in (unmade, Reader, lambda job, request: None,
+                     panel('Nothing'), panel('Odd', [5]),
+                     panel('Three', [('a', 'b', 'c')]),
+                     panel('Text', [('a', mock.Mock(
+                         __str__=mock.Mock(side_effect=KeyError)))]),
+                     panel('Well', [('Number', 4711)])):
+            self.add_panel(each)
+        jobid = self.add(input='private')
+        with self.assertLogs('lovely.remotetask.management') as logged:
+            text = self.ask(f'events/jobs/{jobid}', 'viewer').text
+        self.assertIn('<dd>4711</dd>', text)
+        self.assertNotIn('private', text)
+        self.assertNotIn('secret', text)
+        self.assertNotIn('<h2>Input</h2>', text)
+        self.assertEqual(5, text.count('cannot be shown'))
+        self.assertEqual(5, len(logged.records))
+        with self.assertLogs('lovely.remotetask.management'):
+            self.assertIn('private', self.ask(f'events/jobs/{jobid}').text)
 
     def test_crons_behind_many(self):
         """The page says if it could not look at all that wait."""

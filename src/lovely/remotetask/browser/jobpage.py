@@ -2,8 +2,6 @@
 
 import time
 
-import zope.component
-
 from lovely.remotetask import interfaces
 from lovely.remotetask.browser import cells
 from lovely.remotetask.browser import cronedit
@@ -127,10 +125,8 @@ class JobPage(Page):
     def panels(self):
         """Yield what the application tells of the job."""
         job = self.service.jobs.get(self.jobid)
-        for panel in zope.component.subscribers(
-                (job, self.request), interfaces.IJobPanel):
-            yield {'title': self.say(panel.title),
-                   'lines': list(panel.lines())}
+        for panel in self.management.panels(job, self.request):
+            yield {**panel, 'title': self.say(panel['title'])}
 
     # For the template
 
