@@ -1,5 +1,6 @@
 """The JSON of the management pages, and its description."""
 
+import json
 import unittest
 from unittest import mock
 
@@ -153,6 +154,15 @@ class AnswersTest(PagesTestCase):
                 self.assert_problem(answer)
                 if status == 401:
                     self.assertIn('WWW-Authenticate', answer.headers)
+
+    def test_encoding(self):
+        """JSON is UTF-8, whatever a reader prefers."""
+        for charset in 'utf-16', 'iso-8859-1', 'utf-32, *;q=0':
+            for path in 'events/jobs.json', 'events/jobs.json?status=x':
+                answer = self.ask(path, headers={'Accept-Charset': charset})
+                self.assertNotIn('charset', answer.headers['Content-Type'])
+                self.assertEqual(b'{', answer.body[:1])
+                json.loads(answer.body.decode('utf-8'))
 
     def test_nothing_to_do(self):
         """Nor is there anything else for what is sent to a wrong address."""

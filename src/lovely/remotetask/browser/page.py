@@ -156,7 +156,8 @@ class Page:
 
     def _as_json(self, data):
         self.request.response.setHeader('Content-Type', 'application/json')
-        return json.dumps(data, default=_encoded)
+        # In bytes: of a text, the reader chooses the encoding.
+        return json.dumps(data, default=_encoded).encode()
 
     def _as_html(self, data):
         content = visible(self.content(data=data))
