@@ -366,6 +366,18 @@ class ContentTest(PagesTestCase):
             after = page['after']
         self.assertEqual((5, added), (len(found), set(found)))
 
+    def test_limit_is_kept(self):
+        """How many jobs a page has is part of its address, on all pages."""
+        for _ in range(3):
+            self.add()
+        page = self.ask('events/jobs?status=queued&limit=1')
+        page = page.click('Older')
+        self.assertIn('limit=1', page.request.url)
+        self.assertEqual(1, page.text.count('data-row="'))
+        page = page.click('Newest')
+        self.assertIn('limit=1', page.request.url)
+        self.assertIn('status=queued', page.request.url)
+
     def test_translations(self):
         """A table asks for the words of its rows once."""
         for _ in range(50):

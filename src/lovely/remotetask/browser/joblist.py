@@ -125,13 +125,18 @@ class JobList(Page):
 
     def next_page(self, after):
         """Return the address of the page after this one."""
-        return f'jobs{self.selection.query(after=after)}'
+        return f'jobs{self.selection.query(after=after, limit=self._limit)}'
 
     def first_page(self):
         """Return the address of the newest jobs, None if these are it."""
         if parameters.text(self.request.form, 'after') is None:
             return None
-        return f'jobs{self.selection.query()}'
+        return f'jobs{self.selection.query(limit=self._limit)}'
+
+    @property
+    def _limit(self):
+        """What the address says of it: a text, or None."""
+        return parameters.text(self.request.form, 'limit')
 
     def lines(self, found, with_boxes):
         """Return the Markup of rows, below the heads that the template has.
