@@ -25,7 +25,8 @@ EPILOG = '''\
 exit codes: 0, it was done, or there was nothing to do; 1, the answer is no:
 there is no such job, it cannot be done to it, a job has failed, or `check`
 has found something; 2, the command makes no sense; 3, the application cannot
-be opened or asked, or its database does not answer.
+be opened or asked, its database does not answer, or the answer cannot be
+written.
 
 By --url a running application is asked, on its management pages (see
 async:pages), also beside a process that has a FileStorage open. User and
