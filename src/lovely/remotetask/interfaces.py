@@ -1718,7 +1718,8 @@ class IJobPanel(zope.interface.Interface):
     """Something of the application on the page of a job.
 
     A subscription adapter from the job and the request; it is asked in the
-    security of the reader, as the job is.
+    security of the reader, as the job is.  Whoever may not see what it tells
+    sees nothing of it; and of one that raises, that it did.
     """
 
     title = zope.interface.Attribute('A text, or a message.')
@@ -1773,6 +1774,18 @@ class IManagement(zope.interface.Interface):
         """Return when a job is going to be removed, in POSIX seconds.
 
         None for a job that has not ended, or is kept for ever.
+        """
+
+    def panels(job, request):
+        """Return what the application tells of a job: a list of dicts.
+
+        title -- str, or a message.
+        lines -- list of pairs of them, see `IJobPanel.lines`.
+        failed -- the class of the exception of a panel that has raised one,
+            else None.
+
+        job -- IJob, in the security of the reader: what that one may not see
+            is left out.
         """
 
     def workers():
