@@ -14,13 +14,12 @@ from lovely.remotetask.interfaces import DELAYED
 from lovely.remotetask.interfaces import HELD
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import QUEUED
-from lovely.remotetask.interfaces import STARTLATER
 from lovely.remotetask.job import CronJob
+from lovely.remotetask.job import seconds_of
 from lovely.remotetask.number import exact
 from lovely.remotetask.number import real
 from lovely.remotetask.number import shown
 from lovely.remotetask.storage.ledger import LISTED
-from lovely.remotetask.storage.ledger import key_of
 from lovely.remotetask.storage.lookup import checked_but_status
 
 
@@ -36,7 +35,13 @@ RUN_ALREADY = (
     'is; requeue the job to run it once more.')
 NO_VALUE = ('No time matches the pattern any more: {}. Give the job another '
             'pattern, and requeue it; or remove it.')
+NO_TASK = ('Its task is {}, which is no name of one. Remove the job, and add '
+           'one for the task that was meant.')
 NO_TIME = 'It cannot be told when to run the job: {}'
+
+# A job with one of these is to be run.  PROCESSING: the process that ran it
+# has ended.
+BEFORE_RUNS = (QUEUED, PROCESSING, DELAYED, CRONJOB)
 
 # Kinds of findings, and what each says.
 HOLDS = 'held'
@@ -105,8 +110,9 @@ def fate_of(job, jobid, earlier, now):
     Raise whatever is raised by a record that cannot be read.
     """
     status = checked_but_status(job, jobid).stored_status
+    if status in BEFORE_RUNS and not isinstance(vars(job).get('task'), str):
+        return Fate(HELD, reason=NO_TASK.format(shown(vars(job).get('task'))))
     if status in (QUEUED, PROCESSING):
-        # PROCESSING: the process that ran it has ended.
         return _waiting(job, earlier.is_queued(job), Fate(
             QUEUED, _long_ago(job)))
     if status == DELAYED:
@@ -114,10 +120,7 @@ def fate_of(job, jobid, earlier, now):
                         _timed(job, status, earlier, now))
     if status == CRONJOB:
         return _timed(job, status, earlier, now)
-    if status in LISTED:
-        # This raises where it cannot be told under which time to list it.
-        key_of(job)
-    elif status != STARTLATER:
+    if status not in LISTED:
         raise UnreadableRecord(f'its status is {shown(status)}')
     return Fate(status)
 
@@ -166,7 +169,7 @@ def _delayed(job, stored, now):
     due = stored
     scheduled = vars(job).get('scheduledFor')
     if due is None and isinstance(scheduled, datetime.datetime):
-        due = scheduled.timestamp()
+        due = seconds_of(scheduled)
     if due is not None:
         return Fate(DELAYED, due)
     return _at(DELAYED, lambda: job.timeOfNextCall(now), None)

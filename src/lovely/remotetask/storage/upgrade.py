@@ -5,6 +5,7 @@ be done in several transactions: whoever uses the service in between does the
 rest in the one of its own.
 """
 
+import datetime
 import itertools
 from typing import NamedTuple
 
@@ -15,6 +16,9 @@ from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.foreign.storederror import text_of
 from lovely.remotetask.history import Details
 from lovely.remotetask.interfaces import HELD
+from lovely.remotetask.job import seconds_of
+from lovely.remotetask.number import real
+from lovely.remotetask.number import shown
 from lovely.remotetask.storage import aside
 from lovely.remotetask.storage import books
 from lovely.remotetask.storage import counting
@@ -35,6 +39,9 @@ FIRST_SEQUENCE = 1 << 17
 # one), and trees that could not be read: attributes of the service.
 REACHED = '_reached'
 UNREADABLE = '_unreadable'
+
+# The attributes of jobs that are times.
+TIMES = ('created', 'started', 'completed')
 
 # The schema of the services of today.  Whoever raises it adds a step to
 # `upgrade`.
@@ -164,6 +171,10 @@ def _apply(store, job, found):
     # Registered first: this may raise, and then nothing is changed.
     job._p_changed = True
     _tell_error(job, state.pop('error', None))
+    _tell_times(state, store.since)
+    if not isinstance(state.get('task'), str):
+        # Pages, and whoever looks for a task, expect a text.
+        state['task'] = shown(state.get('task'))
     state.pop('scheduledFor', None)
     state.update(found.pattern or {})
     if found.status == HELD and found.reason is not None:
@@ -172,11 +183,27 @@ def _apply(store, job, found):
         state['status'] = found.status
     if found.due is not None:
         job.due = found.due
-    if found.status in LISTED and job.completed is None:
-        job.completed = job.created.timestamp()
+    if found.status in LISTED and state['completed'] is None:
+        state['completed'] = state['created']
     job.store = store
     store.ledger.count(job.id, None, job.stored_status)
     books.book(store, job)
+
+
+def _tell_times(state, now):
+    """Keep the times of a job as POSIX seconds.
+
+    Naive ones would be others in a process of another time zone: it would
+    not find the job in the list under its time, nor remove it from there.
+
+    now -- for jobs of which nobody knows when they were added.
+    """
+    for name in TIMES:
+        stored = state.get(name)
+        state[name] = (seconds_of(stored) if isinstance(
+            stored, datetime.datetime) else real(stored))
+    if state['created'] is None:
+        state['created'] = now
 
 
 def _tell_error(job, stored):
