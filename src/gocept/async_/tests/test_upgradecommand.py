@@ -72,12 +72,17 @@ class ShopCase(MissingCase):
 class CommandCase(ShopCase):
     """Calls the command for the database of the test."""
 
-    def run_command(self, *args, failure=None):
-        """Return the exit code, and what was printed: output and errors."""
+    def run_command(self, *args, failure=None, closing=None):
+        """Return the exit code, and what was printed: output and errors.
+
+        failure, closing -- what is raised when the database is opened, and
+            when it is closed.
+        """
         self.configuration = Configuration(self.db, failure)
         out, err = io.StringIO(), io.StringIO()
         # What is closed has another attribute `close`.
-        close = unittest.mock.patch.object(ZODB.DB, 'close')
+        close = unittest.mock.patch.object(
+            ZODB.DB, 'close', side_effect=closing)
         with close, unittest.mock.patch.object(
                 command.zopeconf, 'read', lambda path: self.configuration), \
                 contextlib.redirect_stdout(out), \

@@ -37,7 +37,10 @@ IN_USE = (
     'the database is a FileStorage, and another process uses it ({}); stop '
     'the application first, or look only: --check')
 READ_ONLY = 'the database is read-only; look only: --check'
-NO_ROOT = 'the database has no root folder; correct the path in its section'
+NO_ROOT = (
+    'the database "{}", the first one in the configuration, has no root '
+    'folder; correct the path in its section, or put the section of the '
+    'database that has it first')
 
 
 class UpgradeError(Exception):
@@ -83,7 +86,7 @@ def run(options):
     except ReadOnlyError as error:
         raise UpgradeError(READ_ONLY) from error
     finally:
-        db.close()
+        quirks.close(db)
 
 
 def _opened(path, read_only):
@@ -116,7 +119,7 @@ def _run(db, only_check):
         connection.transaction_manager.begin()
         root = server().root(connection)
         if root is None:
-            raise UpgradeError(NO_ROOT)
+            raise UpgradeError(NO_ROOT.format(db.database_name))
         declared = {_identity(outcome_of(each.find, root).value)
                     for each in declarations()}
         found = list(search.services(root))
