@@ -57,6 +57,9 @@ class Copier:
         self._target_name = target.db().database_name
         self._new: dict[bytes, bytes] = {}
         self._todo: collections.deque[bytes] = collections.deque()
+        # Copied last: what they refer to may belong to the service, which is
+        # known only when all else is copied.
+        self._payloads: collections.deque[bytes] = collections.deque()
         self._is_ours: dict[bytes, bool] = {}
         self._left: set[bytes] = set()
 
@@ -68,9 +71,12 @@ class Copier:
         """
         self._note(oid)
         batch, number = [], 0
-        while self._todo:
-            batch += self._copied(self._todo.popleft())
-            if len(batch) >= BATCH or not self._todo:
+        while self._todo or self._payloads:
+            if self._todo:
+                batch += self._copied(self._todo.popleft())
+            else:
+                batch += self._copied(self._payloads.popleft(), True)
+            if len(batch) >= BATCH or not (self._todo or self._payloads):
                 quirks.store_all(self._target, batch)
                 number += len(batch)
                 batch = []
@@ -84,8 +90,11 @@ class Copier:
             self._todo.append(oid)
         return self._new[oid]
 
-    def _copied(self, oid: bytes) -> list[tuple[bytes, bytes]]:
+    def _copied(self, oid: bytes,
+                is_last: bool = False) -> list[tuple[bytes, bytes]]:
         """Return the oid and the bytes of a copy; none if there is nothing.
+
+        is_last -- whether all that belongs to the service is known.
         """
         loaded = outcome_of(quirks.load, self._source, oid)
         if loaded.is_a(POSKeyError):
@@ -100,6 +109,9 @@ class Copier:
         record = read.value
         is_payload = record.class_ is not None and (
             record.class_[1] in PAYLOAD and _is_ours(record.class_))
+        if is_payload and record.references and not is_last:
+            self._payloads.append(oid)
+            return []
         return [(self._new[oid], reference.rewritten(
             loaded.value, record,
             lambda found: self._replaced(found, is_payload)))]
@@ -108,7 +120,8 @@ class Copier:
         if found.database is not None:
             return found._replace(database=None) if (
                 found.database == self._target_name) else found
-        if not found.is_weak and not is_payload and self._belongs(found):
+        if found.oid in self._new if is_payload else (
+                not found.is_weak and self._belongs(found)):
             return found._replace(oid=self._note(found.oid))
         if not found.is_weak:
             self._left.add(found.oid)

@@ -10,6 +10,7 @@ import transaction
 import ZODB
 import zope.component
 import zope.component.hooks
+from persistent.wref import WeakRef
 from ZODB.MappingStorage import MappingStorage
 from ZODB.POSException import ConflictError
 from ZODB.POSException import POSKeyError
@@ -35,6 +36,7 @@ from lovely.remotetask import named
 from lovely.remotetask.interfaces import IJobExecution
 from lovely.remotetask.interfaces import IOperations
 from lovely.remotetask.interfaces import ITaskService
+from lovely.remotetask.storage.lane import SEGMENT_SIZE
 
 
 class Loner(persistent.Persistent):
@@ -221,6 +223,22 @@ class MoveTest(MoveCase):
         self.root._p_jar.cacheMinimize()
         self.assertEqual(3, self.root._p_jar.get(oid).value)
         self.assertEqual(1, len(self.root._p_jar.root()[handover.LEFT]))
+
+    def test_arguments_that_move_too(self):
+        """The service, and its jobs, wherever they are among the others."""
+        first = self.service.add('echo', None)
+        jobid = self.service.add('echo', self.service)
+        for _ in range(2 * SEGMENT_SIZE):
+            self.service.add('echo', None)
+        last = self.service.add('echo', None)
+        jobs = self.service.jobs
+        jobs[first].input = [jobs[last], jobs[jobid]]
+        jobs[last].input = WeakRef(jobs[first])
+        self.move('jobs')
+        jobs = self.service.jobs
+        self.assertIs(self.service, jobs[jobid].input)
+        self.assertEqual([jobs[last], jobs[jobid]], jobs[first].input)
+        self.assertIs(jobs[first], jobs[last].input())
 
     def test_service_in_a_site(self):
         """It is that of the site, under both of its names."""
