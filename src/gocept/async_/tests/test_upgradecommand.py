@@ -193,6 +193,25 @@ class CommandTest(CommandCase):
         self.assertEqual(2, code)
         self.assertIn('look only: --check', err)
 
+    def test_stopped(self):
+        """Somebody stops it: it says that it can be given again."""
+        with unittest.mock.patch.object(
+                slices, 'upgrade_some', side_effect=KeyboardInterrupt):
+            code, _, err = self.run_command()
+        self.assertEqual(2, code)
+        self.assertIn('the same command goes on', err)
+        self.assertEqual(1, err.count('\n'))
+
+    def test_nobody_reads(self):
+        """What it writes to is closed."""
+        with unittest.mock.patch.object(
+                report, 'lines', side_effect=BrokenPipeError), \
+                unittest.mock.patch.object(command, 'write_nowhere') as end:
+            code, _, err = self.run_command()
+        self.assertEqual(2, code)
+        self.assertIn('the same command goes on', err)
+        end.assert_called_once_with()
+
     def test_no_root(self):
         with unittest.mock.patch.object(
                 type(server()), 'root', return_value=None):
