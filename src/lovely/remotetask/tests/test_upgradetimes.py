@@ -7,6 +7,8 @@ import unittest.mock
 
 import transaction
 
+from lovely.remotetask.browser import cronwords
+from lovely.remotetask.cron import RANGES as PATTERN
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import CRONJOB
@@ -208,3 +210,55 @@ class OddTaskTest(StoredCase):
             job = self.service.jobs[jobid]
             self.assertEqual(status, job.status)
             self.assertNotIn('unreadable', repr(job))
+
+
+class OddPatternTest(StoredCase):
+    """`CronJob.update` of 0.5 stored whatever it was given."""
+
+    def odd(self, minutes, **state):
+        """Store each of some patterns.  Return their jobs of today."""
+        jobids = [jobid for jobid, job in self.stored_jobs().items()
+                  if job.stored_status == CRONJOB][:len(minutes)]
+        for jobid, minute in zip(jobids, minutes, strict=True):
+            self.store(jobid, **dict.fromkeys(PATTERN, ()), **state)
+            self.store(jobid, minute=minute)
+        self.service.counts()
+        transaction.commit()
+        return [self.service.jobs[jobid] for jobid in jobids]
+
+    def test_goes_on(self):
+        """What it met is stored as it is stored today."""
+        jobs = self.odd([
+            5, [5, 6], (5.0, True), frozenset([5]), ['5', 6.0], None])
+        self.assertEqual([(5,), (5, 6), (5, 1), (5,), (6,), ()],
+                         [job.minute for job in jobs])
+        for job in jobs:
+            self.assertEqual(CRONJOB, job.status)
+            self.assertEqual({int}, {int, *map(type, job.minute)})
+            self.assertIsNotNone(job.timeOfNextCall())
+
+    def test_held(self):
+        """It can be shown, and is never taken for any time."""
+        for job in self.odd([60, '5', b'5', {'a': 1}, [5.5], (None,)]):
+            self.assertEqual(HELD, job.status)
+            self.assertEqual([int], list(map(type, job.minute)))
+            with self.assertRaisesRegex(ValueError, 'minute must be'):
+                self.service.requeue(job.id)
+
+    def test_at_rest(self):
+        jobs = self.odd([5, 60, None, (0, 60)], status=CANCELLED)
+        self.assertEqual([(5,), (60,), (), (0,)],
+                         [job.minute for job in jobs])
+        self.assertEqual({CANCELLED}, {job.status for job in jobs})
+
+    def test_words(self):
+        """What no time matches can be told, where it is a name, too."""
+        for name, value in (('dayOfWeek', 7), ('dayOfWeek', -1),
+                            ('month', 13), ('month', 0), ('minute', 60),
+                            ('hour', 24), ('dayOfMonth', -1)):
+            with self.subTest(name, value=value):
+                pattern = {**dict.fromkeys(PATTERN, []), name: [value]}
+                self.assertIn(str(value), cronwords.words(
+                    pattern, lambda text, **values: ' '.join(
+                        map(str, values.values()))))
+                self.assertIn(str(value), cronwords.fields(pattern)[name])
