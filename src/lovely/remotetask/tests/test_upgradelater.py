@@ -130,3 +130,25 @@ class LaterTest(MissingCase):
         self.assertFalse(self.service.requeue(QUEUED_0))
         self.assertEqual(before, self.counts(self.service))
         self.assertEqual([QUEUED_0], self.service.unreadable())
+
+    def test_status_that_is_none(self):
+        """It stays unreadable, is counted once, and can be removed."""
+        bad = {QUEUED_0: None, TASK_ERROR: '', LATER: 'QUEUED',
+               COMPLETED_0: 5}
+        for jobid, status in bad.items():
+            job = self.stored_jobs()[jobid]
+            job._p_activate()
+            vars(job)['status'] = status
+            job._p_changed = True
+        before = self.counts(self.service)
+        self.assertEqual(4, before[HELD])
+        for jobid in bad:
+            self.assertFalse(self.service.requeue(jobid))
+        self.assertCountEqual(bad, self.service.unreadable())
+        self.assertEqual(before, self.counts(self.service))
+        for jobid in bad:
+            self.service.remove(jobid)
+        transaction.commit()
+        self.drain(self.service, now=1)
+        self.assertEqual(35, len(list(self.service.jobs)))
+        self.assertEqual(35, sum(self.counts(self.service).values()))
