@@ -2,7 +2,6 @@
 
 import builtins
 import functools
-import logging
 import math
 from collections.abc import Callable
 from collections.abc import Iterable
@@ -11,6 +10,7 @@ from typing import NamedTuple
 from typing import Self
 
 from lovely.remotetask import interfaces
+from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import ERROR
@@ -23,7 +23,7 @@ from lovely.remotetask.number import shown
 from lovely.remotetask.retry import doubled
 
 
-log = logging.getLogger(__name__)
+log = journal(__name__)
 
 
 DAY = 24 * 3600.0

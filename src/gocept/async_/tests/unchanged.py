@@ -37,6 +37,9 @@ def look():
         'switch interval': sys.getswitchinterval(),
         'garbage collection': gc.isenabled(),
         'logging disabled': logging.root.manager.disable,
+        'disabled loggers': {
+            name for name, logger in logging.root.manager.loggerDict.items()
+            if getattr(logger, 'disabled', False)},
         'signal handlers': {number: signal.getsignal(number)
                             for number in (signal.SIGINT, signal.SIGTERM,
                                            signal.SIGHUP, signal.SIGCHLD)},

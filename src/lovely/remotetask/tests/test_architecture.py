@@ -394,6 +394,12 @@ class StyleTest(unittest.TestCase):
         self.assertEqual(
             ['lovely/remotetask/foreign/outcome.py:outcome_of'], found)
 
+    def test_loggers_are_made_in_one_place(self):
+        """Each logger is one of `journal`: it never raises, nor is silent."""
+        found = [str(path.relative_to(SOURCE)) for path in sources(SOURCE)
+                 if 'getLogger(__name__)' in path.read_text('utf-8')]
+        self.assertEqual([], found)
+
     def test_nothing_is_caught_outside_of_functions(self):
         """Nor does a module catch everything at its top."""
         for path in sources(SOURCE):

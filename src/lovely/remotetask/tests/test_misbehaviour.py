@@ -594,6 +594,16 @@ def set_logging(service):
     logging.disable(logging.CRITICAL)
 
 
+def enabled_loggers():
+    return [logger for logger in logging.root.manager.loggerDict.values()
+            if isinstance(logger, logging.Logger) and not logger.disabled]
+
+
+def enable(loggers):
+    for logger in loggers:
+        logger.disabled = False
+
+
 def configure_logging(service):
     """As it is done at the start of a script: that disables all others."""
     logging.config.dictConfig({'version': 1})
@@ -633,6 +643,7 @@ class LeftBehindTest(RunCase):
 
     def setUp(self):
         super().setUp()
+        self.addCleanup(enable, enabled_loggers())
         self.root['other'] = site = Folder()
         site.setSiteManager(LocalSiteManager(site))
         self.service.policy = Policy(commit_every=self.commit_every)

@@ -396,8 +396,11 @@ class ClaimerTest(RunnerCase):
 
     def test_dies(self):
         """A processor whose claimer has died does not run; another does."""
-        with unittest.mock.patch.object(
-                idling.Idling, 'wait', side_effect=SystemExit):
+        # It goes on after a failure, unless it cannot even wait.
+        with logged('lovely'), unittest.mock.patch.multiple(
+                idling.Idling,
+                wait=unittest.mock.Mock(side_effect=SystemExit),
+                wait_for_stop=unittest.mock.Mock(side_effect=SystemExit)):
             self.service.startProcessing()
             made, = registry._processors.values()
             self.until(lambda: not made.thread.is_alive())
