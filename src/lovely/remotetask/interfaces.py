@@ -572,7 +572,9 @@ class ITaskService(zope.location.interfaces.IContained):
         The ids of jobs (int) that were put aside because of that, and names
         of other records (str) on which the books of the service are kept.
         The jobs are held, see their errors; `requeue` queues one again that
-        can be read meanwhile, and `remove` removes it.
+        can be read meanwhile, and `remove` removes it.  A job of earlier code
+        may turn out to be one that has to be held: `requeue` returns False
+        then, and its error tells why.
         """
 
     def oldest_waiting(now=None):

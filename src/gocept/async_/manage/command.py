@@ -15,6 +15,7 @@ from gocept.async_.manage.source import MANY
 from gocept.async_.worker.application import Refused
 from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.foreign.value import is_of_database
+from lovely.remotetask.running import quirks
 from lovely.remotetask.startup import NoRootFolder
 
 
@@ -90,9 +91,10 @@ def _run(options: argparse.Namespace) -> int:
     found = outcome_of(_opened, options, call)
     if any(map(found.is_a, STRANGE)):
         _check_foreign(options, found)
-    if found.failed and is_of_database(found):
+    if found.failed and (
+            is_of_database(found) or quirks.cannot_write(found)):
         raise Refused(f'the database of {options.configuration} cannot be '
-                      f'worked with: {found.error}')
+                      f'worked with: {found.error or found.errorClass}')
     if found.failed and found.is_a(NoRootFolder):
         raise Refused(found.error)
     if found.exception is not None:
