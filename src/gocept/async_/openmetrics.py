@@ -16,6 +16,7 @@ from lovely.remotetask.measure import FIRST
 from lovely.remotetask.measure import LAST
 from lovely.remotetask.measure import OTHERS
 from lovely.remotetask.measure import OUTCOMES
+from lovely.remotetask.measure import Counts
 from lovely.remotetask.measure import Functions
 from lovely.remotetask.measure import limit_of
 
@@ -183,9 +184,21 @@ class _Collected:
 
     def _functions(self) -> Iterator[tuple[str, str, Any]]:
         for service, told in self._services.items():
-            for name, counts in sorted((told.functions or {}).items()):
-                yield service, (_encodable(name) if name != OTHERS
-                                else OTHERS_LABEL), counts
+            for label, counts in sorted(_labelled(told.functions).items()):
+                yield service, label, counts
+
+
+def _labelled(functions: Functions | None) -> dict[str, Counts]:
+    """Return what was counted, by label.
+
+    Names that no encoding has may have the same label; a series that is told
+    twice would make the whole text unreadable.
+    """
+    found: dict[str, Counts] = {}
+    for name, counts in (functions or {}).items():
+        label = _encodable(name) if name != OTHERS else OTHERS_LABEL
+        found.setdefault(label, Counts()).add(counts)
+    return found
 
 
 def _new(kind: str, name: str, text: str, labels: tuple[str, ...]) -> Any:

@@ -572,7 +572,9 @@ class ITaskService(zope.location.interfaces.IContained):
         The ids of jobs (int) that were put aside because of that, and names
         of other records (str) on which the books of the service are kept.
         The jobs are held, see their errors; `requeue` queues one again that
-        can be read meanwhile, and `remove` removes it.
+        can be read meanwhile, and `remove` removes it.  A job of earlier code
+        may turn out to be one that has to be held: `requeue` returns False
+        then, and its error tells why.
         """
 
     def oldest_waiting(now=None):
@@ -1718,7 +1720,8 @@ class IJobPanel(zope.interface.Interface):
     """Something of the application on the page of a job.
 
     A subscription adapter from the job and the request; it is asked in the
-    security of the reader, as the job is.
+    security of the reader, as the job is.  Whoever may not see what it tells
+    sees nothing of it; and of one that raises, that it did.
     """
 
     title = zope.interface.Attribute('A text, or a message.')
@@ -1773,6 +1776,18 @@ class IManagement(zope.interface.Interface):
         """Return when a job is going to be removed, in POSIX seconds.
 
         None for a job that has not ended, or is kept for ever.
+        """
+
+    def panels(job, request):
+        """Return what the application tells of a job: a list of dicts.
+
+        title -- str, or a message.
+        lines -- list of pairs of them, see `IJobPanel.lines`.
+        failed -- the class of the exception of a panel that has raised one,
+            else None.
+
+        job -- IJob, in the security of the reader: what that one may not see
+            is left out.
         """
 
     def workers():

@@ -65,6 +65,17 @@ def as_datetime(seconds):
         min(max(number.FIRST, seconds), number.LAST), datetime.UTC)
 
 
+def seconds_of(moment):
+    """Return the POSIX seconds of a datetime; a naive one is local time.
+
+    At an end of the calendar, where the time zone leads beyond, in UTC.
+    """
+    try:
+        return moment.timestamp()
+    except (OverflowError, ValueError):
+        return moment.replace(tzinfo=datetime.UTC).timestamp()
+
+
 class Time:
     """An attribute that is stored as POSIX seconds and read as a datetime.
 
@@ -82,7 +93,7 @@ class Time:
         if value is None:
             return None
         if isinstance(value, datetime.datetime):
-            return value.astimezone(datetime.UTC)
+            value = seconds_of(value)
         return as_datetime(value)
 
     def __set__(self, job, seconds):

@@ -5,10 +5,12 @@ import math
 
 import zope.component
 import zope.interface
+from zope.security.interfaces import Unauthorized
 from zope.security.proxy import removeSecurityProxy
 
 from lovely.remotetask import interfaces
 from lovely.remotetask.cron import Pattern
+from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.interfaces import ENDED
 from lovely.remotetask.interfaces import HELD
@@ -19,6 +21,8 @@ from lovely.remotetask.storage import crew
 from lovely.remotetask.storage import meter
 from lovely.remotetask.storage import upgrade
 
+
+log = journal(__name__)
 
 # Seconds after a sign of life for which a worker is taken to be there: clocks
 # differ.
@@ -102,6 +106,14 @@ class Management:
             each['heartbeat'] is not None and now - each['heartbeat'] < GONE
             for each in self.workers())
 
+    def panels(self, job, request):
+        """See IManagement."""
+        factories = zope.component.getSiteManager().adapters.subscriptions(
+            [zope.interface.providedBy(each) for each in (job, request)],
+            interfaces.IJobPanel)
+        found = [_panel(factory, job, request) for factory in factories]
+        return [each for each in found if each is not None]
+
     def history(self, level, since, seconds=None):
         """See IManagement."""
         found = meter.slices(
@@ -115,6 +127,33 @@ class Management:
     def _meters(self):
         store = self._service.store
         return meter.all_of(store, crew.workers(store))
+
+
+def _panel(factory, job, request):
+    """Return what a panel tells of a job, None if that is nothing."""
+    found = outcome_of(_asked, factory, job, request)
+    if not found.failed:
+        return found.value
+    if found.is_a(Unauthorized):
+        return None
+    log.warning('A panel of the page of job %s failed: %s',
+                removeSecurityProxy(job).id, found.traceback)
+    return {'title': getattr(factory, '__name__', ''), 'lines': [],
+            'failed': found.errorClass}
+
+
+def _asked(factory, job, request):
+    panel = factory(job, request)
+    if panel is None:
+        return None
+    return {'title': _text(panel.title), 'failed': None,
+            'lines': [(_text(name), _text(value))
+                      for name, value in panel.lines()]}
+
+
+def _text(value):
+    # A message stays one, to be translated.
+    return value if isinstance(value, str) else str(value)
 
 
 def _told_of(store, worker):

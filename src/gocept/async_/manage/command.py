@@ -1,13 +1,13 @@
 """The command ``async-jobs``: see and act, from a shell."""
 
 import argparse
-import os
 import sys
 from typing import Any
 
 from gocept.async_.manage import asking
 from gocept.async_.manage import desk
 from gocept.async_.manage import filters
+from gocept.async_.manage import output
 from gocept.async_.manage.acting import ACTS
 from gocept.async_.manage.remote import Remote
 from gocept.async_.manage.seeing import SIGHTS
@@ -15,6 +15,7 @@ from gocept.async_.manage.source import MANY
 from gocept.async_.worker.application import Refused
 from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.foreign.value import is_of_database
+from lovely.remotetask.running import quirks
 from lovely.remotetask.startup import NoRootFolder
 
 
@@ -25,7 +26,8 @@ EPILOG = '''\
 exit codes: 0, it was done, or there was nothing to do; 1, the answer is no:
 there is no such job, it cannot be done to it, a job has failed, or `check`
 has found something; 2, the command makes no sense; 3, the application cannot
-be opened or asked, or its database does not answer.
+be opened or asked, its database does not answer, or the answer cannot be
+written.
 
 By --url a running application is asked, on its management pages (see
 async:pages), also beside a process that has a FileStorage open. User and
@@ -66,14 +68,17 @@ CRON = 'the id of a cron job, or the name with which it is declared'
 def main(args: list[str] | None = None) -> None:
     """Run the command; its exit code is that of the process."""
     options = _parse(args)
+    output.prepare()
     try:
         sys.exit(_run(options))
     except Refused as error:
         print(f'async-jobs: {error}', file=sys.stderr)
+        if isinstance(error, output.Unwritable):
+            output.give_up()
         sys.exit(CANNOT_OPEN)
     except BrokenPipeError:
         # Whoever reads this has seen enough; nothing is left to be flushed.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        output.give_up()
         sys.exit(DONE)
     except KeyboardInterrupt:
         print('async-jobs: stopped; what is done is done, and the same '
@@ -86,14 +91,15 @@ def _run(options: argparse.Namespace) -> int:
     found = outcome_of(_opened, options, call)
     if any(map(found.is_a, STRANGE)):
         _check_foreign(options, found)
-    if found.failed and is_of_database(found):
+    if found.failed and (
+            is_of_database(found) or quirks.cannot_write(found)):
         raise Refused(f'the database of {options.configuration} cannot be '
-                      f'worked with: {found.error}')
+                      f'worked with: {found.error or found.errorClass}')
     if found.failed and found.is_a(NoRootFolder):
         raise Refused(found.error)
     if found.exception is not None:
         raise found.exception
-    sys.stdout.flush()
+    output.finish()
     return DONE if found.value else NO
 
 
@@ -184,6 +190,8 @@ def _check_jobs(parser: argparse.ArgumentParser,
                 options: argparse.Namespace) -> None:
     """Refuse what does not say which jobs are meant, or says it twice."""
     selected = filters.selection(options)
+    # Nothing is done to one job twice.
+    options.ids = list(dict.fromkeys(options.ids))
     given = bool(options.ids) + bool(selected) + options.all
     if given != 1:
         parser.error(

@@ -25,6 +25,7 @@ from lovely.remotetask import bulk
 from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.interfaces import IManagement
 from lovely.remotetask.operations import Operations
+from lovely.remotetask.running import quirks
 from lovely.remotetask.startup import root_folder
 
 
@@ -40,8 +41,7 @@ def opened(path: str) -> Iterator['Desk']:
     try:
         yield Desk(db, path)
     finally:
-        for each in list(db.databases.values()):
-            each.close()
+        quirks.close(db)
 
 
 def who() -> str:

@@ -1,18 +1,64 @@
 """What the command writes: tables and texts for people, or JSON."""
 
+import contextlib
+import io
 import json
+import os
 import sys
 from collections.abc import Iterable
+from collections.abc import Iterator
 from typing import Any
 
+from gocept.async_.worker.application import Refused
 from lovely.remotetask.foreign.description import escaped
+
+
+class Unwritable(Refused):
+    """Standard output takes nothing more: its disk is full, say."""
+
+
+def prepare() -> None:
+    """Let standard output be there, and take any character."""
+    if sys.stdout is None:
+        # It was closed before this process began.
+        sys.stdout = io.StringIO()
+    elif isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors='backslashreplace')
+
+
+def finish() -> None:
+    """Let all be written."""
+    with _told():
+        sys.stdout.flush()
+
+
+def give_up() -> None:
+    """Let nothing be written any more, at the end of this process either."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    """Raise Unwritable if standard output cannot be written.
+
+    Whoever has seen enough has ended the pipe: that is BrokenPipeError.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise Unwritable(f'the answer cannot be written: '
+                         f'{error.strerror}; what was to be done is done'
+                         ) from error
 
 
 def as_json(value: Any) -> None:
     """Write a value as one JSON document."""
-    # Lone surrogates, which no encoding has, are written as escapes.
-    json.dump(value, sys.stdout, indent=2)
-    sys.stdout.write('\n')
+    with _told():
+        # Lone surrogates, which no encoding has, are written as escapes.
+        sys.stdout.write(f'{json.dumps(value, indent=2)}\n')
 
 
 def table(columns: dict[str, str], rows: Iterable[dict[str, Any]]) -> None:
@@ -60,4 +106,5 @@ def block(value: str | None) -> None:
 
 def text(*parts: str) -> None:
     """Write a line."""
-    print('  '.join(parts).rstrip())
+    with _told():
+        print('  '.join(parts).rstrip())

@@ -83,7 +83,8 @@ class Remote:
             found = _content(self._client.post(
                 f'{segment(name)}/bulk', {key: value for key, value in {
                     **query, 'action': what, 'as_of': asked['as_of'],
-                    'confirm': asked['confirm'], 'after': after}.items()
+                    'number': asked['number'], 'confirm': asked['confirm'],
+                    'after': after}.items()
                     if value is not None}))
             return Slice(found['done'], found['skipped'], found['after'])
         return Bulk(asked['number'], some)

@@ -25,6 +25,10 @@ BATCH = 1000
 # The objects of a service are of classes in these packages, but for itself.
 OURS = ('lovely.remotetask.', 'gocept.async', 'BTrees.')
 
+# The job itself has no trees: those of its input are the application's.
+JOBS = 'lovely.remotetask.job.'
+TREES = 'BTrees.'
+
 # What these refer to is the application's: arguments, results, the site.
 PAYLOAD = ('TaskDescription', 'Value')
 
@@ -57,7 +61,10 @@ class Copier:
         self._target_name = target.db().database_name
         self._new: dict[bytes, bytes] = {}
         self._todo: collections.deque[bytes] = collections.deque()
-        self._is_ours: dict[bytes, bool] = {}
+        # Copied last: what they refer to may belong to the service, which is
+        # known only when all else is copied.
+        self._payloads: collections.deque[bytes] = collections.deque()
+        self._classes: dict[bytes, tuple[str, str] | None] = {}
         self._left: set[bytes] = set()
 
     def copy(self, oid: bytes, tell: Callable[[int], None]) -> Copied:
@@ -68,9 +75,12 @@ class Copier:
         """
         self._note(oid)
         batch, number = [], 0
-        while self._todo:
-            batch += self._copied(self._todo.popleft())
-            if len(batch) >= BATCH or not self._todo:
+        while self._todo or self._payloads:
+            if self._todo:
+                batch += self._copied(self._todo.popleft())
+            else:
+                batch += self._copied(self._payloads.popleft(), True)
+            if len(batch) >= BATCH or not (self._todo or self._payloads):
                 quirks.store_all(self._target, batch)
                 number += len(batch)
                 batch = []
@@ -84,8 +94,11 @@ class Copier:
             self._todo.append(oid)
         return self._new[oid]
 
-    def _copied(self, oid: bytes) -> list[tuple[bytes, bytes]]:
+    def _copied(self, oid: bytes,
+                is_last: bool = False) -> list[tuple[bytes, bytes]]:
         """Return the oid and the bytes of a copy; none if there is nothing.
+
+        is_last -- whether all that belongs to the service is known.
         """
         loaded = outcome_of(quirks.load, self._source, oid)
         if loaded.is_a(POSKeyError):
@@ -99,36 +112,44 @@ class Copier:
             return [(self._new[oid], loaded.value)]
         record = read.value
         is_payload = record.class_ is not None and (
-            record.class_[1] in PAYLOAD and _is_ours(record.class_))
+            record.class_[1] in PAYLOAD and _is_in(OURS, record.class_))
+        if is_payload and record.references and not is_last:
+            self._payloads.append(oid)
+            return []
         return [(self._new[oid], reference.rewritten(
             loaded.value, record,
-            lambda found: self._replaced(found, is_payload)))]
+            lambda found: self._replaced(
+                found, is_payload, _is_in(JOBS, record.class_))))]
 
-    def _replaced(self, found: Reference, is_payload: bool) -> Reference:
+    def _replaced(self, found: Reference, is_payload: bool,
+                  is_of_job: bool) -> Reference:
         if found.database is not None:
             return found._replace(database=None) if (
                 found.database == self._target_name) else found
-        if not found.is_weak and not is_payload and self._belongs(found):
+        if found.oid in self._new if is_payload else (
+                not found.is_weak and self._belongs(found, is_of_job)):
             return found._replace(oid=self._note(found.oid))
         if not found.is_weak:
             self._left.add(found.oid)
         return found._replace(database=self._source_name)
 
-    def _belongs(self, found: Reference) -> bool:
+    def _belongs(self, found: Reference, is_of_job: bool) -> bool:
         """Return whether an object belongs to the service."""
         if found.oid in self._new:
             return True
-        if found.class_ is not None:
-            return _is_ours(found.class_)
-        if found.oid not in self._is_ours:
+        class_ = found.class_ or self._class_of(found.oid)
+        return _is_in(OURS, class_) and not (
+            is_of_job and _is_in(TREES, class_))
+
+    def _class_of(self, oid: bytes) -> tuple[str, str] | None:
+        """Return module and name of the class of an object, by its record."""
+        if oid not in self._classes:
             record: Record | None = outcome_of(
-                lambda: reference.read(
-                    quirks.load(self._source, found.oid))).value
-            self._is_ours[found.oid] = (
-                record is not None and record.class_ is not None
-                and _is_ours(record.class_))
-        return self._is_ours[found.oid]
+                lambda: reference.read(quirks.load(self._source, oid))).value
+            self._classes[oid] = None if record is None else record.class_
+        return self._classes[oid]
 
 
-def _is_ours(class_: tuple[str, str]) -> bool:
-    return f'{class_[0]}.'.startswith(OURS)
+def _is_in(packages: str | tuple[str, ...],
+           class_: tuple[str, str] | None) -> bool:
+    return class_ is not None and f'{class_[0]}.'.startswith(packages)

@@ -2,7 +2,6 @@
 
 import zope.security
 import zope.security.interfaces
-from zope.publisher.interfaces import NotFound
 from zope.security.proxy import ProxyFactory
 from zope.security.proxy import removeSecurityProxy
 
@@ -14,6 +13,7 @@ from lovely.remotetask.browser import metrics
 from lovely.remotetask.browser import openapi
 from lovely.remotetask.browser.markup import escaped
 from lovely.remotetask.browser.markup import tag
+from lovely.remotetask.browser.missing import not_found
 from lovely.remotetask.browser.page import VIEW
 from lovely.remotetask.browser.page import FrontPage
 from lovely.remotetask.browser.page import Page
@@ -25,6 +25,7 @@ from lovely.remotetask.browser.place import name_of
 from lovely.remotetask.browser.place import segment
 from lovely.remotetask.browser.problem import Problem
 from lovely.remotetask.browser.problem import method_not_allowed
+from lovely.remotetask.browser.problem import set_type
 from lovely.remotetask.browser.servicepage import banner
 from lovely.remotetask.browser.servicepage import state
 from lovely.remotetask.browser.servicepage import summary
@@ -81,7 +82,7 @@ class Overview(FrontPage):
         key = name_of(name)
         service = services(self.site).get(key)
         if service is None:
-            raise NotFound(self.context, name, request)
+            return not_found(self.context, name, request)
         return Pages(Place(
             ProxyFactory(service), self.context.__parent__, self.settings,
             key or self.say(_('(no name)')), True), request)
@@ -205,7 +206,9 @@ class Metrics(Overview):
 
     def _as_html(self, data):
         kind = openmetrics.content_type(self.request.getHeader('Accept'))
-        self.request.response.setHeader('Content-Type', kind)
+        set_type(self.request, kind, openmetrics.PLAIN)
+        self.request.response.setHeader(
+            'Vary', 'Accept, Accept-Language, Cookie, Authorization')
         return openmetrics.exposition(data, content_type=kind)
 
 

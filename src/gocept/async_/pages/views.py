@@ -9,6 +9,7 @@ from zope.security.proxy import ProxyFactory
 from gocept.async_.pages.earlier import Lead
 from gocept.async_.pages.overview import Overview
 from lovely.remotetask.browser.assets import Assets
+from lovely.remotetask.browser.missing import Missing
 from lovely.remotetask.browser.page import Page
 from lovely.remotetask.browser.pages import Pages
 from lovely.remotetask.browser.place import Place
@@ -24,7 +25,7 @@ def define_checkers():
     Grok takes the proxies of what is published off, and asks for the checker
     of its class before it is called.
     """
-    found = [Assets, Lead, Page, Pages]
+    found = [Assets, Lead, Missing, Page, Pages]
     for class_ in found:
         found += class_.__subclasses__()
         if getCheckerForInstancesOf(class_) is None:

@@ -4,11 +4,13 @@ Runs what docs/howto/lookafter.rst shows of --url.
 """
 
 import contextlib
+import errno
 import http.server
 import io
 import json
 import os
 import ssl
+import sys
 import tempfile
 import threading
 import unittest
@@ -24,6 +26,7 @@ from gocept.async_.manage.remote import Remote
 from gocept.async_.tests import test_manage
 from gocept.async_.tests.pageslayer import PagesTestCase
 from gocept.async_.worker.application import Refused
+from lovely.remotetask.interfaces import STATUSES
 from lovely.remotetask.interfaces import IOperations
 
 
@@ -170,6 +173,10 @@ class ActingTest(RemoteCase):
         first, second = self.failed(2)
         self.assertEqual('2 requeued\n',
                          self.run_command('requeue', first, second))
+        for more in ('--dry-run',), ():
+            self.assertRegex(
+                self.run_command('cancel', second, second, *more),
+                '^1 (would be )?cancelled\n$')
         self.run_command('requeue', first, code=1)
         self.assertIn('not of job', self.complaints.getvalue())
         self.assertEqual('1 cancelled\n', self.run_command('cancel', first))
@@ -198,6 +205,25 @@ class ActingTest(RemoteCase):
                 'lovely.remotetask.browser.bulkpage.TYPED', 1):
             self.assertEqual('5 removed\n', self.run_command(
                 'remove', '--all'))
+
+    def test_removing_while_others_are_added(self):
+        """What the number was when it was asked for is what is confirmed."""
+        for _ in range(5):
+            self.service.add('echo')
+        send = self.send
+
+        def meanwhile(request):
+            if request.get_method() == 'POST':
+                self.service.add('echo')
+                transaction.commit()
+            return send(request)
+        self.enterContext(unittest.mock.patch.object(
+            asking.Client, 'send', lambda self, asked: meanwhile(asked)))
+        with unittest.mock.patch(
+                'lovely.remotetask.browser.bulkpage.TYPED', 1):
+            self.assertEqual('5 removed\n', self.run_command(
+                'remove', '--all'))
+        self.assertEqual(1, len(self.service.jobs))
 
     def test_who_may_not(self):
         """What is refused by the application is refused here."""
@@ -326,6 +352,20 @@ class Answering(http.server.BaseHTTPRequestHandler):
         pass
 
 
+class Full(io.RawIOBase):
+    """A disk without room."""
+
+    is_full = True
+
+    def writable(self):
+        return True
+
+    def write(self, data):
+        if self.is_full:
+            raise OSError(errno.ENOSPC, 'No space left on device')
+        return len(data)
+
+
 class HttpTest(unittest.TestCase):
     """Against a real server, which is not always ours."""
 
@@ -390,6 +430,51 @@ class HttpTest(unittest.TestCase):
                 self.assertEqual(1, len(text.splitlines()), text)
                 self.assertLess(len(text), 1000)
                 self.assertNotIn('\x1b', text)
+
+    COUNTS = {'services': [{'name': 'Größe'}], 'counts': dict.fromkeys(
+        STATUSES, 0), 'oldest_waiting': None, 'oldest_waiting_age': None,
+        'paused': False}
+
+    def write_to(self, stream, *args, code):
+        """Run it with a standard output; return what it complains of."""
+        complaints = io.StringIO()
+        with (unittest.mock.patch.object(sys, 'stdout', stream),
+              contextlib.redirect_stderr(complaints),
+              self.assertRaises(SystemExit) as caught):
+            command.main(['--url', self.address, 'counts', *args])
+        self.assertEqual(code, caught.exception.code, complaints.getvalue())
+        return complaints.getvalue()
+
+    def test_output_is_full(self):
+        """It says so in one line; that is no answer of the application."""
+        self.answer(200, self.COUNTS)
+        for buffered in True, False:
+            for args in (), ('--json',):
+                raw = Full()
+                stream = io.TextIOWrapper(
+                    io.BufferedWriter(raw) if buffered else raw,
+                    encoding='utf-8', write_through=not buffered)
+                text = self.write_to(stream, *args, code=3)
+                self.assertEqual(1, len(text.splitlines()), text)
+                self.assertIn('No space left', text)
+                self.assertNotIn('version', text)
+                raw.is_full = False
+                stream.close()
+
+    def test_output_is_closed(self):
+        """Nobody wants it; the exit code is the answer."""
+        self.answer(200, self.COUNTS)
+        for args in (), ('--json',):
+            self.assertEqual('', self.write_to(None, *args, code=0))
+
+    def test_output_of_few_characters(self):
+        """Those that a terminal does not have are told by their numbers."""
+        self.answer(200, self.COUNTS)
+        for encoding in 'ascii', 'cp437', 'iso8859-5':
+            stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+            self.assertEqual('', self.write_to(stream, code=0))
+            self.assertRegex(stream.buffer.getvalue().decode(encoding),
+                             r'Gr(ö|\\xf6)(ß|\\xdf)e')
 
     def test_too_long(self):
         self.answer(200, b' ' * 2000)

@@ -5,11 +5,15 @@ import io
 import json
 import unittest.mock
 
+import BTrees.OOBTree
 import persistent
 import transaction
 import ZODB
 import zope.component
 import zope.component.hooks
+from BTrees.Length import Length
+from BTrees.OOBTree import OOTreeSet
+from persistent.wref import WeakRef
 from ZODB.MappingStorage import MappingStorage
 from ZODB.POSException import ConflictError
 from ZODB.POSException import POSKeyError
@@ -35,6 +39,7 @@ from lovely.remotetask import named
 from lovely.remotetask.interfaces import IJobExecution
 from lovely.remotetask.interfaces import IOperations
 from lovely.remotetask.interfaces import ITaskService
+from lovely.remotetask.storage.lane import SEGMENT_SIZE
 
 
 class Loner(persistent.Persistent):
@@ -221,6 +226,41 @@ class MoveTest(MoveCase):
         self.root._p_jar.cacheMinimize()
         self.assertEqual(3, self.root._p_jar.get(oid).value)
         self.assertEqual(1, len(self.root._p_jar.root()[handover.LEFT]))
+
+    def test_arguments_that_move_too(self):
+        """The service, and its jobs, wherever they are among the others."""
+        first = self.service.add('echo', None)
+        jobid = self.service.add('echo', self.service)
+        for _ in range(2 * SEGMENT_SIZE):
+            self.service.add('echo', None)
+        last = self.service.add('echo', None)
+        jobs = self.service.jobs
+        jobs[first].input = [jobs[last], jobs[jobid]]
+        jobs[last].input = WeakRef(jobs[first])
+        self.move('jobs')
+        jobs = self.service.jobs
+        self.assertIs(self.service, jobs[jobid].input)
+        self.assertEqual([jobs[last], jobs[jobid]], jobs[first].input)
+        self.assertIs(jobs[first], jobs[last].input())
+
+    def test_input_of_old(self):
+        """The jobs of lovely.remotetask 0.5 refer to content themselves."""
+        self.root['content'] = sample.Content()
+        found = {'tree': BTrees.OOBTree.OOBTree(), 'set': OOTreeSet(),
+                 'length': Length()}
+        self.root['content'].value = found
+        jobids = [self.service.add('echo', None) for _ in found]
+        for jobid, value in zip(jobids, found.values(), strict=True):
+            job = self.service.jobs[jobid]
+            vars(job)['input'] = [value] if jobid == jobids[0] else value
+            job._p_changed = True
+        self.move('jobs')
+        inputs = [self.service.jobs[jobid].input for jobid in jobids]
+        for value, kept in zip(
+                [inputs[0][0], *inputs[1:]], found.values(), strict=True):
+            self.assertEqual(
+                (self.content_name, kept._p_oid),
+                (value._p_jar.db().database_name, value._p_oid))
 
     def test_service_in_a_site(self):
         """It is that of the site, under both of its names."""

@@ -75,6 +75,22 @@ class ExpositionTest(unittest.TestCase):
             found, 'async_runs_total', service=HOSTILE[:-1] + '?',
             function=HOSTILE[:-1] + '?', outcome='completed'))
 
+    def test_same_label(self):
+        """Functions that are told alike are told once, together."""
+        told = functions('', OTHERS_LABEL, 'f\ud800', 'f\udfff', 'f?', 'g')
+        text = exposition({'events': Told(functions=told)}).decode()
+        lines = [line.rpartition(' ')[0] for line in text.splitlines()
+                 if not line.startswith('#')]
+        self.assertEqual(len(set(lines)), len(lines))
+        found = read(text.encode())
+        for function, number in ((OTHERS_LABEL, 2), ('f?', 3), ('g', 1)):
+            labels = {'service': 'events', 'function': function}
+            self.assertEqual(number, value(
+                found, 'async_runs_total', outcome='completed', **labels))
+            self.assertEqual(number, value(
+                found, 'async_job_run_seconds_count', **labels))
+        self.assertEqual(1, told[''].completed)
+
     def test_cardinality(self):
         """However many functions there are, there are few series."""
         some = read(exposition({'events': Told(

@@ -162,6 +162,17 @@ class RoutesTest(PagesTestCase):
         self.assertIn('<h1>Größe 10% m²</h1>', page.text)
         self.assertEqual(200, page.click('Jobs', index=0).status_int)
 
+    def test_any_name(self):
+        """One name that no encoding has spoils no page, and is reached."""
+        add_service(self.root, 'a\ud800', 'odd')
+        transaction.commit()
+        found, = [each['url'] for each
+                  in self.ask('+overview.json').json['services']
+                  if each['name'] == 'a\ud800']
+        self.assertIn('a\\ud800', self.ask('').text)
+        self.assertIn('a\\ud800', self.ask(found).text)
+        self.assertEqual(200, self.ask('+metrics').status_int)
+
     def test_reads_only(self):
         """No page writes anything."""
         ids = {'cron': self.service.addCronJob('echo', hour=2),
@@ -221,6 +232,46 @@ class HeadersTest(PagesTestCase):
         self.assertEqual(200, self.ask(
             'events/jobs?fragment=1',
             headers={'If-None-Match': etag}).status_int)
+
+    def test_validators(self):
+        """What a server between has made of the mark is known again."""
+        etag = self.ask('events/?fragment=1').headers['ETag']
+        for sent in (f'W/{etag}', f'"other", {etag}', f'"x",W/{etag} ', '*'):
+            with self.subTest(sent):
+                answer = self.ask('events/?fragment=1',
+                                  headers={'If-None-Match': sent})
+                self.assertEqual(304, answer.status_int)
+        for sent in ('', etag[:-2], f'{etag[:-1]}x"', 'W/', '"*"'):
+            self.assertEqual(200, self.ask(
+                'events/?fragment=1',
+                headers={'If-None-Match': sent}).status_int)
+
+    def test_head(self):
+        """HEAD answers as GET does, without a body."""
+        jobid = self.add()
+        for path, who in (('', 'viewer'), ('+overview.json', 'viewer'),
+                          ('+metrics', 'viewer'), ('events/', 'viewer'),
+                          ('events/jobs.json?status=x', 'viewer'),
+                          ('events/audit.json', 'viewer'),
+                          ('events/audit.json', 'anonymous'),
+                          ('events/jobs/99.json', 'viewer'),
+                          ('events/nothing.json', 'viewer'),
+                          (f'events/jobs/{jobid}/cancel', 'manager')):
+            with self.subTest(path, who=who):
+                expected = self.ask(path, who).status_int
+                answer = self.ask(path, who, 'HEAD')
+                self.assertEqual((expected, b''),
+                                 (answer.status_int, answer.body))
+
+    def test_old_assets(self):
+        """Another version than was asked for is not kept under its name."""
+        name = re.search(r'[+]static/[^"]*[.]css', self.ask('').text).group()
+        for path, kept in ((name, True), ('+static/0123/pages.css', False),
+                           (f'events/{name}', True)):
+            answer = self.ask(path)
+            self.assertEqual(200, answer.status_int)
+            self.assertEqual(
+                kept, 'immutable' in answer.headers['Cache-Control'])
 
 
 class ContentTest(PagesTestCase):
@@ -314,6 +365,18 @@ class ContentTest(PagesTestCase):
             found += [each['id'] for each in page['jobs']]
             after = page['after']
         self.assertEqual((5, added), (len(found), set(found)))
+
+    def test_limit_is_kept(self):
+        """How many jobs a page has is part of its address, on all pages."""
+        for _ in range(3):
+            self.add()
+        page = self.ask('events/jobs?status=queued&limit=1')
+        page = page.click('Older')
+        self.assertIn('limit=1', page.request.url)
+        self.assertEqual(1, page.text.count('data-row="'))
+        page = page.click('Newest')
+        self.assertIn('limit=1', page.request.url)
+        self.assertIn('status=queued', page.request.url)
 
     def test_translations(self):
         """A table asks for the words of its rows once."""
@@ -423,13 +486,54 @@ class ContentTest(PagesTestCase):
             def lines(self):
                 yield '<b>', self.job.id
 
-        registry = zope.component.getGlobalSiteManager()
-        registered = Panel, (IJob, IBrowserRequest), IJobPanel
-        registry.registerSubscriptionAdapter(*registered)
-        self.addCleanup(registry.unregisterSubscriptionAdapter, *registered)
+        self.add_panel(Panel)
         text = self.ask(f'events/jobs/{self.add()}').text
         self.assertIn('<h2>Order</h2>', text)
         self.assertIn('<dt>&lt;b&gt;</dt>', text)
+
+    def add_panel(self, factory):
+        registry = zope.component.getGlobalSiteManager()
+        registered = factory, (IJob, IBrowserRequest), IJobPanel
+        registry.registerSubscriptionAdapter(*registered)
+        self.addCleanup(registry.unregisterSubscriptionAdapter, *registered)
+
+    def test_panels_that_fail(self):
+        """What an application cannot tell spoils neither page nor others."""
+        def panel(title, lines=None):
+            found = mock.Mock(title=title, lines=lambda: lines)
+            return lambda job, request: found
+
+        def unmade(job, request):
+            raise SystemExit('secret')
+
+        class Reader:
+            title = 'Input'
+
+            def __init__(self, job, request):
+                self.job = job
+
+            def lines(self):
+                # Not for those who may not see arguments.
+                yield 'Input', str(self.job.input)
+
+        for each in (unmade, Reader, lambda job, request: None,
+                     panel('Nothing'), panel('Odd', [5]),
+                     panel('Three', [('a', 'b', 'c')]),
+                     panel('Text', [('a', mock.Mock(
+                         __str__=mock.Mock(side_effect=KeyError)))]),
+                     panel('Well', [('Number', 4711)])):
+            self.add_panel(each)
+        jobid = self.add(input='private')
+        with self.assertLogs('lovely.remotetask.management') as logged:
+            text = self.ask(f'events/jobs/{jobid}', 'viewer').text
+        self.assertIn('<dd>4711</dd>', text)
+        self.assertNotIn('private', text)
+        self.assertNotIn('secret', text)
+        self.assertNotIn('<h2>Input</h2>', text)
+        self.assertEqual(5, text.count('cannot be shown'))
+        self.assertEqual(5, len(logged.records))
+        with self.assertLogs('lovely.remotetask.management'):
+            self.assertIn('private', self.ask(f'events/jobs/{jobid}').text)
 
     def test_crons_behind_many(self):
         """The page says if it could not look at all that wait."""

@@ -79,12 +79,14 @@ class PermissionsTest(ActionsTestCase):
         self.assertTrue(self.service.paused)
         self.assertEqual(QUEUED, self.status(self.ids['failed']))
         self.assertEqual(CANCELLED, self.status(self.ids['waits']))
-        for path in ('jobs/{failed}/copy', 'jobs/{cron}/pattern',
-                     'jobs/{failed}/remove', 'clean', 'resume', 'cron-add'):
+        for path, sent in (
+                ('jobs/{failed}/copy', {}), ('jobs/{failed}/remove', {}),
+                ('jobs/{cron}/pattern', {'hour': '3, 4'}), ('clean', {}),
+                ('resume', {}),
+                ('cron-add', {'function': 'echo', 'hour': '3, 4'})):
             with self.subTest(path):
                 self.assertEqual(200, self.post_json(
-                    f'events/{path.format(**self.ids)}', function='echo',
-                    hour='3, 4').status_int)
+                    f'events/{path.format(**self.ids)}', **sent).status_int)
         transaction.begin()
         self.assertFalse(self.service.paused)
         self.assertNotIn(self.ids['failed'], self.service.jobs)
@@ -172,6 +174,20 @@ class ForgedTest(ActionsTestCase):
             self.assert_refused(status, answer)
             self.assertEqual(
                 'application/problem+json', answer.content_type)
+
+    def test_unknown_fields(self):
+        """A document says nothing that is not looked at."""
+        cron = self.service.addCronJob('echo', hour=2)
+        transaction.commit()
+        for path in (self.path, 'events/pause', f'events/jobs/{cron}/pattern',
+                     'events/cron-add'):
+            with self.subTest(path):
+                answer = self.post_json(
+                    path, function='echo', minute=0, days=[1])
+                self.assert_refused(400, answer)
+        self.assertEqual(400, self.post_json(
+            'events/pause?dry_run=1').status_int)
+        self.assertFalse(self.service.paused)
 
 
 class OneJobTest(ActionsTestCase):
@@ -503,6 +519,34 @@ class BulkTest(ActionsTestCase):
         self.assertEqual(200, self.post_json(
             'events/bulk', **sent, confirm='events').status_int)
 
+    def test_many_become_more(self):
+        """Jobs that fail while somebody types the number are left alone."""
+        for typed, status in (('3', 200), ('4', 409), ('5', 409)):
+            with self.subTest(typed), mock.patch(
+                    'lovely.remotetask.browser.bulkpage.TYPED', 2):
+                self.service.clean()
+                old = self.failed(3)
+                form = self.ask(
+                    'events/bulk?action=remove&status=error').forms[0]
+                new, = self.failed()
+                form['confirm'] = typed
+                self.login('manager')
+                self.assertEqual(
+                    status, form.submit(expect_errors=True).status_int)
+                transaction.begin()
+                self.assertIn(new, self.service.jobs)
+                self.assertEqual(status != 200, old[0] in self.service.jobs)
+
+    def test_the_number_is_not_forged(self):
+        """What is said to have been asked must be typed all the same."""
+        self.failed(3)
+        with mock.patch('lovely.remotetask.browser.bulkpage.TYPED', 2):
+            for sent in ({'number': 0}, {'number': '2', 'confirm': ''},
+                         {'number': 2, 'confirm': '3'}):
+                self.assertEqual(409, self.post_json(
+                    'events/bulk', action='remove', status='error',
+                    **sent).status_int)
+
     def test_chosen(self):
         """It is done to those that were checked."""
         first, second, third = self.failed(3)
@@ -546,6 +590,51 @@ class BulkTest(ActionsTestCase):
             'events/bulk', action='requeue', job=str(cron),
             token=self.token())
         self.assertIn('Done: 0.', answer.text)
+
+    def test_none_chosen(self):
+        """A form in which no job is checked means none, and never all."""
+        self.failed(2)
+        # Enter sends it, too: from a checkbox.
+        page = self.ask('events/jobs?status=error').forms[1].submit(
+            'action', index=0)
+        self.assertIn('Done: 0.', page.text)
+        for chosen in ([], [''], ''):
+            self.assertEqual(0, self.post_json(
+                'events/bulk', action='requeue', status='error',
+                job=chosen).json['done'])
+        self.assertEqual(400, self.post_json(
+            'events/bulk', action='requeue', status='error',
+            job=None).status_int)
+        self.assertEqual(2, self.service.counts()[ERROR])
+
+    def test_unknown(self):
+        """A filter that is not understood is never taken for none."""
+        self.failed(2)
+        for asked in ({'staus': 'queued'}, {'error-class': 'a.B'},
+                      {'filter': {'status': 'queued'}}, {'limit': 1}):
+            with self.subTest(asked):
+                answer = self.post_json(
+                    'events/bulk', action='requeue', **asked)
+                self.assertEqual(400, answer.status_int)
+                self.assertIn(f'"{next(iter(asked))}"', answer.json['detail'])
+        answer = self.post_json('events/bulk?status=queued', action='requeue')
+        self.assertEqual(400, answer.status_int)
+        self.assertIn('query', answer.json['detail'])
+        self.assertEqual(2, self.service.counts()[ERROR])
+
+    def test_goes_on_as_told(self):
+        """What an answer says can be sent again as it is."""
+        self.failed(3)
+        sent = {'action': 'requeue', 'status': 'error'}
+        with mock.patch('lovely.remotetask.browser.bulkpage.SLICE', 2):
+            found = self.post_json('events/bulk', **sent).json
+            found = self.post_json('events/bulk', **sent, **{
+                name: found[name] for name in ('done', 'skipped', 'after')})
+        self.assertEqual(3, found.json['done'])
+        for bad in (True, -1, 1.5, [2], '-1'):
+            answer = self.post_json('events/bulk', **sent, done=bad)
+            self.assertEqual(400, answer.status_int)
+            self.assertIn('whole number', answer.json['detail'])
 
     def test_permissions(self):
         """Also the action of a JSON document needs its permission."""

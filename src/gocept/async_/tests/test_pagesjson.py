@@ -1,5 +1,6 @@
 """The JSON of the management pages, and its description."""
 
+import json
 import unittest
 from unittest import mock
 
@@ -106,6 +107,9 @@ class AnswersTest(PagesTestCase):
                 answer.json['paths']['/{service}/jobs/{id}.json'], 'get',
                 self.ask(f'events/jobs/{job.id}.json', 'viewer'))
 
+    SENT = {'bulk': {'action': 'cancel'}, 'pattern': {'hour': 3},
+            'cron-add': {'function': 'echo', 'hour': 2}}
+
     def test_actions(self):
         """What is done answers as described; or with a problem."""
         # No thread is wanted here.
@@ -117,7 +121,8 @@ class AnswersTest(PagesTestCase):
             for jobid in (self.cron, self.waits):
                 asked = path[1:].format(service='events', id=jobid)
                 with self.subTest(asked):
-                    answer = self.post_json(asked, action='cancel')
+                    answer = self.post_json(asked, **self.SENT.get(
+                        path.rpartition('/')[2], {}))
                     if answer.status_int == 200:
                         self.assert_described(described, 'post', answer)
                     else:
@@ -137,6 +142,11 @@ class AnswersTest(PagesTestCase):
                 ('events/audit.json', 'viewer', 403),
                 ('events/jobs.json?status=x', 'viewer', 400),
                 ('events/jobs/99.json', 'viewer', 404),
+                ('events/jobs/abc.json', 'viewer', 404),
+                ('events/nothing.json', 'viewer', 404),
+                ('nothing/jobs.json', 'viewer', 404),
+                ('nothing/jobs/7/requeue.json', 'viewer', 404),
+                ('+nothing.json', 'viewer', 404),
                 ('+overview.json', 'anonymous', 401)):
             with self.subTest(path, who=who):
                 answer = self.ask(path, who)
@@ -144,3 +154,21 @@ class AnswersTest(PagesTestCase):
                 self.assert_problem(answer)
                 if status == 401:
                     self.assertIn('WWW-Authenticate', answer.headers)
+
+    def test_encoding(self):
+        """JSON is UTF-8, whatever a reader prefers."""
+        for charset in 'utf-16', 'iso-8859-1', 'utf-32, *;q=0':
+            for path in 'events/jobs.json', 'events/jobs.json?status=x':
+                answer = self.ask(path, headers={'Accept-Charset': charset})
+                self.assertNotIn('charset', answer.headers['Content-Type'])
+                self.assertEqual(b'{', answer.body[:1])
+                json.loads(answer.body.decode('utf-8'))
+
+    def test_nothing_to_do(self):
+        """Nor is there anything else for what is sent to a wrong address."""
+        for path in ('nothing/pause', 'events/nothing', 'events/pause/x',
+                     'events/jobs/7/nothing', 'events/jobs/x/requeue'):
+            with self.subTest(path):
+                answer = self.post_json(path)
+                self.assertEqual(404, answer.status_int)
+                self.assert_problem(answer)

@@ -72,12 +72,17 @@ class ShopCase(MissingCase):
 class CommandCase(ShopCase):
     """Calls the command for the database of the test."""
 
-    def run_command(self, *args, failure=None):
-        """Return the exit code, and what was printed: output and errors."""
+    def run_command(self, *args, failure=None, closing=None):
+        """Return the exit code, and what was printed: output and errors.
+
+        failure, closing -- what is raised when the database is opened, and
+            when it is closed.
+        """
         self.configuration = Configuration(self.db, failure)
         out, err = io.StringIO(), io.StringIO()
         # What is closed has another attribute `close`.
-        close = unittest.mock.patch.object(ZODB.DB, 'close')
+        close = unittest.mock.patch.object(
+            ZODB.DB, 'close', side_effect=closing)
         with close, unittest.mock.patch.object(
                 command.zopeconf, 'read', lambda path: self.configuration), \
                 contextlib.redirect_stdout(out), \
@@ -187,6 +192,25 @@ class CommandTest(CommandCase):
             code, _, err = self.run_command()
         self.assertEqual(2, code)
         self.assertIn('look only: --check', err)
+
+    def test_stopped(self):
+        """Somebody stops it: it says that it can be given again."""
+        with unittest.mock.patch.object(
+                slices, 'upgrade_some', side_effect=KeyboardInterrupt):
+            code, _, err = self.run_command()
+        self.assertEqual(2, code)
+        self.assertIn('the same command goes on', err)
+        self.assertEqual(1, err.count('\n'))
+
+    def test_nobody_reads(self):
+        """What it writes to is closed."""
+        with unittest.mock.patch.object(
+                report, 'lines', side_effect=BrokenPipeError), \
+                unittest.mock.patch.object(command, 'write_nowhere') as end:
+            code, _, err = self.run_command()
+        self.assertEqual(2, code)
+        self.assertIn('the same command goes on', err)
+        end.assert_called_once_with()
 
     def test_no_root(self):
         with unittest.mock.patch.object(

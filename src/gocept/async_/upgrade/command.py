@@ -6,6 +6,7 @@ has to look at some jobs, and 2 if it could not be done.
 
 import argparse
 import logging
+import os
 import sys
 
 import zc.lockfile
@@ -36,8 +37,12 @@ NOT_CONVERTED = (
 IN_USE = (
     'the database is a FileStorage, and another process uses it ({}); stop '
     'the application first, or look only: --check')
+GO_ON = 'what is done is done, and the same command goes on'
 READ_ONLY = 'the database is read-only; look only: --check'
-NO_ROOT = 'the database has no root folder; correct the path in its section'
+NO_ROOT = (
+    'the database "{}", the first one in the configuration, has no root '
+    'folder; correct the path in its section, or put the section of the '
+    'database that has it first')
 
 
 class UpgradeError(Exception):
@@ -52,9 +57,26 @@ def main(args=None):
     try:
         code = run(options)
     except UpgradeError as error:
-        print(f'async-upgrade: {error}', file=sys.stderr)
-        code = FAILED
+        code = _failed(str(error))
+    except KeyboardInterrupt:
+        code = _failed(f'stopped; {GO_ON}')
+    except BrokenPipeError:
+        write_nowhere()
+        code = _failed(f'nobody reads what it says, so it has stopped; '
+                       f'{GO_ON}')
     sys.exit(code)
+
+
+def _failed(text):
+    """Tell why something could not be done.  Return the exit code for that.
+    """
+    print(f'async-upgrade: {text}', file=sys.stderr)
+    return FAILED
+
+
+def write_nowhere():
+    """Let standard output be flushed at the end, though nobody reads it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def parser():
@@ -83,7 +105,7 @@ def run(options):
     except ReadOnlyError as error:
         raise UpgradeError(READ_ONLY) from error
     finally:
-        db.close()
+        quirks.close(db)
 
 
 def _opened(path, read_only):
@@ -116,7 +138,7 @@ def _run(db, only_check):
         connection.transaction_manager.begin()
         root = server().root(connection)
         if root is None:
-            raise UpgradeError(NO_ROOT)
+            raise UpgradeError(NO_ROOT.format(db.database_name))
         declared = {_identity(outcome_of(each.find, root).value)
                     for each in declarations()}
         found = list(search.services(root))

@@ -61,5 +61,8 @@ class Assets:
         set_header = self.request.response.setHeader
         set_header('Content-Type', TYPES[name])
         set_header('X-Content-Type-Options', 'nosniff')
-        set_header('Cache-Control', f'public, max-age={YEAR}, immutable')
+        # While versions are changed, a page of one process may ask another.
+        set_header('Cache-Control', f'public, max-age={YEAR}, immutable'
+                   if address(name) == '/'.join((FOLDER, *self.path))
+                   else 'no-store')
         return _bytes(name)

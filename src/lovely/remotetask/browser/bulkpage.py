@@ -16,8 +16,8 @@ from lovely.remotetask.browser.frame import DONE
 from lovely.remotetask.browser.page import Page
 from lovely.remotetask.browser.page import template
 from lovely.remotetask.browser.posted import Posted
-from lovely.remotetask.browser.posted import is_sent_as_json
 from lovely.remotetask.browser.problem import Problem
+from lovely.remotetask.browser.problem import is_sent_as_json
 from lovely.remotetask.browser.selection import Selection
 from lovely.remotetask.browser.wording import _
 
@@ -161,6 +161,8 @@ class BulkAction(Posted):
     title = _('Many jobs')
     tab = 'jobs'
     content = template('bulkdone')
+    fields = ('action', *Selection._fields, 'as_of', 'after', 'number',
+              'confirm', 'done', 'skipped', 'job')
 
     def check(self):
         """See Posted."""
@@ -175,10 +177,8 @@ class BulkAction(Posted):
 
     def act(self):
         """Do a slice.  Return what was done, and where to go on."""
-        chosen = self.form.get('job')
-        if chosen is not None:
-            return self._do_each(
-                chosen if isinstance(chosen, list) else [chosen])
+        if 'job' in self.form:
+            return self._do_each(self.form['job'])
         self.selection = Selection.of(self.form)
         after = parameters.text(self.form, 'after')
         self._check_confirmation(after)
@@ -194,12 +194,19 @@ class BulkAction(Posted):
         return self._done(found.done, found.skipped, found.after)
 
     def _do_each(self, chosen):
-        """Do it to jobs with the given ids."""
+        """Do it to jobs with the given ids, of which there may be none."""
+        # One that is empty is in each form, so that one in which none is
+        # checked differs from one that means all.
+        chosen = [each for each in (
+            chosen if isinstance(chosen, list) else [chosen]) if each != '']
         # The selection tells alone to which list the page leads back.
         self.selection = Selection.of(self.form)
         if len(chosen) > SLICE:
             raise Problem(400, _('Choose ${number} jobs at most.'),
                           number=SLICE)
+        if None in chosen:
+            raise Problem(400, _('"${name}" must be a whole number.'),
+                          name='job')
         ids = [parameters.number({'job': each}, 'job') for each in chosen]
         method = getattr(self.operations, ACTIONS[self.action].method)
         done = sum(_was_done(method, each) for each in ids
@@ -211,9 +218,12 @@ class BulkAction(Posted):
         # Later slices find fewer jobs than those that were asked about.
         if after is not None:
             return
-        expected = confirmation(
-            self.action, number_of(self.service, self.selection),
-            self.context.title)
+        number = number_of(self.service, self.selection)
+        expected = confirmation(self.action, number, self.context.title)
+        asked = parameters.number(self.form, 'number')
+        if None not in (expected, number, asked):
+            # Meanwhile there may be others, which are left alone.
+            expected = str(asked)
         if expected not in (None, parameters.text(self.form, 'confirm')):
             raise Problem(409, _(
                 'Type ${expected} to remove that many jobs; go back and try '

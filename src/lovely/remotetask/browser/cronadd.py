@@ -90,6 +90,7 @@ class CronAdded(CronPosted):
     """Takes what the form says."""
 
     tab = 'crons'
+    fields = (*CronPosted.fields, 'delay', 'function')
 
     def form_page(self):
         """See CronPosted."""

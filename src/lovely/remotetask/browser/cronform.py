@@ -158,6 +158,7 @@ class CronPosted(Posted):
 
     name = 'crons'
     permission = MANAGE
+    fields = (*cronwords.FIELDS, 'timezone')
 
     def form_page(self):
         """Return the CronForm, to show it once more."""

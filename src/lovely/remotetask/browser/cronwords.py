@@ -53,7 +53,7 @@ def words(pattern, say):
                          days=_listed(found['dayOfMonth'])))
     if found['month']:
         parts.append(say(_('in ${months}'), months=_listed(
-            [say(MONTHS[month - 1]) for month in found['month']])))
+            [_name(MONTHS, 1, month, say) for month in found['month']])))
     elif found['hour'] and not (found['dayOfWeek'] or found['dayOfMonth']):
         parts.append(say(_('every day')))
     return ' '.join(parts)
@@ -81,10 +81,20 @@ def _times(minutes, hours, say):
 
 def _of_week(days, say):
     """Return days of the week; three and more in a row by two of them."""
-    names = [say(DAYS[day]) for day in days]
+    names = [_name(DAYS, 0, day, say) for day in days]
     if len(days) > 2 and list(days) == list(range(days[0], days[-1] + 1)):
         return say(_('${first} to ${last}'), first=names[0], last=names[-1])
     return _listed(names)
+
+
+def _name(names, first, number, say):
+    """Return the name of a number, the first of which is that of `first`.
+
+    The number itself where it has none: so lovely.remotetask 0.5 has stored
+    some, and their jobs are held.
+    """
+    place = number - first
+    return say(names[place]) if 0 <= place < len(names) else str(number)
 
 
 def _listed(values):

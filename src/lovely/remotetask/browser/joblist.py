@@ -2,8 +2,6 @@
 
 import time
 
-from zope.publisher.interfaces import NotFound
-
 from lovely.remotetask import interfaces
 from lovely.remotetask.browser import cells
 from lovely.remotetask.browser import parameters
@@ -14,6 +12,7 @@ from lovely.remotetask.browser.bulkpage import fitting
 from lovely.remotetask.browser.jobpage import JobPage
 from lovely.remotetask.browser.markup import escaped
 from lovely.remotetask.browser.markup import tag
+from lovely.remotetask.browser.missing import not_found
 from lovely.remotetask.browser.page import Page
 from lovely.remotetask.browser.page import template
 from lovely.remotetask.browser.place import jobid_of
@@ -52,7 +51,7 @@ class JobList(Page):
         """Return the page of a job."""
         jobid = jobid_of(name.removesuffix('.json'))
         if self.is_json or jobid is None:
-            raise NotFound(self.context, name, request)
+            return not_found(self.context, name, request)
         return JobPage(self.context, request, name.endswith('.json'), jobid)
 
     def data(self):
@@ -126,13 +125,18 @@ class JobList(Page):
 
     def next_page(self, after):
         """Return the address of the page after this one."""
-        return f'jobs{self.selection.query(after=after)}'
+        return f'jobs{self.selection.query(after=after, limit=self._limit)}'
 
     def first_page(self):
         """Return the address of the newest jobs, None if these are it."""
         if parameters.text(self.request.form, 'after') is None:
             return None
-        return f'jobs{self.selection.query()}'
+        return f'jobs{self.selection.query(limit=self._limit)}'
+
+    @property
+    def _limit(self):
+        """What the address says of it: a text, or None."""
+        return parameters.text(self.request.form, 'limit')
 
     def lines(self, found, with_boxes):
         """Return the Markup of rows, below the heads that the template has.

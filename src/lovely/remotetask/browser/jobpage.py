@@ -2,9 +2,6 @@
 
 import time
 
-import zope.component
-from zope.publisher.interfaces import NotFound
-
 from lovely.remotetask import interfaces
 from lovely.remotetask.browser import cells
 from lovely.remotetask.browser import cronedit
@@ -13,6 +10,7 @@ from lovely.remotetask.browser import rows
 from lovely.remotetask.browser.action import ACTIONS
 from lovely.remotetask.browser.action import JobAction
 from lovely.remotetask.browser.action import said
+from lovely.remotetask.browser.missing import not_found
 from lovely.remotetask.browser.page import MANAGE
 from lovely.remotetask.browser.page import VIEW_ARGUMENTS
 from lovely.remotetask.browser.page import Page
@@ -60,13 +58,13 @@ class JobPage(Page):
     def publishTraverse(self, request, name):
         """Return what does something to the job."""
         if self.is_json:
-            raise NotFound(self.context, name, request)
+            return not_found(self.context, name, request)
         if name == cronedit.NAME:
             kind = (cronedit.CronUpdate if request.method == 'POST'
                     else cronedit.CronEdit)
             return kind(self.context, request, self.jobid)
         if name not in ACTIONS:
-            raise NotFound(self.context, name, request)
+            return not_found(self.context, name, request)
         return JobAction(self.context, request, self.jobid, name)
 
     def data(self):
@@ -127,10 +125,8 @@ class JobPage(Page):
     def panels(self):
         """Yield what the application tells of the job."""
         job = self.service.jobs.get(self.jobid)
-        for panel in zope.component.subscribers(
-                (job, self.request), interfaces.IJobPanel):
-            yield {'title': self.say(panel.title),
-                   'lines': list(panel.lines())}
+        for panel in self.management.panels(job, self.request):
+            yield {**panel, 'title': self.say(panel['title'])}
 
     # For the template
 

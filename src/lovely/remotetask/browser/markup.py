@@ -37,7 +37,8 @@ def _text(content):
 
 # What no document may hold, and what turns the direction of the text after it.
 _HIDDEN = re.compile(
-    '[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069'
+    '[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e'
+    '\u2066-\u2069'
     '\ud800-\udfff\ufffe\uffff]')
 
 

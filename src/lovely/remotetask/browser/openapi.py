@@ -36,6 +36,12 @@ def _object(optional=(), **properties):
             'additionalProperties': False}
 
 
+def _asked(required=(), **properties):
+    """Return the schema of what is sent."""
+    return {'type': 'object', 'properties': properties,
+            'required': list(required), 'additionalProperties': False}
+
+
 def _ref(name):
     return {'$ref': f'#/components/schemas/{name}'}
 
@@ -160,11 +166,12 @@ NUMBERS = {'anyOf': [STRING, WHOLE, _list(WHOLE)]}
 
 PATTERN_SENT = {**dict.fromkeys(FIELDS, NUMBERS), 'timezone': STRING}
 
-ASKED = {'type': 'object', 'required': ['action'], 'properties': {
-    'action': {**STRING, 'enum': list(BULK)},
-    **dict.fromkeys(Selection._fields, STRING),
-    **dict.fromkeys(('as_of', 'after', 'confirm', 'done', 'skipped'), STRING),
-    'job': _list(STRING)}}
+COUNT = {'type': ['integer', 'string']}
+
+ASKED = _asked(
+    ('action',), action={**STRING, 'enum': list(BULK)},
+    **dict.fromkeys((*Selection._fields, 'as_of', 'after', 'confirm'), STRING),
+    number=COUNT, done=COUNT, skipped=COUNT, job=_list(STRING))
 
 
 def document(title, server='./'):
@@ -173,16 +180,14 @@ def document(title, server='./'):
     for path, (schema, parameters) in PAGES.items():
         paths[f'{{service}}/{path}'] = _get(schema, parameters)
     for name in KINDS:
-        paths[f'{{service}}/{name}'] = _post('Done', {'type': 'object'})
+        paths[f'{{service}}/{name}'] = _post('Done', _asked())
     for name in ACTIONS:
-        paths[f'{{service}}/jobs/{{id}}/{name}'] = _post(
-            'Done', {'type': 'object'})
-    paths[f'{{service}}/jobs/{{id}}/{PATTERN}'] = _post('Done', {
-        'type': 'object', 'properties': PATTERN_SENT})
-    paths[f'{{service}}/{ADD}'] = _post('Done', {
-        'type': 'object', 'required': ['function'], 'properties': {
-            **PATTERN_SENT, 'delay': {'type': ['string', 'number']},
-            'function': STRING}})
+        paths[f'{{service}}/jobs/{{id}}/{name}'] = _post('Done', _asked())
+    paths[f'{{service}}/jobs/{{id}}/{PATTERN}'] = _post(
+        'Done', _asked(**PATTERN_SENT))
+    paths[f'{{service}}/{ADD}'] = _post('Done', _asked(
+        ('function',), **PATTERN_SENT,
+        delay={'type': ['string', 'number']}, function=STRING))
     paths['{service}/bulk'] = _post('Slice', ASKED)
     return {
         'openapi': '3.1.0',

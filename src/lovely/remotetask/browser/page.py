@@ -10,7 +10,6 @@ from importlib import resources
 import zope.interface
 import zope.security
 from zope.browserpage import ViewPageTemplateFile
-from zope.publisher.interfaces import NotFound
 from zope.publisher.interfaces.browser import IBrowserPublisher
 from zope.security.checker import NamesChecker
 from zope.security.interfaces import Unauthorized
@@ -20,10 +19,13 @@ from lovely.remotetask.browser import cells
 from lovely.remotetask.browser.frame import Frame
 from lovely.remotetask.browser.markup import escaped
 from lovely.remotetask.browser.markup import visible
+from lovely.remotetask.browser.missing import not_found
+from lovely.remotetask.browser.problem import PROBLEM
 from lovely.remotetask.browser.problem import Problem
 from lovely.remotetask.browser.problem import as_json
 from lovely.remotetask.browser.problem import method_not_allowed
 from lovely.remotetask.browser.problem import refused
+from lovely.remotetask.browser.problem import set_type
 from lovely.remotetask.browser.wording import Words
 from lovely.remotetask.browser.wording import _
 
@@ -102,7 +104,7 @@ class Page:
 
     def publishTraverse(self, request, name):
         """See IPublishTraverse."""
-        raise NotFound(self.context, name, request)
+        return not_found(self.context, name, request)
 
     # Who may see it
 
@@ -154,7 +156,8 @@ class Page:
 
     def _as_json(self, data):
         self.request.response.setHeader('Content-Type', 'application/json')
-        return json.dumps(data, default=_encoded)
+        # In bytes: of a text, the reader chooses the encoding.
+        return json.dumps(data, default=_encoded).encode()
 
     def _as_html(self, data):
         content = visible(self.content(data=data))
@@ -172,7 +175,7 @@ class Page:
             r'>[^<]*<', '><', found.group()), content)
         etag = f'"{hashlib.sha256(steady.encode()).hexdigest()[:32]}"'
         response.setHeader('ETag', etag)
-        if self.request.getHeader('If-None-Match') == etag:
+        if _is_known(etag, self.request.getHeader('If-None-Match')):
             response.setStatus(304)
             return ''
         response.setHeader('Content-Type', 'text/html;charset=utf-8')
@@ -186,7 +189,7 @@ class Page:
             response.setHeader(name, value)
         detail = self.say(problem.detail, **problem.mapping)
         if self.is_json:
-            response.setHeader('Content-Type', 'application/problem+json')
+            set_type(self.request, PROBLEM)
             # In bytes: the publisher knows this type for no text.
             return as_json(problem.status, problem.title, detail).encode()
         response.setHeader('Content-Type', 'text/html;charset=utf-8')
@@ -224,6 +227,17 @@ class Page:
         """Return the token for the forms of the page (str)."""
         return interfaces.IManagement(self.service).make_token(
             self.request.principal.id)
+
+
+def _is_known(etag, sent):
+    """Return whether a reader has a version already.
+
+    sent -- the header If-None-Match, or None.  A server that compresses has
+        made the mark a weak one.
+    """
+    known = [each.strip().removeprefix('W/')
+             for each in (sent or '').split(',')]
+    return etag in known or known == ['*']
 
 
 def _encoded(value):

@@ -1,7 +1,6 @@
 """The way to each page of a service: the one table of what there is."""
 
 import zope.interface
-from zope.publisher.interfaces import NotFound
 from zope.publisher.interfaces.browser import IBrowserPublisher
 
 from lovely.remotetask.browser import assets
@@ -11,6 +10,7 @@ from lovely.remotetask.browser.cronadd import CronAdd
 from lovely.remotetask.browser.cronpage import CronPage
 from lovely.remotetask.browser.joblist import JobList
 from lovely.remotetask.browser.metricspage import MetricsPage
+from lovely.remotetask.browser.missing import not_found
 from lovely.remotetask.browser.page import PUBLIC
 from lovely.remotetask.browser.serviceaction import KINDS
 from lovely.remotetask.browser.serviceaction import ServiceAction
@@ -51,5 +51,5 @@ class Pages:
             return ServiceAction(self.context, self.request, name)
         page = PAGES.get(name.removesuffix('.json'))
         if page is None:
-            raise NotFound(self.context, name, request)
+            return not_found(self.context, name, request)
         return page(self.context, request, name.endswith('.json'))

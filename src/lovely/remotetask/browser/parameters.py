@@ -25,8 +25,13 @@ def text(form, name):
 
 
 def number(form, name, default=None):
-    """Return a parameter that is a whole number, not negative."""
-    found = text(form, name)
+    """Return a parameter that is a whole number, not negative.
+
+    A text; or a number, as JSON has them.
+    """
+    found = form.get(name)
+    found = text(form, name) if isinstance(found, str | None) else (
+        str(found) if type(found) is int else '')
     if found is None:
         return default
     if not (found.isascii() and found.isdecimal() and len(found) < 20):

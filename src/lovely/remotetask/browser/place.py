@@ -8,8 +8,12 @@ from urllib.parse import unquote
 
 
 # The characters that a name in an address is not to have as they are: those
-# that divide it, begin something else, or are the sign of the escape.
-_AWKWARD = re.compile(r'[%/]|^[+@.]')
+# that divide it, begin something else, are the sign of the escape, or are in
+# no encoding.
+_AWKWARD = re.compile('[%/\ud800-\udfff]|^[+@.]')
+
+# How those are encoded that are in no encoding.
+_ANY = 'surrogatepass'
 
 # A name without a character has this one in an address.
 _EMPTY = '%'
@@ -65,14 +69,21 @@ class Place:
 def segment(name: str) -> str:
     """Return the part of an address that stands for a name."""
     escaped = _AWKWARD.sub(
-        lambda found: f'%{ord(found.group()):02X}', name) or _EMPTY
+        lambda found: ''.join(
+            f'%{byte:02X}' for byte in found.group().encode('utf-8', _ANY)),
+        name) or _EMPTY
     return quote(escaped, safe='')
 
 
 def name_of(segment: str) -> str:
     """Return the name of a part of an address, after the server's decoding.
     """
-    return '' if segment == _EMPTY else unquote(segment)
+    if segment == _EMPTY:
+        return ''
+    try:
+        return unquote(segment, errors=_ANY)
+    except UnicodeDecodeError:
+        return unquote(segment)
 
 
 def jobid_of(segment: str) -> int | None:

@@ -7,6 +7,7 @@ import transaction
 from lovely.remotetask import interfaces
 from lovely.remotetask.browser.page import Page
 from lovely.remotetask.browser.problem import Problem
+from lovely.remotetask.browser.problem import is_sent_as_json
 from lovely.remotetask.browser.wording import _
 
 
@@ -14,10 +15,11 @@ from lovely.remotetask.browser.wording import _
 # reader, who typed the address.
 OURS = ('same-origin', 'none')
 
-JSON = 'application/json'
-
 # Bytes that a JSON document may have.
 SIZE = 10_000
+
+# Characters of a name that is told.
+SHORT = 100
 
 
 class Posted(Page):
@@ -32,6 +34,10 @@ class Posted(Page):
     method = 'POST'
     live = False
 
+    # What a document may say.  What is not understood is refused: a filter
+    # that is misspelt is none, and would be for all jobs.
+    fields = ()
+
     def __init__(self, context, request):
         super().__init__(context, request, is_sent_as_json(request))
         self.form = request.form
@@ -43,7 +49,7 @@ class Posted(Page):
         if site is not None and site not in OURS:
             raise Problem(403, _('Another site has sent this form.'))
         if self.is_json:
-            self.form = read_json(self.request)
+            self.form = read_json(self.request, self.fields)
         elif not interfaces.IManagement(self.service).accepts_token(
                 self.request.principal.id, self.request.form.get('token')):
             raise Problem(403, _(
@@ -68,14 +74,14 @@ class Posted(Page):
         return self.request.response.redirect(self.next(data), status=303)
 
 
-def is_sent_as_json(request):
-    """Return whether the body of a request is JSON, by what it says."""
-    sent = request.getHeader('Content-Type') or ''
-    return sent.partition(';')[0].strip().lower() == JSON
+def read_json(request, fields):
+    """Return the JSON object in the body of a request.  Raise Problem.
 
-
-def read_json(request):
-    """Return the JSON object in the body of a request.  Raise Problem."""
+    fields -- the names that it may have.
+    """
+    if request.get('QUERY_STRING'):
+        raise Problem(400, _('The query of the address is not looked at; '
+                             'write it into the JSON document.'))
     body = request.bodyStream.read(SIZE + 1)
     if len(body) > SIZE:
         raise Problem(413, _('The document is too large.'))
@@ -85,4 +91,9 @@ def read_json(request):
         raise Problem(400, _('The body is no JSON document.')) from error
     if not isinstance(found, dict):
         raise Problem(400, _('The body must be a JSON object.'))
+    for name in found:
+        if name not in fields:
+            raise Problem(400, _('"${name}" means nothing here; known: '
+                                 '${known}.'), name=name[:SHORT],
+                          known=', '.join(fields) or '–')
     return found

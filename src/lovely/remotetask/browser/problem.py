@@ -9,6 +9,29 @@ from zope.publisher.defaultview import queryDefaultViewName
 from lovely.remotetask.browser.wording import _
 
 
+# The content types of what programs send and get.
+JSON = 'application/json'
+PROBLEM = 'application/problem+json'
+
+
+def is_sent_as_json(request):
+    """Return whether the body of a request is JSON, by what it says."""
+    sent = request.getHeader('Content-Type') or ''
+    return sent.partition(';')[0].strip().lower() == JSON
+
+
+def set_type(request, content_type, text_type=JSON):
+    """Say of which content type the answer to a request is.
+
+    text_type -- what to say instead if HEAD has asked: there the publisher
+        answers with an empty text, and fails for a type of which it does not
+        know that it is one of texts.
+    """
+    request.response.setHeader(
+        'Content-Type',
+        text_type if request.method == 'HEAD' else content_type)
+
+
 class Problem(Exception):
     """A request is not answered as asked.
 

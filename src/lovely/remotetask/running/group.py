@@ -52,8 +52,8 @@ class Group:
         self.completed = []
         self.failed = []
         self._engine = self._session = None
-        # Whether the transaction was committed.
-        self._is_over = False
+        # Whether the transaction was to be committed, and was.
+        self._is_ending = self._is_over = False
 
     def __call__(self):
         """Run the jobs.  Return what became of each claim that was run."""
@@ -122,6 +122,9 @@ class Group:
             # A function has aborted what others did, or a conflict has made
             # this snapshot worthless.
             raise RunAlone('The transaction of the others was ended.')
+        if self._is_ending and (self.completed or self.failed):
+            # Any of those before may have left what fails at the commit.
+            raise RunAlone('The commit in the context of a job has failed.')
 
     def _roll_back(self, txn, savepoint, left):
         if outcome_of(savepoint.rollback).failed or _left_in(txn) != left:
@@ -143,6 +146,7 @@ class Group:
                     self._engine, each.run, each.begin_in_group, commit)))
 
     def _commit(self):
+        self._is_ending = True
         self._session.check()
         self._refusal.lift()
         self.commit()

@@ -4,6 +4,7 @@ Nobody else asks a storage anything; whose failure an exception is, `blame`
 tells.
 """
 
+import errno
 import io
 import os
 import tempfile
@@ -25,6 +26,12 @@ from lovely.remotetask.foreign.blame import parts
 from lovely.remotetask.foreign.outcome import outcome_of
 
 
+# What the operating system says when there is no room for a file, or no way
+# to write it.
+CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO,
+                errno.EROFS)
+
+
 # Found here by all who ask about databases.
 __all__ = ['is_closed']
 
@@ -42,6 +49,26 @@ def is_not_converted(failure):
     failure -- an Outcome.
     """
     return failure.is_a(FileStorageFormatError)
+
+
+def cannot_write(failure):
+    """Return whether the operating system could not write to a file.
+
+    failure -- an Outcome.
+
+    A FileStorage raises that as it is.
+    """
+    return failure.is_a(OSError) and (
+        failure.exception.errno in CANNOT_WRITE)
+
+
+def close(db):
+    """Close a database and those beside it, whatever that raises.
+
+    A FileStorage flushes its files then, also after it has failed to write.
+    """
+    for each in list(db.databases.values()):
+        outcome_of(each.close)
 
 
 def is_read_only(db):

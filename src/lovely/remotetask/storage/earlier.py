@@ -63,6 +63,14 @@ class Earlier:
         return (self._times or {}).get(_identity(job))
 
 
+class Forgotten(Earlier):
+    """Those of a service that is up to date: nobody has them any more."""
+
+    def __init__(self):
+        self.trouble = []
+        self._queued = self._new = self._times = None
+
+
 def _identity(job):
     """Return what tells a job from others; it need not be loaded."""
     return job._p_oid or id(job)

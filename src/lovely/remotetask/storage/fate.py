@@ -14,13 +14,12 @@ from lovely.remotetask.interfaces import DELAYED
 from lovely.remotetask.interfaces import HELD
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import QUEUED
-from lovely.remotetask.interfaces import STARTLATER
 from lovely.remotetask.job import CronJob
+from lovely.remotetask.job import seconds_of
 from lovely.remotetask.number import exact
 from lovely.remotetask.number import real
 from lovely.remotetask.number import shown
 from lovely.remotetask.storage.ledger import LISTED
-from lovely.remotetask.storage.ledger import key_of
 from lovely.remotetask.storage.lookup import checked_but_status
 
 
@@ -36,7 +35,17 @@ RUN_ALREADY = (
     'is; requeue the job to run it once more.')
 NO_VALUE = ('No time matches the pattern any more: {}. Give the job another '
             'pattern, and requeue it; or remove it.')
+NO_TASK = ('Its task is {}, which is no name of one. Remove the job, and add '
+           'one for the task that was meant.')
 NO_TIME = 'It cannot be told when to run the job: {}'
+
+# A job with one of these is to be run.  PROCESSING: the process that ran it
+# has ended.
+BEFORE_RUNS = (QUEUED, PROCESSING, DELAYED, CRONJOB)
+
+# Stands in the pattern of a job that is held for what is no number: no time
+# matches it.
+NEVER = -1
 
 # Kinds of findings, and what each says.
 HOLDS = 'held'
@@ -71,7 +80,8 @@ class Fate(NamedTuple):
     status -- str.
     due -- POSIX seconds, for one that waits.
     reason -- str, why it is held.
-    pattern -- the fields of a cron job that change, by name: tuples.
+    pattern -- the fields of a cron job as they are to be, by name: tuples of
+        int, whatever was stored.
     dropped -- str, what of its pattern is left out, '' for nothing.
     was_lost -- whether it was in no queue, and would never have been run.
     """
@@ -104,9 +114,17 @@ def fate_of(job, jobid, earlier, now):
 
     Raise whatever is raised by a record that cannot be read.
     """
-    status = checked_but_status(job, jobid).stored_status
+    found = _fate_of(checked_but_status(job, jobid), earlier, now)
+    if found.pattern is None and isinstance(job, CronJob):
+        return found._replace(pattern=possible(vars(job))[0])
+    return found
+
+
+def _fate_of(job, earlier, now):
+    status = job.stored_status
+    if status in BEFORE_RUNS and not isinstance(vars(job).get('task'), str):
+        return Fate(HELD, reason=NO_TASK.format(shown(vars(job).get('task'))))
     if status in (QUEUED, PROCESSING):
-        # PROCESSING: the process that ran it has ended.
         return _waiting(job, earlier.is_queued(job), Fate(
             QUEUED, _long_ago(job)))
     if status == DELAYED:
@@ -114,10 +132,7 @@ def fate_of(job, jobid, earlier, now):
                         _timed(job, status, earlier, now))
     if status == CRONJOB:
         return _timed(job, status, earlier, now)
-    if status in LISTED:
-        # This raises where it cannot be told under which time to list it.
-        key_of(job)
-    elif status != STARTLATER:
+    if status not in LISTED:
         raise UnreadableRecord(f'its status is {shown(status)}')
     return Fate(status)
 
@@ -156,17 +171,18 @@ def _timed(job, status, earlier, now):
         return _at(status, lambda: job.timeOfNextCall(now), stored)
     fields, dropped, impossible = possible(vars(job))
     if impossible:
-        return Fate(HELD, reason=NO_VALUE.format(dropped), dropped=dropped)
+        return Fate(HELD, reason=NO_VALUE.format(dropped), pattern=fields,
+                    dropped=dropped)
     pattern = cron.Pattern(**fields)
     return _at(status, lambda: pattern.after(now), stored)._replace(
-        pattern=fields if dropped else None, dropped=dropped)
+        pattern=fields, dropped=dropped)
 
 
 def _delayed(job, stored, now):
     due = stored
     scheduled = vars(job).get('scheduledFor')
     if due is None and isinstance(scheduled, datetime.datetime):
-        due = scheduled.timestamp()
+        due = seconds_of(scheduled)
     if due is not None:
         return Fate(DELAYED, due)
     return _at(DELAYED, lambda: job.timeOfNextCall(now), None)
@@ -192,7 +208,7 @@ def possible(state):
         never met those that are none.
 
     Return the fields, a text of what is left out, and whether nothing can
-    match, as no value of a field is left.
+    match, as no value of a field is left: that one keeps what it had.
     """
     fields, dropped, impossible = {}, [], False
     for name, allowed in cron.RANGES.items():
@@ -204,7 +220,10 @@ def possible(state):
             values, found, strict=True) if number not in allowed]
         if out:
             dropped.append(f'{name}={", ".join(out)}')
-            impossible |= not fields[name]
+            if not fields[name]:
+                impossible = True
+                fields[name] = tuple(
+                    NEVER if number is None else number for number in found)
     return fields, '; '.join(dropped), impossible
 
 

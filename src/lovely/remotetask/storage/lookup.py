@@ -184,8 +184,12 @@ def checked(job, jobid):
 
     Raise whatever is raised by a record that cannot be read.
     """
-    # This raises for a status that is none, too.
-    lane.letter_of(checked_but_status(job, jobid).stored_status)
+    status = checked_but_status(job, jobid).stored_status
+    if status is None:
+        # That of a job which was never added.
+        raise UnreadableRecord('its status is None')
+    # This raises for any other status that is none.
+    lane.letter_of(status)
     return job
 
 

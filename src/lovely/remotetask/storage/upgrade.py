@@ -5,6 +5,7 @@ be done in several transactions: whoever uses the service in between does the
 rest in the one of its own.
 """
 
+import datetime
 import itertools
 from typing import NamedTuple
 
@@ -13,14 +14,20 @@ import persistent
 
 from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.foreign.storederror import text_of
+from lovely.remotetask.foreign.unreadable import opened
 from lovely.remotetask.history import Details
 from lovely.remotetask.interfaces import HELD
+from lovely.remotetask.job import seconds_of
+from lovely.remotetask.number import real
+from lovely.remotetask.number import shown
 from lovely.remotetask.storage import aside
 from lovely.remotetask.storage import books
 from lovely.remotetask.storage import counting
+from lovely.remotetask.storage import lookup
 from lovely.remotetask.storage import telling
 from lovely.remotetask.storage.earlier import ATTRIBUTES
 from lovely.remotetask.storage.earlier import Earlier
+from lovely.remotetask.storage.earlier import Forgotten
 from lovely.remotetask.storage.earlier import salvage
 from lovely.remotetask.storage.ledger import LISTED
 from lovely.remotetask.storage.look import input_of
@@ -35,6 +42,9 @@ FIRST_SEQUENCE = 1 << 17
 # one), and trees that could not be read: attributes of the service.
 REACHED = '_reached'
 UNREADABLE = '_unreadable'
+
+# The attributes of jobs that are times.
+TIMES = ('created', 'started', 'completed')
 
 # The schema of the services of today.  Whoever raises it adds a step to
 # `upgrade`.
@@ -154,29 +164,79 @@ def _upgrade_job(store, earlier, jobid, job):
     if look.failure is not None:
         aside.put(store, jobid, None, look.failure, store.since)
     else:
-        _apply(store, job, look.fate)
+        _apply(store, job, look.fate, store.since)
     return look.findings
 
 
-def _apply(store, job, found):
-    """Make a job what its Fate says, and put it into the books."""
+def restore(service, jobid):
+    """Bring a job up to date that can be read only now, unlike the others.
+
+    Return whether there is such a job.
+    """
+    store = service._store
+    if not _was_left_out(store, jobid):
+        return False
+    job, now = store.legacy[jobid], store.now()
+    look = look_at(job, jobid, Forgotten(), store.read, now)
+    if look.failure is not None:
+        return False
+    del store.aside[jobid]
+    store.ledger.count(jobid, HELD, None)
+    _apply(store, job, look.fate, now)
+    telling.findings(service, look.findings)
+    return True
+
+
+def _was_left_out(store, jobid):
+    """Return whether a job is as earlier code has stored it, and readable."""
+    if jobid not in store.aside or not lookup.is_legacy(store, jobid):
+        return False
+    found = store.read(opened, store.legacy[jobid])
+    return not found.failed and vars(found.value).get('store') is None
+
+
+def _apply(store, job, found, now):
+    """Make a job what its Fate says, and put it into the books.
+
+    now -- POSIX seconds, for a job that is held.
+    """
     state = vars(job)
     # Registered first: this may raise, and then nothing is changed.
     job._p_changed = True
     _tell_error(job, state.pop('error', None))
+    _tell_times(state, now)
+    if not isinstance(state.get('task'), str):
+        # Pages, and whoever looks for a task, expect a text.
+        state['task'] = shown(state.get('task'))
     state.pop('scheduledFor', None)
     state.update(found.pattern or {})
     if found.status == HELD and found.reason is not None:
-        job.hold(found.reason, store.since)
+        job.hold(found.reason, now)
     else:
         state['status'] = found.status
     if found.due is not None:
         job.due = found.due
-    if found.status in LISTED and job.completed is None:
-        job.completed = job.created.timestamp()
+    if found.status in LISTED and state['completed'] is None:
+        state['completed'] = state['created']
     job.store = store
     store.ledger.count(job.id, None, job.stored_status)
     books.book(store, job)
+
+
+def _tell_times(state, now):
+    """Keep the times of a job as POSIX seconds.
+
+    Naive ones would be others in a process of another time zone: it would
+    not find the job in the list under its time, nor remove it from there.
+
+    now -- for jobs of which nobody knows when they were added.
+    """
+    for name in TIMES:
+        stored = state.get(name)
+        state[name] = (seconds_of(stored) if isinstance(
+            stored, datetime.datetime) else real(stored))
+    if state['created'] is None:
+        state['created'] = now
 
 
 def _tell_error(job, stored):

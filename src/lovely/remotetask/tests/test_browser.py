@@ -64,6 +64,8 @@ class MarkupTest(unittest.TestCase):
         """What cannot be seen, or turns the text, is told by its number."""
         self.assertEqual('a\\x00\\u202e\\ud800\n\té',
                          visible('a\x00\u202e\ud800\n\té'))
+        self.assertEqual('\\u061c\\u2028\\u2029\\u200f',
+                         visible('\u061c\u2028\u2029\u200f'))
 
 
 class WordingTest(unittest.TestCase):
@@ -116,7 +118,7 @@ class PlaceTest(unittest.TestCase):
         """Any name is one part of an address, and comes back from it."""
         for name in ('events', '', '.', '..', '...', 'a/b', '+x', '@@view',
                      '++etc++site', '%', '%2F', 'Größe', ' ', 'a?b#c', '\\',
-                     'x;y', '"<>', '%25'):
+                     'x;y', '"<>', '%25', 'a\ud800', '\udfff%', '%ED%A0%80'):
             with self.subTest(name):
                 segment = place.segment(name)
                 self.assertRegex(segment, r'\A[\w.~%-]+\Z')
@@ -125,6 +127,8 @@ class PlaceTest(unittest.TestCase):
                 self.assertNotIn(decoded, ('', '.', '..'))
                 self.assertNotIn(decoded[0], '+@')
                 self.assertEqual(name, place.name_of(decoded))
+        # Anybody may ask for anything.
+        self.assertEqual('a\ufffd', place.name_of('a%FF'))
 
 
 class CronWordsTest(unittest.TestCase):

@@ -185,6 +185,33 @@ class GroupTest(GroupCase):
         self.assertEqual([1, 2], self.effects)
         self.assertEqual(1, self.job(self.ids[1]).transients)
 
+    def test_what_one_has_left_for_the_commit_of_another(self):
+        """What fails there is not the failure of that one.
+
+        It has a hook, so the group is committed in its context.
+        """
+        def hooks(service, input):
+            effect(service, input)
+            transaction.get().addBeforeCommitHook(int)
+        self.service_task(hooks, 'test.hooks')
+        for leave in (self.leave_synchronizer, self.leave_extension):
+            with self.subTest(leave.__name__):
+                self.trouble = leave
+                self.assertEqual([ERROR, COMPLETED], self.run_group(
+                    others=[self.service.add('test.work', 'trouble'),
+                            self.service.add('test.hooks', leave.__name__)]))
+                self.assertEqual(1, self.effects.count(leave.__name__))
+
+    def leave_synchronizer(self, service):
+        def fail(txn):
+            raise TaskError('An error occurred.')
+        # The manager itself refers weakly to it.
+        self.synchronizer = unittest.mock.Mock(beforeCompletion=fail)
+        transaction.manager.registerSynch(self.synchronizer)
+
+    def leave_extension(self, service):
+        transaction.get().setExtendedInfo('unpicklable', lambda: None)
+
     def test_an_abort(self):
         """A function that aborts takes nothing away from the others."""
         def trouble(service):

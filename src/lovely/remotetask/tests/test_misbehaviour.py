@@ -607,8 +607,9 @@ def set_logging(service):
 
 
 def enabled_loggers():
+    # Also of those that stand for loggers which nobody has made yet.
     return [logger for logger in logging.root.manager.loggerDict.values()
-            if isinstance(logger, logging.Logger) and not logger.disabled]
+            if not getattr(logger, 'disabled', False)]
 
 
 def enable(loggers):
