@@ -247,8 +247,14 @@ class WorkerCase(unittest.TestCase):
             'add', 'wait_for', str(self.folder / 'go'), self.name(0))
 
     def wait_until_begun(self):
-        return int(until(lambda: self.begun.exists()
-                         and self.begun.read_text(), 'a job that has begun'))
+        try:
+            return int(until(
+                lambda: self.begun.exists() and self.begun.read_text(),
+                'a job that has begun'))
+        except AssertionError as error:
+            # What its workers have said tells more.
+            raise AssertionError(
+                f'{error}\n{self.stage.log()[-20_000:]}') from None
 
     def let_go(self):
         (self.folder / 'go').touch()
