@@ -10,6 +10,7 @@ from zope.security.proxy import removeSecurityProxy
 
 from lovely.remotetask import interfaces
 from lovely.remotetask.cron import Pattern
+from lovely.remotetask.foreign.description import escaped
 from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.interfaces import ENDED
@@ -136,9 +137,12 @@ def _panel(factory, job, request):
         return found.value
     if found.is_a(Unauthorized):
         return None
-    log.warning('A panel of the page of job %s failed: %s',
-                removeSecurityProxy(job).id, found.traceback)
-    return {'title': getattr(factory, '__name__', ''), 'lines': [],
+    # The message of the exception may hold arguments of the job.
+    log.warning('a panel of the page of job %s failed, and is asked again for '
+                'the next page: %s at %s', removeSecurityProxy(job).id,
+                found.errorClass, escaped(found.place))
+    name = outcome_of(getattr, factory, '__name__', '').value
+    return {'title': name if type(name) is str else '', 'lines': [],
             'failed': found.errorClass}
 
 

@@ -9,6 +9,8 @@ import signal
 import threading
 
 from lovely.remotetask import forking
+from lovely.remotetask.foreign.outcome import outcome_of
+from lovely.remotetask.foreign.outcome import undescribed
 
 
 # Signals that end a process of the pool.
@@ -28,15 +30,18 @@ def kept():
     """
     # No other thread can set them.
     is_main = threading.current_thread() is threading.main_thread()
-    before = {number: signal.getsignal(number)
+    before = {number: outcome_of(signal.getsignal, number).value
               for number in (HANDLED if is_main else ())}
     try:
         yield
     finally:
         for number, handler in before.items():
             # None is one that is not Python's; it cannot be set.
-            if handler not in (signal.getsignal(number), None):
-                signal.signal(number, handler)
+            if handler is not None:
+                # It is set at once.  What a job has set is compared with
+                # Python's own afterwards, and may raise anything then.
+                outcome_of(signal.signal, number, handler,
+                           describe=undescribed)
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from gocept.async_.manage.remote import Remote
 from gocept.async_.manage.seeing import SIGHTS
 from gocept.async_.manage.source import MANY
 from gocept.async_.worker.application import Refused
+from gocept.async_.worker.messages import give_output_up
 from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.foreign.value import is_of_database
 from lovely.remotetask.running import quirks
@@ -74,11 +75,11 @@ def main(args: list[str] | None = None) -> None:
     except Refused as error:
         print(f'async-jobs: {error}', file=sys.stderr)
         if isinstance(error, output.Unwritable):
-            output.give_up()
+            give_output_up()
         sys.exit(CANNOT_OPEN)
     except BrokenPipeError:
         # Whoever reads this has seen enough; nothing is left to be flushed.
-        output.give_up()
+        give_output_up()
         sys.exit(DONE)
     except KeyboardInterrupt:
         print('async-jobs: stopped; what is done is done, and the same '

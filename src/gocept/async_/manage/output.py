@@ -3,7 +3,6 @@
 import contextlib
 import io
 import json
-import os
 import sys
 from collections.abc import Iterable
 from collections.abc import Iterator
@@ -30,12 +29,6 @@ def finish() -> None:
     """Let all be written."""
     with _told():
         sys.stdout.flush()
-
-
-def give_up() -> None:
-    """Let nothing be written any more, at the end of this process either."""
-    with contextlib.suppress(OSError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextlib.contextmanager

@@ -79,6 +79,27 @@ class HandlersTest(unittest.TestCase):
                         signal.signal(number, handler)
                     self.assertEqual(before, self.handlers())
 
+    def test_odd_handlers(self):
+        """Whatever they say of themselves."""
+        class Odd:
+            def __call__(self, *args):
+                return None
+
+            def __eq__(self, other):
+                if isinstance(other, int):
+                    raise SystemExit
+                return True
+
+            __hash__ = None
+        before = self.handlers()
+        with handlers.kept():
+            for number in handlers.HANDLED:
+                signal.signal(number, Odd())
+        self.assertEqual(
+            [True] * len(before),
+            [signal.getsignal(number) is handler
+             for number, handler in before.items()])
+
     def test_failed(self):
         """Also after what was raised."""
         before = self.handlers()

@@ -8,9 +8,11 @@ import subprocess
 import sys
 import tempfile
 import unittest
+import unittest.mock
 from importlib import resources
 from pathlib import Path
 
+from gocept.async_.demo import application
 from gocept.async_.demo.application import write_configuration
 from gocept.async_.demo.check import Client
 from gocept.async_.demo.check import Server
@@ -275,6 +277,18 @@ class FormTokenTests(unittest.TestCase):
 
 
 class ConfigurationTests(TestCase):
+
+    def test_what_is_cut_off_has_little_of_the_interpreter(self):
+        """Else the end of the process waits 5 ms for it, again and again."""
+        self.addCleanup(sys.setswitchinterval, sys.getswitchinterval())
+        with unittest.mock.patch.multiple(
+                application, getWSGIApplication=unittest.mock.Mock(),
+                openedDatabase=lambda: None):
+            with application.opened(self.var):
+                self.assertEqual(0.005, sys.getswitchinterval())
+            # It is kept in whole microseconds.
+            self.assertAlmostEqual(
+                application.SHARE, sys.getswitchinterval(), 6)
 
     def test_paths_are_absolute(self):
         """The configuration names files wherever it is read from."""

@@ -532,6 +532,7 @@ class ContentTest(PagesTestCase):
         self.assertNotIn('<h2>Input</h2>', text)
         self.assertEqual(5, text.count('cannot be shown'))
         self.assertEqual(5, len(logged.records))
+        self.assertNotIn('secret', '\n'.join(logged.output))
         with self.assertLogs('lovely.remotetask.management'):
             self.assertIn('private', self.ask(f'events/jobs/{jobid}').text)
 

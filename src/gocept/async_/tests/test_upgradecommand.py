@@ -206,7 +206,7 @@ class CommandTest(CommandCase):
         """What it writes to is closed."""
         with unittest.mock.patch.object(
                 report, 'lines', side_effect=BrokenPipeError), \
-                unittest.mock.patch.object(command, 'write_nowhere') as end:
+                unittest.mock.patch.object(command, 'give_output_up') as end:
             code, _, err = self.run_command()
         self.assertEqual(2, code)
         self.assertIn('the same command goes on', err)

@@ -6,7 +6,6 @@ has to look at some jobs, and 2 if it could not be done.
 
 import argparse
 import logging
-import os
 import sys
 
 import zc.lockfile
@@ -19,6 +18,7 @@ from gocept.async_.upgrade import report
 from gocept.async_.upgrade import search
 from gocept.async_.upgrade.examination import examine
 from gocept.async_.upgrade.slices import bring_up_to_date
+from gocept.async_.worker.messages import give_output_up
 from lovely.remotetask.foreign import value
 from lovely.remotetask.foreign.description import escaped
 from lovely.remotetask.foreign.outcome import outcome_of
@@ -61,7 +61,7 @@ def main(args=None):
     except KeyboardInterrupt:
         code = _failed(f'stopped; {GO_ON}')
     except BrokenPipeError:
-        write_nowhere()
+        give_output_up()
         code = _failed(f'nobody reads what it says, so it has stopped; '
                        f'{GO_ON}')
     sys.exit(code)
@@ -72,11 +72,6 @@ def _failed(text):
     """
     print(f'async-upgrade: {text}', file=sys.stderr)
     return FAILED
-
-
-def write_nowhere():
-    """Let standard output be flushed at the end, though nobody reads it."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def parser():

@@ -1,12 +1,14 @@
-"""What the main process says: lines on standard error."""
+"""What commands say: lines on standard error, or no more on output."""
 
 import contextlib
 import logging
 import os
 import queue
+import sys
 import threading
 
 from lovely.remotetask.foreign.outcome import outcome_of
+from lovely.remotetask.running.processstate import STANDARD_ERROR
 
 
 # Lines that wait to be written; what is more is lost.
@@ -15,7 +17,14 @@ MOST = 1000
 # Seconds that the last lines have to be written in.
 PATIENCE = 2.0
 
-STANDARD_ERROR = 2
+
+def give_output_up() -> None:
+    """Let nothing be written to standard output any more.
+
+    Python flushes it at the end of the process, also where nobody reads it.
+    """
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class StandardError(logging.Handler):

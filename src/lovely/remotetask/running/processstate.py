@@ -26,7 +26,7 @@ from lovely.remotetask.forking import of_process
 # The greatest of the numbers of files that each process has.
 STANDARD_ERROR = 2
 
-
+# They send a signal when they go off.
 TIMERS = signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF
 
 
