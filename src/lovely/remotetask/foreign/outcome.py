@@ -65,9 +65,11 @@ class Outcome(NamedTuple):
         return issubclass(type(self.exception), class_)
 
 
-# All but the value of the Outcome of a call that has not failed.  A job is
-# run through twenty of them: the tuple is made without its class being called.
-_WELL = tuple(Outcome())[1:]
+# A job is run through twenty calls that go well: most of them share an Outcome
+# that says so, and those of the others are made without their class being
+# called.
+_NOTHING = Outcome()
+_WELL = tuple(_NOTHING)[1:]
 _new_tuple = tuple.__new__
 
 # A function that makes the Outcome of a call that has failed.
@@ -85,7 +87,9 @@ def outcome_of(call: Callable[..., Any], *args: Any,
     calls ``sys.exit()`` ends itself, not the thread that runs it.
     """
     try:
-        return _new_tuple(Outcome, (call(*args), *_WELL))
+        value = call(*args)
+        return _NOTHING if value is None else _new_tuple(
+            Outcome, (value,) + _WELL)
     except BaseException as exception:
         if (issubclass(type(exception), KeyboardInterrupt)
                 and _may_be_interrupted()):
