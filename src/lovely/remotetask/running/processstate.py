@@ -23,7 +23,8 @@ from lovely.remotetask.foreign.outcome import undescribed
 from lovely.remotetask.forking import of_process
 
 
-# The greatest of the numbers of files that each process has.
+# The numbers of files that each process has, and the greatest of them.
+STANDARD_FILES = 0, 1, 2
 STANDARD_ERROR = 2
 
 # They send a signal when they go off.
@@ -58,8 +59,16 @@ def _look():
         # Without these no thread can be started.
         (sys.excepthook is None, threading.excepthook is None),
         (logging.root.manager.disable, is_silenced()),
-        tuple(filter(_is_closed, range(STANDARD_ERROR + 1))),
-        tuple(timer for timer in TIMERS if signal.getitimer(timer)[0]))
+        _closed_files(), _timers())
+
+
+def _closed_files():
+    try:
+        for descriptor in STANDARD_FILES:
+            os.get_inheritable(descriptor)
+    except OSError:
+        return tuple(filter(_is_closed, STANDARD_FILES))
+    return ()
 
 
 def _is_closed(descriptor):
@@ -68,6 +77,10 @@ def _is_closed(descriptor):
     except OSError:
         return True
     return False
+
+
+def _timers():
+    return tuple([timer for timer in TIMERS if signal.getitimer(timer)[0]])
 
 
 def _umask():
