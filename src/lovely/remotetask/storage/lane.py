@@ -324,9 +324,12 @@ class Strand(persistent.Persistent):
 
     def segment(self, sequence):
         """Return the segment of a sequence, or None."""
+        found = self.segments.get(sequence // SEGMENT_SIZE)
+        if found is not None:
+            # The tail, which each adder writes, need not be loaded.
+            return found
         tail = self.tail
-        return (tail if sequence >= tail.start
-                else self.segments.get(sequence // SEGMENT_SIZE))
+        return tail if sequence >= tail.start else None
 
     def _add_segment(self, start, before, noted=None, taken=None):
         self.segments[start // SEGMENT_SIZE] = Segment(

@@ -2,6 +2,7 @@
 
 import random
 import unittest
+from unittest import mock
 
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import CRONJOB
@@ -75,6 +76,15 @@ class StrandTest(unittest.TestCase):
             self.assertEqual(sequence, segment.job(sequence).id)
         self.assertIsNone(self.strand.segment(self.strand.end).job(
             self.strand.end))
+
+    def test_the_tail_is_left_alone(self):
+        """Adders write it all the time: who looks for others loads it not."""
+        self.append(3 * SEGMENT_SIZE + 2)
+        end = self.strand.end
+        with mock.patch.object(Strand, 'tail', mock.PropertyMock()) as tail:
+            for sequence in range(end):
+                self.strand.segment(sequence)
+        tail.assert_not_called()
 
     def test_totals(self):
         """A segment knows what all entries before one add up to."""
