@@ -42,6 +42,17 @@ def check(txn, db):
 
     db -- any of the databases of the application; all of them count.
     """
+    # Most say nothing that anybody could refuse.
+    if not (_is_plain(txn.user) and _is_plain(txn.description)
+            and type(txn.extension) is dict and not txn.extension):
+        _check_as_stored(txn, db)
+
+
+def _is_plain(text):
+    return type(text) is str and text.isascii() and len(text) <= LONGEST
+
+
+def _check_as_stored(txn, db):
     found = outcome_of(_as_stored, txn)
     if found.failed:
         raise TaskError(
@@ -49,7 +60,6 @@ def check(txn, db):
             f'({found.errorClass}: {found.error}); give it plain values.'
         ) from found.exception
     sizes = {name: len(value) for name, value in found.value.items()}
-    # Most say nothing that anybody could refuse.
     if sizes['extension'] or max(sizes.values()) > LONGEST:
         for storage in blame.storages(db):
             # A storage may be several objects, one around the other.

@@ -37,8 +37,10 @@ def note(text):
     return lambda: transaction.get().note(text)
 
 
-def name_user():
-    transaction.get().user = 'x' * 70_000
+def name_user(text):
+    def name():
+        transaction.get().user = text
+    return name
 
 
 def say_in_a_hook():
@@ -63,7 +65,8 @@ NOBODY_KEEPS = {
     'surrogates': note('caf\udce9')}
 
 NO_FILE_KEEPS = {
-    'long note': note('x' * 70_000), 'long user': name_user,
+    'long note': note('x' * 70_000), 'long user': name_user('x' * 0x10000),
+    'long text of two bytes': name_user('\xe4' * 0x8000),
     'long extension': say('x' * 70_000)}
 
 NO_SERVER_KEEPS = {
@@ -74,7 +77,8 @@ NO_SERVER_KEEPS = {
 ALL_KEEP = {
     'plain': say({'text': ['a', 1, 2.5, None, True, b'x', (1,)]}),
     'set': say({1, 2}), 'exception': say(KeyError('x')),
-    'note': note('x' * 60_000)}
+    'note': note('x' * 60_000), 'user': name_user('x' * 0xffff),
+    'text of two bytes': name_user('\xe4' * 0x7fff)}
 
 
 class SignatureCase(DatabaseCase):
