@@ -153,9 +153,13 @@ def is_wanted(kind):
 
     Cheap: most of the time nobody is.
     """
-    return any(kind in each.kinds if type(each) is Observer
-               else each is not dispatch or _has_handlers(kind)
-               for each in zope.event.subscribers)
+    for each in zope.event.subscribers:
+        if type(each) is Observer:
+            if kind in each.kinds:
+                return True
+        elif each is not dispatch or _has_handlers(kind):
+            return True
+    return False
 
 
 _registry = zope.component.getGlobalSiteManager()
