@@ -27,8 +27,8 @@ from lovely.remotetask.task import TaskError
 LOADED_FIRST = 100
 
 # What a TaskDescription has itself; any other attribute is an annotation.
-ATTRIBUTES = ('_f', 'args', 'kwargs', 'principal', 'principals', 'refers',
-              'site')
+ATTRIBUTES = {'_f', 'args', 'kwargs', 'principal', 'principals', 'refers',
+              'site'}
 
 ADVICE = 'install the code that the call was stored with, and requeue the job'
 
@@ -41,19 +41,12 @@ def find_call(description, service):
 
     Raise CannotRun if the installed code cannot make it.
     """
-    loaded = reference.load(description)
-    if loaded.failed:
-        _raise_unfit(loaded, description, lambda: _what_is_unloadable(
-            description))
     # The attributes of a description are slow: each asks whether it may be
     # read before the object is loaded.
-    state = vars(description)
-    name = state.get('_f')
-    if type(name) is not str:
-        raise CannotRun('The call does not say of which function it is.')
-    name = lookup.current_name(name)
+    state = _loaded_state(description)
+    name = lookup.current_name(state['_f'])
     function = _find_function(name, description)
-    args, kwargs = description.args, description.kwargs
+    args, kwargs = state['args'], state.get('kwargs', {})
     if not surely_takes(function, args, kwargs):
         try:
             _signature(function).bind(*args, **kwargs)
@@ -62,9 +55,26 @@ def find_call(description, service):
                 f'{name!r} does not take the stored arguments any more: '
                 f'{error}.') from error
     _check_arguments(function, description, args, kwargs)
-    if description.refers:
+    for key in state:
+        if key not in ATTRIBUTES:
+            _check_whole(f'{key!r} of the call', state[key])
+    if state.get('refers'):
         args, kwargs = resolve(args, kwargs, service)
     return functools.partial(function, *args, **kwargs)
+
+
+def _loaded_state(description):
+    """Return what is stored of a call (dict), with its function, arguments."""
+    loaded = reference.load(description)
+    if loaded.failed:
+        _raise_unfit(loaded, description, lambda: _what_is_unloadable(
+            description))
+    state = vars(description)
+    if type(state.get('_f')) is not str:
+        raise CannotRun('The call does not say of which function it is.')
+    if 'args' not in state:
+        raise CannotRun('The call does not say with which arguments it is.')
+    return state
 
 
 def find_site(description, service):
@@ -147,12 +157,9 @@ def surely_takes(function, args, kwargs):
 # Arguments
 
 def _check_arguments(function, description, args, kwargs):
-    """Raise CannotRun if arguments cannot be used, or annotations."""
+    """Raise CannotRun if arguments cannot be used."""
     if not all(map(value.is_small, (*args, *kwargs.values()))):
         _check_large_arguments(function, description, args, kwargs)
-    for name, each in vars(description).items():
-        if name not in ATTRIBUTES:
-            _check_whole(f'{name!r} of the call', each)
 
 
 def _check_large_arguments(function, description, args, kwargs):

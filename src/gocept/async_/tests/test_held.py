@@ -212,6 +212,19 @@ class GoneTest(HeldTestCase):
         self.restart()
         self.assertHeld(f"'__annotations__' .*class {SHOP}.Note")
 
+    def test_parts(self):
+        """Of the stored call: somebody has taken them out."""
+        for name, message in (('args', 'with which arguments'),
+                              ('_f', 'of which function')):
+            with self.subTest(name):
+                ship(1)
+                *_, job = self.service.jobs.values()
+                delattr(job.input, name)
+                transaction.commit()
+                process(raise_errors=False)
+                self.assertEqual('held', job.status)
+                self.assertRegex(job.error, message)
+
     def test_interface(self):
         """That an argument provides by itself."""
         IOrder = zope.interface.interface.InterfaceClass(
