@@ -66,6 +66,13 @@ def _resolved(argument, service):
     return found.value
 
 
+def are_small(args, kwargs):
+    """Return whether arguments are their own copies, and within any limit."""
+    part = value.SMALL // (len(args) + len(kwargs) or 1)
+    return all(value.is_small(each, part)
+               for each in (*args, *kwargs.values()))
+
+
 def copy_arguments(connection, args, kwargs, max_size=MAX_SIZE, found=None):
     """Return copies of the arguments, as they would be read back.
 

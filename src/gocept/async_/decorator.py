@@ -15,6 +15,7 @@ from gocept.async_ import absence
 from gocept.async_ import fit
 from gocept.async_ import task
 from gocept.async_.argument import MAX_SIZE
+from gocept.async_.argument import are_small
 from gocept.async_.argument import copy_arguments
 from gocept.async_.argument import refer
 from gocept.async_.database import place
@@ -153,9 +154,12 @@ class _Calls:
             self._signature.bind(*args, **kwargs)
         _check_findable(self.decorated)
         found: list[Any] = []
-        args, kwargs = refer(args, kwargs)
-        args, kwargs = copy_arguments(
-            service._p_jar, args, kwargs, _max_size(service), found.append)
+        # Most are so small that no service has to be asked for its limit.
+        if not are_small(args, kwargs):
+            args, kwargs = refer(args, kwargs)
+            args, kwargs = copy_arguments(
+                service._p_jar, args, kwargs, _max_size(service),
+                found.append)
         call = task.TaskDescription(self.decorated, args, kwargs)
         return call, functools.partial(
             _place, [call.site, *found], service._p_jar)

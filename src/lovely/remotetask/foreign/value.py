@@ -29,6 +29,9 @@ __all__ = ['TooLarge', 'broken', 'class_name', 'copy', 'function_name',
            'is_of_database', 'is_small', 'reason']
 
 
+# Bytes that an input or a result may take whatever the limit of a service is.
+SMALL = 100
+
 # How much of a foreign message is shown, in characters.
 _MESSAGE_SIZE = 500
 

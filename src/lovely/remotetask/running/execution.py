@@ -56,9 +56,6 @@ BOOKKEEPING_PATIENCE = 5.0
 # bookkeeping is short, and those whom it meets are done soon.
 BOOKKEEPING_PAUSES = 0.001, 0.1, 1.0
 
-# Bytes that a result may take whatever the limit of a service is.
-SMALL = 100
-
 # What became of a claim that was to be run.
 # Its end is stored, or somebody else has the job.
 ENDED = 'ended'
@@ -219,7 +216,7 @@ def result_of(engine, call):
     """Return what a call returns, as it is read back from the database."""
     result = in_this_process(call)
     # Most are so small that no service has to be asked for its limit.
-    return result if value.is_small(result, SMALL) else value.copy(
+    return result if value.is_small(result, value.SMALL) else value.copy(
         result, engine.service._p_jar, engine.max_size(), 'the result')
 
 

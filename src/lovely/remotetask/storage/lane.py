@@ -28,7 +28,7 @@ SEGMENT_SIZE = 16
 
 # How many segments are looked at when a new one is begun, to drop those that
 # are empty: more than one, so that they go faster than they come.
-_TRIM = 3
+_TRIM = 2
 
 # A change of status, as it is stored with an entry: two letters.
 _LETTERS = {
@@ -440,8 +440,9 @@ class Lane(persistent.Persistent):
         # before anybody added to it.
         result = {None: self._p_serial}
         for priority, strand in self.strands.items():
-            strand.tail._p_activate()
-            result[priority] = strand.tail._p_oid, strand.tail._p_serial
+            tail = strand.tail
+            tail._p_activate()
+            result[priority] = tail._p_oid, tail._p_serial
         return result
 
     def last_change(self):
