@@ -1,13 +1,17 @@
 """Processors count what they run, and store that now and then."""
 
+import datetime
 import unittest.mock
 
 import transaction
 from ZODB.POSException import ConflictError
 
 from lovely.remotetask import moment
+from lovely.remotetask.job import Run
 from lovely.remotetask.management import Management
+from lovely.remotetask.number import FIRST
 from lovely.remotetask.policy import Policy
+from lovely.remotetask.running import execution
 from lovely.remotetask.running.tally import MOST
 from lovely.remotetask.running.tally import Tally
 from lovely.remotetask.tests.fixture import DatabaseCase
@@ -81,6 +85,21 @@ class CountingTest(DatabaseCase):
         self.add('test.task')
         self.run_all()
         self.assertEqual(1, sum(self.total()['test.task'].waits.values()))
+
+    def test_stored_times(self):
+        """A job waits since it was added, however that is stored."""
+        self.task(lambda input: None)
+        job = self.service.jobs[self.add('test.task')]
+        added, farthest = 1e9, 1e9 - FIRST
+        for stored, waited in (
+                (added, 0), (int(added), 0), (added + 60, 0),
+                (datetime.datetime.fromtimestamp(added), 0),
+                (1e30, 0), (-1e30, farthest), (float('-inf'), farthest),
+                (float('nan'), farthest)):
+            with self.subTest(stored):
+                vars(job)['created'] = stored
+                self.assertEqual(
+                    waited, execution.waited_of(job, Run(None, added)))
 
     def test_unknown_waits(self):
         """Of what somebody has requeued nobody knows for how long it waits.
