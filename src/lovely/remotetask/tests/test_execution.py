@@ -1,6 +1,7 @@
 """Running one job: interaction, site, transaction, failure."""
 
 import contextlib
+import itertools
 import logging
 import os
 import sys
@@ -33,6 +34,7 @@ from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.processor import SimpleProcessor
 from lovely.remotetask.running import execution
 from lovely.remotetask.running.execution import ProcessorRequest
+from lovely.remotetask.running.surroundings import JobPlace
 from lovely.remotetask.task import TaskError
 from lovely.remotetask.tests.fixture import PATIENCE
 from lovely.remotetask.tests.fixture import DatabaseCase
@@ -156,6 +158,23 @@ class InteractionTest(TaskCase):
         with execution.interaction(ProcessorRequest()):
             zope.security.management.endInteraction()
         self.assertIs(outer, zope.security.management.getInteraction())
+
+    def test_place_in_the_current_site(self):
+        """What is set within is set back, whether the site was or not."""
+        sites = Folder(), Folder()
+        for each in sites:
+            each.setSiteManager(LocalSiteManager(each))
+        self.addCleanup(zope.component.hooks.setSite)
+        for site, within in itertools.product((None, *sites), repeat=2):
+            zope.component.hooks.setSite(site)
+            outer = vars(zope.component.hooks.siteinfo).copy()
+            with JobPlace(within, list):
+                self.assertIs(within, zope.component.hooks.getSite())
+                if within is not None:
+                    self.assertIs(within.getSiteManager(),
+                                  zope.component.hooks.siteinfo.sm)
+                zope.component.hooks.setSite(sites[1])
+            self.assertEqual(outer, vars(zope.component.hooks.siteinfo))
 
     def test_is_running(self):
         """A job is recognised by the request of its interaction."""
