@@ -81,6 +81,8 @@ def plain(text: str, size: int = MESSAGE_SIZE) -> str:
 
     The methods of a subclass of str are the application's.
     """
+    if type(text) is str and len(text) <= size:
+        return text
     length = str.__len__(text)
     # str itself is asked: the method of a subclass may return anything.
     start = str.__getitem__(text, slice(0, size))
