@@ -52,7 +52,7 @@ class Clock:
         """Seconds by which the clock is wrong, if that is not to be borne."""
         # Read once: the claimer compares clocks while others run jobs.
         ahead, compared = self.ahead, self._compared
-        if ahead is None or compared is None:
+        if self.trusted or ahead is None or compared is None:
             return 0.0
         drift = self._drift(compared)
         if abs(drift) > DRIFT:
