@@ -9,6 +9,7 @@ import counting
 import tasks
 from children import Child
 from loop import Loop
+from loop import Records
 from raw import commit
 from raw import compare
 from raw import cost
@@ -29,6 +30,7 @@ def rates(stage, options):
         lambda: cost(options.jobs, commit, stage, options.jobs)))
     yield from _adding(stage, options)
     yield from _draining(stage, options)
+    yield from _records_alone(stage, options)
 
 
 def _row(name, rate, aim='', cpu_aim=''):
@@ -38,9 +40,7 @@ def _row(name, rate, aim='', cpu_aim=''):
 
 def _adding(stage, options):
     def add_to_loop():
-        found = Loop(stage)
-        found.clear()
-        return cost(options.jobs, found.add, options.jobs)
+        return _add_to(Loop(stage), options.jobs)
     for name, add, size, aim, cpu_aim in (
             ('add, 1 job a commit', _add_plain, 1, '0.8', ''),
             ('add, 10 jobs a commit', _add_plain, 10, '', ''),
@@ -54,6 +54,12 @@ def _adding(stage, options):
         yield _row(name, compare(
             stage, options.rounds, options.jobs, measure, loop=add_to_loop),
             aim, cpu_aim)
+
+
+def _add_to(loop, jobs):
+    """Add jobs to an empty Loop.  Return what that has cost."""
+    loop.clear()
+    return cost(jobs, loop.add, jobs)
 
 
 def _add_plain(stage, number):
@@ -110,9 +116,7 @@ def _drained(name, stage, options, threads=1, add=_add_plain, adder=None,
     def prepare():
         with in_site(adder):
             _add(adder, add, jobs, 100)
-        found = Loop(stage)
-        found.clear()
-        found.add(options.jobs)
+        _add_to(Loop(stage), options.jobs)
 
     def measure():
         return cost(jobs, _empty, stage, jobs, threads)
@@ -122,6 +126,25 @@ def _drained(name, stage, options, threads=1, add=_add_plain, adder=None,
     return _row(name, compare(
         stage, options.rounds, options.jobs, measure, prepare, run_loop),
         aim, cpu_aim)
+
+
+def _records_alone(stage, options):
+    """Return rows: what the records of a decorated call cost by themselves."""
+    records, jobs = Records(stage), options.jobs
+
+    yield _row('records alone, add', compare(
+        stage, options.rounds, jobs, lambda: _add_to(records, jobs),
+        loop=lambda: _add_to(Loop(stage), jobs)))
+    for name, size in ('run', 1), (f'run, {GROUP} a commit', GROUP):
+        def prepare():
+            _add_to(records, jobs)
+            _add_to(Loop(stage), jobs)
+
+        def measure(size=size):
+            return cost(jobs, records.run, jobs, size)
+        yield _row(f'records alone, {name}', compare(
+            stage, options.rounds, jobs, measure, prepare,
+            lambda: cost(jobs, Loop(stage).run, jobs)))
 
 
 def latency(stage, options):

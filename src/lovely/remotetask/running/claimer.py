@@ -1,6 +1,7 @@
 """How a processor settles claims and makes others."""
 
 import functools
+import random
 import time
 from typing import NamedTuple
 
@@ -8,8 +9,9 @@ from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.running import suspects
 
 
-# Seconds after which a worker claims what is first wherever it is, and not
-# from its own share of the lanes: there may be a lane whose worker is busy.
+# Seconds after which, at the latest, a worker claims what is first wherever it
+# is, and not from its own share of the lanes: there may be a lane whose worker
+# is busy.
 LOOK_AROUND = 5.0
 
 # So many claims that cannot be settled are set aside in one step.
@@ -68,6 +70,11 @@ def _turn(engine, worker_id, known, run, late, rests, unsettled, room,
                  next_due, commit_every, lags)
 
 
+def _time_to_look_around():
+    # Workers that begin together must not go on meeting.
+    return time.monotonic() + random.uniform(0.5, 1.0) * LOOK_AROUND
+
+
 class Claimer:
     """Does the bookkeeping of claims; one thread at a time.
 
@@ -85,7 +92,7 @@ class Claimer:
         self._claims = team.claims
         self.next_due = None
         # When it claims from all lanes again, by the monotonic clock.
-        self._around = time.monotonic() + LOOK_AROUND
+        self._around = _time_to_look_around()
 
     def take(self):
         """Settle claims and make others.  Return whether there may be more."""
@@ -102,7 +109,7 @@ class Claimer:
         turn = outcome.value
         self._claims.mark_settled(run, late)
         if not (own or turn.lags):
-            self._around = time.monotonic() + LOOK_AROUND
+            self._around = _time_to_look_around()
         self.next_due = turn.next_due
         self._team.commit_every = turn.commit_every
         if turn.claims:

@@ -63,8 +63,7 @@ def add_lane(store):
 def _free(store, now):
     """Return the lanes that may be leased, the safest first."""
     leases = list(store.leases.items())
-    if store._p_jar is not None:
-        store._p_jar.prefetch([lease for _, lease in leases])
+    store.prefetch([lease for _, lease in leases])
     many = len(leases) >= MANY_LANES
     ranks = [store.read(_rank, store, number, lease, now, many).value
              for number, lease in leases]

@@ -79,7 +79,7 @@ class StrandSource(_Source):
         """Go to the next job that can be taken.  Return whether there is."""
         while self.sequence < self.end and self.to_pass > 0:
             if self.sequence % lane.SEGMENT_SIZE == 0:
-                self.store.read(self._prefetch)
+                self._prefetch()
             self.entry = None
             found = self.store.read(self._can_be_taken)
             if found.value:
@@ -161,12 +161,10 @@ class StrandSource(_Source):
             self.store, self.strand, self.cursor_key, self.notes)
 
     def _prefetch(self):
-        # The jobs of the segment are loaded in one request, where they come
-        # from a server.
-        if self.store._p_jar is not None:
-            jobs = self.strand.segment(self.sequence).jobs
-            self.store._p_jar.prefetch(
-                [job for job in jobs if job is not None and job._p_oid])
+        segment = self.store.read(self.strand.segment, self.sequence).value
+        jobs = self.store.read(getattr, segment, 'jobs')
+        if not jobs.failed:
+            self.store.prefetch(jobs.value)
 
     def _pass(self):
         old, new = self.entry.old, self.entry.new

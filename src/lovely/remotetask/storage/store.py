@@ -115,6 +115,20 @@ class JobStore(persistent.Persistent):
         return read(None if self._p_jar is None else self._p_jar.db(),
                     call, *args)
 
+    def prefetch(self, records):
+        """Ask for records together that are about to be loaded.
+
+        A server is waited for once then, and not for each.
+
+        records -- what was found in other records: what is no persistent
+            object, or is loaded, is none to ask for.
+        """
+        if self._p_jar is not None:
+            self.read(self._p_jar.prefetch, [
+                each for each in records
+                if issubclass(type(each), persistent.Persistent)
+                and each._p_changed is None])
+
     @staticmethod
     def now(now=None):
         """Return a time, by default the current one, in POSIX seconds."""

@@ -31,6 +31,8 @@ def claim(store, worker_id, now, limit, at_once=None, scheduled=True,
     strands = share.strands(store, worker_id) if own else None
     jobs = take(
         store, now, limit, PASS_AT_ONCE, no_lost, scheduled, strands)
+    # Whoever runs the jobs loads these, in another connection.
+    store.prefetch([vars(job).get('input') for job in jobs])
     found = _claim(store, worker_id, jobs, now)
     if found and at_once is not None:
         crew.worker(store, worker_id).at_once = at_once

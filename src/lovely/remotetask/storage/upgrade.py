@@ -10,7 +10,6 @@ import itertools
 from typing import NamedTuple
 
 import BTrees
-import persistent
 
 from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.foreign.storederror import text_of
@@ -144,18 +143,9 @@ def _loaded(store, ids):
     for number in range(0, len(ids), AT_ONCE):
         pairs = [(jobid, store.legacy[jobid])
                  for jobid in ids[number:number + AT_ONCE]]
-        _prefetch(store, [job for _, job in pairs])
-        _prefetch(store, [outcome_of(input_of, job).value
-                          for _, job in pairs])
+        store.prefetch([job for _, job in pairs])
+        store.prefetch([outcome_of(input_of, job).value for _, job in pairs])
         yield from pairs
-
-
-def _prefetch(store, records):
-    if store._p_jar is not None:
-        store.read(store._p_jar.prefetch, [
-            each for each in records
-            if issubclass(type(each), persistent.Persistent)
-            and each._p_changed is None])
 
 
 def _upgrade_job(store, earlier, jobid, job):

@@ -2,6 +2,7 @@
 
 import collections
 import random
+from unittest import mock
 
 import transaction
 from transaction.interfaces import TransientError
@@ -163,6 +164,21 @@ class OrderTest(StoreCase):
             self.assertTrue(engine(self.service).is_behind())
         self.assertEqual([jobid], self.claim())
         self.assertFalse(engine(self.service).is_behind())
+
+
+class PrefetchTest(StoreCase):
+
+    def test_records_that_are_needed_are_asked_for_together(self):
+        for number in range(3):
+            self.service.add('test.task', (number,))
+        self.service.add('test.task', 'stored with the job itself')
+        transaction.commit()
+        self.service._p_jar.cacheMinimize()
+        with mock.patch.object(self.service._p_jar, 'prefetch') as prefetch:
+            self.claim()
+        asked = [type(each).__name__ for call in prefetch.call_args_list
+                 for each in call.args[0]]
+        self.assertEqual({'Job': 4, 'Value': 3}, collections.Counter(asked))
 
 
 class WaitingTest(StoreCase):
