@@ -160,9 +160,10 @@ def claim_batch(stage):
 
 def run_batch(stage, claims):
     """Run claimed jobs one by one, and settle the claims."""
-    for claim in claims:
-        execution.run_claimed(stage.db, PATH, claim, transaction.commit)
-    _bookkeep(stage, _settle, [claim.job for claim in claims])
+    ends = {claim.job: execution.run_claimed(
+        stage.db, PATH, claim, transaction.commit) for claim in claims}
+    _bookkeep(stage, _settle, {
+        jobid: end.rest for jobid, end in ends.items()})
 
 
 def _bookkeep(stage, call, *args):
@@ -174,5 +175,5 @@ def _claim(engine):
     return engine.claim(WORKER, BATCH)
 
 
-def _settle(engine, jobids):
-    engine.settle(WORKER, jobids)
+def _settle(engine, rests):
+    engine.settle(WORKER, list(rests), list(rests), rests=rests)

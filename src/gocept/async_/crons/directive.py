@@ -103,7 +103,7 @@ def cron(_context, name, function, service='', expression='',
     given = {field: text for field, text in fields.items() if text}
     try:
         declaration = CronDeclaration(
-            name, service, _name_of(function), principal,
+            name, service, _name_of(function), _principal(principal),
             {**_pattern(expression, given), 'timezone': _zone(timezone)})
     except ValueError as error:
         raise ConfigurationError(f'async:cron "{name}": {error}') from error
@@ -124,6 +124,14 @@ def _pattern(expression, given):
 
 def _zone(name):
     return None if name == 'UTC' else name
+
+
+def _principal(principal):
+    if principal is not None and not principal.strip():
+        raise ValueError(
+            f'principal="{principal}" is the id of nobody; give that of a '
+            f'principal, or leave it out to run the job as nobody.')
+    return principal
 
 
 def _name_of(function):

@@ -140,6 +140,14 @@ class DirectiveTest(unittest.TestCase):
                 self.assertIn(expected, self.refused(
                     SERVICE, cron(function=name)))
 
+    def test_principal(self):
+        for principal in '', ' ':
+            with self.subTest(principal):
+                message = self.refused(SERVICE, cron(
+                    hour='2', principal=principal))
+                self.assertIn(f'principal="{principal}" is the id of nobody',
+                              message)
+
     def test_service(self):
         message = self.refused(SERVICE, cron(service='evnts'))
         self.assertIn('"evnts"', message)

@@ -206,7 +206,10 @@ class RefusalTest(unittest.TestCase):
         for options, sentence in (
                 ((), 'either the path of a zope.conf or --reload'),
                 (('x', '--reload', 'y'), 'either'),
-                (('x', '--threads', '0'), 'invalid positive number'),
+                (('x', '--threads', '0'), 'must be from 1 to 1000, not 0'),
+                (('x', '--threads', '2000'), '--threads: it must be from 1'),
+                (('x', '--threads', 'x'), 'invalid number of threads'),
+                (('x', '--processes', '0'), 'invalid positive number'),
                 (('x', '--grace', '-1'), 'invalid number of seconds'),
                 (('x', '--pid-file', 'y', '--heartbeat', './y'),
                  'need a file each'),

@@ -25,6 +25,7 @@ from gocept.async_.worker.wakeup import Wakeup
 from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.retry import Pauses
 from lovely.remotetask.running.processstate import open_standard_files
+from lovely.remotetask.running.settings import MAX_THREADS
 
 
 # Seconds between two looks at the processes; signals and reports end a wait.
@@ -74,7 +75,7 @@ def _parser():
     add('--service', action='append', default=[], metavar='NAME',
         help='a declared service to run; may be repeated (default: all, also '
              'those with autostart="false")')
-    add('--threads', type=_positive, metavar='N',
+    add('--threads', type=_threads, metavar='N',
         help='jobs of a service that each process runs at a time (default: '
              'as declared)')
     add('--processes', type=_positive, default=1, metavar='N',
@@ -108,6 +109,14 @@ def _positive(text):
     return number
 
 
+def _threads(text):
+    number = int(text)
+    if not 1 <= number <= MAX_THREADS:
+        raise argparse.ArgumentTypeError(
+            f'it must be from 1 to {MAX_THREADS}, not {number}')
+    return number
+
+
 def _seconds(text):
     seconds = float(text)
     if not 0 <= seconds < float('inf'):
@@ -118,6 +127,7 @@ def _seconds(text):
 _address = health.parse_address
 # argparse names the type by this when it refuses a value.
 _positive.__name__ = 'positive number'
+_threads.__name__ = 'number of threads'
 _seconds.__name__ = 'number of seconds'
 
 
