@@ -13,12 +13,14 @@ import collections
 import contextlib
 import itertools
 import logging
+import sys
 
 import transaction
 import zope.component
 from ZODB.FileStorage import FileIterator
 from ZODB.utils import get_pickle_metadata
 
+import heading
 import storages
 import tasks
 from depth import BATCH
@@ -169,6 +171,7 @@ def main():
     options = parser.parse_args()
     logging.basicConfig(level=logging.CRITICAL)
     tasks.register()
+    heading.show('growth.py', sys.argv[1:])
     zope.component.provideUtility(SimpleTask(fail), ITask, 'fail')
     with storages.started('filestorage') as storage, opened(storage) as stage:
         growth = Growth(stage)

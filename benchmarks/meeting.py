@@ -12,10 +12,12 @@ failed, because another processor had written the same, and were tried again;
 import argparse
 import contextlib
 import logging
+import sys
 from collections import defaultdict
 from statistics import median
 from typing import NamedTuple
 
+import heading
 import storages
 import tasks
 import teams
@@ -117,6 +119,7 @@ def main():
     options = parser.parse_args()
     logging.basicConfig(level=logging.CRITICAL)
     tasks.register()
+    heading.show('meeting.py', sys.argv[1:])
     for name in options.storage:
         for line in lines(name, list(rounds(name, options))):
             print(line, flush=True)

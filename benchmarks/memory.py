@@ -10,10 +10,12 @@ free memory back.  *objects* are those that the garbage collector knows.
 
 import argparse
 import logging
+import sys
 import time
 
 import transaction
 
+import heading
 import storages
 import tasks
 from children import Child
@@ -90,6 +92,7 @@ def main():
     options = parser.parse_args()
     logging.basicConfig(level=logging.CRITICAL)
     tasks.register()
+    heading.show('memory.py', sys.argv[1:])
     for line in lines(list(measure(options))):
         print(line)
 

@@ -10,20 +10,16 @@ docs/explanation/performance.rst tells what was measured, and how to read it.
 
 import argparse
 import contextlib
-import importlib.metadata
 import json
 import logging
-import os
-import platform
-import statistics
 import sys
-import tempfile
 import time
 
 import children
 import contention
 import counting
 import depth
+import heading
 import measures
 import scaling
 import storages
@@ -32,10 +28,6 @@ import tasks
 from hotspots import profiles
 from stage import opened
 
-
-DISTRIBUTIONS = (
-    'ZODB', 'transaction', 'persistent', 'BTrees', 'ZEO', 'RelStorage',
-    'psycopg2-binary', 'celery', 'redis')
 
 QUICK = {'jobs': 100, 'rounds': 1, 'samples': 5, 'adds': 10, 'idle': 1.0,
          'depth': [100], 'contention': [0], 'workers': [1]}
@@ -95,48 +87,6 @@ def show_profiles(name, options):
             print(line, flush=True)
 
 
-def machine():
-    """Return what the results depend on."""
-    return {'python': platform.python_version(),
-            'system': platform.platform(),
-            'cores': os.cpu_count(),
-            'load': os.getloadavg(),
-            'fsync us': fsync() * 1e6,
-            'time': time.strftime('%Y-%m-%d %H:%M:%S'),
-            'versions': dict(_versions())}
-
-
-def header(arguments, found):
-    """Yield lines: which command was run, and where."""
-    yield f'benchmarks/run.py {" ".join(arguments)}'
-    yield ('{time}, Python {python}, {cores} cores, load {load[0]:.1f}, '
-           'an fsync takes {fsync us:.0f} us'.format_map(found))
-    yield ', '.join(f'{name} {version}' for name, version
-                    in found['versions'].items() if version)
-    yield ''
-
-
-def fsync():
-    """Return how many seconds the disk takes to store a little (median)."""
-    times = []
-    with tempfile.TemporaryFile() as target:
-        for _ in range(200):
-            target.write(b'x' * 500)
-            target.flush()
-            begin = time.perf_counter()
-            os.fsync(target.fileno())
-            times.append(time.perf_counter() - begin)
-    return statistics.median(times)
-
-
-def _versions():
-    for name in DISTRIBUTIONS:
-        try:
-            yield name, importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            yield name, None
-
-
 def parse(arguments):
     parser = argparse.ArgumentParser(
         description=__doc__.partition('\n')[0],
@@ -191,9 +141,8 @@ def main(arguments):
         return
     options = parse(arguments)
     tasks.register()
-    found = machine()
-    for line in header(arguments, found):
-        print(line, flush=True)
+    found = heading.machine()
+    heading.show('run.py', arguments, found)
     report = {'machine': found, 'options': vars(options), 'storages': {}}
     for name in options.storage:
         try:

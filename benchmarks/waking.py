@@ -18,6 +18,7 @@ import time
 import transaction
 
 import cpu
+import heading
 import storages
 import table
 import tasks
@@ -135,6 +136,7 @@ def main(arguments):
     logging.basicConfig(level=logging.CRITICAL)
     options = parse(arguments)
     tasks.register()
+    heading.show('waking.py', arguments)
     for name in options.storage:
         try:
             cpu.check()
