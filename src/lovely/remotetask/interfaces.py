@@ -1161,6 +1161,14 @@ class IJobExecution(zope.interface.Interface):
         worker_id -- whose share of the lanes to look into first.
         """
 
+    def watched():
+        """Return the oids of what is written where there is more to claim.
+
+        A frozenset: as long as nothing of it is changed, and nothing becomes
+        due, whoever could claim nothing cannot claim now.  None if nobody can
+        tell.
+        """
+
     def has_due(now):
         """Return whether a job can be claimed that has waited for a time.
 

@@ -168,6 +168,10 @@ class JobExecution:
             lookup.is_behind(self.store) if worker_id is None
             else share.is_behind(self.store, worker_id))
 
+    def watched(self):
+        """See IJobExecution."""
+        return self.store.read(lookup.watched, self.store).value
+
     def has_due(self, now):
         """See IJobExecution."""
         return not self.service.paused and taking.has_due(self.store, now)

@@ -27,6 +27,7 @@ class _Turn(NamedTuple):
     commit_every -- how many short jobs to run in one transaction.
     lags -- whether what was claimed from all lanes is none of its own share:
         others have more to do than they can.
+    watched -- where there was nothing to claim: see IJobExecution.watched.
     """
 
     claims: list
@@ -34,6 +35,7 @@ class _Turn(NamedTuple):
     next_due: float | None
     commit_every: int
     lags: bool
+    watched: frozenset | None
 
 
 def _turn(engine, worker_id, known, run, late, rests, unsettled, room,
@@ -66,8 +68,9 @@ def _turn(engine, worker_id, known, run, late, rests, unsettled, room,
         next_due = None
     lags = bool(claims) and not own and not any(
         engine.workers.is_own(worker_id, claim.job) for claim in claims)
-    return _Turn(claims, bool(room) and engine.is_behind(worker_id),
-                 next_due, commit_every, lags)
+    more = bool(room) and engine.is_behind(worker_id)
+    watched = engine.watched() if room and not (claims or more) else None
+    return _Turn(claims, more, next_due, commit_every, lags, watched)
 
 
 def _time_to_look_around():
@@ -82,6 +85,7 @@ class Claimer:
     duties -- its Duties.
     team -- its Team, who runs what is claimed.
     next_due -- when the next job of the schedule is due, or None.
+    watched -- see IJobExecution; None unless there was nothing to claim.
     """
 
     def __init__(self, processor, duties, team):
@@ -90,12 +94,13 @@ class Claimer:
         self._duties = duties
         self._team = team
         self._claims = team.claims
-        self.next_due = None
+        self.next_due = self.watched = None
         # When it claims from all lanes again, by the monotonic clock.
         self._around = _time_to_look_around()
 
     def take(self):
         """Settle claims and make others.  Return whether there may be more."""
+        self.watched = None
         run, late = self._claims.to_settle()
         own = time.monotonic() < self._around
         outcome = outcome_of(self._turn, run, late, own)
@@ -110,7 +115,7 @@ class Claimer:
         self._claims.mark_settled(run, late)
         if not (own or turn.lags):
             self._around = _time_to_look_around()
-        self.next_due = turn.next_due
+        self.next_due, self.watched = turn.next_due, turn.watched
         self._team.commit_every = turn.commit_every
         if turn.claims:
             # Once for all of them, and before a transaction begins that runs

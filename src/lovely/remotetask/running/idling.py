@@ -38,6 +38,10 @@ class Idling:
         # When the last step began, and the last transaction before it.
         self._looked = float('-inf')
         self._seen = None
+        # The Changes of the database, None where nobody tells of them; and
+        # whether there may be something to claim since that step.
+        self._changes = None
+        self._is_concerned = False
         # Where the claimer hears of other processes, and under which word.
         self._wire = self._word = None
         # The ids that were claimed when it waited last, whether these were
@@ -105,6 +109,8 @@ class Idling:
         self._told = False
         self._looked = time.monotonic()
         self._seen = self._last_transaction()
+        self._take_changes()
+        self._is_concerned = False
 
     def wait(self):
         """Wait until there may be something to do."""
@@ -150,6 +156,7 @@ class Idling:
     def has_news(self):
         """Return whether to see what was committed since the last step."""
         processor = self._processor
+        self._hear_changes()
         if processor.claims.waiting > processor.team.low_water():
             # While there is enough to run, it was mostly this process itself;
             # and each step may meet those of other processors.
@@ -158,8 +165,31 @@ class Idling:
             # Whoever says so for nothing does not keep this one at work.
             return (self._was_fruitful
                     or time.monotonic() - self._looked >= LOOK)
-        return (self._seen is not None
+        return (self._seen is not None and self._is_concerned
                 and self._last_transaction() != self._seen)
+
+    def _hear_changes(self):
+        """Remember whether there may be something to claim.
+
+        Most of what is committed to a database is none of the processor.
+        """
+        changed = self._take_changes()
+        watched = self._processor.claimer.watched
+        if None in (watched, changed) or not watched.isdisjoint(changed):
+            self._is_concerned = True
+
+    def _take_changes(self):
+        """Return the oids of what was changed since the last call.
+
+        None if nobody knows.
+        """
+        if self._seen is None:
+            return None
+        if self._changes is None:
+            self._changes = outcome_of(
+                quirks.Changes, self._processor.service_db).value
+            return None
+        return outcome_of(self._changes.take).value
 
     def _last_transaction(self):
         """Return the last transaction, if that can be told at no cost."""
@@ -239,11 +269,13 @@ class Idling:
         """Listen no more."""
         if self._wire is not None:
             self._wire.forget(self._word, self.hear)
+        if self._changes is not None:
+            outcome_of(self._changes.end)
         self.become_another()
 
     def become_another(self):
-        """Forget the wire: that of the process this one was forked from."""
-        self._wire = self._word = None
+        """Forget what the process has this one was forked from."""
+        self._wire = self._word = self._changes = None
 
 
 def _let(committed, event):

@@ -119,6 +119,27 @@ def last_transaction_heard_of(db):
     return storage.lastTransaction() if is_served(storage) else None
 
 
+class Changes:
+    """Tells which objects of a database were changed, without asking anybody.
+
+    It hears what each connection hears.
+
+    db -- a ZODB.DB, see `last_transaction_heard_of`.
+    """
+
+    def __init__(self, db):
+        self._storage = db._mvcc_storage.new_instance()
+
+    def take(self):
+        """Return the oids (frozenset) since the last time, None if unknown."""
+        found = self._storage.poll_invalidations()
+        return None if found is None else frozenset(found)
+
+    def end(self):
+        """Hear nothing any more."""
+        self._storage.release()
+
+
 def is_polled(db):
     """Return whether other processes may commit to a ZODB.DB, unheard."""
     storage = getattr(db, 'storage', None)

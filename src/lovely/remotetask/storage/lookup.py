@@ -125,6 +125,32 @@ def is_strand_behind(store, strand, key):
     return end is not None and end > sequence_at_cursor(store, key)
 
 
+def watched(store):
+    """Return the oids of what is written where there is more to claim.
+
+    A frozenset.  Whoever adds a job, or changes one, writes the tail of a
+    strand; its lane, if that is the first one of a priority; the lanes, if
+    there is a new one.  What is due sooner than all else is put into the first
+    bucket of the schedule.  A service is paused, or not.
+    """
+    lanes = list(store.lanes.values())
+    schedule = store.schedule
+    found = [store.service, store, *_nodes(store.lanes), *lanes,
+             *(strand.tail for each in lanes
+               for strand in each.strands.values()),
+             schedule, schedule._firstbucket]
+    return frozenset(each._p_oid for each in found if each is not None)
+
+
+def _nodes(tree):
+    """Yield a BTree, and its buckets."""
+    yield tree
+    bucket = tree._firstbucket
+    while bucket is not None:
+        yield bucket
+        bucket = bucket._next
+
+
 # Entries and jobs
 
 def is_legacy(store, jobid):
