@@ -27,7 +27,8 @@ class _Turn(NamedTuple):
     commit_every -- how many short jobs to run in one transaction.
     lags -- whether what was claimed from all lanes is none of its own share:
         others have more to do than they can.
-    watched -- where there was nothing to claim: see IJobExecution.watched.
+    watched -- where there was nothing to claim, and nothing is kept back: see
+        IJobExecution.watched.
     """
 
     claims: list
@@ -63,13 +64,16 @@ def _turn(engine, worker_id, known, run, late, rests, unsettled, room,
     engine.workers.put_last(
         worker_id, [jobid for jobid in unsettled if not unsettled[jobid]])
     next_due = engine.next_due()
-    if next_due is not None and (next_due <= now or not scheduled):
+    is_kept_back = next_due is not None and (
+        next_due <= now or not scheduled)
+    if is_kept_back:
         # Nothing to wait for: it cannot be claimed for another reason.
         next_due = None
     lags = bool(claims) and not own and not any(
         engine.workers.is_own(worker_id, claim.job) for claim in claims)
     more = bool(room) and engine.is_behind(worker_id)
-    watched = engine.watched() if room and not (claims or more) else None
+    watched = None if claims or more or is_kept_back or not room else (
+        engine.watched())
     return _Turn(claims, more, next_due, commit_every, lags, watched)
 
 

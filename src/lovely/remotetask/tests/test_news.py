@@ -163,6 +163,18 @@ class CommitTest(NewsCase):
         transaction.commit()
         self.assertTrue(self.has_news())
 
+    def test_kept_back(self):
+        """What is due and not claimed may be claimed after any commit."""
+        with unittest.mock.patch.object(
+                type(self.made.membership.clock), 'is_good',
+                unittest.mock.PropertyMock(return_value=False)):
+            self.made.idling.look()
+            self.made.step()
+        self.assertIsNone(self.made.claimer.watched)
+        self.made.idling.look()
+        self.made.step()
+        self.assertIsNotNone(self.made.claimer.watched)
+
     def test_while_there_is_enough_to_run(self):
         """What is heard then is remembered."""
         with unittest.mock.patch.object(
