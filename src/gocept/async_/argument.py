@@ -66,9 +66,13 @@ def _resolved(argument, service):
     return found.value
 
 
-def are_small(args, kwargs):
-    """Return whether arguments are their own copies, and within any limit."""
-    part = value.SMALL // (len(args) + len(kwargs) or 1)
+def are_small(args, kwargs, limit=value.SMALL):
+    """Return whether arguments are their own copies, and within a limit.
+
+    limit -- int, bytes; by default one that is no service's to forbid.
+    """
+    # Each may be as large as its part of what is allowed.
+    part = limit // (len(args) + len(kwargs) or 1)
     return all(value.is_small(each, part)
                for each in (*args, *kwargs.values()))
 
@@ -87,13 +91,11 @@ def copy_arguments(connection, args, kwargs, max_size=MAX_SIZE, found=None):
     Raise TypeError if an argument cannot be stored, ValueError if they are
     too large.
     """
+    if are_small(args, kwargs, max_size):
+        return args, kwargs
     named = [(f'argument {number}', each)
              for number, each in enumerate(args, 1)]
     named += [(f'argument {name!r}', each) for name, each in kwargs.items()]
-    # Each may be as large as its part of what is allowed.
-    part = max_size // (len(named) or 1)
-    if all(value.is_small(each, part) for _, each in named):
-        return args, kwargs
     copy = functools.partial(
         value.copy, connection=connection, limit=max_size)
     try:

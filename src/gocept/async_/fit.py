@@ -30,6 +30,12 @@ LOADED_FIRST = 100
 ATTRIBUTES = {'_f', 'args', 'kwargs', 'principal', 'principals', 'refers',
               'site'}
 
+# What a stored call must be able to tell: an attribute, its class, and what it
+# says.  Only the keyword arguments need not be stored.
+PARTS = (('_f', str, 'of which function it is'),
+         ('args', tuple, 'with which arguments it is'),
+         ('kwargs', dict, 'with which keyword arguments it is'))
+
 ADVICE = 'install the code that the call was stored with, and requeue the job'
 
 
@@ -70,10 +76,12 @@ def _loaded_state(description):
         _raise_unfit(loaded, description, lambda: _what_is_unloadable(
             description))
     state = vars(description)
-    if type(state.get('_f')) is not str:
-        raise CannotRun('The call does not say of which function it is.')
-    if 'args' not in state:
-        raise CannotRun('The call does not say with which arguments it is.')
+    for name, class_, said in PARTS:
+        if type(state.get(name, class_())) is not class_ or (
+                name not in state and name != 'kwargs'):
+            raise CannotRun(
+                f'The call does not say {said}; cancel the job, and call the '
+                f'function again.')
     return state
 
 

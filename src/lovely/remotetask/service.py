@@ -241,6 +241,8 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
             if issubclass(type(input), persistent.Persistent):
                 # Its parts were looked at by the one who made it.
                 return input
+        if value.is_small(input, value.SMALL):
+            return input
         return value.copy(input, self._p_jar, policy_of(self).max_size,
                           'the input')
 

@@ -258,6 +258,15 @@ class RefusedCallTest(FunctionalTestCase):
                 sample.record(*args)
         self.assertEqual([], self.jobs())
 
+    def test_least(self):
+        """A hundred bytes are taken by every service."""
+        with unittest.mock.patch.object(
+                decorator, 'policy_of', lambda service: Policy(max_size=1)):
+            sample.record('a', 1)
+            with self.assertRaisesRegex(ValueError, 'and 1 are allowed'):
+                sample.record('a' * 30, 'b' * 30)
+        self.assertEqual(1, len(self.jobs()))
+
     def test_usual_limit(self):
         """It is ten million bytes."""
         sample.record('a' * 9_000_000)

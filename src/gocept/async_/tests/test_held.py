@@ -212,6 +212,22 @@ class GoneTest(HeldTestCase):
         self.restart()
         self.assertHeld(f"'__annotations__' .*class {SHOP}.Note")
 
+    def test_odd_parts(self):
+        """Of the stored call: somebody has put something else there."""
+        for name, odd, message in (
+                ('args', 5, 'with which arguments'),
+                ('args', 'text', 'with which arguments'),
+                ('kwargs', [1], 'with which keyword arguments'),
+                ('_f', b'shop.ship', 'of which function')):
+            with self.subTest(name, odd=odd):
+                ship(1)
+                *_, job = self.service.jobs.values()
+                setattr(job.input, name, odd)
+                transaction.commit()
+                process(raise_errors=False)
+                self.assertEqual('held', job.status)
+                self.assertRegex(job.error, message + '.*cancel the job')
+
     def test_parts(self):
         """Of the stored call: somebody has taken them out."""
         for name, message in (('args', 'with which arguments'),

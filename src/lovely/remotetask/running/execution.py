@@ -16,7 +16,6 @@ from ZODB.broken import Broken
 
 from lovely.remotetask import interfaces
 from lovely.remotetask import moment
-from lovely.remotetask import number
 from lovely.remotetask.foreign import blame
 from lovely.remotetask.foreign import reference
 from lovely.remotetask.foreign import value
@@ -276,16 +275,8 @@ def waited_of(job, run):
     """
     since = job.due
     if since is None and not (job.attempts or job.note is not None):
-        since = _time_of_adding(job)
+        since = job.created.timestamp()
     return None if since is None else max(0.0, run.started - since)
-
-
-def _time_of_adding(job):
-    # As it is stored: a datetime is not made for each job.
-    stored = vars(job).get('created')
-    if type(stored) is float and number.FIRST <= stored <= number.LAST:
-        return stored
-    return job.created.timestamp()
 
 
 def _sign(service, run, function):

@@ -109,8 +109,11 @@ class Idling:
         self._told = False
         self._looked = time.monotonic()
         self._seen = self._last_transaction()
-        self._take_changes()
-        self._is_concerned = False
+        changed = self._take_changes()
+        # A client of ZEO hears of changes first, and then says that there is
+        # another transaction.  In between, the step may not see it.
+        self._is_concerned = changed is None or (
+            self._changes.newest > self._seen)
 
     def wait(self):
         """Wait until there may be something to do."""

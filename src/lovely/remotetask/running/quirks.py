@@ -135,6 +135,11 @@ class Changes:
         found = self._storage.poll_invalidations()
         return None if found is None else frozenset(found)
 
+    @property
+    def newest(self):
+        """The newest transaction (its id, bytes) as of the last call."""
+        return p64(u64(self._storage._start) - 1)
+
     def end(self):
         """Hear nothing any more."""
         self._storage.release()

@@ -114,8 +114,7 @@ class JobPlace:
             raise entered.exception
 
     def _enter(self, state):
-        if zope.component.hooks.siteinfo.site is not self._site:
-            zope.component.hooks.setSite(self._site)
+        zope.component.hooks.setSite(self._site)
         participations = self._participations()
         state.clear()
         zope.security.management.newInteraction(*participations)

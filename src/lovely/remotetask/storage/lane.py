@@ -28,7 +28,7 @@ SEGMENT_SIZE = 16
 
 # How many segments are looked at when a new one is begun, to drop those that
 # are empty: more than one, so that they go faster than they come.
-_TRIM = 2
+_TRIM = 3
 
 # A change of status, as it is stored with an entry: two letters.
 _LETTERS = {

@@ -121,12 +121,13 @@ class JobStore(persistent.Persistent):
         A server is waited for once then, and not for each.
 
         records -- what was found in other records: what is no persistent
-            object, or is loaded, is none to ask for.
+            object of this database, or is loaded, is none to ask for.
         """
         if self._p_jar is not None:
             self.read(self._p_jar.prefetch, [
                 each for each in records
                 if issubclass(type(each), persistent.Persistent)
+                and each._p_jar is self._p_jar
                 and each._p_changed is None])
 
     @staticmethod

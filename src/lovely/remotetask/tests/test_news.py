@@ -151,6 +151,20 @@ class CommitTest(NewsCase):
         self.check(lambda: engine(self.service).settle(
             OTHER, [claim.job], [], NOW), True)
 
+    def test_told_late(self):
+        """What is changed is heard before the transaction is told of.
+
+        A step in between does not see it.
+        """
+        before = self.db.storage.lastTransaction()
+        self.service.add('test.task')
+        transaction.commit()
+        with unittest.mock.patch.object(
+                quirks, 'last_transaction_heard_of', lambda db: before):
+            self.made.idling.look()
+            self.assertFalse(self.has_news())
+        self.assertTrue(self.has_news())
+
     def test_nobody_can_tell(self):
         """After a claim, or where records cannot be read, all is news."""
         with unittest.mock.patch(

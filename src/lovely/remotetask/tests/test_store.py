@@ -181,6 +181,17 @@ class PrefetchTest(StoreCase):
         self.assertEqual({'Job': 4, 'Value': 3}, collections.Counter(asked))
 
 
+class SmallTest(StoreCase):
+
+    def test_small_inputs(self):
+        """A hundred bytes are taken by every service."""
+        self.service.policy = Policy(max_size=1)
+        self.assertEqual(5, self.service.jobs[
+            self.service.add('test.task', 5)].input)
+        with self.assertRaisesRegex(ValueError, 'and 1 are allowed'):
+            self.service.add('test.task', 'a' * 100)
+
+
 class WaitingTest(StoreCase):
     """Whether there are jobs is told exactly."""
 
