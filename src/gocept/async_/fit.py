@@ -52,7 +52,7 @@ def find_call(description, service):
     state = _loaded_state(description)
     name = lookup.current_name(state['_f'])
     function = _find_function(name, description)
-    args, kwargs = state['args'], state.get('kwargs', {})
+    args, kwargs = state['args'], state['kwargs']
     if not surely_takes(function, args, kwargs):
         try:
             _signature(function).bind(*args, **kwargs)
@@ -75,10 +75,9 @@ def _loaded_state(description):
     if loaded.failed:
         _raise_unfit(loaded, description, lambda: _what_is_unloadable(
             description))
-    state = vars(description)
+    state = {'kwargs': {}, **vars(description)}
     for name, class_, said in PARTS:
-        if type(state.get(name, class_())) is not class_ or (
-                name not in state and name != 'kwargs'):
+        if type(state.get(name)) is not class_:
             raise CannotRun(
                 f'The call does not say {said}; cancel the job, and call the '
                 f'function again.')

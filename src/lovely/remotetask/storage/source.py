@@ -162,9 +162,10 @@ class StrandSource(_Source):
 
     def _prefetch(self):
         segment = self.store.read(self.strand.segment, self.sequence).value
-        jobs = self.store.read(getattr, segment, 'jobs')
-        if not jobs.failed:
-            self.store.prefetch(jobs.value)
+        # Where there is no segment, places were not given out.
+        if segment is not None:
+            self.store.prefetch(
+                self.store.read(getattr, segment, 'jobs').value or ())
 
     def _pass(self):
         old, new = self.entry.old, self.entry.new
