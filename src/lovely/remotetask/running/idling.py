@@ -69,6 +69,14 @@ class Idling:
         self._told = True
         self._call.set()
 
+    def hear_changes(self, oids):
+        """Remember that objects were changed; None, if any may have been."""
+        # Where it is not known what is of use, the claimer looks by itself.
+        watched = self._processor.claimer.watched
+        if watched is not None and (
+                oids is None or not watched.isdisjoint(oids)):
+            self._call.set()
+
     def run_short(self):
         """Remember that there is little left to run; it may come in now."""
         self._short = True
@@ -108,12 +116,8 @@ class Idling:
         # Before the step: what is committed during it is not missed.
         self._told = False
         self._looked = time.monotonic()
+        self._is_concerned = self._take_changes() is None
         self._seen = self._last_transaction()
-        changed = self._take_changes()
-        # A client of ZEO hears of changes first, and then says that there is
-        # another transaction.  In between, the step may not see it.
-        self._is_concerned = changed is None or (
-            self._changes.newest > self._seen)
 
     def wait(self):
         """Wait until there may be something to do."""
@@ -142,12 +146,19 @@ class Idling:
         """Wait for a call that is to be followed.  Return whether it came."""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
-            looks = self._told or self._seen is not None
-            if self._call.wait(min(left, LOOK) if looks else left):
-                self._call.clear()
+            # What comes after this ends the wait.
+            self._call.clear()
             if self._woken or self._is_short() or self.has_news():
                 return True
+            self._call.wait(min(left, LOOK) if self._has_to_look() else left)
         return False
+
+    def _has_to_look(self):
+        """Return whether there may be news that nobody would tell of."""
+        # It was told too soon after another time; or it is not known what is
+        # of use, or which transaction it will be.
+        return self._told or self._seen is not None and (
+            self._is_concerned or self._changes is None)
 
     def _is_short(self):
         """Return whether there is little left to run still."""
@@ -186,16 +197,27 @@ class Idling:
 
         None if nobody knows.
         """
-        if self._seen is None:
-            return None
-        if self._changes is None:
+        db = self._processor.service_db
+        if self._changes is not None and self._changes.db is not db:
+            # Where the service is was not known, or it has moved.
+            self._hear_no_changes()
+        if self._changes is not None:
+            return outcome_of(self._changes.take).value
+        if self._last_transaction() is not None:
             self._changes = outcome_of(
-                quirks.Changes, self._processor.service_db).value
-            return None
-        return outcome_of(self._changes.take).value
+                quirks.Changes, db, self.hear_changes).value
+        return None
+
+    def _hear_no_changes(self):
+        if self._changes is not None:
+            outcome_of(self._changes.end)
+            self._changes = None
 
     def _last_transaction(self):
         """Return the last transaction, if that can be told at no cost."""
+        if self._changes is not None:
+            # Also one that its client has only heard of, and not yet told.
+            return outcome_of(lambda: self._changes.newest).value
         return outcome_of(quirks.last_transaction_heard_of,
                           self._processor.service_db).value
 
@@ -272,8 +294,7 @@ class Idling:
         """Listen no more."""
         if self._wire is not None:
             self._wire.forget(self._word, self.hear)
-        if self._changes is not None:
-            outcome_of(self._changes.end)
+        self._hear_no_changes()
         self.become_another()
 
     def become_another(self):

@@ -120,19 +120,48 @@ def last_transaction_heard_of(db):
 
 
 class Changes:
-    """Tells which objects of a database were changed, without asking anybody.
-
-    It hears what each connection hears.
+    """Hears which objects of a database were changed, without asking anybody.
 
     db -- a ZODB.DB, see `last_transaction_heard_of`.
+    call -- called with the oids of what was changed, None if that may be
+        anything: in the thread that has changed it, or has been told of that.
+        It must not wait.
+
+    It hears what each connection hears.
     """
 
-    def __init__(self, db):
-        self._storage = db._mvcc_storage.new_instance()
+    def __init__(self, db, call):
+        self.db = db
+        self._adapter = db._mvcc_storage
+        self._storage = self._adapter.new_instance()
+        self._invalidate = self._storage._invalidate
+        self._invalidate_cache = self._storage._invalidateCache
+        self._call = call
+        # The adapter calls these of each of its instances.
+        self._storage._invalidate = self._hear
+        self._storage._invalidateCache = self._hear_all
+        self.take()
+
+    def _hear(self, tid, oids):
+        self._invalidate(tid, oids)
+        self._call(oids)
+
+    def _hear_all(self):
+        self._invalidate_cache()
+        self._call(None)
 
     def take(self):
-        """Return the oids (frozenset) since the last time, None if unknown."""
+        """Return the oids (frozenset) since the last time, None if unknown.
+
+        A transaction that begins after this sees them.
+        """
         found = self._storage.poll_invalidations()
+        # The adapter has this lock while it tells one instance after the
+        # other: this one may be told before the connection that is used next.
+        # Not before: who commits has a lock of the storage then, and the
+        # storage has just been asked.
+        with self._adapter._lock:
+            pass
         return None if found is None else frozenset(found)
 
     @property

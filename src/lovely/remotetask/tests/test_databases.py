@@ -19,6 +19,7 @@ from lovely.remotetask.interfaces import HELD
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.running import execution
 from lovely.remotetask.running import lag
+from lovely.remotetask.running import quirks
 from lovely.remotetask.running import registry
 from lovely.remotetask.storage import adder
 from lovely.remotetask.tests import test_adder
@@ -138,17 +139,19 @@ class FindTest(Case):
         self.assertIs(self.jobs_db, processor.service_db)
 
     def test_watches_the_jobs(self):
-        """What other processes commit is seen where the jobs are."""
+        """Also who did not know at first in which database they are."""
         processor = self.stepping()
-        processor.step()
-        storage = type('ClientStorage', (), {
-            '__module__': 'ZEO.ClientStorage',
-            'lastTransaction': lambda self: b'seen'})()
-        with unittest.mock.patch.object(self.jobs_db, 'storage', storage):
-            processor.idling._seen = b'before'
-            self.assertTrue(processor.idling.has_news())
-            processor.idling._seen = b'seen'
+        self.addCleanup(processor.idling.end)
+        with unittest.mock.patch.object(
+                quirks, 'last_transaction_heard_of',
+                lambda db: db.storage.lastTransaction()):
+            for _ in range(3):
+                processor.idling.look()
+                processor.step()
             self.assertFalse(processor.idling.has_news())
+            self.service.add('test.task')
+            transaction.commit()
+            self.assertTrue(processor.idling.has_news())
 
 
 class WriteTest(Case):

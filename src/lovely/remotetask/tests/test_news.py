@@ -1,5 +1,6 @@
 """Which commits of others make an idle processor look for jobs."""
 
+import threading
 import unittest.mock
 
 import persistent.mapping
@@ -7,8 +8,10 @@ import transaction
 
 from lovely.remotetask.interfaces import DEFAULT_PRIORITY
 from lovely.remotetask.job import Run
+from lovely.remotetask.running import idling
 from lovely.remotetask.running import quirks
 from lovely.remotetask.storage import lease
+from lovely.remotetask.tests.fixture import PATIENCE
 from lovely.remotetask.tests.fixture import Calls
 from lovely.remotetask.tests.fixture import DatabaseCase
 from lovely.remotetask.tests.fixture import engine
@@ -19,6 +22,13 @@ OTHER = 'host:2:other:token'
 
 # Later than anything here.
 NOW = 4e9
+
+# Seconds after which a thread that has not come back waits for a lock.
+SHORT = 0.2
+
+
+class Waits(Exception):
+    """Nothing has ended the wait."""
 
 
 class NewsCase(DatabaseCase):
@@ -154,16 +164,43 @@ class CommitTest(NewsCase):
     def test_told_late(self):
         """What is changed is heard before the transaction is told of.
 
-        A step in between does not see it.
+        Connections show it by then.
         """
         before = self.db.storage.lastTransaction()
-        self.service.add('test.task')
+        jobid = self.service.add('test.task')
         transaction.commit()
-        with unittest.mock.patch.object(
-                quirks, 'last_transaction_heard_of', lambda db: before):
-            self.made.idling.look()
-            self.assertFalse(self.has_news())
+        self.enterContext(unittest.mock.patch.object(
+            self.db._mvcc_storage._storage, 'lastTransaction',
+            lambda: before))
         self.assertTrue(self.has_news())
+        with unittest.mock.patch.object(self.made.claims, 'add') as add:
+            self.made.idling.look()
+            self.made.step()
+        self.assertEqual(
+            [jobid], [claim.job for claim in add.call_args.args[0]])
+
+    def test_told_one_by_one(self):
+        """It goes on when all connections are told of a commit."""
+        changes = self.made.idling._changes
+        taken = threading.Event()
+        thread = threading.Thread(
+            target=lambda: (changes.take(), taken.set()), daemon=True)
+        with self.db._mvcc_storage._lock:
+            # As if it were the first one.
+            changes._storage._invalidate(b'87654321', [b'12345678'])
+            thread.start()
+            self.assertFalse(taken.wait(SHORT))
+        self.assertTrue(taken.wait(PATIENCE))
+
+    def test_locks(self):
+        """The storage is not asked meanwhile: who commits has its lock."""
+        adapter, held = self.db._mvcc_storage, []
+        ask = adapter._storage.lastTransaction
+        with unittest.mock.patch.object(
+                adapter._storage, 'lastTransaction',
+                lambda: held.append(adapter._lock.locked()) or ask()):
+            self.made.idling._changes.take()
+        self.assertEqual([False], held)
 
     def test_nobody_can_tell(self):
         """After a claim, or where records cannot be read, all is news."""
@@ -201,8 +238,114 @@ class CommitTest(NewsCase):
 
     def test_end(self):
         """Nothing is kept for it afterwards."""
-        changes = self.made.idling._changes
-        with unittest.mock.patch.object(changes, '_storage') as storage:
-            self.made.idling.end()
-        storage.release.assert_called_once_with()
+        told = self.made.idling._changes._storage
+        self.assertIn(told, self.db._mvcc_storage._instances)
+        self.made.idling.end()
         self.assertIsNone(self.made.idling._changes)
+        self.assertNotIn(told, self.db._mvcc_storage._instances)
+
+
+class CallTest(NewsCase):
+    """Whoever changes what is watched calls; nobody looks meanwhile."""
+
+    def setUp(self):
+        super().setUp()
+        self.rest()
+        self.made.idling._compare_claims()
+        self.waits = []
+        self.enterContext(unittest.mock.patch.object(
+            self.made.idling._call, 'wait', self.wait))
+
+    def wait(self, seconds):
+        self.waits.append(seconds)
+        looks_then = self.change()
+        if not (looks_then or self.made.idling._call.is_set()):
+            raise Waits
+
+    def is_called(self):
+        return self.made.idling._is_called(1000.0)
+
+    def test_added(self):
+        def add():
+            self.service.add('test.task')
+            transaction.commit()
+        self.change = add
+        self.assertTrue(self.is_called())
+        waited, = self.waits
+        self.assertAlmostEqual(1000.0, waited, delta=PATIENCE)
+
+    def test_just_before(self):
+        """What is changed while it looks ends the wait that follows."""
+        has_news = self.made.idling.has_news
+
+        def has_no_news_yet():
+            found = has_news()
+            if not self.waits:
+                self.service.add('test.task')
+                transaction.commit()
+            return found
+        self.change = int
+        with unittest.mock.patch.object(
+                self.made.idling, 'has_news', has_no_news_yet):
+            self.assertTrue(self.is_called())
+
+    def test_before_it_waits(self):
+        """Since the last step."""
+        self.service.add('test.task')
+        transaction.commit()
+        self.assertTrue(self.is_called())
+        self.assertEqual([], self.waits)
+
+    def test_of_others(self):
+        """It goes on waiting."""
+        def commit():
+            self.service._p_jar.root()['other'] = 1
+            transaction.commit()
+        self.change = commit
+        with self.assertRaises(Waits):
+            self.is_called()
+
+    def test_all_may_have_changed(self):
+        """A client of ZEO has lost its cache; the transaction comes later."""
+        def lose():
+            self.db._mvcc_storage.invalidateCache()
+            self.change = commit
+
+        def commit():
+            self.service._p_jar.root()['other'] = 1
+            transaction.commit()
+            return True
+        self.change = lose
+        self.assertTrue(self.is_called())
+        self.assertEqual(idling.LOOK, self.waits[1])
+
+    def test_nobody_can_tell(self):
+        """It looks soon again where it does not know what is of use."""
+        self.change = int
+        for what, owner, name in (
+                ('what is watched', self.made.claimer, 'watched'),
+                ('the changes', self.made.idling, '_changes')):
+            with self.subTest(what), \
+                    unittest.mock.patch.object(owner, name, None):
+                self.made.idling._seen = self.db.storage.lastTransaction()
+                with self.assertRaises(Waits):
+                    self.is_called()
+                self.assertEqual(idling.LOOK, self.waits.pop())
+
+    def test_told_too_soon(self):
+        self.made.idling._compare_claims()
+        self.change = int
+        self.made.idling.hear()
+        with self.assertRaises(Waits):
+            self.is_called()
+        self.assertEqual(idling.LOOK, self.waits.pop())
+
+    def test_another_adapter(self):
+        """A ZODB that tells in another way is looked at."""
+        idle = self.made.idling
+        idle._hear_no_changes()
+        with unittest.mock.patch.object(
+                self.db, '_mvcc_storage', object()):
+            idle.look()
+        self.assertIsNone(idle._changes)
+        self.assertTrue(idle._has_to_look())
