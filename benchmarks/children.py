@@ -18,6 +18,10 @@ import tasks
 from adding import Added
 
 
+# Connections that a process has needed once.
+IDLE = 3
+
+
 class Child:
     """A process with one of the ROLES; ends with its context.
 
@@ -86,13 +90,23 @@ def measured_worker(storage_stage, commit_every):
     with stage.policy(commit_every=commit_every, attempts=1, keep_result=False,
                       error_retention=1.0), \
             stage.processing(storage_stage):
+        _be_idle(storage_stage)
         _say('ready')
         for _ in sys.stdin:
-            # An idle connection remembers what to forget: all that others
-            # have written since it was used.
-            storage_stage.connection.sync()
             _say(footprint.look(storage_stage.db))
     _say('ended')
+
+
+def _be_idle(storage_stage):
+    """Give back what is open, and connections that were needed once.
+
+    One that is open and not used remembers all that others have written; those
+    in the pool are the worker's to look after.
+    """
+    for each in [storage_stage.db.open(transaction.TransactionManager())
+                 for _ in range(IDLE)]:
+        each.close()
+    storage_stage.connection.close()
 
 
 def committer(storage_stage, place, number):
@@ -121,21 +135,28 @@ ROLES = {role.__name__: role for role in (
     worker, waiting_worker, measured_worker, committer, adder)}
 
 
+# The index of a client's cache is in memory, and grows until that is full: so
+# this one is full before the first look.
+CLIENTS = {measured_worker.__name__: {'cache_size': 2 ** 20}}
+
+
 class _Client:
     """A shared storage, as the child of the one who started it sees it."""
 
     shared = True
 
-    def __init__(self, spec):
+    def __init__(self, spec, options):
         self.spec = spec
+        self._options = options
 
     def open(self):
-        return storages.client(self.spec)
+        return storages.client(self.spec, **self._options)
 
 
 def run(text):
     """Be a child."""
     role, spec, arguments = json.loads(text)
     tasks.register()
-    with stage.opened(_Client(spec)) as opened:
+    client = _Client(spec, CLIENTS.get(role, {}))
+    with stage.opened(client) as opened:
         ROLES[role](opened, **arguments)

@@ -8,10 +8,6 @@ import gc
 def look(db):
     """Return what this process takes: bytes, objects, objects by class."""
     db.cacheMinimize()
-    # That of ZEO is a file, with an index in memory.
-    clear = getattr(getattr(db.storage, '_cache', None), 'clear', None)
-    if clear is not None:
-        clear()
     for _ in range(3):
         gc.collect()
     with contextlib.suppress(OSError, AttributeError):

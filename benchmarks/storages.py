@@ -208,12 +208,15 @@ def started(name):
         storage.close()
 
 
-def client(spec):
-    """Return a new client of a shared storage, in whatever process."""
+def client(spec, **options):
+    """Return a new client of a shared storage, in whatever process.
+
+    options -- of a client of ZEO.
+    """
     if spec[0] == 'zeo':
         import ZEO.ClientStorage
         storage = ZEO.ClientStorage.ClientStorage(
-            tuple(spec[1:]), wait=True, wait_timeout=PATIENCE)
+            tuple(spec[1:]), wait=True, wait_timeout=PATIENCE, **options)
     else:
         from relstorage.storage import RelStorage as Storage
         storage = Storage(_adapter(*spec))

@@ -21,6 +21,10 @@ from lovely.remotetask.running.clock import SOON
 # Seconds between two looks at what other processes have committed, at least.
 LOOK = 0.02
 
+# Seconds for which changes are heard, and not taken, at most: what was changed
+# is kept in memory.
+TAKE = 15.0
+
 # Seconds that an idle processor waits at least, whatever its waitTime.
 LEAST_WAIT = 0.05
 
@@ -150,7 +154,8 @@ class Idling:
             self._call.clear()
             if self._woken or self._is_short() or self.has_news():
                 return True
-            self._call.wait(min(left, LOOK) if self._has_to_look() else left)
+            self._call.wait(
+                min(left, LOOK if self._has_to_look() else TAKE))
         return False
 
     def _has_to_look(self):

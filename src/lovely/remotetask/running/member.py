@@ -114,6 +114,11 @@ class Member:
         """Return whether it has nothing to do."""
         return False
 
+    def refresh_idle(self):
+        """Let idle connections forget what they have heard of."""
+        for each in list(self.db.databases.values()):
+            quirks.refresh_idle(each)
+
     def forget_claims(self):
         """Forget what was claimed: the service is another one."""
 
@@ -129,6 +134,7 @@ class Member:
         if self.beats(now) or clock.wants_comparison():
             self.duties.do('sign', now, self._sign, now)
         self.duties.do('release', now, self.release)
+        self.duties.do('refresh', now, self.refresh_idle)
         if clock.was_set_back():
             self.duties['correct'].due = now
         if not self._may_schedule(now):
@@ -208,6 +214,7 @@ def _duties(heartbeat):
         'clock': Duty('look at the clock'),
         'sign': Duty('tell others that it lives'),
         'release': Duty('take over from workers that are gone', heartbeat),
+        'refresh': Duty('look after idle connections', heartbeat),
         'schedule': Duty('run jobs at their times, nor remove old ones'),
         'correct': Duty('correct the times of cron jobs', PRUNE_INTERVAL),
         'prune': Duty('remove jobs that were kept long enough',

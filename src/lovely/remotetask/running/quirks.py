@@ -10,6 +10,7 @@ import os
 import tempfile
 
 from persistent.timestamp import TimeStamp
+from transaction import TransactionManager
 from ZODB.Connection import TransactionMetaData
 from ZODB.DemoStorage import DemoStorage
 from ZODB.FileStorage import FileStorage
@@ -34,6 +35,10 @@ CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO,
 
 # Found here by all who ask about databases.
 __all__ = ['is_closed']
+
+# Seconds after which the pool of a ZODB.DB lets go what is not used, unless an
+# application tells another number: never.
+NO_TIMEOUT = 1 << 31
 
 # Bytes that a disk has to take: it gives them out in pieces of that size.
 BLOCK = 4096
@@ -340,6 +345,28 @@ def hears(connection):
     told = (vars(adapter).get('_instances')
             if isinstance(adapter, MVCCAdapter) else None)
     return told is None or storage in told
+
+
+def refresh_idle(db):
+    """Let the idle connections of a ZODB.DB forget what they have heard of.
+
+    Each of them remembers all objects that were changed since it was used.  A
+    pool gives out what was used last: so one that is too many remembers ever
+    more.
+    """
+    # RelStorage tells idle ones nothing; and with a timeout the pool lets
+    # them go, which it would not if they were used.
+    if (not isinstance(db._mvcc_storage, MVCCAdapter)
+            or db.pool.timeout < NO_TIMEOUT):
+        return
+    opened = []
+    try:
+        for _ in range(len(db.pool.available)):
+            opened.append(db.open(TransactionManager()))
+    finally:
+        # The one that was used last is the last one again.
+        for each in reversed(opened):
+            each.close()
 
 
 def release(connection):

@@ -271,8 +271,21 @@ class CallTest(NewsCase):
             transaction.commit()
         self.change = add
         self.assertTrue(self.is_called())
-        waited, = self.waits
-        self.assertAlmostEqual(1000.0, waited, delta=PATIENCE)
+        self.assertEqual([idling.TAKE], self.waits)
+
+    def test_nothing_is_kept(self):
+        """What others change meanwhile is forgotten now and then."""
+        heard = self.made.idling._changes._storage._invalidations
+
+        def commit():
+            self.assertEqual(set(), heard)
+            self.service._p_jar.root()['other'] = 1
+            transaction.commit()
+            self.assertNotEqual(set(), heard)
+            return len(self.waits) < 3
+        self.change = commit
+        with self.assertRaises(Waits):
+            self.is_called()
 
     def test_just_before(self):
         """What is changed while it looks ends the wait that follows."""
