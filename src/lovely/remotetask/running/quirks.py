@@ -163,8 +163,8 @@ class Changes:
         found = self._storage.poll_invalidations()
         # The adapter has this lock while it tells one instance after the
         # other: this one may be told before the connection that is used next.
-        # Not before: who commits has a lock of the storage then, and the
-        # storage has just been asked.
+        # It is not kept while the storage is asked: that has a lock, too, with
+        # which a thread that commits waits for this one.
         with self._adapter._lock:
             pass
         return None if found is None else frozenset(found)
