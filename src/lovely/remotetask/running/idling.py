@@ -180,12 +180,13 @@ class Idling:
             # While there is enough to run, it was mostly this process itself;
             # and each step may meet those of other processors.
             return False
-        if self._told:
-            # Whoever says so for nothing does not keep this one at work.
-            return (self._was_fruitful
-                    or time.monotonic() - self._looked >= LOOK)
-        return (self._seen is not None and self._is_concerned
-                and self._last_transaction() != self._seen)
+        is_told = self._told or (
+            self._seen is not None and self._is_concerned
+            and self._last_transaction() != self._seen)
+        # Whoever tells it for nothing, or of jobs that other processors were
+        # quicker to claim, does not keep this one at work.
+        return is_told and (self._was_fruitful
+                            or time.monotonic() - self._looked >= LOOK)
 
     def _hear_changes(self):
         """Remember whether there may be something to claim.

@@ -1,6 +1,7 @@
 """Which commits of others make an idle processor look for jobs."""
 
 import threading
+import time
 import unittest.mock
 
 import persistent.mapping
@@ -344,6 +345,24 @@ class CallTest(NewsCase):
                 with self.assertRaises(Waits):
                     self.is_called()
                 self.assertEqual(idling.LOOK, self.waits.pop())
+
+    def test_others_are_quicker(self):
+        """Who gets none of the jobs that are added looks 50 times a second.
+
+        Otherwise all idle processors would try to claim each job.
+        """
+        idle = self.made.idling
+        idle._compare_claims()
+
+        def add():
+            self.service.add('test.task')
+            transaction.commit()
+        add()
+        idle._looked = time.monotonic()
+        self.assertFalse(self.has_news())
+        self.assertTrue(idle._has_to_look())
+        idle._looked -= idling.LOOK
+        self.assertTrue(self.has_news())
 
     def test_told_too_soon(self):
         self.made.idling._compare_claims()
