@@ -135,8 +135,8 @@ ROLES = {role.__name__: role for role in (
     worker, waiting_worker, measured_worker, committer, adder)}
 
 
-# The index of a client's cache is in memory, and grows until that is full: so
-# this one is full before the first look.
+# The index of a client's cache is in memory: the smaller that is, the less it
+# tells of what is in the cache at the moment.
 CLIENTS = {measured_worker.__name__: {'cache_size': 2 ** 20}}
 
 

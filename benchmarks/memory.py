@@ -4,10 +4,9 @@
     bin/python benchmarks/memory.py --jobs 20000 200000 --commit-every 1
 
 Over ZEO, for a FileStorage keeps an index of all objects in memory; with a
-client's cache of 1 MB, whose index is in memory, too, and which is full before
-the first look.  Before each look the worker empties its object caches,
-collects garbage, and gives free memory back.  *objects* are those that the
-garbage collector knows.
+client's cache of 1 MB, whose index is in memory, too.  Before each look the
+worker empties its object caches, collects garbage, and gives free memory back.
+*objects* are those that the garbage collector knows.
 """
 
 import argparse

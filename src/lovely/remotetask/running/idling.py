@@ -74,7 +74,10 @@ class Idling:
         self._call.set()
 
     def hear_changes(self, oids):
-        """Remember that objects were changed; None, if any may have been."""
+        """End the wait if objects were changed that the claimer watches.
+
+        oids -- those of the objects; None if any may have been changed.
+        """
         # Where it is not known what is of use, the claimer looks by itself.
         watched = self._processor.claimer.watched
         if watched is not None and (
@@ -180,13 +183,13 @@ class Idling:
             # While there is enough to run, it was mostly this process itself;
             # and each step may meet those of other processors.
             return False
-        is_told = self._told or (
+        is_new = self._told or (
             self._seen is not None and self._is_concerned
             and self._last_transaction() != self._seen)
         # Whoever tells it for nothing, or of jobs that other processors were
         # quicker to claim, does not keep this one at work.
-        return is_told and (self._was_fruitful
-                            or time.monotonic() - self._looked >= LOOK)
+        return is_new and (self._was_fruitful
+                           or time.monotonic() - self._looked >= LOOK)
 
     def _hear_changes(self):
         """Remember whether there may be something to claim.

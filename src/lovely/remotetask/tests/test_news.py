@@ -17,15 +17,13 @@ from lovely.remotetask.tests.fixture import Calls
 from lovely.remotetask.tests.fixture import DatabaseCase
 from lovely.remotetask.tests.fixture import engine
 from lovely.remotetask.tests.fixture import workers
+from lovely.remotetask.tests.test_shared import SHORT
 
 
 OTHER = 'host:2:other:token'
 
 # Later than anything here.
 NOW = 4e9
-
-# Seconds after which a thread that has not come back waits for a lock.
-SHORT = 0.2
 
 
 class Waits(Exception):

@@ -4,7 +4,6 @@ import unittest.mock
 
 import persistent.mapping
 import transaction
-import ZODB
 from ZODB.MappingStorage import MappingStorage
 
 from lovely.remotetask.running import quirks
@@ -93,13 +92,12 @@ class RefreshTest(DatabaseCase):
 
     def test_other_storages(self):
         """What asks its database at each transaction is not asked."""
-        class Polled(MappingStorage):
-            def new_instance(self):
-                raise AssertionError('is not opened')
-        db = ZODB.DB(MappingStorage())
-        self.addCleanup(db.close)
-        db._mvcc_storage = Polled()
-        quirks.refresh_idle(db)
+        idle, = open_at_once(self.db, 1)
+        change(self.service._p_jar)
+        with unittest.mock.patch.object(
+                self.db, '_mvcc_storage', MappingStorage()):
+            quirks.refresh_idle(self.db)
+        self.assertEqual(2, heard(idle))
 
     def test_now_and_then(self):
         """A processor does so, also where it has nothing to do."""
