@@ -132,8 +132,10 @@ class SimpleProcessor(Member):
     @property
     def trouble(self):
         """See IProcessor."""
-        since = self._stepping_since
-        waited = 0.0 if since is None else time.monotonic() - since
+        begun = [since for since in (
+            self._stepping_since, self.claimer.turning_since)
+            if since is not None]
+        waited = time.monotonic() - min(begun) if begun else 0.0
         if waited > STEP_PATIENCE:
             # A session that never answers; others may do.
             return f'waits for the database, for {waited:.0f} s by now'
@@ -212,7 +214,7 @@ class SimpleProcessor(Member):
         return {'kind': type(self).__name__, 'threads': self.maxThreads}
 
     def forget_claims(self):
-        self.claims.forget()
+        self.claimer.forget_claims()
 
     # The end
 

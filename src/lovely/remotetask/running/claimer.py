@@ -2,9 +2,11 @@
 
 import functools
 import random
+import threading
 import time
 from typing import NamedTuple
 
+from lovely.remotetask.foreign.outcome import let_go
 from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.running import suspects
 
@@ -85,11 +87,16 @@ def _time_to_look_around():
 class Claimer:
     """Does the bookkeeping of claims; one thread at a time.
 
+    That is the thread of the claimer.  While many short jobs wait, it is a
+    runner, between two jobs.
+
     processor -- a SimpleProcessor.
     duties -- its Duties.
     team -- its Team, who runs what is claimed.
     next_due -- when the next job of the schedule is due, or None.
     watched -- see IJobExecution; None unless there was nothing to claim.
+    turning_since -- when the bookkeeping began that is being done, in seconds
+        of the monotonic clock, or None.
     """
 
     def __init__(self, processor, duties, team):
@@ -98,15 +105,25 @@ class Claimer:
         self._duties = duties
         self._team = team
         self._claims = team.claims
-        self.next_due = self.watched = None
+        self.next_due = self.watched = self.turning_since = None
+        # Whoever does the bookkeeping.  To be taken by `with` only: that lets
+        # it go whatever is raised in a thread, and wherever.
+        self._turns = threading.Lock()
+        # Whether there was more to claim than was claimed; whether it is a
+        # runner who does the bookkeeping.
+        self._more = self._in_passing = False
         # When it claims from all lanes again, by the monotonic clock.
         self._around = _time_to_look_around()
 
     def take(self):
         """Settle claims and make others.  Return whether there may be more."""
+        with self._turns:
+            return self._timed(self._take)
+
+    def _take(self):
         self.watched = None
         run, late = self._claims.to_settle()
-        own = time.monotonic() < self._around
+        own = self._claims_own()
         outcome = outcome_of(self._turn, run, late, own)
         if outcome.failed and (run or late) and not outcome.retryable:
             # One of them may be to blame for that.
@@ -114,8 +131,61 @@ class Claimer:
             run, late = [], []
             outcome = outcome_of(self._turn, run, late, own)
         if outcome.failed:
+            self._more = False
             raise outcome.exception
-        turn = outcome.value
+        self._follow(outcome.value, run, late, own)
+        return self._more and self._claims.waiting <= self._team.low_water()
+
+    @property
+    def goes_on_well(self):
+        """Whether there is more to claim, and nothing in the way."""
+        return self._more and not any(
+            self._duties[name].is_failing
+            for name in ('find', 'write', 'take', 'run'))
+
+    def take_in_passing(self):
+        """Do in the thread of a runner what `take` does.
+
+        Return whether the claimer is not needed.  It is, where that fails.
+        """
+        if self._in_passing and self._turns.locked():
+            # The runner that does it will know.
+            return True
+        with self._turns:
+            if self.goes_on_well and self._team.is_short():
+                self._in_passing = True
+                outcome = outcome_of(self._timed, self._take_more)
+                self._in_passing = False
+                self._more = self._more and not outcome.failed
+                let_go(outcome.exception)
+        # What others have run meanwhile is settled with the next claims, or by
+        # the claimer.
+        return not self._team.is_short()
+
+    def _take_more(self):
+        self.watched = None
+        run, late = self._claims.to_settle()
+        own = self._claims_own()
+        self._follow(self._turn(run, late, own), run, late, own)
+
+    def forget_claims(self):
+        """Forget what was claimed: the service is another one."""
+        with self._turns:
+            self._more = False
+            self._claims.forget()
+
+    def _timed(self, call):
+        self.turning_since = time.monotonic()
+        try:
+            return call()
+        finally:
+            self.turning_since = None
+
+    def _claims_own(self):
+        return time.monotonic() < self._around
+
+    def _follow(self, turn, run, late, own):
+        """Do here what a turn has committed."""
         self._claims.mark_settled(run, late)
         if not (own or turn.lags):
             self._around = _time_to_look_around()
@@ -126,7 +196,7 @@ class Claimer:
             # one.  If this fails, they are not known here, and handed back.
             self._membership.catch_up()
         self._claims.add(turn.claims)
-        return turn.more and self._claims.waiting <= self._team.low_water()
+        self._more = turn.more
 
     def _turn(self, run, late, own):
         return self._membership.bookkeep(

@@ -146,6 +146,9 @@ class Team:
 
         Return whether there were any: there are none at the end.
         """
+        if (self.is_short() and self._claims_in_passing()
+                and not self._processor.claimer.take_in_passing()):
+            self._processor.idling.run_short()
         claim = self.claims.take()
         # Claims that are not begun when the processor is stopped are handed
         # back.
@@ -214,8 +217,16 @@ class Team:
     def has_run(self, claims, ends=None):
         """Remember that jobs have been run; see Claims.mark_run."""
         self.claims.mark_run(claims, ends)
-        if self.is_short():
+        if self.is_short() and not self._claims_in_passing():
             self._processor.idling.run_short()
+
+    def _claims_in_passing(self):
+        """Return whether a runner claims, and not the claimer's thread.
+
+        Of short jobs, many wait: two threads of one interpreter would spend
+        more time on each other than on claims.
+        """
+        return self.tempo.is_brisk and self._processor.claimer.goes_on_well
 
     def is_short(self):
         """Return whether others have to be claimed, or there are none."""

@@ -38,6 +38,12 @@ class Tempo:
         """Return how many claims are so few that others are fetched."""
         return self.batch(free, busy) // 5
 
+    @property
+    def is_brisk(self) -> bool:
+        """Whether jobs are so short that as many are claimed as may be."""
+        return (self.average is not None
+                and self.average * MAX_BATCH <= HORIZON)
+
     def fits(self, number: int) -> bool:
         """Return whether one more job goes together with so many others.
 

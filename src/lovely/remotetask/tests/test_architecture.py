@@ -209,8 +209,8 @@ class PackageTest(unittest.TestCase):
                      'multiprocessing'}
         found = {path.name for path in sources(PACKAGE)
                  if threading & {name.split('.')[0] for name in imports(path)}}
-        self.assertEqual({'blame.py', 'duty.py', 'gate.py', 'idling.py',
-                          'outbox.py', 'outcome.py',
+        self.assertEqual({'blame.py', 'claimer.py', 'duty.py', 'gate.py',
+                          'idling.py', 'outbox.py', 'outcome.py',
                           'processor.py', 'registry.py', 'runner.py',
                           'processstate.py', 'settings.py', 'suspects.py',
                           'tally.py', 'team.py', 'watch.py', 'wire.py'},

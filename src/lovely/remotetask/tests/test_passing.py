@@ -1,0 +1,305 @@
+"""Runners that claim in passing, while many short jobs wait."""
+
+import collections
+import threading
+import unittest.mock
+
+import transaction
+from ZODB.POSException import ConflictError
+
+from lovely.remotetask.interfaces import COMPLETED
+from lovely.remotetask.interfaces import PROCESSING
+from lovely.remotetask.jobexecution import JobExecution
+from lovely.remotetask.processor import MultiProcessor
+from lovely.remotetask.processor import SimpleProcessor
+from lovely.remotetask.running import claimer
+from lovely.remotetask.running.tempo import MAX_BATCH
+from lovely.remotetask.tests.fixture import logged
+from lovely.remotetask.tests.fixture import workers
+from lovely.remotetask.tests.test_membership import StepCase
+from lovely.remotetask.tests.test_runner import RunnerCase
+from lovely.remotetask.tests.test_threads import ThreadCase
+
+
+class PassingTest(StepCase):
+    """One runner, this thread; the claimer makes no step but the first."""
+
+    def setUp(self):
+        super().setUp()
+        self.made = self.stepping()
+        self.made.team.tempo.learn(0.001)
+
+    def begin(self, number):
+        """Let so many jobs wait; let the claimer claim some of them."""
+        self.ids = [self.add('test.task', each) for each in range(number)]
+        self.step(self.made)
+
+    def run_some(self, number):
+        """Run so many claims, one after the other, as a runner does."""
+        team = self.made.team
+        for _ in range(number):
+            team.take_claims(taken := [])
+            team.has_run(taken, team.run(taken))
+
+    def is_called(self):
+        """Return whether the claimer was, since this was asked."""
+        called, self.made.idling._short = self.made.idling._short, False
+        return called
+
+    def claimed(self):
+        """Return how many claims the worker has, by what is stored."""
+        with self.elsewhere() as service:
+            return len(workers(service).claimed_ids(self.made.worker_id))
+
+    def test_goes_on(self):
+        """It settles what was run, and claims more; nobody else is called."""
+        self.begin(3 * MAX_BATCH)
+        self.assertEqual(MAX_BATCH, self.claimed())
+        self.run_some(MAX_BATCH + 20)
+        self.assertFalse(self.is_called())
+        self.assertEqual(list(range(MAX_BATCH + 20)), self.calls)
+        transaction.begin()
+        self.assertEqual([], [jobid for jobid in self.ids[:30]
+                              if self.job(jobid).status != COMPLETED])
+        # Settled, most of them.
+        self.assertLessEqual(self.claimed(), MAX_BATCH)
+        self.assertGreater(len(self.made.claims.ids), 20)
+
+    def test_end(self):
+        """The claimer is called when nothing else waits."""
+        self.begin(MAX_BATCH + 5)
+        self.run_some(MAX_BATCH + 5)
+        self.assertTrue(self.is_called())
+        self.step(self.made)
+        self.assertEqual((set(), 0), (self.made.claims.ids, self.claimed()))
+
+    def test_nothing_else(self):
+        """Where nothing else had waited, the claimer is called."""
+        self.begin(MAX_BATCH)
+        with unittest.mock.patch.object(claimer, '_turn') as turn:
+            self.run_some(MAX_BATCH)
+        self.assertTrue(self.is_called())
+        turn.assert_not_called()
+
+    def test_long(self):
+        """A thread that runs long jobs does nothing else."""
+        self.begin(3 * MAX_BATCH)
+        for _ in range(50):
+            self.made.team.tempo.learn(0.02)
+        with unittest.mock.patch.object(claimer, '_turn') as turn:
+            self.run_some(MAX_BATCH)
+        self.assertTrue(self.is_called())
+        turn.assert_not_called()
+
+    def test_fails(self):
+        """What fails is left to the claimer, until it has succeeded."""
+        for error in ConflictError, OSError, SystemExit:
+            with self.subTest(error=error), unittest.mock.patch(
+                    'lovely.remotetask.running.execution.'
+                    'BOOKKEEPING_ATTEMPTS', 2):
+                self.calls.clear()
+                self.begin(2 * MAX_BATCH)
+                with unittest.mock.patch.object(
+                        JobExecution, 'settle', side_effect=error) as settle:
+                    self.run_some(MAX_BATCH)
+                    self.assertTrue(self.is_called())
+                    self.assertLessEqual(settle.call_count, 2)
+                self.assertEqual(list(range(MAX_BATCH)), self.calls)
+                self.step(self.made)
+                self.run_some(MAX_BATCH)
+                self.step(self.made)
+                self.assertEqual(list(range(2 * MAX_BATCH)), self.calls)
+                self.assertEqual(
+                    (set(), 0), (self.made.claims.ids, self.claimed()))
+
+    def test_in_trouble(self):
+        """While something is wrong, it is for the claimer to find out."""
+        self.begin(3 * MAX_BATCH)
+        for name in 'find', 'write', 'take', 'run':
+            with self.subTest(name):
+                with logged('lovely.remotetask'):
+                    self.made.duties.mark_ill(name, 'it broke', self.now)
+                self.assertFalse(self.made.claimer.goes_on_well)
+                with logged('lovely.remotetask'):
+                    self.made.duties.mark_well(name, self.now)
+        self.assertTrue(self.made.claimer.goes_on_well)
+
+    def test_another_service(self):
+        """What was claimed is forgotten, and nothing is claimed in passing."""
+        self.begin(3 * MAX_BATCH)
+        self.made.forget_claims()
+        self.assertFalse(self.made.claimer.goes_on_well)
+        self.assertEqual(set(), self.made.claims.ids)
+
+
+class AtOnceTest(StepCase):
+    """One thread does the bookkeeping; what do others do meanwhile?"""
+
+    def setUp(self):
+        super().setUp()
+        self.made = self.stepping()
+        self.made.team.tempo.learn(0.001)
+        for number in range(3 * MAX_BATCH):
+            self.service.add('test.task', number)
+        transaction.commit()
+        self.step(self.made)
+        for _ in range(MAX_BATCH):
+            claim = self.made.claims.take()
+            self.made.claims.mark_run([claim])
+        self.began, self.go = threading.Event(), threading.Event()
+        self.addCleanup(self.go.set)
+        original = claimer._turn
+        self.turns = []
+
+        def turn(*args):
+            self.turns.append(threading.current_thread())
+            if len(self.turns) == 1:
+                self.began.set()
+                self.go.wait(60)
+            return original(*args)
+        self.enterContext(
+            unittest.mock.patch.object(claimer, '_turn', turn))
+
+    def begin(self, call):
+        """Call something in a thread, which comes as far as its turn."""
+        thread = threading.Thread(target=call, daemon=True)
+        thread.start()
+        self.assertTrue(self.began.wait(60))
+        return thread
+
+    def end(self, *threads):
+        self.go.set()
+        for thread in threads:
+            thread.join(60)
+            self.assertFalse(thread.is_alive())
+
+    def test_other_runner(self):
+        """Another runner goes on at once, and calls nobody."""
+        first = self.begin(self.made.claimer.take_in_passing)
+        self.assertTrue(self.made.claimer.take_in_passing())
+        self.assertTrue(first.is_alive())
+        self.end(first)
+        self.assertEqual([first], self.turns)
+
+    def test_claimer(self):
+        """The claimer waits, and then does what is left."""
+        first = self.begin(self.made.claimer.take_in_passing)
+        second = threading.Thread(target=self.made.claimer.take, daemon=True)
+        second.start()
+        second.join(0.05)
+        self.assertTrue(second.is_alive())
+        self.end(first, second)
+        self.assertEqual([first, second], self.turns)
+        self.assertEqual(MAX_BATCH, self.made.claims.waiting)
+
+    def test_claimer_first(self):
+        """A runner waits for the claimer, and has nothing to do then."""
+        first = self.begin(self.made.claimer.take)
+        second = threading.Thread(
+            target=self.made.claimer.take_in_passing, daemon=True)
+        second.start()
+        second.join(0.05)
+        self.assertTrue(second.is_alive())
+        self.end(first, second)
+        self.assertEqual([first], self.turns)
+
+    def test_forget(self):
+        """What is claimed at this moment of another service goes, too."""
+        first = self.begin(self.made.claimer.take_in_passing)
+        second = threading.Thread(
+            target=self.made.forget_claims, daemon=True)
+        second.start()
+        second.join(0.05)
+        self.end(first, second)
+        self.assertEqual((set(), 0), (
+            self.made.claims.ids, self.made.claims.waiting))
+
+    def test_never_answers(self):
+        """The processor says so, whoever waits for the database."""
+        first = self.begin(self.made.claimer.take_in_passing)
+        self.assertIsNone(self.made.trouble)
+        self.made.claimer.turning_since -= 100
+        self.assertIn('waits for the database, for 100 s', self.made.trouble)
+        self.end(first)
+        self.assertIsNone(self.made.trouble)
+
+
+class ThreadsTest(ThreadCase):
+    """Real threads."""
+
+    JOBS = 400
+
+    def run_all(self, factory, **arguments):
+        """Run all jobs; return a Counter of the threads that claimed."""
+        ended = threading.Event()
+        calls = collections.Counter()
+
+        def call(input):
+            calls[input] += 1
+            if len(calls) == self.JOBS:
+                ended.set()
+        self.task(call)
+        for number in range(self.JOBS):
+            self.service.add('test.task', number)
+        transaction.commit()
+        found = collections.Counter()
+        original = JobExecution.claim
+
+        def claim(*args):
+            found[threading.current_thread().name.partition('.')[0]] += 1
+            return original(*args)
+        with unittest.mock.patch.object(JobExecution, 'claim', claim):
+            self.configure(factory, waitTime=600, **arguments)
+            self.service.startProcessing()
+            self.wait(ended)
+        self.stop()
+        transaction.begin()
+        self.assertEqual(
+            {COMPLETED: self.JOBS},
+            collections.Counter(job.status
+                                for job in self.service.jobs.values()))
+        self.assertEqual({1}, set(calls.values()))
+        return found
+
+    def test_one(self):
+        """Mostly the runner claims, once in many jobs."""
+        found = self.run_all(SimpleProcessor)
+        self.assertGreater(found['runner-1'], found['remotetasks'])
+        self.assertLess(sum(found.values()), self.JOBS / 10)
+
+    def test_several(self):
+        found = self.run_all(MultiProcessor, maxThreads=4)
+        runners = sum(number for name, number in found.items()
+                      if name.startswith('runner-'))
+        self.assertGreater(runners, 0)
+        self.assertLess(sum(found.values()), self.JOBS / 5)
+
+
+class DeadTest(RunnerCase):
+    """A runner may die while it claims."""
+
+    def test_dies(self):
+        """It is replaced, and nothing is lost."""
+        dying = []
+        original = claimer.Claimer.take_in_passing
+
+        def die(made):
+            if not dying:
+                dying.append(threading.current_thread())
+                with made._turns:
+                    raise SystemExit
+            return original(made)
+        for number in range(200):
+            self.service.add('test.task', number)
+        transaction.commit()
+        with unittest.mock.patch.object(
+                claimer.Claimer, 'take_in_passing', die), \
+                logged('lovely.remotetask'):
+            self.start()
+            self.until(lambda: len(self.began) == 200)
+            self.stop()
+        self.assertEqual(list(range(200)), sorted(self.began))
+        self.assertEqual(1, len(dying))
+        transaction.begin()
+        self.assertEqual([], [job.id for job in self.service.jobs.values()
+                              if job.status in (PROCESSING,)])
