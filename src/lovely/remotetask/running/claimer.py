@@ -24,7 +24,8 @@ class _Turn(NamedTuple):
     """What a claimer learns from its service.
 
     claims -- new ones.
-    more -- whether there may be more to claim at once.
+    more -- whether there may be more to claim at once; None if there was no
+        room for claims.
     next_due -- when the next job of the schedule is due, or None.
     commit_every -- how many short jobs to run in one transaction.
     lags -- whether what was claimed from all lanes is none of its own share:
@@ -73,7 +74,7 @@ def _turn(engine, worker_id, known, run, late, rests, unsettled, room,
         next_due = None
     lags = bool(claims) and not own and not any(
         engine.workers.is_own(worker_id, claim.job) for claim in claims)
-    more = bool(room) and engine.is_behind(worker_id)
+    more = engine.is_behind(worker_id) if room else None
     watched = None if claims or more or is_kept_back or not room else (
         engine.watched())
     return _Turn(claims, more, next_due, commit_every, lags, watched)
@@ -134,7 +135,8 @@ class Claimer:
             self._more = False
             raise outcome.exception
         self._follow(outcome.value, run, late, own)
-        return self._more and self._claims.waiting <= self._team.low_water()
+        return bool(outcome.value.more) and (
+            self._claims.waiting <= self._team.low_water())
 
     @property
     def goes_on_well(self):
@@ -196,7 +198,8 @@ class Claimer:
             # one.  If this fails, they are not known here, and handed back.
             self._membership.catch_up()
         self._claims.add(turn.claims)
-        self._more = turn.more
+        if turn.more is not None:
+            self._more = turn.more
 
     def _turn(self, run, late, own):
         return self._membership.bookkeep(

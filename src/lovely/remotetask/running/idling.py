@@ -165,8 +165,9 @@ class Idling:
         """Return whether there may be news that nobody would tell of."""
         # It was told too soon after another time; or it is not known what is
         # of use, or which transaction it will be.
-        return self._told or self._seen is not None and (
-            self._is_concerned or self._changes is None)
+        return (self._told or self._seen is not None and (
+            self._is_concerned or self._changes is None)) and (
+                not self._processor.team.is_full())
 
     def _is_short(self):
         """Return whether there is little left to run still."""
@@ -182,6 +183,9 @@ class Idling:
         if processor.claims.waiting > processor.team.low_water():
             # While there is enough to run, it was mostly this process itself;
             # and each step may meet those of other processors.
+            return False
+        if processor.team.is_full():
+            # A step could claim nothing.  A runner calls when there is room.
             return False
         is_new = self._told or (
             self._seen is not None and self._is_concerned

@@ -113,6 +113,10 @@ class Team:
         """Return how many claims to hold; none while nobody runs them."""
         return self.tempo.batch(*self.free_and_busy()) if self.runners else 0
 
+    def is_full(self):
+        """Return whether those who run claims have as many as they can."""
+        return 0 < self.batch() <= self.claims.outstanding
+
     def low_water(self):
         """Return how many claims are so few that others are fetched."""
         return self.tempo.low_water(*self.free_and_busy())

@@ -212,6 +212,8 @@ class ListenTest(IdlingCase):
 
     def test_told_after_a_job(self):
         """Where there was one there may be another: at once."""
+        # There is room for many.
+        self.made.team.tempo.learn(0.001)
         self.idling._compare_claims()
         self.made.claims.ids.add(1)
         self.idling._compare_claims()
@@ -226,6 +228,24 @@ class ListenTest(IdlingCase):
             self.assertFalse(self.idling.has_news())
         self.idling.wake()
         self.assertTrue(self.idling._is_called(60.0))
+
+    def test_nothing_else_can_be_run(self):
+        """What others commit can wait until a runner has room."""
+        team = self.made.team
+        team.tempo.learn(0.001)
+        self.enterContext(unittest.mock.patch.object(
+            team, 'runners', [unittest.mock.Mock(
+                is_busy_since=lambda moment: False)]))
+        self.made.claims.ids.update(range(team.batch()))
+        self.idling._seen = b'before'
+        self.idling._is_concerned = True
+        with unittest.mock.patch.object(
+                quirks, 'last_transaction_heard_of', return_value=b'after'):
+            self.assertFalse(self.idling.has_news())
+            self.assertFalse(self.idling._has_to_look())
+            self.made.claims.mark_run([unittest.mock.Mock(job=0)])
+            self.assertTrue(self.idling.has_news())
+            self.assertTrue(self.idling._has_to_look())
 
     def waiting(self, number):
         """Let so many claims wait to be run."""

@@ -81,6 +81,13 @@ class PassingTest(StepCase):
         self.assertTrue(self.is_called())
         turn.assert_not_called()
 
+    def test_no_room(self):
+        """A step in between that can claim nothing changes nothing."""
+        self.begin(3 * MAX_BATCH)
+        self.step(self.made)
+        self.assertTrue(self.made.claimer.goes_on_well)
+        self.assertEqual(MAX_BATCH, len(self.made.claims.ids))
+
     def test_long(self):
         """A thread that runs long jobs does nothing else."""
         self.begin(3 * MAX_BATCH)
