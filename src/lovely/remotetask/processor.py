@@ -268,6 +268,7 @@ class SimpleProcessor(Member):
             self._pid = os.getpid()
             self.membership.become_another()
             self.idling.become_another()
+            self.claimer.become_another()
         self.thread = threading.Thread(
             target=self._run_thread, name=self.thread_name, daemon=True)
         self.thread.running = True

@@ -106,15 +106,20 @@ class Claimer:
         self._duties = duties
         self._team = team
         self._claims = team.claims
-        self.next_due = self.watched = self.turning_since = None
+        self.next_due = self.watched = None
+        self.become_another()
+        # When it claims from all lanes again, by the monotonic clock.
+        self._around = _time_to_look_around()
+
+    def become_another(self):
+        """Forget who did what in the process this one was forked from."""
         # Whoever does the bookkeeping.  To be taken by `with` only: that lets
         # it go whatever is raised in a thread, and wherever.
         self._turns = threading.Lock()
         # Whether there was more to claim than was claimed; whether it is a
         # runner who does the bookkeeping.
         self._more = self._in_passing = False
-        # When it claims from all lanes again, by the monotonic clock.
-        self._around = _time_to_look_around()
+        self.turning_since = None
 
     def take(self):
         """Settle claims and make others.  Return whether there may be more."""

@@ -230,7 +230,8 @@ class Team:
         Of short jobs, many wait: two threads of one interpreter would spend
         more time on each other than on claims.
         """
-        return self.tempo.is_brisk and self._processor.claimer.goes_on_well
+        return (self.tempo.is_brisk and self._processor.claimer.goes_on_well
+                and not self._processor.idling.is_stopping)
 
     def is_short(self):
         """Return whether others have to be claimed, or there are none."""

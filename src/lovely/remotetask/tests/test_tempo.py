@@ -47,6 +47,12 @@ class TempoTest(unittest.TestCase):
         self.assertEqual(10, self.tempo(0.001).low_water(1, 0))
         self.assertEqual(0, self.tempo(1).low_water(1, 0))
 
+    def test_brisk(self):
+        """Half a second has time for a full batch of them."""
+        self.assertTrue(self.tempo(0.01).is_brisk)
+        self.assertFalse(self.tempo(0.011).is_brisk)
+        self.assertFalse(self.tempo().is_brisk)
+
     def test_fits(self):
         """Only short jobs are put together."""
         self.assertTrue(self.tempo(0.01).fits(10))
