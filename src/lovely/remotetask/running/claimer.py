@@ -28,8 +28,8 @@ class _Turn(NamedTuple):
         room for claims.
     next_due -- when the next job of the schedule is due, or None.
     commit_every -- how many short jobs to run in one transaction.
-    lags -- whether what was claimed from all lanes is none of its own share:
-        others have more to do than they can.
+    has_looked_around -- whether it claimed from all lanes, and need not go on
+        with that: some of it was its own share, or there was nothing.
     watched -- where there was nothing to claim, and nothing is kept back: see
         IJobExecution.watched.
     """
@@ -38,7 +38,7 @@ class _Turn(NamedTuple):
     more: bool
     next_due: float | None
     commit_every: int
-    lags: bool
+    has_looked_around: bool
     watched: frozenset | None
 
 
@@ -72,12 +72,14 @@ def _turn(engine, worker_id, known, run, late, rests, unsettled, room,
     if is_kept_back:
         # Nothing to wait for: it cannot be claimed for another reason.
         next_due = None
-    lags = bool(claims) and not own and not any(
-        engine.workers.is_own(worker_id, claim.job) for claim in claims)
+    # Where all is of others, they have more to do than they can.
+    has_looked_around = not own and (not claims or any(
+        engine.workers.is_own(worker_id, claim.job) for claim in claims))
     more = engine.is_behind(worker_id) if room else None
     watched = None if claims or more or is_kept_back or not room else (
         engine.watched())
-    return _Turn(claims, more, next_due, commit_every, lags, watched)
+    return _Turn(claims, more, next_due, commit_every, has_looked_around,
+                 watched)
 
 
 def _time_to_look_around():
@@ -129,17 +131,16 @@ class Claimer:
     def _take(self):
         self.watched = None
         run, late = self._claims.to_settle()
-        own = self._claims_own()
-        outcome = outcome_of(self._turn, run, late, own)
+        outcome = outcome_of(self._turn, run, late)
         if outcome.failed and (run or late) and not outcome.retryable:
             # One of them may be to blame for that.
             self._settle_apart(run, late)
             run, late = [], []
-            outcome = outcome_of(self._turn, run, late, own)
+            outcome = outcome_of(self._turn, run, late)
         if outcome.failed:
             self._more = False
             raise outcome.exception
-        self._follow(outcome.value, run, late, own)
+        self._follow(outcome.value, run, late)
         return bool(outcome.value.more) and (
             self._claims.waiting <= self._team.low_water())
 
@@ -172,8 +173,7 @@ class Claimer:
     def _take_more(self):
         self.watched = None
         run, late = self._claims.to_settle()
-        own = self._claims_own()
-        self._follow(self._turn(run, late, own), run, late, own)
+        self._follow(self._turn(run, late), run, late)
 
     def forget_claims(self):
         """Forget what was claimed: the service is another one."""
@@ -188,13 +188,10 @@ class Claimer:
         finally:
             self.turning_since = None
 
-    def _claims_own(self):
-        return time.monotonic() < self._around
-
-    def _follow(self, turn, run, late, own):
+    def _follow(self, turn, run, late):
         """Do here what a turn has committed."""
         self._claims.mark_settled(run, late)
-        if not (own or turn.lags):
+        if turn.has_looked_around:
             self._around = _time_to_look_around()
         self.next_due, self.watched = turn.next_due, turn.watched
         self._team.commit_every = turn.commit_every
@@ -206,12 +203,13 @@ class Claimer:
         if turn.more is not None:
             self._more = turn.more
 
-    def _turn(self, run, late, own):
+    def _turn(self, run, late):
         return self._membership.bookkeep(
             _turn, self._membership.worker_id, self._processor.known_ids(),
             run, late, self._claims.rests_of(run),
             dict(self._claims.unsettled), self._room(run, late),
-            self._processor.maxThreads, self._membership.clock, own)
+            self._processor.maxThreads, self._membership.clock,
+            time.monotonic() < self._around)
 
     def _room(self, run, late):
         """Return how many claims to make, once those are settled."""

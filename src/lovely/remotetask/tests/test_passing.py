@@ -15,10 +15,12 @@ from lovely.remotetask.processor import SimpleProcessor
 from lovely.remotetask.running import claimer
 from lovely.remotetask.running.tempo import MAX_BATCH
 from lovely.remotetask.running.tempo import Tempo
+from lovely.remotetask.tests.fixture import PATIENCE
 from lovely.remotetask.tests.fixture import logged
 from lovely.remotetask.tests.fixture import workers
 from lovely.remotetask.tests.test_membership import StepCase
 from lovely.remotetask.tests.test_runner import RunnerCase
+from lovely.remotetask.tests.test_shared import SHORT
 from lovely.remotetask.tests.test_threads import ThreadCase
 
 
@@ -173,7 +175,7 @@ class AtOnceTest(StepCase):
             self.turns.append(threading.current_thread())
             if len(self.turns) == 1:
                 self.began.set()
-                self.go.wait(60)
+                self.go.wait(PATIENCE)
             return original(*args)
         self.enterContext(
             unittest.mock.patch.object(claimer, '_turn', turn))
@@ -182,13 +184,13 @@ class AtOnceTest(StepCase):
         """Call something in a thread, which comes as far as its turn."""
         thread = threading.Thread(target=call, daemon=True)
         thread.start()
-        self.assertTrue(self.began.wait(60))
+        self.assertTrue(self.began.wait(PATIENCE))
         return thread
 
     def end(self, *threads):
         self.go.set()
         for thread in threads:
-            thread.join(60)
+            thread.join(PATIENCE)
             self.assertFalse(thread.is_alive())
 
     def test_other_runner(self):
@@ -204,7 +206,7 @@ class AtOnceTest(StepCase):
         first = self.begin(self.made.claimer.take_in_passing)
         second = threading.Thread(target=self.made.claimer.take, daemon=True)
         second.start()
-        second.join(0.05)
+        second.join(SHORT)
         self.assertTrue(second.is_alive())
         self.end(first, second)
         self.assertEqual([first, second], self.turns)
@@ -216,7 +218,7 @@ class AtOnceTest(StepCase):
         second = threading.Thread(
             target=self.made.claimer.take_in_passing, daemon=True)
         second.start()
-        second.join(0.05)
+        second.join(SHORT)
         self.assertTrue(second.is_alive())
         self.end(first, second)
         self.assertEqual([first], self.turns)
@@ -227,7 +229,7 @@ class AtOnceTest(StepCase):
         second = threading.Thread(
             target=self.made.forget_claims, daemon=True)
         second.start()
-        second.join(0.05)
+        second.join(SHORT)
         self.end(first, second)
         self.assertEqual((set(), 0), (
             self.made.claims.ids, self.made.claims.waiting))
@@ -332,4 +334,4 @@ class DeadTest(RunnerCase):
         self.assertEqual(1, len(dying))
         transaction.begin()
         self.assertEqual([], [job.id for job in self.service.jobs.values()
-                              if job.status in (PROCESSING,)])
+                              if job.status == PROCESSING])
