@@ -377,6 +377,8 @@ class FlowerTest(CeleryCase):
 class DatabasesTest(CeleryCase):
 
     layer = DatabasesStage
+    # Takes long: see CONTRIBUTING.rst.
+    level = 2
 
     def test_jobs_of_another_database(self):
         """Messages find them, and they find what was committed with them."""
@@ -590,6 +592,9 @@ class RelStorageTest(CeleryCase):
 
 class CommandTest(unittest.TestCase):
     """What the command says when it cannot work."""
+
+    # Takes long: see CONTRIBUTING.rst.
+    level = 2
 
     def complaint(self, *options, **variables):
         said = self.failure(*options, **variables)

@@ -117,6 +117,9 @@ class CommandTests(TestCase):
 
 class RestartTests(TestCase):
 
+    # Takes long: see CONTRIBUTING.rst.
+    level = 2
+
     def test_jobs_survive_a_kill(self):
         """What was queued or running is run after a restart, once."""
         server = self.start()

@@ -41,6 +41,8 @@ class HostileLayer:
 class HostileTest(unittest.TestCase):
 
     layer = HostileLayer
+    # Takes long: see CONTRIBUTING.rst.
+    level = 2
 
     def test_all_quick_kinds(self):
         """Jobs that misbehave in all ways harm no other, and end honestly."""

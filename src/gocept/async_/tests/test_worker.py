@@ -95,6 +95,9 @@ class PostgreSQLStage:
 
 class RefusalTest(unittest.TestCase):
 
+    # Takes long: see CONTRIBUTING.rst.
+    level = 2
+
     def setUp(self):
         self.stack = self.enterContext(contextlib.ExitStack())
         self.folder = self.stack.enter_context(tempfile.TemporaryDirectory())
@@ -545,6 +548,8 @@ class DatabasesTest(WorkerCase):
     """The jobs have a database of their own."""
 
     layer = DatabasesStage
+    # Takes long: see CONTRIBUTING.rst.
+    level = 2
 
     def test_two_processes(self):
         """They change the content; the jobs are where they are declared."""

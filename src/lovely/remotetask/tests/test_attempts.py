@@ -142,7 +142,14 @@ class InvariantCase(DatabaseCase):
 
 
 class CommitTest(InvariantCase):
-    """A commit fails, whichever it is."""
+    """A commit fails, whichever it is.
+
+    errors -- tuple of what it raises: called, returns an exception.
+    failing_jobs -- tuple; which jobs fail, each a tuple of their numbers.
+    """
+
+    errors = (down,)
+    failing_jobs = ((0, 1),)
 
     def setUp(self):
         super().setUp()
@@ -151,8 +158,7 @@ class CommitTest(InvariantCase):
     def test_once(self):
         """One commit fails, before it or after."""
         for error, committed, number, failing in itertools.product(
-                (down, ConflictError, broken),
-                (False, True), range(1, 13), ((), (0, 1))):
+                self.errors, (False, True), range(1, 13), self.failing_jobs):
             with self.subTest(error=error, committed=committed,
                               number=number, failing=failing):
                 self.prepare(failing)
@@ -165,7 +171,7 @@ class CommitTest(InvariantCase):
     def test_from_then_on(self):
         """From one commit on all fail, then the process is stopped."""
         for committed, number, failing in itertools.product(
-                (False, True), range(1, 13), ((), (0, 1))):
+                (False, True), range(1, 13), self.failing_jobs):
             with self.subTest(committed=committed, number=number,
                               failing=failing):
                 self.prepare(failing)
@@ -211,6 +217,16 @@ class CommitTest(InvariantCase):
                     [COMPLETED] * self.JOBS,
                     [self.job(jobid).status for jobid in self.ids],
                     [self.job(jobid).history for jobid in self.ids])
+
+
+class EveryCommitTest(CommitTest):
+    """The same with any error, and with jobs of which none fails."""
+
+    # Takes long: see CONTRIBUTING.rst.
+    level = 2
+
+    errors = down, ConflictError, broken
+    failing_jobs = (), (0, 1)
 
 
 class HookTest(InvariantCase):
