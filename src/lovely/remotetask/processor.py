@@ -213,6 +213,9 @@ class SimpleProcessor(Member):
     def facts(self):
         return {'kind': type(self).__name__, 'threads': self.maxThreads}
 
+    def find_again(self):
+        return self.claimer.find_again(super().find_again)
+
     def forget_claims(self):
         self.claimer.forget_claims()
 

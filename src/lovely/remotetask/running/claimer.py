@@ -147,19 +147,23 @@ class Claimer:
     @property
     def goes_on_well(self):
         """Whether there is more to claim, and nothing in the way."""
-        return self._more and not any(
-            self._duties[name].is_failing
-            for name in ('find', 'write', 'take', 'run'))
+        return self._more and not (
+            self._processor.idling.is_stopping
+            or any(self._duties[name].is_failing
+                   for name in ('find', 'write', 'take', 'run')))
 
     def take_in_passing(self):
         """Do in the thread of a runner what `take` does.
 
         Return whether the claimer is not needed.  It is, where that fails.
         """
+        if not self.goes_on_well:
+            return False
         if self._in_passing and self._turns.locked():
             # The runner that does it will know.
             return True
         with self._turns:
+            # All of that may be otherwise by now.
             if self.goes_on_well and self._team.is_short():
                 self._in_passing = True
                 outcome = outcome_of(self._timed, self._take_more)
@@ -175,11 +179,18 @@ class Claimer:
         run, late = self._claims.to_settle()
         self._follow(self._turn(run, late), run, late)
 
+    def find_again(self, call):
+        """Call what looks for the service; nobody claims meanwhile.
+
+        Who claims in another service must not do so as the worker of this.
+        """
+        with self._turns:
+            return call()
+
     def forget_claims(self):
         """Forget what was claimed: the service is another one."""
-        with self._turns:
-            self._more = False
-            self._claims.forget()
+        self._more = False
+        self._claims.forget()
 
     def _timed(self, call):
         self.turning_since = time.monotonic()

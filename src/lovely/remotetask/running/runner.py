@@ -58,6 +58,9 @@ class Runner:
             if self._account_for(unended):
                 unended = self._run_alone(pauses)
         del self.claims[:]
+        # As long as this one is busy: it is not among those that wait for
+        # claims.
+        self._team.replenish()
         self.began = None
 
     def _mark_duration(self, seconds):

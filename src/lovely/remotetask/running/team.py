@@ -150,9 +150,6 @@ class Team:
 
         Return whether there were any: there are none at the end.
         """
-        if (self.is_short() and self._claims_in_passing()
-                and not self._processor.claimer.take_in_passing()):
-            self._processor.idling.run_short()
         claim = self.claims.take()
         # Claims that are not begun when the processor is stopped are handed
         # back.
@@ -221,17 +218,20 @@ class Team:
     def has_run(self, claims, ends=None):
         """Remember that jobs have been run; see Claims.mark_run."""
         self.claims.mark_run(claims, ends)
-        if self.is_short() and not self._claims_in_passing():
+
+    def replenish(self):
+        """Claim others if there is little left to run, or have it done."""
+        if self.is_short() and not self._has_claimed_in_passing():
             self._processor.idling.run_short()
 
-    def _claims_in_passing(self):
-        """Return whether a runner claims, and not the claimer's thread.
+    def _has_claimed_in_passing(self):
+        """Return whether a runner has claimed, and the claimer need not.
 
         Of short jobs, many wait: two threads of one interpreter would spend
         more time on each other than on claims.
         """
-        return (self.tempo.is_brisk and self._processor.claimer.goes_on_well
-                and not self._processor.idling.is_stopping)
+        return self.tempo.is_brisk and (
+            self._processor.claimer.take_in_passing())
 
     def is_short(self):
         """Return whether others have to be claimed, or there are none."""

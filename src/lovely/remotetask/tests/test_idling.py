@@ -258,16 +258,16 @@ class ListenTest(IdlingCase):
         # One thread is idle, and takes one of them.
         few = self.made.team.low_water() + 1
         with self.waiting(few):
-            self.made.team.has_run([])
+            self.made.team.replenish()
             self.assertTrue(self.idling._is_called(60.0))
         with self.waiting(few + 1):
-            self.made.team.has_run([])
+            self.made.team.replenish()
             self.assertFalse(self.idling._is_called(0.01))
 
     def test_little_to_run_before_a_step(self):
         """It has claimed others since: there is no other step at once."""
         with self.waiting(self.made.team.low_water()):
-            self.made.team.has_run([])
+            self.made.team.replenish()
         with self.waiting(self.made.team.low_water() + 40):
             self.assertFalse(self.idling._is_called(0.01))
             self.idling.wake()

@@ -10,9 +10,12 @@ from ZODB.POSException import ConflictError
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.jobexecution import JobExecution
+from lovely.remotetask.policy import Policy
 from lovely.remotetask.processor import MultiProcessor
 from lovely.remotetask.processor import SimpleProcessor
 from lovely.remotetask.running import claimer
+from lovely.remotetask.running.membership import REPLACED
+from lovely.remotetask.running.team import Team
 from lovely.remotetask.running.tempo import MAX_BATCH
 from lovely.remotetask.running.tempo import Tempo
 from lovely.remotetask.tests.fixture import PATIENCE
@@ -43,6 +46,7 @@ class PassingTest(StepCase):
         for _ in range(number):
             team.take_claims(taken := [])
             team.has_run(taken, team.run(taken))
+            team.replenish()
 
     def is_called(self):
         """Return whether the claimer was, since this was asked."""
@@ -140,8 +144,7 @@ class PassingTest(StepCase):
         self.run_some(MAX_BATCH - 5)
         self.made.stop()
         with unittest.mock.patch.object(claimer, '_turn') as turn:
-            self.made.claims.end(1)
-            self.made.team.take_claims([])
+            self.made.team.replenish()
         turn.assert_not_called()
 
     def test_another_service(self):
@@ -223,14 +226,33 @@ class AtOnceTest(StepCase):
         self.end(first, second)
         self.assertEqual([first], self.turns)
 
-    def test_forget(self):
-        """What is claimed at this moment of another service goes, too."""
+    def test_stopped_meanwhile(self):
+        """Who has waited for the claimer claims nothing after a stop."""
+        first = self.begin(self.made.claimer.take)
+        with unittest.mock.patch.object(
+                self.made.team, 'is_short', return_value=True):
+            second = threading.Thread(
+                target=self.made.claimer.take_in_passing, daemon=True)
+            second.start()
+            second.join(SHORT)
+            self.made.stop()
+            self.end(first, second)
+        self.assertEqual([first], self.turns)
+
+    def test_another_service(self):
+        """Nobody claims while it is looked for; what is claimed at this
+        moment of the one before goes, too.
+        """
         first = self.begin(self.made.claimer.take_in_passing)
+        find = self.enterContext(unittest.mock.patch.object(
+            self.made.membership, 'find_again', return_value=REPLACED))
         second = threading.Thread(
-            target=self.made.forget_claims, daemon=True)
+            target=self.made.find_again, daemon=True)
         second.start()
         second.join(SHORT)
+        find.assert_not_called()
         self.end(first, second)
+        find.assert_called_once_with()
         self.assertEqual((set(), 0), (
             self.made.claims.ids, self.made.claims.waiting))
 
@@ -304,6 +326,43 @@ class ThreadsTest(ThreadCase):
         runners = sum(number for name, number in found.items()
                       if name.startswith('runner-'))
         self.assertGreater(runners, 0)
+
+
+    def test_longer_meanwhile(self):
+        """Jobs that are not that short any more: the claimer is called.
+
+        A runner learns it when it has run all that was claimed.
+        """
+        is_brisk = [False]
+        original, learn = Team.run, Tempo.learn
+
+        def run(*args):
+            is_brisk[0] = True
+            return original(*args)
+
+        def learned(*args):
+            learn(*args)
+            is_brisk[0] = False
+        self.service.policy = Policy(commit_every=MAX_BATCH)
+        ended, calls = threading.Event(), []
+
+        def call(input):
+            calls.append(input)
+            if len(calls) == self.JOBS:
+                ended.set()
+        self.task(call)
+        for number in range(self.JOBS):
+            self.service.add('test.task', number)
+        transaction.commit()
+        with unittest.mock.patch.object(Team, 'run', run), \
+                unittest.mock.patch.object(Tempo, 'learn', learned), \
+                unittest.mock.patch.object(Tempo, 'is_brisk', property(
+                    lambda tempo: is_brisk[0])):
+            self.configure(SimpleProcessor, waitTime=600)
+            self.service.startProcessing()
+            self.wait(ended)
+        self.stop()
+        self.assertEqual(list(range(self.JOBS)), sorted(calls))
 
 
 class DeadTest(RunnerCase):
