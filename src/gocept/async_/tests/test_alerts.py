@@ -127,6 +127,7 @@ class AlertTest(unittest.TestCase):
         for name, told in (
                 ('JobsWaitTooLong', {'oldest': 301.0}),
                 ('JobsFail', {'functions': failed}),
+                ('JobsNeedSomebody', {'counts': {'held': 1}}),
                 ('JobsAreLost', {'functions': lost}),
                 ('NoWorker', {'workers': 0}),
                 ('ServiceCannotWork', {'works': False}),
@@ -138,4 +139,4 @@ class AlertTest(unittest.TestCase):
         rule, = (rule for rule in self.rules
                  if rule['alert'] == 'NothingIsTold')
         self.assertTrue(is_true(rule['expr'], read(exposition({}))))
-        self.assertEqual(7, len(self.rules))
+        self.assertEqual(8, len(self.rules))
