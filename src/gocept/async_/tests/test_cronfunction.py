@@ -9,6 +9,7 @@ from gocept.async_.tests import sample
 from gocept.async_.tests.functional import FunctionalTestCase
 from lovely.remotetask.interfaces import CRONJOB
 from lovely.remotetask.interfaces import DELAYED
+from lovely.remotetask.tests.fixture import logged
 
 
 HOUR = 3600
@@ -47,6 +48,15 @@ class AddCronJobTest(FunctionalTestCase):
         process(after=24 * HOUR)
         for expected in (([1], 2), {}), ((), {'a': [1]}), (([1],), {}):
             self.assertIn(expected, sample.calls)
+
+    def test_failed(self):
+        """That is an error in the log, though it waits for its next time."""
+        cron = self.service.addCronJob(sample.fail, ('no',), hour=2)
+        with logged('lovely.remotetask.running.execution') as lines:
+            process(raise_errors=False, after=24 * HOUR)
+        line, = lines
+        self.assertRegex(line, rf'(?s)^ERROR .*/{cron}: failed .*Traceback')
+        self.assertEqual(CRONJOB, self.service.jobs[cron].status)
 
     def test_decorators_above_and_below(self):
         for function in (sample.announced_when_run,

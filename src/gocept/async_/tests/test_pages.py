@@ -43,11 +43,14 @@ from lovely.remotetask.browser.assets import Assets
 from lovely.remotetask.browser.page import Page
 from lovely.remotetask.browser.pages import Pages
 from lovely.remotetask.interfaces import COMPLETED
+from lovely.remotetask.interfaces import CRONJOB
 from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import IJob
 from lovely.remotetask.interfaces import IJobPanel
+from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.interfaces import ITaskService
 from lovely.remotetask.management import Management
+from lovely.remotetask.task import SimpleTask
 
 
 SKIN_LAYER = BrowserLayer(
@@ -432,6 +435,29 @@ class ContentTest(PagesTestCase):
             self.assertEqual(number, group['number'])
         self.assertIsNone(self.ask(
             f'events/jobs/{shown}.json', 'viewer').json['previous_failure'])
+
+    def test_failed_cron_job(self):
+        """It waits for its next time; its failure is among the last ones."""
+        calls = []
+
+        def fail(input):
+            calls.append(input)
+            if len(calls) == 1:
+                raise RuntimeError('no')
+        zope.component.provideUtility(SimpleTask(fail), ITask, 'failing')
+        cron = self.service.addCronJob('failing', minute=(10,))
+        process('events', raise_errors=False, after=3600)
+        self.assertEqual(CRONJOB, self.service.jobs[cron].status)
+        group, = self.ask('events/service.json').json['failures']
+        self.assertEqual(
+            ('failing', 'builtins.RuntimeError', 1, str(cron)),
+            (group['function'], group['error_class'], group['number'],
+             group['job']))
+        self.assertIn(f'jobs/{cron}"', self.ask('events/').text)
+        # Until it goes well again.
+        process('events', after=2 * 3600)
+        self.assertEqual(
+            [], self.ask('events/service.json').json['failures'])
 
     def test_hidden_cron_job(self):
         """The others are shown."""

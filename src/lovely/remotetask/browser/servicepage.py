@@ -172,14 +172,26 @@ def banner(data, now, say):
 
 
 def failures(service):
-    """Return the last failures, grouped: a list of dicts for JSON."""
+    """Return the last failures, grouped: a list of dicts for JSON.
+
+    With cron jobs whose last run has failed: these wait for their next time,
+    and have another status.
+    """
+    deadline = time.monotonic() + SECONDS
+    failed = rows.seen(service.find(
+        status=interfaces.ERROR, limit=FAILURES, deadline=deadline).jobs)
+    crons = [job for job in rows.seen(service.cron_jobs(deadline))
+             if job.errorClass is not None]
     groups = collections.OrderedDict()
-    for job in rows.seen(service.find(
-            status=interfaces.ERROR, limit=FAILURES,
-            deadline=time.monotonic() + SECONDS).jobs):
+    for job in sorted(failed + crons, key=_ended, reverse=True):
         key = job.function or job.task, job.errorClass
         group = groups.setdefault(key, {
             'function': key[0], 'error_class': key[1],
             'number': 0, 'last': job.completed, 'job': str(job.id)})
         group['number'] += 1
     return list(groups.values())[:GROUPS]
+
+
+def _ended(job):
+    """Return when a job has ended, in POSIX seconds; 0 if nobody knows."""
+    return 0.0 if job.completed is None else job.completed.timestamp()

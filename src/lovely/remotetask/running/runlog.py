@@ -65,7 +65,7 @@ def write(event):
                '%s, but something failed after its commit, and may be lost: '
                'a hook or a data manager (%s, attempt %s)\n%s', event.status,
                *took[1:], _traceback(event.failure))
-    elif event.status == interfaces.ERROR:
+    elif event.status == interfaces.ERROR or _is_cron_job_failed(event):
         _write(logging.ERROR, event,
                'failed after %.3f s (%s, attempt %s)\n%s', *took,
                _traceback(event.failure))
@@ -74,6 +74,12 @@ def write(event):
                '%s after %.3f s (%s, attempt %s), now %s: %s',
                event.failure.errorClass, *took, event.status,
                _reason(event.failure))
+
+
+def _is_cron_job_failed(event):
+    """Return whether a cron job has failed, and waits for its next time."""
+    return (type(event) is events.JobEnded
+            and event.status == interfaces.CRONJOB)
 
 
 events.Observer(write, events.JobEnded, events.JobRetried).subscribe()
