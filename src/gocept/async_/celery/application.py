@@ -9,6 +9,7 @@ import functools
 import logging
 import os
 import threading
+import time
 
 import celery
 import click
@@ -34,7 +35,6 @@ from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.foreign.outcome import in_runner
 from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.forking import of_process
-from lovely.remotetask.running import events
 from lovely.remotetask.running import registry
 
 
@@ -153,6 +153,8 @@ def _enter_process(**kw):
 def _enter(sender, **kw):
     if sender.pool.__module__ == 'celery.concurrency.thread':
         _attend()
+    if sender.pool.__module__ == 'celery.concurrency.solo':
+        sender.pool.terminate_job = handlers.end_process
 
 
 def _attend():
@@ -194,7 +196,9 @@ class Run(celery.Task):
             einfo.traceback = ''
 
     def on_retry(self, exc, task_id, args, kwargs, einfo):
-        einfo.traceback = ''
+        # Celery has none if it cancels the task itself.
+        if einfo is not None:
+            einfo.traceback = ''
 
 
 @app.task(name=settings.TASK, base=Run, bind=True)
@@ -207,13 +211,33 @@ def run(self, **address):
           ends.collected() as found):
         token = in_runner.set(True)
         try:
-            done = attendance().run(address)
-        except worker.GivenBack as error:
-            raise Reject(str(error), requeue=True) from None
+            done = _run(address)
         finally:
             in_runner.reset(token)
     _tell_of_failure(found)
     return done
+
+
+def _run(address):
+    """Run the job of an address; raise Reject if the message is given back.
+    """
+    try:
+        return _reopened().run(address)
+    except worker.GivenBack as error:
+        raise Reject(str(error), requeue=True) from None
+
+
+def _reopened():
+    """Return the Attendance; raise GivenBack if it cannot be opened again."""
+    outcome = outcome_of(attendance)
+    if not outcome.failed:
+        return outcome.value
+    log.error('the database cannot be opened again, and jobs wait: %s',
+              outcome.errorClass)
+    end = time.monotonic() + worker.LONGEST_PAUSE
+    while time.monotonic() < end and not entrance.is_closed:
+        time.sleep(0.1)
+    raise worker.GivenBack('the database cannot be opened')
 
 
 def _tell_of_failure(found):
@@ -223,7 +247,7 @@ def _tell_of_failure(found):
     """
     for end in found[-1:]:
         problem = ends.problem(end)
-        if problem is not None and type(end) is events.JobRetried:
+        if problem is not None and ends.is_retried(end):
             raise Retry(problem, exc=JobFailed(problem))
         if problem is not None:
             raise JobFailed(problem)

@@ -17,6 +17,7 @@ from gocept.async_.celery.processor import CeleryProcessor
 from gocept.async_.celery.processor import address
 from gocept.async_.celery.sweep import KIND
 from gocept.async_.celery.sweep import Sweep
+from lovely.remotetask import interfaces
 from lovely.remotetask import machine
 from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.running import execution
@@ -100,7 +101,22 @@ class Attendant(CeleryProcessor):
                 f'what job {jobid} stands on has failed: {end}')
         if end == execution.UNSTORED:
             ends.note(None)
+        if end is None:
+            found = outcome_of(self._found, jobid).value
+            if found is not None:
+                ends.note(found)
         return end is not None
+
+    def _found(self, jobid):
+        """Return the ends.Found of a job that is not run for a message.
+
+        None if there is no such job.
+        """
+        with execution.opened_service(self.db, self.servicePath) as service:
+            job = service.jobs.get(jobid)
+            return None if job is None else ends.Found(jobid, job.status, bool(
+                job.status in interfaces.WAITING and job.attempts
+                and not job.recurring))
 
     def _run_claimed(self, jobid, first):
         """Claim and run a job; return what became of it, None if nothing."""

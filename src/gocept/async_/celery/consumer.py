@@ -85,8 +85,15 @@ class Consumer(consumer.Consumer):
         Else Celery would start another process of the pool, again and again.
         """
         if (self.pool.__module__ == 'celery.concurrency.prefork'
-                and not entrance.wait(state.maybe_shutdown)):
+                and not entrance.wait(self._look_while_waiting)):
             raise WorkerLostError('No process of the pool can run jobs.')
+
+    def _look_while_waiting(self):
+        state.maybe_shutdown()
+        # Nobody replaces processes yet; one that has died tells nothing.
+        if not self.pool.did_start_ok():
+            raise WorkerLostError(
+                'A process of the pool has died before it could run jobs.')
 
     def connect(self):
         outcome = outcome_of(super().connect)

@@ -5,13 +5,17 @@ that, and can change it.
 """
 
 import contextlib
+import os
 import signal
 import threading
 
 from lovely.remotetask import forking
+from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.foreign.outcome import undescribed
 
+
+log = journal(__name__)
 
 # Signals that end a process of the pool.
 TERMINATING = signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP
@@ -42,6 +46,17 @@ def kept():
                 # Python's own afterwards, and may raise anything then.
                 outcome_of(signal.signal, number, handler,
                            describe=undescribed)
+
+
+def end_process(pid, number=None):
+    """End this process at once; see BasePool.terminate_job of Celery.
+
+    In a pool without processes of its own, the handler of a signal that ends
+    all jobs is called in the middle of one, and what it raises would be the
+    job's failure.  A job whose process was killed is run again.
+    """
+    log.warning('this process ends while it runs a job, which is run again')
+    os._exit(1)
 
 
 @contextlib.contextmanager

@@ -137,7 +137,9 @@ class Firsts:
 
     def add(self, address):
         """Remember a job.  Return whether it is the first time."""
-        key = address['service'], address['job']
+        # Nobody has looked yet whether there is such a service, and its name
+        # may be long.  Where two have the same hash, one of them is claimed.
+        key = hash((address['service'], address['job']))
         if key in self._seen:
             return False
         self._seen[key] = True

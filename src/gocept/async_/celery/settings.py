@@ -215,4 +215,7 @@ def sender_settings(broker):
         **dict.fromkeys(('interval_start', 'interval_step', 'interval_max'),
                         0)}
     found['broker_connection_timeout'] = step
+    # Who sends knows no queues; those of the workers are made when a message
+    # is sent to one.
+    found['task_create_missing_queues'] = True
     return found

@@ -448,6 +448,17 @@ class FailureTest(CeleryCase):
                            self.worker('prefork', 2))
                 self.before |= expected
 
+    def test_cold_shutdown_without_a_pool(self):
+        """The job that runs in the main process is run again, once."""
+        worker = self.worker('solo')
+        expected = self.add_waiting('a')
+        self.begun('a')
+        os.kill(worker.pid, signal.SIGQUIT)
+        self.assertEqual(1, worker.wait())
+        self.assertIn('this process ends while it runs a job', worker.log())
+        self.file('a').touch()
+        self.check(expected, self.worker('solo'))
+
     def test_broker_restarted(self):
         """Jobs that were added meanwhile are run when it is back."""
         self.check_broker_restarted()

@@ -180,6 +180,16 @@ class ConsumerTest(unittest.TestCase):
             entrance.report(True)
             self.consumer._wait_for_pool()
 
+    def test_pool_that_has_died(self):
+        """Processes that were killed at their start report nothing."""
+        self.consumer.pool = unittest.mock.Mock(
+            __module__='celery.concurrency.prefork',
+            **{'did_start_ok.side_effect': [True, True, False]})
+        with unittest.mock.patch.object(
+                celeryconsumer, 'entrance', Entrance()), \
+                self.assertRaisesRegex(WorkerLostError, 'has died'):
+            self.consumer._wait_for_pool()
+
 
 class DisturbanceTest(unittest.TestCase):
 

@@ -3,6 +3,7 @@
 import unittest
 import unittest.mock
 
+import transaction
 from ZODB.POSException import ConflictError
 
 from gocept.async_.celery import ends
@@ -11,6 +12,8 @@ from gocept.async_.tests.celerycase import CeleryCase
 from lovely.remotetask import policy
 from lovely.remotetask.running import events
 from lovely.remotetask.running import execution
+from lovely.remotetask.tests.fixture import engine
+from lovely.remotetask.tests.fixture import logged
 
 
 SECRET = 'the s3cret of an argument'
@@ -127,3 +130,58 @@ class CollectedTest(CeleryCase):
         with ends.collected() as found:
             self.assertFalse(self.attendant.run_job(5, bytes(8)))
         self.assertEqual([], found)
+
+    def again(self, jobid):
+        """Return what is wrong when a message for a job runs nothing."""
+        with ends.collected() as found:
+            self.assertFalse(self.attendant.run_job(
+                jobid, self.jobs_db.lastTransaction()))
+        end, = found
+        return ends.problem(end), ends.is_retried(end)
+
+    def run_one(self):
+        """Run a job.  Return its id."""
+        jobid = self.add('test.other')
+        with logged('lovely.remotetask'):
+            self.attendant.run_job(jobid, self.jobs_db.lastTransaction())
+        return jobid
+
+    def test_completed_before(self):
+        """Another message of it finds nothing that is wrong."""
+        self.service_task(lambda service, input: None, 'test.other')
+        self.assertEqual((None, False), self.again(self.run_one()))
+
+    def test_failed_before(self):
+        """What has failed looks like that, whatever is delivered once more.
+        """
+        self.service_task(self.fail, 'test.other')
+        jobid = self.run_one()
+        self.assertEqual(
+            (f'job {jobid} was not run, and is error', False),
+            self.again(jobid))
+
+    def test_waits(self):
+        """It was run before, and is going to be run once more."""
+        self.service.policy = policy.Policy(
+            retry_on=('builtins.ValueError',), retry_wait=3600.0)
+        self.service_task(self.fail, 'test.other')
+        with unittest.mock.patch(
+                'random.uniform', lambda least, most: most):
+            jobid = self.run_one()
+        problem, retried = self.again(jobid)
+        self.assertIn('was not run', problem)
+        self.assertTrue(retried)
+
+    def test_lost_for_the_last_time(self):
+        """Nobody has told how that has ended: its process was gone."""
+        self.service.policy = policy.Policy(attempts=1)
+        self.service_task(self.fail, 'test.other')
+        jobid = self.add('test.other')
+        machine = self.attendant.worker_id.rpartition(':')[2].split('-')[0]
+        engine(self.service).claim_job(
+            f'host:{2 ** 22 + 1}:x:{machine}--x', jobid)
+        transaction.commit()
+        with logged('lovely.remotetask'):
+            problem, retried = self.again(jobid)
+        self.assertEqual(f'job {jobid} was not run, and is error', problem)
+        self.assertFalse(retried)

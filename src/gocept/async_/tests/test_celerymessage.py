@@ -1,6 +1,7 @@
 """A message says where a job is; anything else is refused, or left out."""
 
 import json
+import tracemalloc
 import types
 import unittest
 import unittest.mock
@@ -190,6 +191,16 @@ class FirstTest(unittest.TestCase):
         self.assertEqual([True, False, True, False], [
             firsts.add(each) for each in (
                 ELSEWHERE, ELSEWHERE, other, ELSEWHERE)])
+
+    def test_long_names(self):
+        """What anybody may send takes no memory."""
+        firsts = celerymessage.Firsts()
+        tracemalloc.start()
+        self.addCleanup(tracemalloc.stop)
+        for number in range(1000):
+            self.assertTrue(firsts.add(
+                {**ELSEWHERE, 'service': f'{number}' + 'x' * 15_000}))
+        self.assertLess(tracemalloc.get_traced_memory()[0], 1_000_000)
 
     def test_not_all_are_remembered(self):
         """Only those that came last."""

@@ -7,6 +7,7 @@ import ZODB
 import zope.app.appsetup.appsetup
 import zope.event
 import zope.processlifetime
+from celery.exceptions import Reject
 from ZODB.POSException import ConflictError
 
 from gocept.async_.celery import application
@@ -14,6 +15,7 @@ from lovely.remotetask import retry
 from lovely.remotetask.running import quirks
 from lovely.remotetask.running.application import OPENINGS
 from lovely.remotetask.running.application import Configuration
+from lovely.remotetask.tests.fixture import logged
 
 
 class OpeningTest(unittest.TestCase):
@@ -60,6 +62,29 @@ class OpeningTest(unittest.TestCase):
         with self.assertRaises(ValueError):
             application._open()
         self.assertEqual(1, len(self.opened))
+
+    def test_opened_again(self):
+        """A job has closed the database, and the server is away: the message
+        stays in the broker, and nothing of the error leaves the worker.
+        """
+        slept = []
+        now = [0.0]
+
+        def sleep(seconds):
+            slept.append(seconds)
+            now[0] += seconds
+        with unittest.mock.patch.multiple(
+                application.time, sleep=sleep, monotonic=lambda: now[0]), \
+                unittest.mock.patch.object(
+                    application, '_open', side_effect=OSError('s3cret')), \
+                unittest.mock.patch.object(
+                    application, '_attendance', None), \
+                logged('gocept.async_.celery') as lines, \
+                self.assertRaises(Reject) as raised:
+            application._run({})
+        self.assertTrue(raised.exception.requeue)
+        self.assertGreater(sum(slept), 10)
+        self.assertNotIn('s3cret', f'{lines} {raised.exception}')
 
     def test_it_has_an_end(self):
         """Where it never works, that is raised in the end."""

@@ -140,6 +140,14 @@ class SenderTest(unittest.TestCase):
         with self.assertRaisesRegex(KeyError, 'No such transport: pigeon'):
             Sender(Broker('pigeon://127.0.0.1', {}, 1.0, 10.0))
 
+    def test_queues(self):
+        """Who sends has none in its settings, and sends nevertheless."""
+        for options in {}, {'task_create_missing_queues': False}:
+            with self.subTest(options):
+                sender = Sender(Broker('memory://', options, 1.0, 10.0))
+                self.addCleanup(sender.close)
+                self.assertEqual(1, sender.send('events', [{'job': 1}]))
+
     def test_settings(self):
         """Nothing is pickled, and no step waits longer than its part."""
         settings = celerybroker.sender_settings(

@@ -56,6 +56,14 @@ class TaskTest(unittest.TestCase):
         self.check()
 
 
+class CancelledTest(unittest.TestCase):
+
+    def test_by_celery(self):
+        """A lost connection may be a reason; there is no traceback then."""
+        application.Run.on_retry(
+            None, celery.exceptions.Retry(), 'id', (), {}, None)
+
+
 class HandlersTest(unittest.TestCase):
     """A process of a pool runs jobs in its main thread: they set handlers."""
 
