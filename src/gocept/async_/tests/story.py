@@ -34,6 +34,8 @@ ZCML = '''
   <include package="zope.browserpage" file="meta.zcml" />
 '''
 
+READ_ONLY = '<browser:', '<grant', '<async:pages'
+
 # What a part of a zope.conf lacks to be one.
 CONF = {
     'site-definition': 'site-definition site.zcml\n',
@@ -106,8 +108,9 @@ class Story:
 
     def _run_xml(self, block):
         directives = f'{ZCML}{block.text}</configure>'
-        # The others need an application of their own: they are read only.
-        if '<browser:' in block.text or '<grant' in block.text:
+        # The others need an application of their own, or stay when the test
+        # has ended: they are read only.
+        if any(tag in block.text for tag in READ_ONLY):
             configuration.read(directives)
         else:
             configuration.execute(self._test, directives)
