@@ -2,7 +2,12 @@
 
 from xmlrpc.client import MAXINT
 
+import zope.security
 from zope.publisher.xmlrpc import XMLRPCView
+from zope.security.interfaces import Unauthorized
+
+
+VIEW = 'lovely.remotetask.View'
 
 
 class RemoteTaskServiceXMLRPCAPI(XMLRPCView):
@@ -32,8 +37,18 @@ class RemoteTaskServiceXMLRPCAPI(XMLRPCView):
 
     def getResult(self, jobid):
         """Return the result of a job."""
+        self._check_view()
         return self.context.getResult(int(jobid))
 
     def getError(self, jobid):
         """Return the message of the error of a job, 'None' without one."""
+        self._check_view()
         return self.context.getError(int(jobid))
+
+    def _check_view(self):
+        """Raise Unauthorized for those who may not see jobs at all.
+
+        A view has one permission in ZCML: here that is the other one.
+        """
+        if not zope.security.checkPermission(VIEW, self.context):
+            raise Unauthorized(self.context, 'jobs', VIEW)

@@ -139,8 +139,8 @@ def _cron_job(source: Source, name: str,
         if job['name'] == text:
             return job
     job = None
-    if text.isascii() and text.isdigit():
-        job = source.job(name, int(text[:MAX_DIGITS]))
+    if text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS:
+        job = source.job(name, int(text))
         if job is not None and 'paused' in job:
             return job
     reason = (f'there is no cron job "{text}"; see the command crons'
@@ -190,7 +190,10 @@ def run(desk: Desk, options: argparse.Namespace) -> bool:
               file=sys.stderr)
         return False
     if options.dry_run:
-        output.text(f'would run {described}')
+        if options.json:
+            output.as_json({'job': str(options.id), 'status': status})
+        else:
+            output.text(f'would run {described}')
         return True
     return _tell_run(options, running.run(
         desk.db, lambda connection: _service_in(connection, name),

@@ -32,13 +32,25 @@ def add_to(parser: Any) -> None:
     add = group.add_argument
     add('--status', choices=STATUSES, metavar='STATUS',
         help=f'one of {", ".join(STATUSES)}')
-    add('--function', metavar='NAME', help='the dotted name of a function')
-    add('--task', metavar='NAME', help='the name of a task')
-    add('--principal', metavar='ID', help='who has made the call')
-    add('--error-class', metavar='NAME',
+    add('--function', type=_name, metavar='NAME',
+        help='the dotted name of a function')
+    add('--task', type=_name, metavar='NAME', help='the name of a task')
+    add('--principal', type=_name, metavar='ID', help='who has made the call')
+    add('--error-class', type=_name, metavar='NAME',
         help='the dotted name of the class of the last error')
     add('--since', type=time_of, metavar='TIME', help='from then on')
     add('--until', type=time_of, metavar='TIME', help='before that')
+
+
+def _name(text: str) -> str:
+    """Return a name; raise argparse.ArgumentTypeError for one that is blank.
+
+    The variable of a script may have been empty; that must not mean all jobs.
+    """
+    if not text.strip():
+        raise argparse.ArgumentTypeError(
+            'it is blank; give a name, or leave the option out')
+    return text
 
 
 def selection(options: argparse.Namespace) -> dict[str, Any]:

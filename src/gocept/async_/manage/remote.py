@@ -1,6 +1,7 @@
 """The services of a running application, by the JSON of its pages."""
 
 import datetime
+import sys
 from typing import Any
 from urllib.parse import urlencode
 
@@ -58,8 +59,11 @@ class Remote:
 
     def crons(self, name: str) -> list[Row]:
         """See Source."""
-        return [{**_row(each), **_cron(each)} for each in self._get(
-            f'{segment(name)}/crons.json')['crons']]
+        found = self._get(f'{segment(name)}/crons.json')
+        if not found['complete']:
+            print('async-jobs: too many jobs were changed meanwhile: some '
+                  'cron jobs may be missing; try again', file=sys.stderr)
+        return [{**_row(each), **_cron(each)} for each in found['crons']]
 
     def workers(self, name: str) -> list[Row]:
         """See Source."""

@@ -235,6 +235,17 @@ class ActingTest(CommandCase):
                 self.assertIn('either ids', self.complaints.getvalue())
         self.assertEqual([], self.done())
 
+    def test_blank(self):
+        """The variable of a script was empty: that does not mean all jobs."""
+        self.failed()
+        for option in '--function', '--task', '--principal', '--error-class':
+            for blank in '', ' ', '\t\n':
+                for what in 'requeue', 'cancel', 'remove', 'list':
+                    self.run_command(what, option, blank, code=2)
+                    self.assertIn('is blank', self.complaints.getvalue())
+        self.assertEqual([], self.done())
+        self.assertEqual(1, self.service.counts()[ERROR])
+
     def test_bad_options(self):
         for args in (('list', '--status', 'asleep'), ('show', 'x'),
                      ('list', '--since', 'yesterday'), ('show', -1),
@@ -257,6 +268,9 @@ class ActingTest(CommandCase):
         self.assertEqual([(('x',), {})] * 2, sample.calls)
         self.run_command('run-now', other, code=1)
         self.assertIn('is no cron job', self.complaints.getvalue())
+        # Its first digits are those of an id.
+        self.run_command('run-now', f'{cron:019}5', code=1)
+        self.assertIn('no cron job', self.complaints.getvalue())
 
     def test_by_name(self):
         """Of a cron job that is declared."""
@@ -295,6 +309,9 @@ class ActingTest(CommandCase):
         """Here and now; the end is stored, whatever it is."""
         sample.record(1, a=2)
         jobid = self.job().id
+        self.assertEqual(
+            {'job': str(jobid), 'status': QUEUED},
+            self.json('run', jobid, '--dry-run'))
         text = self.run_command('run', jobid)
         self.assertIn('is completed', text)
         self.assertEqual([((1,), {'a': 2})], sample.calls)

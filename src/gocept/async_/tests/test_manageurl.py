@@ -160,6 +160,7 @@ class ActingTest(RemoteCase):
 
     test_by_filter = test_manage.ActingTest.test_by_filter
     test_which = test_manage.ActingTest.test_which
+    test_blank = test_manage.ActingTest.test_blank
     test_pause = test_manage.ActingTest.test_pause
     test_run_now = test_manage.ActingTest.test_run_now
     test_by_name = test_manage.ActingTest.test_by_name

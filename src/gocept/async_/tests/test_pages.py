@@ -3,6 +3,7 @@
 import contextlib
 import re
 import unittest
+import zoneinfo
 from html import unescape
 from unittest import mock
 from urllib.parse import quote
@@ -458,6 +459,30 @@ class ContentTest(PagesTestCase):
         process('events', after=2 * 3600)
         self.assertEqual(
             [], self.ask('events/service.json').json['failures'])
+
+    def test_unknown_time_zone(self):
+        """The process that runs the jobs may know it; this one does not."""
+        self.service.addCronJob('echo', hour=2, timezone='Europe/Berlin')
+        # Processors tell when it is due.
+        process('events')
+        with mock.patch('zoneinfo.ZoneInfo',
+                        side_effect=zoneinfo.ZoneInfoNotFoundError('no')):
+            page = self.ask('events/crons')
+        self.assertEqual(200, page.status_int)
+        self.assertIn('Europe/Berlin', page.text)
+
+    def test_kept_for_ages(self):
+        """The calendar ends before the job is removed."""
+        jobid = self.add()
+        with mock.patch.object(Management, 'removed_at', lambda *args: 1e12):
+            self.assertIn(
+                '9999-12-31', self.ask(f'events/jobs/{jobid}').text)
+
+    def test_places_that_make_no_sense(self):
+        """Where the next page begins is written by the pages alone."""
+        for after in '[' * 1000, '["legacy",', '["legacy",-2]', '5':
+            self.assertEqual(400, self.ask(
+                f'events/jobs?after={quote(after)}').status_int)
 
     def test_hidden_cron_job(self):
         """The others are shown."""

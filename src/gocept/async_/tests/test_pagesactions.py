@@ -622,6 +622,24 @@ class BulkTest(ActionsTestCase):
         self.assertIn('query', answer.json['detail'])
         self.assertEqual(2, self.service.counts()[ERROR])
 
+    def test_blank(self):
+        """What a program leaves empty by mistake is never taken for none."""
+        self.failed(2)
+        for name in ('status', 'function', 'principal', 'error_class',
+                     'since', 'until', 'task'):
+            for blank in '', ' ', None:
+                with self.subTest(name, blank=blank):
+                    answer = self.post_json('events/bulk', **{
+                        'action': 'remove', name: blank})
+                    self.assertEqual(400, answer.status_int)
+                    self.assertIn(f'"{name}" is empty', answer.json['detail'])
+            self.assertEqual(400, self.ask(
+                f'events/bulk.json?action=remove&{name}=').status_int)
+        self.assertEqual(2, self.service.counts()[ERROR])
+        # In a form it was not filled in.
+        self.assertEqual(200, self.ask(
+            'events/bulk?action=remove&function=').status_int)
+
     def test_goes_on_as_told(self):
         """What an answer says can be sent again as it is."""
         self.failed(3)

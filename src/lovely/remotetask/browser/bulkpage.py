@@ -86,7 +86,7 @@ class BulkPage(Page):
 
     def data(self):
         """The selection, how many match, and a sample of them."""
-        self.selection = Selection.of(self.request.form)
+        self.selection = Selection.asked(self.request.form, self.is_json)
         try:
             page = self.service.find(**self.selection.arguments(),
                                      limit=SAMPLE)
@@ -179,7 +179,7 @@ class BulkAction(Posted):
         """Do a slice.  Return what was done, and where to go on."""
         if 'job' in self.form:
             return self._do_each(self.form['job'])
-        self.selection = Selection.of(self.form)
+        self.selection = Selection.asked(self.form, self.is_json)
         after = parameters.text(self.form, 'after')
         self._check_confirmation(after)
         method = getattr(

@@ -7,11 +7,21 @@ from lovely.remotetask.browser.markup import tag
 from lovely.remotetask.browser.wording import shortened
 
 
+# The first and the last second that the calendar has.
+FIRST, LAST = (datetime.datetime(*day, tzinfo=datetime.UTC).timestamp()
+               for day in ((1, 1, 1), (9999, 12, 31, 23, 59, 59)))
+
+
 def as_datetime(seconds):
-    """Return the aware UTC datetime of POSIX seconds; None for None."""
+    """Return the aware UTC datetime of POSIX seconds; None for None.
+
+    That of an end of the calendar for what is beyond: a time may be stored,
+    or calculated from a retention of thousands of years.
+    """
     if seconds is None:
         return None
-    return datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+    return datetime.datetime.fromtimestamp(
+        min(max(FIRST, seconds), LAST), datetime.UTC)
 
 
 def moment(when, now, say):

@@ -1,8 +1,5 @@
 """What the forms for cron jobs have in common: fields, and what they mean."""
 
-import datetime
-import zoneinfo
-
 from lovely.remotetask import interfaces
 from lovely.remotetask.browser import cells
 from lovely.remotetask.browser import cronwords
@@ -148,9 +145,7 @@ class CronForm(Page):
 
     def in_zone(self, when, data):
         """Return a time as the clocks of the time zone show it."""
-        name = data['fields']['timezone']
-        zone = zoneinfo.ZoneInfo(name) if name else datetime.UTC
-        return f'{when.astimezone(zone):%Y-%m-%d %H:%M}'
+        return cronwords.in_zone(when, data['fields']['timezone']) or ''
 
 
 class CronPosted(Posted):

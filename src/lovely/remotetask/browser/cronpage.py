@@ -2,7 +2,6 @@
 """
 
 import time
-import zoneinfo
 
 from lovely.remotetask.browser import cells
 from lovely.remotetask.browser import cronadd
@@ -105,11 +104,8 @@ class CronPage(Page):
         if row['due'] is None or row['paused']:
             return ''
         name = row['timezone'] or 'UTC'
-        try:
-            zone = zoneinfo.ZoneInfo(name)
-        except (OSError, ValueError):
-            return name
-        return f'{row["due"].astimezone(zone):%Y-%m-%d %H:%M} {name}'
+        found = cronwords.in_zone(row['due'], name)
+        return name if found is None else f'{found} {name}'
 
     def runs(self, row):
         """Return the Markup of the last runs: a mark for each."""

@@ -1,5 +1,8 @@
 """Cron patterns in words, and as a crontab has them."""
 
+import struct
+import zoneinfo
+
 from lovely.remotetask.browser.wording import _
 
 
@@ -144,3 +147,18 @@ def _spans(values):
         yield (str(values[0]) if length == 1
                else f'{values[0]}-{values[length - 1]}')
         values = values[length:]
+
+
+def in_zone(when, name):
+    """Return the text of a time as the clocks of a time zone show it.
+
+    name -- '' or None: UTC.
+
+    None if this process does not know the zone; those who run the jobs may.
+    """
+    try:
+        found = zoneinfo.ZoneInfo(name or 'UTC')
+    except (LookupError, ValueError, OSError, struct.error):
+        # All of this it may say of one that is missing, or damaged.
+        return None
+    return f'{when.astimezone(found):%Y-%m-%d %H:%M}'

@@ -6,6 +6,8 @@ from typing import Self
 from urllib.parse import urlencode
 
 from lovely.remotetask.browser import parameters
+from lovely.remotetask.browser.problem import Problem
+from lovely.remotetask.browser.wording import _
 
 
 # The arguments of ITaskService.find, by the names in the query.
@@ -36,6 +38,20 @@ class Selection(NamedTuple):
         for name in TIMES:
             parameters.time(form, name)
         return cls(*(parameters.text(form, name) for name in cls._fields))
+
+    @classmethod
+    def asked(cls, form: Any, by_program: bool) -> Self:
+        """Return the one of the jobs that are to be changed.  Raise Problem.
+
+        What is empty in a form was not filled in.  The variable of a program
+        may have been empty, and that must not mean all jobs.
+        """
+        for name in cls._fields if by_program else ():
+            if name in form and parameters.text(form, name) is None:
+                raise Problem(400, _(
+                    '"${name}" is empty; leave it out if all jobs are meant.'),
+                    name=name)
+        return cls.of(form)
 
     def given(self) -> dict[str, str]:
         """Return what is asked for, by the names in the query."""

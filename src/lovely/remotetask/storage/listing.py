@@ -96,7 +96,7 @@ def _decode(after: str | None) -> Token:
     try:
         source, position = json.loads(after)
         good = _POSITIONS[source](position)
-    except (TypeError, ValueError, KeyError) as error:
+    except (TypeError, ValueError, KeyError, RecursionError) as error:
         raise _bad_after(after) from error
     if not good:
         raise _bad_after(after)

@@ -239,6 +239,10 @@ def _legacy(store: Any, after: Any, selection: Selection) -> Found:
         try:
             key = (store.legacy.maxKey() if key is None
                    else store.legacy.maxKey(key - 1))
+        except (TypeError, OverflowError):
+            # Somebody has made up a number that no key of the tree can be.
+            key = None
+            continue
         except ValueError:
             return
         was_ghost = is_ghost(store.legacy[key])

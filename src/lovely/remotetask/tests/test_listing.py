@@ -1,6 +1,9 @@
 """Pages of jobs: each job once, newest first, little read."""
 
+import unittest.mock
+
 import transaction
+from BTrees.IOBTree import IOBTree
 
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import COMPLETED
@@ -12,6 +15,8 @@ from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import STARTLATER
 from lovely.remotetask.interfaces import STATUSES
+from lovely.remotetask.storage import whereabouts
+from lovely.remotetask.storage.selection import Selection
 from lovely.remotetask.tests.fixture import Opened
 from lovely.remotetask.tests.test_store import NOW
 from lovely.remotetask.tests.test_store import StoreCase
@@ -206,6 +211,23 @@ class BadInputTest(ListingCase):
                     with self.subTest(**selection), \
                             self.assertRaises(ValueError):
                         self.service.find(**selection)
+
+
+class LegacyTest(unittest.TestCase):
+    """Jobs of the old package, whose ids have 32 bits."""
+
+    def test_place_beyond(self):
+        """No key can be what somebody has made up."""
+        job = unittest.mock.Mock(_p_state=0)
+        store = unittest.mock.Mock(legacy=IOBTree({5: job}))
+        with unittest.mock.patch.object(
+                whereabouts.lookup, 'find', return_value=job):
+            for after, expected in (
+                    (None, [5]), (6, [5]), (5, []), (-1, []), (0, []),
+                    (2 ** 31, [5]), (2 ** 62, [5])):
+                self.assertEqual(expected, [
+                    key for _, key, _ in whereabouts._legacy(
+                        store, after, Selection())])
 
 
 class CostTest(ListingCase):

@@ -155,9 +155,14 @@ class XMLRPCTest(LayerCase):
         self.check('user:userpw', READING)
 
     def test_view_arguments(self):
-        """That is a right of its own, good for nothing else."""
+        """That is a right beside the other one, and alone good for nothing."""
         self.grant(ARGUMENTS)
-        self.check('user:userpw', CONTENT)
+        self.check('user:userpw', set())
+
+    def test_view_and_view_arguments(self):
+        self.grant(VIEW)
+        self.grant(ARGUMENTS)
+        self.check('user:userpw', READING | CONTENT)
 
     def test_manage(self):
         """Who may manage, may add and cancel; reading is another right."""
