@@ -248,6 +248,65 @@ class CountedTest(PoolCase):
         self.assertEqual(0, states['stuck'])
 
 
+class ReloadTest(PoolCase):
+    """The processes are replaced one by one, as often as that is asked for."""
+
+    def setUp(self):
+        super().setUp()
+        self.pool = self.make_pool(2)
+        self.start_first()
+        self.step()
+        self.process.report()
+        self.step()
+        self.assertEqual(['ready', 'ready'], self.state()[2])
+
+    def start_first(self):
+        self.step()
+        self.process.report()
+        self.step()
+
+    def end_first(self):
+        """The first process ends, and the next one is started there."""
+        self.processes[0].end(0)
+        self.step()
+        self.step()
+
+    @property
+    def terminated(self):
+        return [process.terminated for process in self.processes]
+
+    def test_correction(self):
+        """What was deployed is bad; the next reload need not wait for it."""
+        self.pool.reload()
+        self.step()
+        self.end_first()
+        self.process.report(ready=False, problem='events: away')
+        self.step()
+        self.assertEqual([1, 0, 0], self.terminated)
+        self.pool.reload()
+        self.step()
+        self.assertEqual([1, 0, 1], self.terminated)
+        self.assertTrue(self.pool.reloading)
+
+    def test_again_in_the_middle(self):
+        """While a process is being replaced, no other one has to go."""
+        self.pool.reload()
+        self.step()
+        self.end_first()
+        self.process.report()
+        self.step()
+        self.assertEqual([1, 1, 0], self.terminated)
+        self.pool.reload()
+        self.step()
+        self.assertEqual([1, 1, 0], self.terminated)
+        self.processes[1].end(0)
+        self.step()
+        self.step()
+        self.process.report()
+        self.step()
+        self.assertEqual([1, 1, 1, 0], self.terminated)
+
+
 class GarbageTest(PoolCase):
 
     def test_garbage(self):

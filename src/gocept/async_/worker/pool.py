@@ -134,8 +134,13 @@ class Pool:
         return self.stopping and not self._children
 
     def reload(self):
-        """Replace the children, one by one."""
-        self._to_replace = list(self._places)
+        """Replace the children, one by one; begin anew if that goes on."""
+        # A child that is never ready may be why this is asked for again, so
+        # nobody waits for it.  Its place comes first: otherwise a second
+        # child would be stopped while the first one is still missing.
+        self._to_replace = sorted(
+            self._places, key=lambda place: place is not self._replacing)
+        self._replacing = None
 
     def stop(self):
         """Let the children finish their jobs and end."""
