@@ -4,8 +4,10 @@ import contextlib
 import http.client
 import json
 import os
+import select
 import socket
 import tempfile
+import threading
 import time
 import unittest
 import unittest.mock
@@ -18,6 +20,13 @@ from gocept.async_.worker.ownfile import NotOurs
 
 # Seconds until what does not happen has failed.
 PATIENCE = 30
+
+
+def is_open(client):
+    """Return whether the other end of a socket, which is silent, is there."""
+    # The end of a connection can be read, as an error can.
+    readable, _, _ = select.select([client], [], [], 0)
+    return not readable
 
 
 class ServerTest(unittest.TestCase):
@@ -137,6 +146,30 @@ class ServerTest(unittest.TestCase):
         # Those who came first have been left.
         with contextlib.suppress(ConnectionError):
             self.assertEqual(b'', clients[0].recv(1))
+
+    def test_slow_clients_at_once(self):
+        """Nor do those who come together, before any of them is looked at.
+        """
+        self.enterContext(
+            unittest.mock.patch.object(health, 'PATIENCE', 120))
+        with self.server_held_up():
+            # As many as the system keeps for asyncio.
+            clients = [self.connect() for _ in range(health.CLIENTS * 2)]
+        end = time.monotonic() + PATIENCE
+        while sum(map(is_open, clients)) > health.CLIENTS:
+            self.assertLess(time.monotonic(), end)
+            time.sleep(0.01)
+        self.assertTrue(is_open(clients[-1]))
+
+    @contextlib.contextmanager
+    def server_held_up(self):
+        """Let the thread of the server do nothing for a while."""
+        go_on = threading.Event()
+        self.server._loop.call_soon_threadsafe(go_on.wait, PATIENCE)
+        try:
+            yield
+        finally:
+            go_on.set()
 
     def test_request_that_takes_too_long(self):
         """The time is that of the whole request, not of each byte."""

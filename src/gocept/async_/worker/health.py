@@ -91,7 +91,7 @@ class Server:
         assert task is not None
         self._tasks[task] = writer
         if len(self._tasks) > CLIENTS:
-            next(iter(self._tasks)).cancel()
+            self._leave(next(iter(self._tasks)))
         try:
             async with asyncio.timeout(PATIENCE):
                 await self._answer(reader, writer)
@@ -99,8 +99,16 @@ class Server:
             # The client is gone, or too slow: TimeoutError is an OSError, too.
             pass
         finally:
-            del self._tasks[task]
+            self._tasks.pop(task, None)
             writer.transport.abort()
+
+    def _leave(self, task: asyncio.Task) -> None:
+        """Disconnect a client at once."""
+        # Many may come before the task runs again: it would be chosen for
+        # each of them.
+        writer = self._tasks.pop(task)
+        task.cancel()
+        writer.transport.abort()
 
     async def _answer(self, reader: asyncio.StreamReader,
                       writer: asyncio.StreamWriter) -> None:
