@@ -51,13 +51,16 @@ class Processor:
 
 
 def declare(name, service, processor=Processor):
-    """Return the declaration of a service."""
+    """Return the declaration of a service, or of what cannot be found."""
     def make(db, path, **arguments):
         return processor()
     make.runsJobs = True
+    def find(root):
+        if isinstance(service, Exception):
+            raise service
+        return service
     return types.SimpleNamespace(
-        name=name, processorFactory=make, processorArguments={},
-        find=lambda root: service)
+        name=name, processorFactory=make, processorArguments={}, find=find)
 
 
 class ProcessCase(unittest.TestCase):
@@ -112,6 +115,28 @@ class SeenTest(ProcessCase):
         self.assertEqual('service "bad": \'gone\'', said['problem'])
         self.assertEqual({'queued': 1}, said['services']['events']['counts'])
         self.assertEqual(2, len(self.started))
+
+    def test_service_of_another_worker(self):
+        """One that was not chosen is not needed here; the log tells, once."""
+        events = declare('events', Service())
+        self.declare(events, declare('bad', KeyError('gone')))
+        self.process.options = {**OPTIONS, 'services': ['events']}
+        self.process.declarations = [events]
+        with self.assertLogs('gocept.async_.worker.process') as logged:
+            said = [self.look() for _ in range(3)]
+        self.assertEqual([None] * 3, [each['problem'] for each in said])
+        self.assertTrue(said[-1]['ready'])
+        self.assertEqual(['events'], list(said[-1]['services']))
+        line, = logged.output
+        self.assertIn('service "bad", which is not run here', line)
+        self.assertIn('gone', line)
+
+    def test_service_that_is_run_elsewhere(self):
+        """Where none was chosen, those who run it have to be told, too."""
+        events = declare('events', Service())
+        self.declare(events, declare('celery', KeyError('gone')))
+        self.process.declarations = [events]
+        self.assertEqual('service "celery": \'gone\'', self.look()['problem'])
 
     def test_values_that_are_no_json(self):
         """What is stored cannot keep a process from being heard."""

@@ -4,6 +4,7 @@ The command ``async-worker`` starts it, by the name of this module, and
 listens to what it reports.
 """
 
+import collections
 import contextlib
 import json
 import math
@@ -73,6 +74,8 @@ class WorkerProcess:
         self._observer = Observer(self._count, JobEnded, JobRetried)
         self._counter = Counter()
         self._told = float('-inf')
+        self._complaints = collections.defaultdict(
+            lambda: Complaint(log.warning))
         self.observation = Observation(
             self._look, self._troubles, self._news.set)
 
@@ -105,11 +108,29 @@ class WorkerProcess:
                 name = declaration.name
                 doubt(f'the service "{name}" cannot be looked at')
                 seen = outcome_of(self._see, declaration, root)
-                if seen.failed:
+                if not self._is_needed(declaration):
+                    self._complain(name, seen)
+                elif seen.failed:
                     found[name] = {'problem': describe(seen)}
                 elif declaration in self.declarations:
                     found[name] = seen.value
         return found
+
+    def _is_needed(self, declaration):
+        """Return whether this process cannot work without a service."""
+        # Who has chosen some leaves the others to other workers.
+        return (declaration in self.declarations
+                or not self.options['services'])
+
+    def _complain(self, name, seen):
+        """Let the log tell of a service that is not needed, if it failed."""
+        complaint = self._complaints[name]
+        if seen.failed:
+            complaint.say(
+                'the service "%s", which is not run here, cannot be looked '
+                'at: %s', name, describe(seen))
+        else:
+            complaint.end()
 
     def _see(self, declaration, root):
         """Start the processor of a service.  Return how the service is."""
