@@ -159,6 +159,21 @@ class StatusTest(PoolCase):
             [None, 'events: threads have ended'],
             [child['problem'] for child in status['children']])
 
+    def test_numbers_that_are_old(self):
+        """Those of a process that is not heard any more are not shown."""
+        self.pool = self.make_pool(2)
+        self.step()
+        self.process.report(age=0.1, services={'events': {
+            'counts': {'queued': 1}, 'problem': None}})
+        self.step()
+        for _ in range(30):
+            self.step(1.0)
+        self.process.report(age=1.0, services={'events': {
+            'counts': {'queued': 2}, 'problem': None}})
+        self.step()
+        self.assertEqual(
+            {'queued': 2}, self.pool.status()['services']['events']['counts'])
+        self.assertEqual({'queued': 2}, self.pool.told()['events'].counts)
 
     def test_reason(self):
         """Who asks whether it is ready is told why not, once."""

@@ -125,6 +125,13 @@ class Child:
                 and self.said.get('ready', False))
 
     @property
+    def seen_age(self):
+        """Seconds since it has seen its databases well; None: never."""
+        age = self.said.get('age')
+        # What it has told last gets older, also while it tells nothing.
+        return None if age is None else age + self._clock() - self.heard
+
+    @property
     def state(self):
         """One of `place.STATES`, but pausing: there is a process."""
         if self.given_up:

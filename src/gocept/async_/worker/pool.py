@@ -214,11 +214,12 @@ class Pool:
 
         With the problems that any of them has.
         """
-        said = [child.said for child in self._children]
-        newest = min((each for each in said if each.get('age') is not None),
-                     key=lambda each: each['age'], default={})
+        children = [(child.seen_age, child.said) for child in self._children]
+        _, newest = min(((age, said) for age, said in children
+                         if age is not None),
+                        key=lambda child: child[0], default=(None, {}))
         found = dict(newest.get('services', {}))
-        for each in said:
+        for _, each in children:
             for name, service in each.get('services', {}).items():
                 if isinstance(service, dict) and service.get('problem'):
                     found[name] = {**(found.get(name) or {}),
