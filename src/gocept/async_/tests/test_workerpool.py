@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import signal
+import threading
 import unittest
 import unittest.mock
 
@@ -238,6 +239,31 @@ class CountedTest(PoolCase):
         self.process.report(counted=counted(1))
         self.step()
         self.assertEqual(6, self.told())
+
+    def test_asked_in_the_middle(self):
+        """Who asks while a process is taken leave of misses nothing."""
+        self.pool = self.make_pool(2)
+        self.step()
+        self.process.report(counted=counted(3))
+        self.step()
+        self.step()
+        self.process.report()
+        self.step()
+        found = []
+        asking = threading.Thread(target=lambda: found.append(self.told()))
+        close = workerchild.Child.close
+
+        def ask_and_close(child):
+            asking.start()
+            # It has to wait, so nobody waits for it for long.
+            asking.join(0.2)
+            close(child)
+        self.processes[0].end(0)
+        with unittest.mock.patch.object(
+                workerchild.Child, 'close', ask_and_close):
+            self.step()
+        asking.join()
+        self.assertEqual([3, 3], [*found, self.told()])
 
     def test_garbage(self):
         """What jobs write there spoils nothing, whatever it is."""

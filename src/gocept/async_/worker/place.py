@@ -33,7 +33,8 @@ STATES = ('starting', 'ready', 'waiting', 'late', 'stuck', 'stopping',
 class Place:
     """Where one child after the other runs.
 
-    pool -- the Pool; asked whether a child may be started, and for one.
+    pool -- the Pool; asked whether a child may be started, and for one.  It
+        takes the child away that has ended.
     number -- int, from 1: that of the place in the pool.
     child -- the Child that runs there, or None.
     problem -- why there is no child, or None.
@@ -87,8 +88,8 @@ class Place:
             self.child.give_up(why)
 
     def _bury(self, now):
-        child, self.child = self.child, None
-        self._pool.forget(child)
+        child = self.child
+        self._pool.forget(self)
         self._start_at = now + self._pause(child, now)
         if not self._pool.stopping:
             log.log(logging.WARNING if child.poll() else logging.INFO,

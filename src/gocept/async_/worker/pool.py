@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import selectors
+import threading
 import time
 
 from gocept.async_.openmetrics import Told
@@ -38,6 +39,8 @@ class Pool:
         self._to_replace = []
         self._replacing = None
         self._sums = Sums()
+        # Held while what was counted goes from a child to the sums.
+        self._lock = threading.Lock()
         self._places = [Place(self, number + 1)
                         for number in range(options['processes'])]
 
@@ -72,12 +75,13 @@ class Pool:
             # the wait would never wait.
             self._wakeup.selector.unregister(child)
 
-    def forget(self, child):
-        """Take leave of a child that has ended."""
-        if not child.at_end:
-            self._wakeup.selector.unregister(child)
-        child.close()
-        self._sums.keep(child.counted)
+    def forget(self, place):
+        """Take leave of the child of a place: it has ended."""
+        child = place.child
+        # Who asks meanwhile would miss what it has counted.
+        with self._lock:
+            place.child = None
+            self._leave(child)
         if child.refusal is None:
             return
         if self._was_ready:
@@ -87,6 +91,12 @@ class Pool:
         else:
             self.refusal = child.refusal
             self.stopping = True
+
+    def _leave(self, child):
+        if not child.at_end:
+            self._wakeup.selector.unregister(child)
+        child.close()
+        self._sums.keep(child.counted)
 
     # For the command
 
@@ -190,7 +200,9 @@ class Pool:
 
         Any thread may call it.
         """
-        counted = self._sums.of([child.counted for child in self._children])
+        with self._lock:
+            counted = self._sums.of(
+                [child.counted for child in self._children])
         found = {}
         for name, service in self._services().items():
             service = service if isinstance(service, dict) else {
