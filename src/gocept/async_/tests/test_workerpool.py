@@ -108,6 +108,13 @@ class PoolCase(unittest.TestCase):
         self.step()
         self.assertTrue(self.pool.status()['ready'])
 
+    def start_ready_one(self):
+        """One is ready, the next one is started."""
+        self.step()
+        self.process.report()
+        self.step()
+        self.step()
+
     def state(self):
         status = self.pool.status()
         return (status['ready'], status['live'],
@@ -160,6 +167,35 @@ class StatusTest(PoolCase):
             [None, 'events: threads have ended'],
             [child['problem'] for child in status['children']])
 
+    def test_places_held_back(self):
+        """One that waits for the first process is starting; all is well."""
+        self.pool = self.make_pool(2)
+        self.step()
+        self.assertEqual(1, len(self.processes))
+        self.assertEqual(
+            (False, True, ['starting', 'starting']), self.state())
+        self.process.end(1)
+        self.step()
+        self.assertEqual(
+            (False, False, ['pausing', 'starting']), self.state())
+        self.step(1.0)
+        self.process.report()
+        self.step()
+        # The second one comes with the next round.
+        self.assertEqual((False, True, ['ready', 'starting']), self.state())
+        self.step()
+        self.assertEqual(2 + 1, len(self.processes))
+
+    def test_places_left(self):
+        """Where no process comes any more, the place is stopping."""
+        self.pool = self.make_pool(2)
+        self.start_ready_one()
+        self.pool.stop()
+        self.processes[0].end(0)
+        self.step()
+        self.assertEqual(
+            (False, True, ['stopping', 'stopping']), self.state())
+
     def test_numbers_that_are_old(self):
         """Those of a process that is not heard any more are not shown."""
         self.pool = self.make_pool(2)
@@ -180,7 +216,7 @@ class StatusTest(PoolCase):
         """Who asks whether it is ready is told why not, once."""
         self.pool = self.make_pool(2)
         self.step()
-        self.assertEqual('starting; pausing', self.pool.status()['problem'])
+        self.assertEqual('starting', self.pool.status()['problem'])
         self.process.report()
         self.step()
         self.step()
@@ -295,16 +331,10 @@ class ReloadTest(PoolCase):
     def setUp(self):
         super().setUp()
         self.pool = self.make_pool(2)
-        self.start_first()
-        self.step()
+        self.start_ready_one()
         self.process.report()
         self.step()
         self.assertEqual(['ready', 'ready'], self.state()[2])
-
-    def start_first(self):
-        self.step()
-        self.process.report()
-        self.step()
 
     def end_first(self):
         """The first process ends, and the next one is started there."""

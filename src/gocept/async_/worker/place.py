@@ -48,6 +48,7 @@ class Place:
         self._pauses = Pauses(FIRST_PAUSE, LONGEST_PAUSE)
         self._complaint = Complaint(log.error)
         self._given_up = 0
+        # When to start the next child; 0 before there was a reason to wait.
         self._start_at = 0.0
         self._replaced = None
 
@@ -121,9 +122,18 @@ class Place:
     def describe(self):
         """Return a dict of what there is to know; any thread may ask."""
         child = self.child
-        found = {'state': 'pausing', 'problem': self.problem} \
+        found = {'state': self._absence, 'problem': self.problem} \
             if child is None else child.describe()
         return {'number': self.number, **found}
+
+    @property
+    def _absence(self):
+        """How the place is without a child."""
+        if self._pool.stopping:
+            return 'stopping'
+        # A place that has not had its turn yet is held back by the pool;
+        # nothing is wrong with it.
+        return 'pausing' if self._start_at else 'starting'
 
 
 def _how(code):
