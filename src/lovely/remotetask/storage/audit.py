@@ -16,6 +16,7 @@ from lovely.remotetask.part import path
 from lovely.remotetask.storage import aside
 from lovely.remotetask.storage import books
 from lovely.remotetask.storage import crew
+from lovely.remotetask.storage import crons
 from lovely.remotetask.storage import lane
 from lovely.remotetask.storage import lookup
 from lovely.remotetask.storage import numbering
@@ -187,9 +188,10 @@ def _find_place(store, jobid, now, book):
 
 
 def correct_schedule(store, now):
-    """Let no recurring job wait longer than its pattern says.
+    """Let no recurring job wait longer than its pattern says, or for ever.
 
-    Somebody had a wrong clock for a moment, perhaps.
+    Somebody had a wrong clock for a moment, perhaps; or a job was resumed
+    while a processor took it for paused.
     """
     for jobid, found in list(store.crons.items()):
         store.read(_correct_time, store, jobid, found[0], now)
@@ -197,9 +199,25 @@ def correct_schedule(store, now):
 
 def _correct_time(store, jobid, job, now):
     checked(job, jobid)
-    if (not job.recurring or not books.is_booked(store, job)
-            or job.stored_status not in WAITING):
+    if not books.is_booked(store, job) or job.stored_status not in WAITING:
         return
+    if books.has_no_time_yet(job):
+        _end_pause(store, job, now)
+    elif job.recurring:
+        _correct_due(store, job, now)
+
+
+def _end_pause(store, job, now):
+    """Tell the next time of a job that has none, and is not paused.
+
+    Whoever has resumed it saw it run, and left that to the one who settles
+    its claim; who saw it paused still.  Or somebody has undone the pause.
+    """
+    if not (crons.is_paused(store, job.id) or lookup.is_pending(store, job)):
+        books.book(store, job, now)
+
+
+def _correct_due(store, job, now):
     found = store.read(job.corrected_due, now)
     if found.failed:
         books.hold(store, job, books.NO_TIME.format(found.error), now)

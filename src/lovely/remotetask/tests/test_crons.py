@@ -16,6 +16,7 @@ from lovely.remotetask.storage import taking
 from lovely.remotetask.tests.fixture import Opened
 from lovely.remotetask.tests.fixture import engine
 from lovely.remotetask.tests.fixture import upkeep
+from lovely.remotetask.tests.fixture import workers
 from lovely.remotetask.tests.test_listing import ListingCase
 from lovely.remotetask.tests.test_selection import StoredCall
 from lovely.remotetask.tests.test_store import NOW
@@ -256,6 +257,20 @@ class PauseCase(CronCase):
                          (job.status, job.paused, job.scheduledFor))
         self.check_counts()
 
+    def check_runs_again(self, jobid):
+        """Check that processors find that a job is not paused any more."""
+        job = self.job(jobid)
+        self.assertEqual((CRONJOB, False, None),
+                         (job.status, job.paused, job.scheduledFor))
+        upkeep(self.service).correct_schedule(NOON + 5 * HOUR + 1)
+        transaction.commit()
+        self.assertEqual([], self.claim(now=NOON + 6 * HOUR - 1))
+        self.assertEqual([jobid], self.claim(now=NOON + 6 * HOUR))
+        self.check_counts()
+        self.finish()
+        self.assertEqual([jobid], self.claim(now=NOON + 7 * HOUR))
+        self.finish()
+
 
 class PauseTest(PauseCase):
 
@@ -336,6 +351,25 @@ class PauseTest(PauseCase):
         self.assertEqual(PROCESSING, self.job(jobid).status)
         self.finish()
         self.assertEqual([jobid], self.claim(now=NOON + 2 * HOUR))
+
+    def test_resumed_while_its_run_is_settled(self):
+        """Neither sees what the other one does: it has a time soon again."""
+        ends = (self.finish, lambda: workers(self.service).stop_worker(A),
+                lambda: workers(self.service).release(lambda claim: False))
+        for number, end in enumerate(ends):
+            with self.subTest(number):
+                jobid = self.add_cron()
+                self.assertEqual([jobid], self.claim(now=NOON + HOUR))
+                self.pause(jobid)
+                other = Opened(self)
+                other.manager.begin()
+                self.assertTrue(other.service.resume_job(jobid))
+                end()
+                transaction.commit()
+                other.commit()
+                self.check_runs_again(jobid)
+                self.service.cancel(jobid)
+                transaction.commit()
 
     def test_what_cannot_be_paused(self):
         """What runs once, has ended, or is no job."""
@@ -420,6 +454,15 @@ class UndoneTest(UndoCase, PauseCase):
         self.commit('resumed')
         self.undo('resumed')
         self.check_not_due(jobid)
+
+    def test_pause_undone(self):
+        """The transaction that has paused it was undone: it goes on."""
+        jobid = self.add_cron()
+        self.assertTrue(self.service.pause_job(jobid))
+        self.commit('paused')
+        self.check_not_due(jobid)
+        self.undo('paused')
+        self.check_runs_again(jobid)
 
 
 class CopyTest(CronCase):
