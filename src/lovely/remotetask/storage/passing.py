@@ -160,7 +160,8 @@ def leave_schedule(store, key, failure, now):
     if failure is not None:
         books.forget_time(store, jobid)
         aside.put(store, jobid, counted, failure, now)
-    elif job.removed or crew.has_claim(store, job):
+    elif (job.removed or _is_dropped(store, job)
+          or crew.has_claim(store, job)):
         return
     elif store.is_copied(job):
         store.ledger.count(job.id, counted, job.stored_status)
@@ -170,6 +171,16 @@ def leave_schedule(store, key, failure, now):
         books.book(store, job, now)
     elif not books.is_booked(store, job):
         undone(store, job, counted, now)
+
+
+def _is_dropped(store, job):
+    """Return whether processors have removed a job, or are about to.
+
+    Who claims a job by its id leaves it in the schedule, where it is found
+    when its time comes, however long it has been gone then.
+    """
+    return (not removal.has_place(store, job.id)
+            or store.ledger.is_swept(job))
 
 
 def undone(store, job, counted, now):

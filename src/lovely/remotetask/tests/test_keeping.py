@@ -13,8 +13,10 @@ from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import STARTLATER
+from lovely.remotetask.job import Run
 from lovely.remotetask.policy import DAY
 from lovely.remotetask.policy import Policy
+from lovely.remotetask.storage import cleaning
 from lovely.remotetask.tests.fixture import PATIENCE
 from lovely.remotetask.tests.fixture import effect
 from lovely.remotetask.tests.fixture import engine
@@ -168,6 +170,71 @@ class KeepResultTest(KeepingCase):
                 transaction.commit()
                 self.assertNotIn(jobid, self.service.jobs)
                 self.check_counts()
+
+
+class ClaimedByIdTest(KeepingCase):
+    """A job that was claimed by its id leaves its key in the schedule.
+
+    Whoever comes to that key later finds the job removed.
+    """
+
+    def scheduled(self):
+        """Return the id of a job that waits in the schedule."""
+        jobid = self.add('test.task', delay=60)
+        self.assertFalse(self.service.hasJobsWaiting())
+        transaction.commit()
+        return jobid
+
+    def run_by_id(self, jobid):
+        """Run it as Celery does, by a claim that is settled; commit."""
+        now = time.time() + 60
+        claim, = engine(self.service).claim_job(A, jobid, now)
+        engine(self.service).complete(
+            engine(self.service).claimed(claim), Run(claim, now), None, now)
+        engine(self.service).settle(A, [jobid])
+        transaction.commit()
+
+    def run_here(self, jobid):
+        self.assertTrue(self.service.processNext(jobid=jobid))
+        transaction.commit()
+
+    def check_gone(self):
+        """Check that it stays removed, and is counted nowhere."""
+        for _ in range(2):
+            self.check_counts()
+            self.assertEqual([], list(self.service.jobs))
+            self.assertEqual([], self.service.find(COMPLETED).jobs)
+            self.assertEqual([], self.claim(now=time.time() + 61))
+        self.assertEqual([], list(self.service.store.schedule))
+
+    def test_no_results(self):
+        """Without keep_result, by a claim or in the caller's transaction."""
+        self.follow(keep_result=False)
+        for run in (self.run_by_id, self.run_here):
+            # In an open segment, and in a full one.
+            for count in (1, 20):
+                with self.subTest(run.__name__, count=count):
+                    for jobid in [self.scheduled() for _ in range(count)]:
+                        run(jobid)
+                    self.check_gone()
+
+    def test_pruned(self):
+        """It was kept for long enough, and its delay is longer."""
+        self.run_here(self.scheduled())
+        self.assertEqual(1, upkeep(self.service).prune(100, NOW))
+        transaction.commit()
+        self.check_gone()
+
+    def test_cleaned(self):
+        """It was put aside, and is dropped after that."""
+        self.run_here(self.scheduled())
+        with unittest.mock.patch.object(cleaning, 'FEW', 0):
+            self.service.clean((COMPLETED,))
+            transaction.commit()
+        self.check_gone()
+        cleaning.drop_some(self.service.store, 100)
+        transaction.commit()
+        self.check_gone()
 
 
 class RequeueTest(KeepingCase):
