@@ -199,6 +199,18 @@ def newest_first(past: tuple[Past, ...],
     return itertools.islice(found, MAX_HISTORY + 1)
 
 
+def without_texts(attempts: Iterator[tuple[Any, ...]]) -> Attempts:
+    """Return attempts, oldest first, without what they say of failures.
+
+    attempts -- see `newest_first`.
+    """
+    found: list[tuple[Any, ...]] = []
+    for attempt in reversed(list(attempts)):
+        bare = (*attempt[:3], None, None, *attempt[5:])
+        found.append(_shared(bare, found[-1] if found else ()))
+    return tuple(found)
+
+
 def _attempts(past: Past) -> Attempts:
     jar = past._p_jar
     return read(None if jar is None else jar.db(),

@@ -24,6 +24,7 @@ from lovely.remotetask.history import full
 from lovely.remotetask.history import newest_first
 from lovely.remotetask.history import remembered
 from lovely.remotetask.history import traceback_of
+from lovely.remotetask.history import without_texts
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import CRONJOB
@@ -582,14 +583,14 @@ class Job(persistent.Persistent):
 
     def clear(self):
         """Forget all but what tells where the job is listed and counted."""
+        # Whoever settles the claim of any run counts by how that has ended.
+        history = without_texts(self._newest_first())
         self.removed = True
         for name in list(self.__dict__):
             if name not in KEPT:
                 del self.__dict__[name]
         self.fence += 2
-        self._history = tuple(
-            (*attempt[:3], None, None, *attempt[5:])
-            for attempt in self._history[-1:])
+        self._history = history
 
     def copy(self, id):
         """Return a job that does once what this one does.

@@ -340,6 +340,47 @@ class PassedTest(CallersCase):
         self.claim()
         self.check()
 
+    def test_removed_after_another_run(self):
+        """A claim is counted whose run was not the last one of the job.
+
+        However many runs there were since, and whoever settles it.
+        """
+        for count in (1, 3, 7):
+            for passes_first in (False, True):
+                with self.subTest(count=count, passes_first=passes_first):
+                    jobid = self.ended()
+                    for _ in range(count):
+                        self.service.requeue(jobid)
+                        transaction.commit()
+                        self.assertEqual([jobid], self.claim(worker=B))
+                        self.finish(B)
+                    self.check(error=1)
+                    self.service.remove(jobid)
+                    transaction.commit()
+                    self.check()
+                    if passes_first:
+                        self.claim(worker=B)
+                    workers(self.service).stop_worker(A)
+                    transaction.commit()
+                    self.check()
+                    self.claim(worker=B)
+                    self.check()
+
+    def test_removed_job_is_small(self):
+        """What is kept of its runs until then has none of their texts."""
+        jobid = self.ended()
+        for _ in range(30):
+            self.service.requeue(jobid)
+            transaction.commit()
+            self.claim(worker=B)
+            self.finish(B)
+        job = self.job(jobid)
+        self.service.remove(jobid)
+        transaction.commit()
+        data, _ = self.connection._storage.load(job._p_oid)
+        self.assertNotIn(b'message', data)
+        self.assertLess(len(data), 1500)
+
     def test_claimed_again_by_the_same_worker(self):
         """A claim that was not settled is counted when it is made anew."""
         jobid = self.ended()

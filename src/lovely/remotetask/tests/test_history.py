@@ -102,11 +102,16 @@ class PastTest(unittest.TestCase):
             claims[20]._replace(processor='other:1:thread')))
 
     def test_removed(self):
-        """A removed job keeps the last attempt alone."""
+        """A removed job keeps how its runs ended, but none of their texts."""
         job = running(CronJob, minute=(0,))
-        fail_often(job, 12)
+        fail_often(job, 30)
+        before = job.history
         job.clear()
-        self.assertEqual(1, len(job.history))
+        self.assertEqual([
+            attempt._replace(errorClass=None, details=None)
+            for attempt in before], list(job.history))
+        self.assertEqual(history.MAX_HISTORY + 1, len(job.history))
+        self.assertNotIn('_past', vars(job))
 
     def test_a_usual_job(self):
         """It stores nothing for attempts that there were not."""
