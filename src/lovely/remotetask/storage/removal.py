@@ -122,9 +122,15 @@ def _remove_if_full(store, jobid):
 def put_back(store, jobid, job):
     """Put a job back where it was added; return whether that is possible."""
     found = store.read(lookup.segment_of, store, jobid)
-    if found.failed or found.value[0] is None:
+    if found.failed:
         return False
     segment, sequence = found.value
+    if sequence < store.start and store.legacy is not None:
+        # The job was stored before there were strands.
+        store.legacy[jobid] = job
+        return True
+    if segment is None:
+        return False
     if lookup.is_leaving(store, jobid):
         cursor = _cursor(store, jobid)
         cursor.removed = tuple(

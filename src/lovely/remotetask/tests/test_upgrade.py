@@ -41,6 +41,7 @@ from lovely.remotetask.storage import upgrade
 from lovely.remotetask.storage.earlier import ATTRIBUTES
 from lovely.remotetask.tests.fixture import Calls
 from lovely.remotetask.tests.fixture import DatabaseCase
+from lovely.remotetask.tests.fixture import engine
 from lovely.remotetask.tests.fixture import upkeep
 
 
@@ -127,6 +128,25 @@ class UpgradeTest(UpgradeCase):
         self.assertEqual(0, self.service.schema)
         for name in ATTRIBUTES:
             self.assertIn(name, vars(self.service))
+
+    def test_pruned_meanwhile(self):
+        """An old job that is pruned while it is requeued is there again."""
+        upgrade.upgrade(self.service)
+        transaction.commit()
+        manager, elsewhere = self.elsewhere_opened()
+        self.assertTrue(elsewhere.requeue(TASK_ERROR))
+        upkeep(self.service).prune(100, FAR)
+        transaction.commit()
+        self.assertNotIn(TASK_ERROR, self.service.jobs)
+        manager.commit()
+        # The first batch passes the note; the job is in the second one.
+        for _ in range(2):
+            engine(self.service).claim('host:1:a:token', 100, FAR)
+            transaction.commit()
+        self.assertEqual(PROCESSING, self.service.getStatus(TASK_ERROR))
+        self.assertEqual(
+            len(list(self.service.jobs)),
+            sum(self.service.counts().values()))
 
     def test_counts(self):
         """All jobs are there, with their status.
