@@ -129,7 +129,10 @@ class StrandSource(_Source):
                 or job.stored_status != QUEUED or self.store.is_copied(job)
                 or not self._is_due(job)):
             return False
-        self.key = -job.priority, commit_time(job), self.cursor_key
+        # Transactions that follow each other closely may have one time; their
+        # ids tell which was first.
+        self.key = (-job.priority, commit_time(job), job._p_serial,
+                    self.cursor_key)
         return True
 
     def _is_due(self, job):
@@ -268,7 +271,8 @@ class ScheduleSource(_Source):
                                 failure, self.now)
         if not self.due:
             return False
-        self.key = *self.due[-1][:2], -1
+        # No id of a transaction is less than this one.
+        self.key = *self.due[-1][:2], b'', -1
         return True
 
     def take(self):

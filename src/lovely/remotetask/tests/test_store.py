@@ -5,6 +5,8 @@ import random
 from unittest import mock
 
 import transaction
+import ZODB.utils
+from persistent.timestamp import TimeStamp
 from transaction.interfaces import TransientError
 
 from lovely.remotetask.interfaces import CANCELLED
@@ -85,6 +87,11 @@ class FAILURE:
     error, errorClass, traceback = 'message', 'module.Class', 'Traceback'
 
 
+def _least_after(tid):
+    last = TimeStamp(tid)
+    return last.laterThan(last).raw()
+
+
 class OrderTest(StoreCase):
 
     def test_first_in_first_out(self):
@@ -113,6 +120,15 @@ class OrderTest(StoreCase):
         self.assertLess(
             1, len({numbering.split_id(jobid)[1] for jobid in ids}))
         self.assertEqual(ids, self.claim())
+
+    def test_clock_that_was_ahead(self):
+        """The same while ids of transactions differ by the least step.
+
+        That is so as long as the clock of the database is behind the last id,
+        and many of these are the same time, as a float.
+        """
+        with mock.patch.object(ZODB.utils, 'newTid', _least_after):
+            self.test_lanes_are_merged_by_their_commits()
 
     def test_begun_early_committed_late(self):
         """A long transaction does not overtake what came meanwhile."""
