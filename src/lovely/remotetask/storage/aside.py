@@ -150,7 +150,7 @@ def _take_out(store, jobid):
     Return the status under which it is counted, None if nobody has it.
     """
     entry = store.read(lookup.entry_of, store, jobid).value
-    unseen = not lookup.is_legacy(store, jobid) and (
+    unseen = not lookup.is_apart(store, jobid) and (
         lookup.is_unseen(store, jobid))
     # A processor will count an unseen entry when it passes it, so it is taken
     # for counted already.

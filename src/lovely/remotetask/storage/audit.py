@@ -142,7 +142,7 @@ def search(store, now):
         if upto < end:
             store.searched = strand_key, upto
             return
-    for jobid in store.legacy or ():
+    for jobid in itertools.chain(*lookup.trees_apart(store)):
         store.read(_find_place, store, jobid, now, books.book)
     store.searched = None
 

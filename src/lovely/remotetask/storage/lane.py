@@ -255,11 +255,6 @@ class Segment(persistent.Persistent):
         self._p_changed = True
         self.jobs[sequence - self.start] = None
 
-    def put_back(self, sequence, job):
-        """Remember the job of an entry again."""
-        self._p_changed = True
-        self.jobs[sequence - self.start] = job
-
     def close(self):
         """Fill the segment with entries of nothing."""
         self._p_changed = True

@@ -124,7 +124,7 @@ def _is_int(value: object) -> bool:
 _POSITIONS = {'claims': _is_key, 'ended': _is_key, 'ledger': _is_key,
               'schedule': _is_key, 'new': _is_walk, 'all': _is_walk,
               'noted': _is_walk, 'legacy': _is_int, 'aside': _is_int,
-              'crons': _is_int}
+              'crons': _is_int, 'displaced': _is_int}
 
 
 def _candidates(store: Any, selection: Selection,

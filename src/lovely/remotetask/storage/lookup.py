@@ -110,7 +110,7 @@ def is_pending(store, job):
     """Return whether processors have not heard of the job's last change."""
     if job.note is not None:
         return is_unseen(store, job.note)
-    return not is_legacy(store, job.id) and is_unseen(store, job.id)
+    return not is_apart(store, job.id) and is_unseen(store, job.id)
 
 
 def is_behind(store):
@@ -153,9 +153,23 @@ def _nodes(tree):
 
 # Entries and jobs
 
-def is_legacy(store, jobid):
-    """Return whether a job was stored before there was this store."""
-    return store.legacy is not None and jobid in store.legacy
+def trees_apart(store):
+    """Return the trees of jobs that are in no strand."""
+    return [tree for tree in (store.displaced, store.legacy)
+            if tree is not None]
+
+
+def _tree_of(store, jobid):
+    """Return which of these trees has a job, or None."""
+    for tree in trees_apart(store):
+        if jobid in tree:
+            return tree
+    return None
+
+
+def is_apart(store, jobid):
+    """Return whether a job is in no strand: see JobStore."""
+    return _tree_of(store, jobid) is not None
 
 
 def segment_of(store, jobid):
@@ -178,8 +192,9 @@ def entry_of(store, place):
 
 def record(store, jobid):
     """Return the job of an id as it is: not loaded perhaps, or no good."""
-    if is_legacy(store, jobid):
-        return store.legacy[jobid]
+    tree = _tree_of(store, jobid)
+    if tree is not None:
+        return tree[jobid]
     entry = entry_of(store, jobid)
     return None if entry is None else entry.job
 
@@ -189,8 +204,9 @@ def raw(store, jobid):
 
     Raise whatever is raised by a record that cannot be read.
     """
-    if is_legacy(store, jobid):
-        return checked(store.legacy[jobid], jobid)
+    tree = _tree_of(store, jobid)
+    if tree is not None:
+        return checked(tree[jobid], jobid)
     job = stored_at(store, jobid)
     return None if job is None else checked(job, jobid)
 
@@ -272,7 +288,7 @@ def is_gone(store, job):
 
 def is_leaving(store, jobid):
     """Return whether a job leaves its segment once that is full."""
-    if is_legacy(store, jobid):
+    if is_apart(store, jobid):
         return False
     sequence, _, _ = numbering.split_id(jobid)
     removed = store.read(
@@ -321,7 +337,7 @@ def without_entry(store):
 
     The transaction that had added them was undone.
     """
-    return [jobid for jobid in store.aside if not is_legacy(store, jobid)
+    return [jobid for jobid in store.aside if not is_apart(store, jobid)
             and store.read(_has_no_entry, store, jobid).value]
 
 
@@ -331,7 +347,8 @@ def _has_no_entry(store, jobid):
 
 
 def _ids(store):
-    yield from store.legacy or ()
+    for tree in trees_apart(store):
+        yield from tree
     yield from without_entry(store)
     for strand, key in strands(store):
         numbers = store.read(lambda: list(strand.segments))  # noqa: B023

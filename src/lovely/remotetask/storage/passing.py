@@ -92,7 +92,7 @@ def _pass_note(store, place, found, now, timed):
 
 
 def _has_place(store, jobid, found):
-    """Return whether a job is in its segment, or was put back there."""
+    """Return whether a job is in its place, or was put back."""
     if removal.has_place(store, jobid):
         return True
     if found.new is None or not removal.put_back(store, jobid, found.job):
@@ -108,7 +108,7 @@ def _clear(store, note):
     commit.
     """
     crew.guard(store, note.job)
-    own = () if lookup.is_legacy(store, note.job) else (note.job,)
+    own = () if lookup.is_apart(store, note.job) else (note.job,)
     for place in (*note.previous, *own):
         if lookup.is_unseen(store, place):
             cursor = lookup.cursor_of(store, numbering.strand_key(place))

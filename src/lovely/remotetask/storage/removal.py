@@ -56,9 +56,11 @@ def drop(store, jobid, counted):
     _drop_claims(store, jobid)
     crons.resume(store, jobid)
     store.aside.pop(jobid, None)
-    if lookup.is_legacy(store, jobid):
-        del store.legacy[jobid]
-    elif has_place(store, jobid):
+    for tree in lookup.trees_apart(store):
+        if jobid in tree:
+            del tree[jobid]
+            return
+    if has_place(store, jobid):
         _leave_segment(store, jobid)
 
 
@@ -94,7 +96,7 @@ def status_under(job, claim):
 
 def has_place(store, jobid):
     """Return whether a job is where it was added, and is to stay there."""
-    if lookup.is_legacy(store, jobid):
+    if lookup.is_apart(store, jobid):
         return True
     found = store.read(lookup.entry_of, store, jobid)
     if found.failed:
@@ -120,23 +122,19 @@ def _remove_if_full(store, jobid):
 
 
 def put_back(store, jobid, job):
-    """Put a job back where it was added; return whether that is possible."""
-    found = store.read(lookup.segment_of, store, jobid)
-    if found.failed:
-        return False
-    segment, sequence = found.value
-    if sequence < store.start and store.legacy is not None:
-        # The job was stored before there were strands.
-        store.legacy[jobid] = job
-        return True
-    if segment is None:
-        return False
+    """Put a job back that was removed; return whether that is possible."""
+    sequence, _, _ = numbering.split_id(jobid)
     if lookup.is_leaving(store, jobid):
         cursor = _cursor(store, jobid)
         cursor.removed = tuple(
             other for other in cursor.removed if other != sequence)
-    else:
-        segment.put_back(sequence, job)
+        return True
+    # Its segment may be gone; or an adder, whom nobody meets, drops it at this
+    # moment, as it was seen empty.
+    tree = store.legacy if sequence < store.start else store.displaced
+    if tree is None:
+        return False
+    tree[jobid] = job
     return True
 
 

@@ -65,7 +65,7 @@ def settle_at_rest(store, worker_id, jobid, rest):
     worker = crew.worker(store, worker_id)
     claim = None if worker is None else worker.get(jobid)
     if (claim is None or claim.fence != rest.fence
-            or lookup.is_legacy(store, jobid) or jobid in store.aside):
+            or lookup.is_apart(store, jobid) or jobid in store.aside):
         return False
     job = store.read(lookup.stored_at, store, jobid).value
     if job is None:

@@ -51,6 +51,10 @@ class JobStore(persistent.Persistent):
         where there was none.
     actions -- ActionLog: what was done in lanes that were dropped.
     aside -- jobs that cannot be read, by id: since when, and why.
+    legacy -- jobs that were stored before there was this store, by id; None:
+        there were none.
+    displaced -- jobs that had left their segments before processors heard
+        that somebody has changed them meanwhile, by id.
     retired -- by the number of a lane that was dropped, the sequence with
         which it begins when there is one again.
     oid -- that under which the store was stored first: it tells a copy.
@@ -69,6 +73,7 @@ class JobStore(persistent.Persistent):
     oid = copied_at = searched = losses = secret = None
     since = 0.0
     recurring = pauses = named = actions = archive = parted = None
+    displaced = None
 
     def __init__(self, service=None, start=0):
         """Make an empty store.
@@ -87,6 +92,7 @@ class JobStore(persistent.Persistent):
         self.workers = BTrees.family64.OO.BTree()
         self.ledger = Ledger()
         self.legacy = None
+        self.displaced = BTrees.family64.IO.BTree()
         self.crons = BTrees.family64.IO.BTree()
         self.recurring = BTrees.family64.IO.BTree()
         self.pauses = BTrees.family64.II.TreeSet()

@@ -166,7 +166,7 @@ def restore(service, jobid):
     store = service._store
     if not _was_left_out(store, jobid):
         return False
-    job, now = store.legacy[jobid], store.now()
+    job, now = lookup.record(store, jobid), store.now()
     look = look_at(job, jobid, Forgotten(), store.read, now)
     if look.failure is not None:
         return False
@@ -179,9 +179,9 @@ def restore(service, jobid):
 
 def _was_left_out(store, jobid):
     """Return whether a job is as earlier code has stored it, and readable."""
-    if jobid not in store.aside or not lookup.is_legacy(store, jobid):
+    if jobid not in store.aside or not lookup.is_apart(store, jobid):
         return False
-    found = store.read(opened, store.legacy[jobid])
+    found = store.read(opened, lookup.record(store, jobid))
     return not found.failed and vars(found.value).get('store') is None
 
 

@@ -59,7 +59,8 @@ def sources(status: str | None) -> list[tuple[str, Source]]:
         return [('new', _new), ('ended', _ended), ('crons', _crons)]
     if status in WAITING:
         return [('new', _new), ('ended', _ended), ('schedule', _scheduled)]
-    return [('all', _all), ('aside', _without_entry), ('legacy', _legacy)]
+    return [('all', _all), ('aside', _without_entry),
+            ('displaced', _displaced), ('legacy', _legacy)]
 
 
 def _not_listed(status: str) -> list[tuple[str, Source]]:
@@ -233,19 +234,26 @@ def _created(job: Any) -> Any:
     return job.created, job.id
 
 
+def _displaced(store: Any, after: Any, selection: Selection) -> Found:
+    return _of_tree(store, after, store.displaced)
+
+
 def _legacy(store: Any, after: Any, selection: Selection) -> Found:
+    return _of_tree(store, after, store.legacy)
+
+
+def _of_tree(store: Any, after: Any, tree: Any) -> Found:
     key = after
-    while store.legacy:
+    while tree:
         try:
-            key = (store.legacy.maxKey() if key is None
-                   else store.legacy.maxKey(key - 1))
+            key = tree.maxKey() if key is None else tree.maxKey(key - 1)
         except (TypeError, OverflowError):
             # Somebody has made up a number that no key of the tree can be.
             key = None
             continue
         except ValueError:
             return
-        was_ghost = is_ghost(store.legacy[key])
+        was_ghost = is_ghost(tree[key])
         yield lookup.find(store, key), key, was_ghost
 
 

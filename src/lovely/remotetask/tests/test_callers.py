@@ -14,6 +14,8 @@ from lovely.remotetask.interfaces import STARTLATER
 from lovely.remotetask.interfaces import CannotRun
 from lovely.remotetask.job import Run
 from lovely.remotetask.policy import DAY
+from lovely.remotetask.storage import lane
+from lovely.remotetask.storage import numbering
 from lovely.remotetask.tests.fixture import Opened
 from lovely.remotetask.tests.fixture import engine
 from lovely.remotetask.tests.fixture import upkeep
@@ -312,6 +314,32 @@ class PassedTest(CallersCase):
         self.finish()
         self.check(error=1)
         self.assertEqual(ERROR, self.job(jobid).status)
+
+    def test_pruned_and_trimmed_meanwhile(self):
+        """The same where the segment of the job is gone before the note."""
+        jobid = self.ended(settle=True)
+        others = [self.service.add('test.task')
+                  for _ in range(2 * lane.SEGMENT_SIZE)]
+        transaction.commit()
+        self.claim()
+        self.finish()
+        self.call('requeue', jobid)
+        self.assertEqual(1 + len(others), upkeep(self.service).prune(
+            100, NOW + 40 * DAY))
+        _, number, priority = numbering.split_id(jobid)
+        strand = self.service.store.lanes[number].strands[priority]
+        self.assertTrue(strand.trim(strand.end, 100))
+        transaction.commit()
+        self.caller.commit()
+        self.assertEqual([jobid], self.claim())
+        self.check(processing=1)
+        self.assertEqual([jobid], list(self.service.jobs))
+        self.finish()
+        self.check(error=1)
+        self.assertEqual(1, upkeep(self.service).prune(100, NOW + 40 * DAY))
+        transaction.commit()
+        self.check()
+        self.assertEqual([], list(self.service.jobs))
 
     def test_removed_meanwhile(self):
         """One that is pruned while it is removed is counted once."""
