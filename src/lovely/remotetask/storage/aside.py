@@ -36,7 +36,8 @@ def _last_status(store, jobid, counted):
 
     counted -- that without notes.  These are counted when they are passed.
     """
-    notes = _unseen_notes(store, jobid)
+    # Notes tell of the last one before them in each strand.
+    notes = _last_unseen_notes(store, jobid)
     earlier = {place for _, entry in notes for place in entry.note.previous}
     for place, entry in notes:
         if place not in earlier:
@@ -72,7 +73,7 @@ def _is_left(store, jobid):
     It might be readable some day.
     """
     return lookup.is_leaving(store, jobid) or bool(
-        _unseen_notes(store, jobid))
+        _last_unseen_notes(store, jobid))
 
 
 def forget_removed(store):
@@ -82,18 +83,22 @@ def forget_removed(store):
             del store.aside[jobid]
 
 
-def _unseen_notes(store, jobid):
-    """Return the ids and Entries of notes that processors have not passed."""
-    return [pair for strand, key in lookup.strands(store)
-            for pair in store.read(
-                _notes_of, store, strand, key, jobid).value or ()]
+def _last_unseen_notes(store, jobid):
+    """Return ids and Entries of notes that processors have not passed.
+
+    Of each strand the last one.
+    """
+    found = [store.read(_last_note_of, store, strand, key, jobid).value
+             for strand, key in lookup.strands(store)]
+    return [pair for pair in found if pair is not None]
 
 
-def _notes_of(store, strand, key, jobid):
+def _last_note_of(store, strand, key, jobid):
     begin = lookup.sequence_at_cursor(store, key)
-    return [(numbering.place(entry.sequence, key), entry)
-            for entry in strand.notes(strand.end, begin)
-            if entry.note.job == jobid]
+    for entry in strand.notes(strand.end, begin):
+        if entry.note.job == jobid:
+            return numbering.place(entry.sequence, key), entry
+    return None
 
 
 def restore(store, jobid):

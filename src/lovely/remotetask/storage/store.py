@@ -39,6 +39,14 @@ class Place(NamedTuple):
     id: int
 
 
+def _last_of_strands(places):
+    """Return of each strand the first of ids of entries, newest first."""
+    found = {}
+    for place in places:
+        found.setdefault(numbering.strand_key(place), place)
+    return tuple(found.values())
+
+
 class JobStore(persistent.Persistent):
     """Jobs from their addition to their removal.
 
@@ -179,7 +187,7 @@ class JobStore(persistent.Persistent):
         last = lookup.entry_of(self, job.note).note
         return lane.Note(
             job.id, tuple(dict.fromkeys((*places, *last.places))),
-            (job.note, *last.previous))
+            _last_of_strands((job.note, *last.previous)))
 
     def _append(self, job, place, old, note=None):
         new = None if job.removed else job.stored_status

@@ -15,6 +15,7 @@ from lovely.remotetask.interfaces import CannotRun
 from lovely.remotetask.job import Run
 from lovely.remotetask.policy import DAY
 from lovely.remotetask.storage import lane
+from lovely.remotetask.storage import lookup
 from lovely.remotetask.storage import numbering
 from lovely.remotetask.tests.fixture import Opened
 from lovely.remotetask.tests.fixture import engine
@@ -433,6 +434,21 @@ class PassedTest(CallersCase):
             engine(self.service).settle(A, ids)
             transaction.commit()
             self.check()
+
+    def test_many_changes(self):
+        """Notes stay small, however many no processor has passed."""
+        jobid = self.service.addCronJob('test.task', minute=(10,))
+        transaction.commit()
+        for _ in range(600):
+            self.service.reschedule(jobid)
+            transaction.commit()
+        for strand, _ in lookup.strands(self.service.store):
+            for segment in strand.segments.values():
+                state, _ = self.jobs_db.storage.load(segment._p_oid)
+                self.assertLess(len(state), 2000)
+        self.claim(now=0)
+        self.check(cronjob=1)
+        self.assertFalse(lookup.is_behind(self.service.store))
 
     def test_held(self):
         """A held job is cancelled, requeued and removed like any other."""
