@@ -9,6 +9,8 @@ import contextlib
 import functools
 
 import transaction
+from ZODB.Connection import Connection
+from ZODB.DB import TransactionalUndo
 
 from lovely.remotetask import interfaces
 from lovely.remotetask.foreign.outcome import outcome_of
@@ -22,6 +24,13 @@ from lovely.remotetask.task import TaskError
 UNCOMMITTED = (
     'What the job has done was not committed: it has taken its transaction, '
     'or the commit of that, away. Leave the transaction manager alone.')
+
+
+AT_ODDS = (
+    'The job has changed one database by two connections, or has undone '
+    'something there. None of that can be committed: each would wait for the '
+    'other one, for ever. Give what is to be committed apart a transaction '
+    'manager of its own, db.open(transaction.TransactionManager()).')
 
 
 class Session:
@@ -85,7 +94,8 @@ class Session:
                 raise TaskError(
                     'The job has closed its connection, or taken it to '
                     'another transaction manager: what it has done cannot be '
-                    'committed. Open another connection for that.')
+                    'committed. Open another connection for that, with a '
+                    'transaction manager of its own.')
         self.manager.get().addBeforeCommitHook(self._check_signature)
 
     def _check_signature(self):
@@ -96,6 +106,8 @@ class Session:
             txn.addBeforeCommitHook(self._check_signature)
             return
         signature.check(txn, self.connection.db())
+        if _are_at_odds(txn._resources):
+            raise TaskError(AT_ODDS)
         # The resources are not compared: their classes are the application's.
         joined = [id(resource) for resource in txn._resources]
         if not all(each._needs_to_join or id(each) in joined
@@ -168,13 +180,25 @@ def _close(connection, primary=True):
 
     It would serve somebody else while the job goes on.
     """
-    if primary:
+    # Also when another one is closed that belongs to it: a connection to
+    # another database, say, which the job was the first one to need.  If the
+    # database itself is closed, it has taken the storage away before.
+    if primary or connection._storage is not None:
         raise RuntimeError(
             'The connection of a running job is not its own to close; open '
             'another one for what is to be closed.')
-    # The database itself is closed.
     _allow_to_close(connection)
     connection.close(False)
+
+
+def _are_at_odds(resources):
+    """Return whether two of them would commit to one database.
+
+    A storage lets one after the other begin.
+    """
+    databases = [id(resource._db) for resource in resources
+                 if issubclass(type(resource), Connection | TransactionalUndo)]
+    return len(databases) > len(set(databases))
 
 
 def _allow_to_close(connection):

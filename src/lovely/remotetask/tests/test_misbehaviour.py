@@ -22,6 +22,7 @@ import types
 import unittest.mock
 
 import transaction
+import ZODB
 import zope.component.hooks
 import zope.security.management
 from transaction.interfaces import TransientError
@@ -913,6 +914,80 @@ class ConnectionTest(RunCase):
         job = self.run_job(lambda service, input: service._p_jar.close())
         self.assertEqual(ERROR, job.status)
         self.assertIn('not its own to close', job.error)
+
+    def test_two_of_one_database(self):
+        """At the commit they would wait for each other, and all others for
+        them.  It is the job's error, also among others.
+        """
+        opened = []
+
+        def work(service, input):
+            effect(service, input)
+            if input == 'bad':
+                other = service._p_jar.db().open()
+                opened.append(other)
+                other.root()['other'] = 1
+        self.service_task(work, 'test.run')
+        for run in self.run_each, self.run_together:
+            with self.subTest(run.__name__):
+                before = len(self.effects)
+                ids = [self.add('test.run', input)
+                       for input in ('good', 'bad', 'good')]
+                run()
+                self.assertEqual(
+                    [COMPLETED, ERROR, COMPLETED],
+                    [self.job(jobid).status for jobid in ids])
+                self.assertIn('by two connections', self.job(ids[1]).error)
+                self.assertEqual(['good'] * 2, self.effects[before:])
+        # Nobody holds the storage.
+        self.root.number = 1
+        transaction.commit()
+        for each in opened:
+            each.close()
+
+    def run_each(self):
+        processor = self.processor()
+        while processor.processNext():
+            pass
+
+    def run_together(self):
+        claims = engine(self.service).claim('host:1:thread:no-machine-1', 100)
+        transaction.commit()
+        group.run_group(self.db, ['tasks'], claims, transaction.commit)
+        transaction.begin()
+
+    def test_one_to_another_database(self):
+        """Who closes it would close the job's own with it, and what the next
+        one gets from the pool would not work.
+        """
+        other = ZODB.DB(None, databases=self.db.databases,
+                        database_name='other')
+        self.addCleanup(other.close)
+        self.addCleanup(self.db.databases.pop, 'other')
+
+        def work(service, input):
+            found = service._p_jar.get_connection('other')
+            found.root()['input'] = input
+            if input == 'bad':
+                transaction.abort()
+                found.close()
+        bad, good = self.run_jobs(work, 'bad', 'good')
+        self.assertEqual(
+            (ERROR, COMPLETED, 1), (bad.status, good.status, good.attempts))
+        self.assertIn('not its own to close', bad.error)
+        pool = other.pool
+        self.assertLessEqual({each for _, each in pool.available},
+                             set(pool.all))
+
+    def test_two_that_were_read(self):
+        """Nothing is wrong with that."""
+        def work(service, input):
+            other = self.db.open()
+            found = list(other.root())
+            other.close()
+            effect(service, 'good')
+            return found
+        self.assertEqual(COMPLETED, self.run_job(work).status)
 
     def test_one_that_was_tampered_with_is_not_used_again(self):
         """A connection that does not look as it should is released."""

@@ -107,6 +107,25 @@ class UndoCase(StoreCase):
         return jobid
 
 
+class ByAJobTest(UndoCase):
+
+    def test_beside_its_own_changes(self):
+        """Both would wait at the commit: that is the error of the job."""
+        self.root.number = 1
+        self.commit('number')
+        [found] = [info['id'] for info in self.db.undoInfo(0, 100)
+                   if 'number' in str(info['description'])]
+        self.service_task(lambda service, input: self.db.undo(found),
+                          'test.undo')
+        jobid = self.add('test.undo')
+        self.assertTrue(self.processor().processNext())
+        transaction.begin()
+        job = self.job(jobid)
+        self.assertEqual(ERROR, job.status)
+        self.assertIn('has undone something', job.error)
+        self.assertEqual(1, self.root.number)
+
+
 class _Failure:
     error, errorClass, traceback = 'message', 'module.Class', 'Traceback'
     errorClasses = frozenset()

@@ -162,6 +162,13 @@ def leaves_connection_of_thread_open(call):
     KEPT.append(call.root._p_jar.db().open())
 
 
+@kind(ERROR, most=2)
+def changes_by_two_connections(call):
+    connection = call.root._p_jar.db().open()
+    KEPT.append(connection)
+    connection.root()['hostile'] = call.name
+
+
 @kind(COMPLETED)
 def commits_elsewhere(call):
     """In a transaction of its own, which is nobody else's business."""
