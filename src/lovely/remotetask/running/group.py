@@ -101,8 +101,10 @@ class Group:
                  f'{len(self.attempts)} jobs')
         left = _left_in(txn)
         for each in self.attempts:
-            savepoint = (transaction.savepoint(optimistic=True)
-                         if self._careful else None)
+            savepoint = watching = None
+            if self._careful:
+                savepoint = transaction.savepoint(optimistic=True)
+                watching = _watching(session.manager)
             outcome = outcome_of(
                 surroundings.in_context, self._run, each, left)
             session.resume()
@@ -115,6 +117,9 @@ class Group:
                     # The end of the session aborts what the others did.
                     return
                 self._roll_back(txn, savepoint, left)
+                if _watching(session.manager) != watching:
+                    raise CannotRollBack(
+                        'A job has left a synchronizer in its group.')
         self._commit()
 
     def _check(self, txn, outcome):
@@ -163,6 +168,20 @@ def _left_in(txn):
     return [id(hook) for hook, _, _ in hooks if not _is_ours(hook)] + [
         id(resource) for resource in txn._resources
         if not isinstance(resource, Connection)]
+
+
+def _watching(manager):
+    """Return the ids of what is told of the end of each transaction.
+
+    Without connections: these change nothing then.
+    """
+    found = set()
+
+    def add(synchronizer):
+        if not issubclass(type(synchronizer), Connection):
+            found.add(id(synchronizer))
+    manager._synchs.map(add)
+    return found
 
 
 def _is_ours(hook):

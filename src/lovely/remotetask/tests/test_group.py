@@ -202,6 +202,19 @@ class GroupTest(GroupCase):
                             self.service.add('test.hooks', leave.__name__)]))
                 self.assertEqual(1, self.effects.count(leave.__name__))
 
+    def test_synchronizer_of_a_failed_job(self):
+        """What it would change is not stored with the others."""
+        def leave(service):
+            def change(txn):
+                effect(service, 'changed')
+            self.synchronizer = unittest.mock.Mock(beforeCompletion=change)
+            transaction.manager.registerSynch(self.synchronizer)
+            raise TaskError('An error occurred.')
+        self.trouble = leave
+        self.assertEqual([ERROR, COMPLETED, ERROR, COMPLETED], self.run_group(
+            'trouble', 1, 'trouble', 2))
+        self.assertEqual([1, 2], self.effects)
+
     def leave_synchronizer(self, service):
         def fail(txn):
             raise TaskError('An error occurred.')
