@@ -62,7 +62,8 @@ def process(name: str = 'events', raise_errors: bool = True,
 
     The jobs run on the same path as in a processor, each in a transaction of
     its own, but in this thread: what they print is seen by doctests.  Jobs
-    that wait for another attempt need not wait here.
+    that wait for another attempt need not wait here; those that are due later
+    than what is run otherwise come last, and bring no other job forward.
     """
     if not after >= 0:
         raise ValueError(
@@ -70,34 +71,101 @@ def process(name: str = 'events', raise_errors: bool = True,
     transaction.commit()
     db, path = _locate(name)
     try:
-        _process(db, path, name, raise_errors, after)
+        # As processors do now and then: see to what was undone, say.
+        in_transaction(db, path, transaction.commit, _look_after)
+        _Course(db, path, name, raise_errors, after).process()
     finally:
         # See what the jobs have committed.
         transaction.begin()
 
 
-def _process(db: Any, path: Any, name: str, raise_errors: bool,
-             after: float) -> None:
-    # As processors do now and then: see to what was undone, say.
-    in_transaction(db, path, transaction.commit, _look_after)
-    processor = SimpleProcessor(db, path)
-    start = time.time()
-    now: float | None = start
-    end = start + after
-    while now is not None:
-        if not after:
+class _Course:
+    """What jobs are run, and what time it is for them; see `process`."""
+
+    def __init__(self, db: Any, path: Any, name: str, raise_errors: bool,
+                 after: float) -> None:
+        self._db, self._path, self._name = db, path, name
+        self._raise_errors = raise_errors
+        self._plays = bool(after)
+        self._processor = _Processor(db, path)
+        # Up to when jobs are due; it never goes beyond the end.
+        self._now = time.time()
+        self._end = self._now + after
+        # What time it is for jobs: later, once one was run beyond the end.
+        self._shown = self._now
+        self._rounds = _Rounds(db, path, name)
+
+    def process(self) -> None:
+        """Run jobs until there is none to be run."""
+        more = True
+        while more:
+            self._run_due()
+            more = self._go_on()
+
+    def _run_due(self) -> None:
+        if not self._plays:
             # Jobs that were added meanwhile are not due before the present.
-            now = max(now, time.time())
-        rounds = _Rounds(db, path, name)
-        while (jobid := processor.claimNextJob(now)) is not None:
-            with moment.at(now if after else None), _ends() as ends:
-                processor.processNext(jobid)
-            failure = _failure(db, path, jobid) or _abort(ends)
-            if raise_errors and failure is not None:
-                raise AssertionError(
-                    f'Job {jobid} of {name!r} failed:\n{failure}')
-            rounds.count(jobid)
-        now = _next_time(db, path, now, max(end, now))
+            self._now = self._end = max(self._now, time.time())
+        while (jobid := self._processor.claimNextJob(self._now)) is not None:
+            self._run(jobid)
+
+    def _go_on(self) -> bool:
+        """Go on to the next job.  Return whether there is one."""
+        waiting = sorted(self._waiting())
+        if waiting and waiting[0][0] <= self._end:
+            self._now, _ = waiting[0]
+            self._shown = max(self._shown, self._now)
+            self._rounds = _Rounds(self._db, self._path, self._name)
+            return True
+        return any(self._run_early(jobid, due) for due, jobid in waiting)
+
+    def _waiting(self) -> list[tuple[float, int]]:
+        """Return when jobs are due that are still to be run, and their ids.
+        """
+        with opened_service(self._db, self._path) as service:
+            return [(job.due, job.id) for job in service.jobs.values()
+                    if job.status in WAITING and job.due is not None
+                    and job.due > self._now
+                    and (job.due <= _end_for(job, self._end)
+                         or _waits_for_an_attempt(job))]
+
+    def _run_early(self, jobid: int, due: float) -> bool:
+        """Run a job that is due beyond the end, and no other one with it.
+
+        Return whether it could be run.
+        """
+        if not self._processor.claim_job(jobid, due):
+            return False
+        self._shown = max(self._shown, due)
+        self._run(jobid)
+        return True
+
+    def _run(self, jobid: int) -> None:
+        with (moment.at(self._shown if self._plays else None),
+              _ends() as ends):
+            self._processor.processNext(jobid)
+        failure = _failure(self._db, self._path, jobid) or _abort(ends)
+        if self._raise_errors and failure is not None:
+            raise AssertionError(
+                f'Job {jobid} of {self._name!r} failed:\n{failure}')
+        self._rounds.count(jobid)
+
+
+class _Processor(SimpleProcessor):
+    """Claims a job before its time, too."""
+
+    def claim_job(self, jobid: int, due: float) -> bool:
+        """Claim one job as if it were the time at which it is due.
+
+        Return whether that was possible.
+        """
+        claims = self.membership.bookkeep(
+            _claim_job, self.worker_id, jobid, due)
+        if claims:
+            # Before a transaction begins that runs the job.
+            self.membership.catch_up()
+        self._stepwise.update((claim.job, claim) for claim in claims)
+        return bool(claims)
 
 
 class _Rounds:
@@ -150,17 +218,8 @@ def _look_after(engine: Any) -> None:
     engine.upkeep.look_after()
 
 
-def _next_time(db: Any, path: Any, now: float, end: float) -> float | None:
-    """Return when the next job is to be run, None if there is none.
-
-    Up to the time `end`; that of another attempt may be later.
-    """
-    with opened_service(db, path) as service:
-        due = [job.due for job in service.jobs.values()
-               if job.status in WAITING and job.due is not None
-               and (job.due <= _end_for(job, end)
-                    or _waits_for_an_attempt(job))]
-    return min((each for each in due if each > now), default=None)
+def _claim_job(engine: Any, worker_id: str, jobid: int, now: float) -> Any:
+    return engine.claim_job(worker_id, jobid, now)
 
 
 def _end_for(job: Any, end: float) -> float:

@@ -92,6 +92,19 @@ def succeed_at(attempt, content=None, exception=NotNow):
 
 
 @function('events')
+def fail_and_go_on(times=1):
+    """Fails, and enqueues another one when it is tried again."""
+    if len(calls) % 2 == 0:
+        calls.append('fail')
+        raise NotNow()
+    calls.append('go on')
+    if times > 1:
+        fail_and_go_on.enqueue(times - 1)
+    else:
+        record.enqueue('next')
+
+
+@function('events')
 def say(text):
     print(text)
 

@@ -25,6 +25,8 @@ from gocept.async_.tests.configuration import declare
 from gocept.async_.tests.functional import FunctionalTestCase
 from gocept.async_.tests.functional import add_service
 from lovely.remotetask.interfaces import ITaskService
+from lovely.remotetask.processor import SimpleProcessor
+from lovely.remotetask.processor import service_path
 
 
 # As an application makes its own.
@@ -274,6 +276,110 @@ class ProcessTest(FunctionalTestCase):
         process(after=float('inf'))
         self.assertEqual(['completed'] * 2,
                          [job.status for job in self.jobs()])
+
+    def retry(self, wait):
+        """Let jobs be tried again, as late as that can be."""
+        declare(self, 'events', retry_wait=wait,
+                retry_on=f'{sample.__name__}.NotNow')
+        patch = unittest.mock.patch('random.uniform', lambda low, high: high)
+        patch.start()
+        self.addCleanup(patch.stop)
+
+    def test_another_attempt_brings_no_other_job_forward(self):
+        """What is not due stays where it is."""
+        self.retry(3600)
+        sample.succeed_at(2)
+        others = [sample.record.enqueue_with(delay=60)('remind'),
+                  self.service.addCronJob('echo', minute=(0,)),
+                  self.service.addCronJob('echo', delay=600)]
+        process()
+        self.assertEqual(['attempt'] * 2, sample.calls)
+        self.assertEqual(
+            ['queued', 'cronjob', 'delayed'],
+            [self.service.jobs[each].status for each in others])
+        self.assertEqual(1, self.service.counts()['queued'])
+
+    def test_another_attempt_beyond_the_time_that_is_given(self):
+        """The other jobs beyond that time stay where they are."""
+        self.retry(3600)
+        sample.succeed_at(2)
+        for delay in (60, 180):
+            sample.record.enqueue_with(delay=delay)(delay)
+        process(after=120)
+        self.assertEqual(['attempt', ((60,), {}), 'attempt'], sample.calls)
+
+    def test_another_attempt_within_the_time_that_is_given(self):
+        """It has its place in the order of time."""
+        self.retry(100)
+        sample.succeed_at(2)
+        for delay in (60, 180):
+            sample.record.enqueue_with(delay=delay)(delay)
+        process(after=200)
+        self.assertEqual(
+            ['attempt', ((60,), {}), 'attempt', ((180,), {})], sample.calls)
+
+    def test_another_attempt_of_a_cron_job(self):
+        """It waits for its next time afterwards."""
+        self.retry(3600)
+        jobid = self.service.addCronJob(sample.succeed_at, (2,))
+        process(after=60)
+        self.assertEqual(['attempt'] * 2, sample.calls)
+        job = self.service.jobs[jobid]
+        self.assertEqual('cronjob', job.status)
+        self.assertGreater(job.due, job.history[-1].started)
+
+    def test_the_time_of_another_attempt(self):
+        """It is the one at which it was due, whatever is given."""
+        self.retry(3600)
+        for after in (60, 7200):
+            sample.calls.clear()
+            jobid = sample.succeed_at.enqueue(2)
+            process(after=after)
+            first, second = self.history(jobid)
+            with self.subTest(after):
+                self.assertAlmostEqual(
+                    3600, second.started - first.started, delta=1)
+
+    def test_jobs_that_another_attempt_adds(self):
+        """They are run as well, and not at an earlier time."""
+        self.retry(3600)
+        for after in (0, 60):
+            sample.calls.clear()
+            sample.fail_and_go_on()
+            process(after=after)
+            with self.subTest(after):
+                self.assertEqual(
+                    ['fail', 'go on', (('next',), {})], sample.calls)
+                *_, job = self.jobs()
+                self.assertGreaterEqual(job.started, job.created)
+
+    def test_attempts_that_enqueue_jobs_without_end(self):
+        """That is said, though time seems to pass."""
+        self.retry(3600)
+        for after in (0, 60):
+            sample.calls.clear()
+            sample.fail_and_go_on(times=50)
+            with unittest.mock.patch('gocept.async_.testing.ROUNDS', 5), \
+                    self.subTest(after), \
+                    self.assertRaisesRegex(AssertionError, 'without end'):
+                process(after=after)
+            for job in self.jobs():
+                self.service.cancel(job.id)
+
+    def test_an_attempt_of_a_service_that_is_paused(self):
+        """It waits until the service goes on."""
+        self.retry(3600)
+        sample.succeed_at(2)
+        transaction.commit()
+        SimpleProcessor(
+            self.jobs_db, service_path(self.service)).processNext()
+        transaction.begin()
+        self.service.paused = True
+        process()
+        self.assertEqual(['attempt'], sample.calls)
+        self.service.paused = False
+        process()
+        self.assertEqual('completed', self.job().status)
 
     def test_same_path_as_in_a_processor(self):
         """A job must not commit here either."""
