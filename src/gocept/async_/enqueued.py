@@ -76,13 +76,18 @@ def _name(function: Any) -> str:
     """
     if isinstance(function, str):
         return function
+    return lookup.dotted_name(_undecorated(function))
+
+
+def _undecorated(function: Any) -> Any:
+    """Return what a job calls; raise TypeError if none calls a function."""
     found = inspect.unwrap(function, stop=lookup.is_decorated) \
         if callable(function) else function
     if not lookup.is_decorated(found):
         raise TypeError(
             f'{function!r} is no asynchronous function; decorate it with '
             f'gocept.async_.function, or give the name of a task.')
-    return lookup.dotted_name(found.undecorated)
+    return found.undecorated
 
 
 def _name_of(job: Any) -> str:
@@ -102,8 +107,9 @@ def _arguments(job: Any, service: Any) -> Any:
 
 def _bound(function: Any, args: Any, kwargs: Any) -> dict[str, Any]:
     """Return the arguments by their names, with the defaults."""
+    # Decorators above may take other arguments than those that are stored.
     signature = inspect.signature(
-        _takes_input if isinstance(function, str) else function)
+        _takes_input if isinstance(function, str) else _undecorated(function))
     bound = signature.bind(*args, **kwargs)
     bound.apply_defaults()
     return dict(bound.arguments)

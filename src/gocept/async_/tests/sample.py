@@ -1,6 +1,7 @@
 """An application's functions, decorated in every way that is allowed."""
 
 import functools
+import inspect
 import threading
 
 import persistent
@@ -151,6 +152,44 @@ def announced_when_run(*args):
 @function('events')
 def announced_when_called(*args):
     calls.append(args)
+
+
+def with_session(decorated):
+    """A decorator that supplies the first argument, and says so."""
+    @functools.wraps(decorated)
+    def supply(*args, **kwargs):
+        return decorated('session', *args, **kwargs)
+    signature = inspect.signature(decorated)
+    supply.__signature__ = signature.replace(
+        parameters=list(signature.parameters.values())[1:])
+    return supply
+
+
+@function('events')
+@with_session
+def supplied_when_run(session, path='/'):
+    calls.append((session, path))
+
+
+def with_session_unsaid(decorated):
+    """A decorator that supplies the first argument, and hides the others."""
+    @functools.wraps(decorated)
+    def supply(*args, **kwargs):
+        return decorated('session', *args, **kwargs)
+    del supply.__wrapped__
+    return supply
+
+
+@function('events')
+@with_session_unsaid
+def supplied_unsaid(session, path='/'):
+    calls.append((session, path))
+
+
+@with_session
+@function('events')
+def supplied_when_called(session, path='/'):
+    calls.append((session, path))
 
 
 def hiding(decorated):

@@ -85,6 +85,14 @@ class ServicesTest(FunctionalTestCase):
         sample.announced_when_called('x')
         self.services.assert_enqueued(sample.announced_when_called, 'x')
 
+    def test_decorators_that_supply_an_argument(self):
+        """What was stored counts, not what others make of it."""
+        sample.supplied_when_run('x')
+        self.services.assert_enqueued(sample.supplied_when_run, path='x')
+        sample.supplied_when_called('x')
+        self.services.assert_enqueued(
+            sample.supplied_when_called, 'session', path='x')
+
     def test_task(self):
         """It has a name, and an input."""
         self.service.add('echo', {'width': 2})
