@@ -2,6 +2,7 @@
 
 import transaction
 
+from gocept.async_.crons.function import check
 from gocept.async_.task import TASK_NAME
 from gocept.async_.testing import login
 from gocept.async_.testing import process
@@ -65,6 +66,13 @@ class AddCronJobTest(FunctionalTestCase):
             self.service.add(function, ('x',))
             process()
             self.assertEqual(('x',), sample.calls[-1])
+
+    def test_decorator_that_supplies_an_argument(self):
+        """Without it the function could not be called again and again."""
+        self.assertEqual(f'{sample.__name__}.supplied_when_run',
+                         check(sample.supplied_when_run))
+        with self.assertRaisesRegex(ValueError, "'session'"):
+            check(sample.supplied_when_called.__wrapped__)
 
     def test_arguments_that_do_not_fit(self):
         """It is said when the job is added; nothing is stored."""

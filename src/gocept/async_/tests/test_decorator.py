@@ -436,6 +436,23 @@ class StackedTest(FunctionalTestCase):
         process()
         self.assertEqual(['announced', (1,)], sample.calls)
 
+    def test_decorator_that_supplies_an_argument(self):
+        """Its __signature__ says what is left to callers, or nothing does.
+        """
+        for each in (sample.supplied_when_run, sample.supplied_when_called,
+                     sample.supplied_unsaid):
+            for args, kwargs in ((('p',), {}), ((), {'path': 'p'}), ((), {})):
+                sample.calls.clear()
+                each(*args, **kwargs)
+                process()
+                with self.subTest(each.__name__, args=args, kwargs=kwargs):
+                    self.assertEqual([
+                        ('session', 'p' if args or kwargs else '/')],
+                        sample.calls)
+        for each in (sample.supplied_when_run, sample.supplied_when_called):
+            with self.assertRaisesRegex(TypeError, 'too many positional'):
+                each('p', 'another')
+
     def test_decorator_that_hides_the_function_is_reported(self):
         """Without functools.wraps the function is not found again."""
         with self.assertRaisesRegex(
