@@ -170,17 +170,26 @@ def _replace(site: Any, old: Any, new: Any) -> None:
 def _keep(connection: Any, root: Any, oids: set[bytes], name: str) -> int:
     """Let a database refer to objects that nothing else in it refers to.
 
-    Those that have no parent: of others the content takes care.
+    Those that are not in the content: of others it takes care.
     """
     objects = [connection.get(oid) for oid in sorted(oids)]
-    alone = [each for each in objects if each is not root and outcome_of(
-        lambda: each.__parent__).value is None]  # noqa: B023
+    # What cannot be asked where it is may be nowhere.
+    alone = [each for each in objects
+             if not outcome_of(_is_content, root, each).value]
     if alone:
         kept = connection.root().setdefault(
             LEFT, persistent.mapping.PersistentMapping())
         kept[database.free_name(kept, name)] = (
             persistent.list.PersistentList(alone))
     return len(alone)
+
+
+def _is_content(root: Any, located: Any) -> bool:
+    """Return whether an object is found from the root folder."""
+    # What was removed with its folder, and what was located only, has a
+    # parent, too: but that does not lead to it.
+    found = server().find(root, server().path(located))
+    return found is located
 
 
 def tidy(content: Any, declaration: Any) -> bool:

@@ -12,7 +12,9 @@ import sys
 
 import transaction
 import zope.component.hooks
+import zope.location
 from zope.app.wsgi import config
+from zope.site.folder import Folder
 
 import gocept.async_
 from gocept.async_.manage import command
@@ -82,6 +84,12 @@ def count(content, number):
     content.value = (*content.value, number)
 
 
+@gocept.async_.function('events')
+def take(content, order):
+    """Note in the content what an order says."""
+    content.value = (*content.value, order.value)
+
+
 def write(folder, database, on_relstorage=()):
     """Write the files of the application; a service is in a database.
 
@@ -145,8 +153,8 @@ def _die_between_the_databases():
     handover.switch = switch_then
 
 
-def fill(conf):
-    """Add jobs: each is to be run once."""
+def opened(conf):
+    """Return the database, its root folder and the content in it."""
     db = config(conf)
     root = server().root(db.open())
     zope.component.hooks.setSite(root)
@@ -154,6 +162,29 @@ def fill(conf):
     content.value = ()
     transaction.commit()
     login('zope.user')
+    return db, root, content
+
+
+def fill_removed(conf):
+    """Add jobs whose arguments are not in the content, or not any more."""
+    db, root, content = opened(conf)
+    root['folder'] = folder = Folder()
+    folder['order'] = order = sample.Content()
+    located = sample.Content()
+    zope.location.locate(located, folder, 'located')
+    order.value, located.value = 1, 2
+    take(content, order)
+    take(content, located)
+    logout()
+    transaction.commit()
+    del root['folder']
+    transaction.commit()
+    db.close()
+
+
+def fill(conf):
+    """Add jobs: each is to be run once."""
+    db, root, content = opened(conf)
     for number in range(JOBS):
         count(content, number)
         if number % 7 == 0:
@@ -218,12 +249,12 @@ def finish(conf):
 def main(action, conf, point=None):
     """Do something to the application of a zope.conf.
 
-    action -- move, again, fill, tell or finish.
+    action -- move, again, fill, fill_removed, tell or finish.
     point -- where to die, when it is moved.
     """
     if action == 'move':
         die_at(point)
         command.main([conf, 'move'])
     else:
-        {'fill': fill, 'tell': tell, 'again': again,
-         'finish': finish}[action](conf)
+        {'fill': fill, 'fill_removed': fill_removed, 'tell': tell,
+         'again': again, 'finish': finish}[action](conf)

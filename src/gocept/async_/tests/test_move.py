@@ -11,6 +11,7 @@ import transaction
 import ZODB
 import zope.component
 import zope.component.hooks
+import zope.location
 from BTrees.Length import Length
 from BTrees.OOBTree import OOTreeSet
 from persistent.wref import WeakRef
@@ -46,6 +47,14 @@ class Loner(persistent.Persistent):
     """An argument that is nowhere in the content."""
 
     value = 0
+
+
+class Unreadable(persistent.Persistent):
+    """Something that does not say where it is."""
+
+    @property
+    def __parent__(self):
+        raise SystemExit()
 
 
 @sample.function('events')
@@ -226,6 +235,61 @@ class MoveTest(MoveCase):
         self.root._p_jar.cacheMinimize()
         self.assertEqual(3, self.root._p_jar.get(oid).value)
         self.assertEqual(1, len(self.root._p_jar.root()[handover.LEFT]))
+
+    def test_objects_that_were_removed(self):
+        """A job that waits needs them, whatever their parents are."""
+        self.root['folder'] = folder = Folder()
+        folder['order'] = order = sample.Content()
+        located = Loner()
+        order.value = 0
+        zope.location.locate(located, folder, 'located')
+        grow(order, 3)
+        grow(located, 4)
+        transaction.commit()
+        del self.root['folder']
+        self.assertIn('2 objects', self.move('jobs'))
+        self.assert_kept(order, located)
+
+    def assert_kept(self, *objects):
+        """They are there for the jobs, and no packing throws them away."""
+        kept, = self.root._p_jar.root()[handover.LEFT].values()
+        self.assertEqual({each._p_oid for each in objects},
+                         {each._p_oid for each in kept})
+        self.root._p_jar.cacheMinimize()
+        process('events')
+        self.assertEqual(0, self.service.counts()['queued'])
+        self.assertEqual([], self.service.unreadable())
+
+    def test_objects_with_odd_parents(self):
+        """They are kept: whether they are in the content is not known."""
+        objects = [Loner() for _ in range(5)]
+        for each in objects:
+            grow(each, 1)
+        self.root['order'] = Loner()
+        looped, nowhere, elsewhere, moved, unreadable = objects
+        zope.location.locate(looped, looped, 'looped')
+        zope.location.locate(nowhere, self.root, 'nowhere')
+        # Another object has its place.
+        zope.location.locate(elsewhere, self.root, 'order')
+        zope.location.locate(moved, Loner(), 'moved')
+        transaction.commit()
+        # To call something with it would fail.
+        zope.location.locate(unreadable, Unreadable(), 'unreadable')
+        self.assertIn('5 objects', self.move('jobs'))
+        self.assert_kept(*objects)
+
+    def test_objects_of_the_content(self):
+        """They are not kept once more, site managers and their folders too.
+        """
+        self.root['shop'] = site = Folder()
+        site.setSiteManager(LocalSiteManager(site))
+        site['order'] = Loner()
+        for each in (self.root, site, site['order'],
+                     site.getSiteManager(), site.getSiteManager()['default'],
+                     self.root.getSiteManager()):
+            self.service.add('echo', [each])
+        self.assertNotIn('objects', self.move('jobs'))
+        self.assertNotIn(handover.LEFT, self.root._p_jar.root())
 
     def test_arguments_that_move_too(self):
         """The service, and its jobs, wherever they are among the others."""

@@ -23,8 +23,7 @@ stage.main(*sys.argv[1:])
 AFTER = 'finishing', 'switched'
 
 
-class KilledTest(unittest.TestCase):
-    """No job is lost, and none is run twice."""
+class StageCase(unittest.TestCase):
 
     # It starts processes.
     level = 2
@@ -45,6 +44,24 @@ class KilledTest(unittest.TestCase):
 
     def write(self, name):
         movestage.write(self.folder, name, self.on_relstorage)
+
+
+class PackTest(StageCase):
+
+    def test_arguments_that_were_removed(self):
+        """They are there for the jobs when all databases are packed."""
+        self.write('content')
+        self.run_stage('fill_removed')
+        self.write('jobs')
+        _, said, moved = json.loads(self.run_stage('again'))
+        self.assertEqual('jobs', moved['database'])
+        found = json.loads(self.run_stage('finish'))
+        self.assertEqual(([1, 2], []), (found['run'], found['unreadable']))
+        self.assertIn('2 objects', said)
+
+
+class KilledTest(StageCase):
+    """No job is lost, and none is run twice."""
 
     def test_each_point(self):
         self.write('content')
