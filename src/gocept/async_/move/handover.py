@@ -16,6 +16,7 @@ from transaction.interfaces import IDataManager
 
 from gocept.async_ import database
 from lovely.remotetask.foreign.outcome import outcome_of
+from lovely.remotetask.foreign.value import is_of_database
 from lovely.remotetask.part import path
 from lovely.remotetask.retry import private_connection
 from lovely.remotetask.running import quirks
@@ -172,7 +173,7 @@ def _keep(connection: Any, root: Any, oids: set[bytes], name: str) -> int:
 
     Those that are not in the content: of others it takes care.
     """
-    objects = [connection.get(oid) for oid in sorted(oids)]
+    objects = _loadable(connection, oids)
     # What cannot be asked where it is may be nowhere.
     alone = [each for each in objects
              if not outcome_of(_is_content, root, each).value]
@@ -182,6 +183,15 @@ def _keep(connection: Any, root: Any, oids: set[bytes], name: str) -> int:
         kept[database.free_name(kept, name)] = (
             persistent.list.PersistentList(alone))
     return len(alone)
+
+
+def _loadable(connection: Any, oids: set[bytes]) -> list[Any]:
+    """Return the objects of some oids, but for those that are lost."""
+    loaded = [outcome_of(connection.get, oid) for oid in sorted(oids)]
+    for each in loaded:
+        if each.exception is not None and is_of_database(each):
+            raise each.exception
+    return [each.value for each in loaded if not each.failed]
 
 
 def _is_content(root: Any, located: Any) -> bool:

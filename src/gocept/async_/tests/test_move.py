@@ -417,6 +417,25 @@ class UnreadableTest(MoveCase):
         self.assertTrue(self.service.jobs[jobid].error)
 
 
+    def test_argument_that_is_missing(self):
+        """The job still has none; others keep what they need."""
+        gone, loner = Loner(), Loner()
+        grow(gone, 1)
+        grow(loner, 1)
+        transaction.commit()
+        oid = gone._p_oid
+        get = ZODB.Connection.Connection.get
+
+        def lacking(connection, each):
+            if each == oid:
+                raise POSKeyError(each)
+            return get(connection, each)
+        with unittest.mock.patch.object(
+                ZODB.Connection.Connection, 'get', lacking):
+            self.assertIn('1 objects', self.move('jobs'))
+        self.assertEqual(2, self.service.counts()['queued'])
+
+
 class RefusedTest(MoveCase):
 
     def assert_refused(self, text, to='jobs', code=3):
