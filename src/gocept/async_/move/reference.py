@@ -56,28 +56,44 @@ def _global(module: str, name: str) -> bytes:
     return b'c' + f'{module}\n{name}\n'.encode()
 
 
-class Stand:
-    """Stands for an object of any class, and takes whatever is done to it."""
+class Stand(type):
+    """Stands for anything that a record makes, and takes what is done to it.
 
-    of: tuple[str, str] = '', ''
+    Each one is a class: a record may call what it has made, or make objects of
+    it, as if it were one.
+    """
 
-    def __new__(cls, *args: Any, **kw: Any) -> 'Stand':
-        return super().__new__(cls)
+    # Module and name; None for what no record names.
+    of: tuple[str, str] | None = None
 
-    def __init__(self, *args: Any, **kw: Any) -> None:
+    def __call__(cls, *args: Any, **kw: Any) -> 'Stand':
+        return ANYTHING
+
+    def __setstate__(cls, state: Any) -> None:
         pass
 
-    def __setstate__(self, state: Any) -> None:
+    def __setitem__(cls, key: Any, value: Any) -> None:
         pass
 
-    def __setitem__(self, key: Any, value: Any) -> None:
-        pass
-
-    def append(self, value: Any) -> None:
+    def append(cls, value: Any) -> None:
         """Take the item of a list."""
 
-    def extend(self, values: Any) -> None:
+    def extend(cls, values: Any) -> None:
         """Take the items of a list."""
+
+    def add(cls, value: Any) -> None:
+        """Take the item of a set."""
+
+
+class Anything(metaclass=Stand):
+    """Stands for what is not named."""
+
+    # Objects are made by this, too: then no class is called.
+    def __new__(cls, *args: Any, **kw: Any) -> Any:
+        return ANYTHING
+
+
+ANYTHING: Stand = Anything
 
 
 class Record(NamedTuple):
@@ -94,18 +110,18 @@ class Record(NamedTuple):
 def read(data: bytes) -> Record:
     """Return the Record that some bytes are.  Raise anything if it is none.
     """
-    classes: dict[tuple[str, str], type] = {}
+    classes: dict[tuple[str, str], Stand] = {}
     found: list[Reference] = []
 
-    def find_class(module: str, name: str) -> type:
+    def find_class(module: str, name: str) -> Stand:
         key = module, name
         if key not in classes:
-            classes[key] = type('Stand', (Stand,), {'of': key})
+            classes[key] = Stand('Named', (Anything,), {'of': key})
         return classes[key]
 
     def note(stored: Any) -> Stand:
         found.append(_decoded(stored))
-        return Stand()
+        return ANYTHING
 
     unpickler = PersistentUnpickler(find_class, note, io.BytesIO(data))
     class_ = _class_of(unpickler.load())

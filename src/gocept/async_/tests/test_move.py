@@ -1,6 +1,9 @@
 """async-jobs move: a service with its jobs goes to another database."""
 
+import collections
 import contextlib
+import copyreg
+import functools
 import io
 import json
 import unittest.mock
@@ -49,6 +52,16 @@ class Loner(persistent.Persistent):
     value = 0
 
 
+class Money:
+    """A value with a keyword, and the usual recipe for that."""
+
+    def __init__(self, amount, cur):
+        self.amount, self.cur = amount, cur
+
+    def __reduce__(self):
+        return functools.partial(Money, cur=self.cur), (self.amount,)
+
+
 class Unreadable(persistent.Persistent):
     """Something that does not say where it is."""
 
@@ -61,6 +74,12 @@ class Unreadable(persistent.Persistent):
 def grow(content, number):
     """Change something that is stored."""
     content.value = content.value + number
+
+
+@sample.function('events')
+def keep(money, content):
+    """Store what a value says."""
+    content.value = money.amount, money.cur
 
 
 class MoveCase(FunctionalTestCase):
@@ -306,6 +325,17 @@ class MoveTest(MoveCase):
         self.assertIs(self.service, jobs[jobid].input)
         self.assertEqual([jobs[last], jobs[jobid]], jobs[first].input)
         self.assertIs(jobs[first], jobs[last].input())
+
+    def test_arguments_that_are_made_by_calls(self):
+        """What lies beside them is still the same object."""
+        self.root['content'] = content = sample.Content()
+        content.value = 0
+        transaction.commit()
+        keep(Money(5, 'EUR'), content)
+        self.move('jobs')
+        process('events')
+        transaction.begin()
+        self.assertEqual((5, 'EUR'), content.value)
 
     def test_input_of_old(self):
         """The jobs of lovely.remotetask 0.5 refer to content themselves."""
@@ -570,6 +600,26 @@ class ReferenceTest(unittest.TestCase):
                     [made] * len(found.references),
                     reference.read(new).references)
 
+    def test_each_way_to_make_objects(self):
+        """Records have references whatever is done to what they name."""
+        for value in (
+                Money(5, 'EUR'), {Money(5, 'EUR'): 1}, ByMeta, ByMeta(),
+                Filled(([1, 2], None)), Filled((None, [(1, 2), (3, 4)])),
+                collections.OrderedDict(a=1), collections.deque([1])):
+            data = self.record(lambda each: {'a': value, 'b': each})  # noqa: B023
+            found = reference.read(data)
+            self.assertEqual(
+                [self.other], [each.oid for each in found.references], value)
+
+    def test_classes_that_are_not_named(self):
+        """References to their objects do without; so do their records."""
+        stored = StoredByMeta()
+        found = reference.read(self.record(
+            lambda each: {'a': each, 'b': stored}))
+        self.assertIn(reference.Reference(stored._p_oid), found.references)
+        again = reference.read(stored._p_jar._storage.load(stored._p_oid)[0])
+        self.assertIsNone(again.class_)
+
     def test_no_code_is_run(self):
         """Whatever the classes do when they are loaded."""
         data = self.record(lambda each: {'a': each, 'b': Exploding()})
@@ -589,4 +639,41 @@ class Exploding:
         self.a = 1
 
     def __setstate__(self, state):
+        """As usual."""
+
+
+class Meta(type):
+    """A class of classes that pickles make by a call."""
+
+
+def make_class(name):
+    """Return the class of a name."""
+    return globals()[name]
+
+
+copyreg.pickle(Meta, lambda class_: (make_class, (class_.__name__,)))
+
+
+class ByMeta(metaclass=Meta):
+    """A value of a class that a pickle makes."""
+
+
+class StoredByMeta(persistent.Persistent, metaclass=Meta):
+    """An object of its own, of such a class."""
+
+
+class Filled:
+    """A value that a pickle fills like a list or a dict."""
+
+    def __init__(self, items):
+        self.items = items
+
+    def __reduce__(self):
+        return (functools.partial(Filled, self.items), (), {'a': 1},
+                *(each and iter(each) for each in self.items))
+
+    def append(self, value):
+        """As usual."""
+
+    def __setitem__(self, key, value):
         """As usual."""
