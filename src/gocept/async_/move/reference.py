@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 from typing import NamedTuple
 
-from ZODB._compat import PersistentUnpickler
+import zodbpickle.pickle
 
 
 class Reference(NamedTuple):
@@ -107,26 +107,35 @@ class Record(NamedTuple):
     references: list[Reference]
 
 
+class _Reader(zodbpickle.pickle.Unpickler):
+    """Reads a record, and makes none of its objects."""
+
+    def __init__(self, data: bytes) -> None:
+        # A string that Python 2 has written may have any bytes.
+        super().__init__(io.BytesIO(data), encoding='latin-1')
+        self.found: list[Reference] = []
+        self._classes: dict[tuple[str, str], Stand] = {}
+
+    def find_class(self, module: str, name: str) -> Stand:
+        """Return what stands for a class."""
+        key = module, name
+        if key not in self._classes:
+            self._classes[key] = Stand('Named', (Anything,), {'of': key})
+        return self._classes[key]
+
+    def persistent_load(self, stored: Any) -> Stand:
+        """Note a reference; return what stands for the object."""
+        self.found.append(_decoded(stored))
+        return ANYTHING
+
+
 def read(data: bytes) -> Record:
     """Return the Record that some bytes are.  Raise anything if it is none.
     """
-    classes: dict[tuple[str, str], Stand] = {}
-    found: list[Reference] = []
-
-    def find_class(module: str, name: str) -> Stand:
-        key = module, name
-        if key not in classes:
-            classes[key] = Stand('Named', (Anything,), {'of': key})
-        return classes[key]
-
-    def note(stored: Any) -> Stand:
-        found.append(_decoded(stored))
-        return ANYTHING
-
-    unpickler = PersistentUnpickler(find_class, note, io.BytesIO(data))
-    class_ = _class_of(unpickler.load())
-    unpickler.load()
-    return Record(class_, found)
+    reader = _Reader(data)
+    class_ = _class_of(reader.load())
+    reader.load()
+    return Record(class_, reader.found)
 
 
 def _class_of(stored: Any) -> tuple[str, str] | None:

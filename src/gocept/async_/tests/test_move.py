@@ -611,6 +611,15 @@ class ReferenceTest(unittest.TestCase):
             self.assertEqual(
                 [self.other], [each.oid for each in found.references], value)
 
+    def test_strings_of_python_2(self):
+        """They may have any bytes, and so have the oids that they are."""
+        oid = b'\xff' * 8
+        data = self.record(lambda each: {'a': each})
+        data = data[:-1] + b'U\x01\xff0U\x08' + oid + b'Q0.'
+        self.assertEqual(
+            [self.other, oid],
+            [each.oid for each in reference.read(data).references])
+
     def test_classes_that_are_not_named(self):
         """References to their objects do without; so do their records."""
         stored = StoredByMeta()
