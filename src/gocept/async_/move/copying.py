@@ -11,11 +11,15 @@ from typing import Any
 from typing import NamedTuple
 
 from ZODB.POSException import POSKeyError
+from ZODB.utils import oid_repr
 
 from gocept.async_.move import reference
 from gocept.async_.move.reference import Record
 from gocept.async_.move.reference import Reference
+from gocept.async_.worker.application import Refused
+from lovely.remotetask.foreign.outcome import Outcome
 from lovely.remotetask.foreign.outcome import outcome_of
+from lovely.remotetask.foreign.value import reason
 from lovely.remotetask.running import quirks
 
 
@@ -72,6 +76,9 @@ class Copier:
 
         oid -- that of the service.
         tell -- called with the number of records, now and then.
+
+        Raise Refused, with nothing but garbage written, if a record has
+        references that cannot be read.
         """
         self._note(oid)
         batch, number = [], 0
@@ -108,6 +115,7 @@ class Copier:
             raise loaded.exception
         read = outcome_of(reference.read, loaded.value)
         if read.failed:
+            self._check_unread(oid, loaded.value, read)
             # What cannot be read is put aside where it is, and so there.
             return [(self._new[oid], loaded.value)]
         record = read.value
@@ -120,6 +128,16 @@ class Copier:
             loaded.value, record,
             lambda found: self._replaced(
                 found, is_payload, _is_in(JOBS, record.class_))))]
+
+    def _check_unread(self, oid: bytes, data: bytes, read: Outcome) -> None:
+        """Raise Refused for a record that could be read by other code."""
+        # In the other database the same oids are those of other objects.
+        if reference.refers(data):
+            raise Refused(
+                f'the record of the object {oid_repr(oid)} in the database '
+                f'"{self._source_name}" cannot be read ({reason(read)}), but '
+                f'it refers to other objects; nothing is moved. Correct or '
+                f'remove what is stored there, and try again.')
 
     def _replaced(self, found: Reference, is_payload: bool,
                   is_of_job: bool) -> Reference:

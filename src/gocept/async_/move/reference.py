@@ -7,10 +7,17 @@ import io
 import pickletools
 import struct
 from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any
 from typing import NamedTuple
 
 import zodbpickle.pickle
+
+from lovely.remotetask.foreign.outcome import outcome_of
+
+
+# The opcode by which ZODB refers to a persistent object.
+REFERENCE = 'BINPERSID'
 
 
 class Reference(NamedTuple):
@@ -190,14 +197,29 @@ def rewritten(data: bytes, record: Record,
 
 def _positions(data: bytes) -> list[int]:
     """Return where the bytes have the opcodes that make references."""
-    stream = io.BytesIO(data)
     found: list[int] = []
+    for name, position in _opcodes(data):
+        if name == REFERENCE:
+            found.append(position)
+        elif name == 'FRAME':
+            raise ValueError('The record has frames, which ZODB has not '
+                             'written.')
+    return found
+
+
+def refers(data: bytes) -> bool:
+    """Return whether bytes that `read` does not understand have references.
+
+    Those that are no record have none: nobody can load them.
+    """
+    names = outcome_of(lambda: [name for name, _ in _opcodes(data)]).value
+    return REFERENCE in (names or ())
+
+
+def _opcodes(data: bytes) -> Iterator[tuple[str, int]]:
+    """Yield the names of all opcodes, and where they are."""
+    stream = io.BytesIO(data)
     while stream.tell() < len(data):
         for opcode, _, position in pickletools.genops(stream):
-            if opcode.name == 'BINPERSID':
-                assert position is not None
-                found.append(position)
-            elif opcode.name == 'FRAME':
-                raise ValueError('The record has frames, which ZODB has not '
-                                 'written.')
-    return found
+            assert position is not None
+            yield opcode.name, position

@@ -21,6 +21,7 @@ from persistent.wref import WeakRef
 from ZODB.MappingStorage import MappingStorage
 from ZODB.POSException import ConflictError
 from ZODB.POSException import POSKeyError
+from ZODB.utils import oid_repr
 from ZODB.utils import p64
 from zope.site.folder import Folder
 from zope.site.site import LocalSiteManager
@@ -544,6 +545,23 @@ class RefusedTest(MoveCase):
                 TaskService, 'counts', side_effect=[{'queued': 1}, {}]):
             self.assert_refused('the copy has other jobs')
 
+    def test_references_that_cannot_be_read(self):
+        """They would lead to something else in the other database."""
+        self.fill()
+        told = self.told()
+        oid = next(iter(self.service.find(status='queued').jobs))._p_oid
+        load = copying.quirks.load
+
+        def load_unknown(connection, each):
+            # Nobody has registered this number of a class.
+            return load(connection, each)[:-1] + (
+                b'\x82\x630.' if each == oid else b'.')
+        with unittest.mock.patch.object(copying.quirks, 'load', load_unknown):
+            self.assert_refused(f'{oid_repr(oid)} in the database "main"')
+        self.assertIn('extension code 99', self.complaints.getvalue())
+        self.assertEqual(told, self.told())
+        self.assertEqual([], self.kept('jobs'))
+
     def test_old_data(self):
         self.service.schema = 0
         self.assert_refused('earlier code')
@@ -619,6 +637,14 @@ class ReferenceTest(unittest.TestCase):
         self.assertEqual(
             [self.other, oid],
             [each.oid for each in reference.read(data).references])
+
+    def test_what_is_no_record(self):
+        """It refers to nothing: it is moved as it is."""
+        data = self.record(lambda each: {'a': each})
+        self.assertTrue(reference.refers(data))
+        self.assertFalse(reference.refers(self.record(lambda each: {'a': 1})))
+        for broken in data[:-1], data[:20], b'nonsense', b'':
+            self.assertFalse(reference.refers(broken))
 
     def test_classes_that_are_not_named(self):
         """References to their objects do without; so do their records."""
