@@ -371,8 +371,8 @@ class ProcessTest(FunctionalTestCase):
         self.retry(3600)
         sample.succeed_at(2)
         transaction.commit()
-        SimpleProcessor(
-            self.jobs_db, service_path(self.service)).processNext()
+        SimpleProcessor(self.root._p_jar.db(),
+                        service_path(self.service)).processNext()
         transaction.begin()
         self.service.paused = True
         process()
