@@ -75,10 +75,22 @@ class RunCase(DatabaseCase):
                 self.service.taskInterface, 'test.run') is None:
             self.service_task(call, 'test.run')
         ids = [self.add('test.run', input) for input in inputs or (None,)]
+        self.run_each()
+        return [self.job(jobid) for jobid in ids]
+
+    def run_each(self):
+        """Run all jobs, one after the other."""
         processor = self.processor()
         while processor.processNext():
             pass
-        return [self.job(jobid) for jobid in ids]
+
+    def run_together(self):
+        """Run all jobs in one transaction.  Return what became of them."""
+        claims = engine(self.service).claim('host:1:thread:no-machine-1', 100)
+        transaction.commit()
+        ends = group.run_group(self.db, ['tasks'], claims, transaction.commit)
+        transaction.begin()
+        return set(ends.values())
 
     def run_job(self, func):
         job, = self.run_jobs(func)
@@ -715,9 +727,7 @@ class LeftBehindTest(RunCase):
         self.run_all()
 
     def run_all(self):
-        processor = self.processor()
-        while processor.processNext():
-            pass
+        self.run_each()
 
     def test_it_is_told(self):
         """The log says which job has changed what of the process."""
@@ -740,11 +750,7 @@ class LeftBehindInGroupTest(LeftBehindTest):
     commit_every = 10
 
     def run_all(self):
-        claims = engine(self.service).claim('host:1:thread:no-machine-1', 100)
-        transaction.commit()
-        ends = group.run_group(self.db, ['tasks'], claims, transaction.commit)
-        self.assertEqual({ENDED}, set(ends.values()))
-        transaction.begin()
+        self.assertEqual({ENDED}, self.run_together())
 
 
 def facts_of_thread():
@@ -944,17 +950,6 @@ class ConnectionTest(RunCase):
         transaction.commit()
         for each in opened:
             each.close()
-
-    def run_each(self):
-        processor = self.processor()
-        while processor.processNext():
-            pass
-
-    def run_together(self):
-        claims = engine(self.service).claim('host:1:thread:no-machine-1', 100)
-        transaction.commit()
-        group.run_group(self.db, ['tasks'], claims, transaction.commit)
-        transaction.begin()
 
     def test_one_to_another_database(self):
         """Who closes it would close the job's own with it, and what the next
