@@ -178,6 +178,9 @@ class SimpleProcessor(Member):
         if not self._can_write(now):
             return False
         self.look_after_others(now)
+        if self.membership.clock.is_unsure:
+            # What is run now would be dated wrongly.
+            return False
         self.team.give_up_waiting()
         for jobid, begun in list(self.claims.unsettled.items()):
             self.duties.do('settle', now, self.claimer.settle_unsettled, jobid,

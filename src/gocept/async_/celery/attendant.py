@@ -23,6 +23,7 @@ from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.running import execution
 from lovely.remotetask.running import lag
 from lovely.remotetask.running import registry
+from lovely.remotetask.running.clock import SOON
 from lovely.remotetask.running.duty import Duty
 from lovely.remotetask.running.gate import ProcessorStopped
 from lovely.remotetask.running.session import opened_engine
@@ -76,6 +77,7 @@ class Attendant(CeleryProcessor):
         self._patience.wait(
             lambda: self._has_seen(tid, jobid), tid,
             lambda: lag.ask(self.service_db))
+        self._know_time()
         with self._record:
             if not self._runs.begin(jobid):
                 return False
@@ -93,6 +95,29 @@ class Attendant(CeleryProcessor):
             # The next claims would write so many old ones again.
             outcome_of(self.settle)
         return self._judge(jobid, end)
+
+    def _know_time(self):
+        """Compare the clock, if that is to be done before a job is dated.
+
+        Raise what another try may end, of what keeps that from being done.
+        """
+        clock = self.membership.clock
+        if not clock.wants_comparison():
+            return
+        with self._record:
+            self.membership.look_at_clock()
+            if clock.wants_comparison():
+                self._compare_clock()
+            if clock.is_unsure:
+                time.sleep(SOON)
+                self._compare_clock()
+
+    def _compare_clock(self):
+        outcome = outcome_of(self.membership.sign)
+        if outcome.retryable:
+            raise outcome.exception
+        if outcome.failed:
+            self.duties.report(outcome, 'sign')
 
     def _judge(self, jobid, end):
         """Return whether a run has ended; raise Interrupted if it has not."""

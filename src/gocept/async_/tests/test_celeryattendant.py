@@ -7,6 +7,7 @@ import time
 import unittest.mock
 
 import transaction
+import ZODB.utils
 from ZEO.Exceptions import ClientDisconnected
 from ZODB.POSException import ConflictError
 
@@ -24,9 +25,11 @@ from lovely.remotetask.jobexecution import JobExecution
 from lovely.remotetask.management import Management
 from lovely.remotetask.running import execution
 from lovely.remotetask.running import lag
+from lovely.remotetask.running import quirks
 from lovely.remotetask.running import registry
 from lovely.remotetask.tests.fixture import engine
 from lovely.remotetask.tests.fixture import workers
+from lovely.remotetask.tests.test_clock import DAY
 
 
 class AttendantTest(CeleryCase):
@@ -417,6 +420,92 @@ class AttendantTest(CeleryCase):
         engine(self.service).claim_job('odd', jobid)
         transaction.commit()
         self.assertFalse(self.run_job(jobid))
+
+
+class ClockTest(CeleryCase):
+    """The clock of this machine is far from that of the storage."""
+
+    def setUp(self):
+        self.true, self.off = 1.76e9, 0
+        self.enterContext(unittest.mock.patch.object(
+            quirks, 'keeps_time_itself', return_value=False))
+        # The storage dates transactions by a clock that is right.
+        self.enterContext(unittest.mock.patch.object(
+            ZODB.utils, 'time', unittest.mock.Mock(
+                time=lambda: self.true, gmtime=time.gmtime)))
+        self.enterContext(unittest.mock.patch(
+            'time.monotonic', lambda: self.true))
+        self.enterContext(unittest.mock.patch('time.sleep', self.sleep))
+        super().setUp()
+        self.service.policy = policy.Policy(
+            attempts=3, retry_wait=60, retry_on=(ValueError,))
+        transaction.commit()
+
+    def sleep(self, seconds):
+        self.true += seconds
+
+    def fail_in(self, attendant, **more):
+        """Return a job that has failed once."""
+        def fail(service, input):
+            raise ValueError('no')
+        self.service_task(fail, 'test.fail')
+        jobid = self.add('test.fail')
+        with unittest.mock.patch(
+                'time.time', lambda: self.true + self.off):
+            attendant.run_job(jobid, self.jobs_db.lastTransaction(), **more)
+        return self.job(jobid)
+
+    def check_times(self, job):
+        for moment in (job.history[0].started, job.completed.timestamp(),
+                       job.due):
+            self.assertLess(abs(moment - self.true), 600)
+
+    def test_first_jobs(self):
+        """Also the first one is dated right, and when it is tried again."""
+        for off in 8 * DAY, 1000 * DAY, -8 * DAY:
+            with self.subTest(off=off):
+                self.off = off
+                self.check_times(self.fail_in(
+                    self.start(Attendant), first=True))
+
+    def test_claimed(self):
+        """One whose message has come again is claimed; that is dated, too."""
+        self.off = 8 * DAY
+        self.check_times(self.fail_in(self.start(Attendant)))
+
+    def test_set_since(self):
+        """A clock that was set while there was nothing to do is compared."""
+        attendant = self.start(Attendant)
+        self.check_times(self.fail_in(attendant))
+        self.off = 8 * DAY
+        self.check_times(self.fail_in(attendant))
+
+    def test_compared_once(self):
+        """A clock that is known costs nothing more."""
+        attendant = self.start(Attendant)
+        self.fail_in(attendant)
+        with unittest.mock.patch.object(
+                attendant.membership, 'sign') as sign:
+            self.check_times(self.fail_in(attendant))
+        sign.assert_not_called()
+
+    def test_cannot_be_compared(self):
+        """What keeps that from being done keeps no job from being run."""
+        attendant = self.start(Attendant)
+        with unittest.mock.patch.object(
+                attendant.membership, 'sign', side_effect=TypeError('odd')):
+            self.assertEqual(1, self.fail_in(attendant).attempts)
+
+    def test_storage_fails(self):
+        """The job waits until it can be dated."""
+        attendant = self.start(Attendant)
+        with unittest.mock.patch.object(
+                attendant.membership, 'sign',
+                side_effect=ClientDisconnected), \
+                self.assertRaises(ClientDisconnected):
+            self.fail_in(attendant)
+        self.assertEqual([0], [
+            job.attempts for job in self.service.jobs.values()])
 
 
 class CountedTest(CeleryCase):

@@ -19,6 +19,9 @@ DRIFT = 5.0
 SOON = 1.0
 LATER = 60.0
 
+# Seconds for which it is waited for a second comparison at most.
+UNSURE_FOR = 5.0
+
 
 class Clock:
     """Compares the clock of this machine with that of a storage.
@@ -84,6 +87,14 @@ class Clock:
         return self.is_far or (
             not self.trusted and self._compared is not None
             and abs(self._drift(self._compared)) > DRIFT)
+
+    @property
+    def is_unsure(self) -> bool:
+        """Whether another comparison, SOON, tells how wrong this clock is."""
+        compared = self._compared
+        return (not self.trusted and self.ahead is None
+                and compared is not None
+                and self.monotonic() - compared[1] < UNSURE_FOR)
 
     def wants_comparison(self) -> bool:
         """Return whether it is time to compare the clocks."""

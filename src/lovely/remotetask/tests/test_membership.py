@@ -403,6 +403,16 @@ class ClockTest(StepCase):
             made.processNext(jobid)
         return self.job(jobid)
 
+    def test_behind_at_the_start(self):
+        """Nothing is run before another comparison tells how wrong it is."""
+        made = self.worker(-8 * DAY)
+        jobid = self.add('test.task')
+        self.step(made)
+        self.assertEqual(set(), made.known_ids())
+        self.assertLessEqual(made.idling.longest(), 1.0)
+        self.step(made, 1.0)
+        self.assertIn(jobid, made.known_ids())
+
     def test_ahead(self):
         """One that is ahead leaves times alone, and prunes nothing."""
         for off in (70, 8 * DAY, 3650 * DAY):
