@@ -663,8 +663,7 @@ class CronJob(Job):
     @property
     def paused(self):
         """See ICronJob."""
-        return (self.stored_status == CRONJOB and self.store is not None
-                and self.store.is_paused(self))
+        return self.store is not None and self.store.is_paused(self)
 
     @property
     def scheduledFor(self):

@@ -112,7 +112,7 @@ def _is_good(service, job):
 def _replace(service, name, entry, job, wanted):
     paused = False
     if entry is not None:
-        paused = (crons.is_paused(service.store, entry.job)
+        paused = (crons.has_pause(service.store, entry.job)
                   if entry.paused is None else entry.paused)
     if job is not None:
         service.remove(job.id)
@@ -128,7 +128,7 @@ def _change(service, name, entry, job, wanted):
     job.update(**wanted.pattern)
     job.input = wanted.input
     if entry.paused is False:
-        service.resume_job(job.id)
+        crons.resume(service.store, job.id)
     service.reschedule(job.id)
     _keep(service, name, Entry(job.id, wanted.terms))
     return 'changed'
@@ -160,6 +160,7 @@ def retire(service, name):
         return 'removed'
     if entry.paused is not None:
         return None
-    paused = not service.pause_job(job.id)
+    paused = crons.has_pause(service.store, job.id)
+    crons.pause(service.store, job.id)
     _keep(service, name, entry._replace(paused=paused))
     return 'paused'

@@ -38,6 +38,7 @@ from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import IJobExecution
 from lovely.remotetask.interfaces import IOperations
 from lovely.remotetask.interfaces import ITaskService
+from lovely.remotetask.job import Run
 
 
 LOG = upkeep.__name__
@@ -223,6 +224,35 @@ class ChangeTest(UpkeepCase):
         said, = self.started()
         self.assertIn('removed', said)
         self.assertEqual([], self.service.cron_jobs())
+
+    def test_gone_while_it_runs_as_requeued(self):
+        """Nor does one go on that was cancelled, and requeued, before."""
+        for there_again in False, True:
+            with self.subTest(there_again=there_again):
+                self.start(cron())
+                jobid = self.cron_job().id
+                for change in self.service.cancel, self.service.requeue:
+                    self.assertTrue(change(jobid))
+                    transaction.commit()
+                claim, = IJobExecution(self.service).claim(
+                    'host:1:thread:a', 1)
+                transaction.commit()
+                self.start()
+                if there_again:
+                    self.start(cron())
+                self.end(claim)
+                self.assertEqual(
+                    (CRONJOB, not there_again),
+                    (self.cron_job().status, self.cron_job().paused))
+                self.start()
+                self.assertEqual([], self.service.cron_jobs())
+
+    def end(self, claim):
+        """Store that a run has ended well, and settle its claim."""
+        engine = IJobExecution(self.service)
+        engine.complete(engine.claimed(claim), Run(claim, claim.time), None)
+        engine.settle(claim.worker, [claim.job])
+        transaction.commit()
 
     def test_there_again_while_it_runs(self):
         """As if it had never been gone; also one that was paused."""

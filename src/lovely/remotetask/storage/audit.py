@@ -213,7 +213,7 @@ def _end_pause(store, job, now):
     Whoever has resumed it saw it run, and left that to the one who settles
     its claim; who saw it paused still.  Or somebody has undone the pause.
     """
-    if not (crons.is_paused(store, job.id) or lookup.is_pending(store, job)):
+    if not (crons.is_paused(store, job) or lookup.is_pending(store, job)):
         books.book(store, job, now)
 
 

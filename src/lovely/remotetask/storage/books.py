@@ -103,7 +103,7 @@ def book(store, job, now=None, timed=True):
 
 def _schedule(store, job, now, timed):
     due = job.due
-    if due is None and timed and not crons.is_paused(store, job.id):
+    if due is None and timed and not crons.is_paused(store, job):
         found = store.read(job.timeOfNextCall, now)
         if found.failed:
             hold(store, job, NO_TIME.format(found.error), now)
@@ -119,7 +119,7 @@ def set_time(store, job, due):
     """
     _leave_schedule(store, job.id)
     crons.enter(store, job)
-    if crons.is_paused(store, job.id):
+    if crons.is_paused(store, job):
         due = None
     else:
         store.schedule[due or 0.0, job.id] = job

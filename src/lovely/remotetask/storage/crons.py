@@ -45,8 +45,17 @@ def newest(store, after=None):
             yield jobid, found[jobid]
 
 
-def is_paused(store, jobid):
-    """Return whether somebody has paused a job."""
+def is_paused(store, job):
+    """Return whether a job is kept from running, as somebody has paused it.
+
+    That is said of its schedule: a job that was cancelled, or held, and
+    requeued is run once before it is paused again.
+    """
+    return job.stored_status == CRONJOB and has_pause(store, job.id)
+
+
+def has_pause(store, jobid):
+    """Return whether somebody has paused a job, whatever it is now."""
     return bool(store.pauses) and jobid in store.pauses
 
 
@@ -63,5 +72,5 @@ def pause(store, jobid):
 
 def resume(store, jobid):
     """Forget that a job was paused; its next time is still to be told."""
-    if is_paused(store, jobid):
+    if has_pause(store, jobid):
         store.pauses.remove(jobid)

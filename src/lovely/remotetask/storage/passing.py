@@ -144,7 +144,7 @@ def is_next_in_schedule(store, key, job):
     """Return whether what is under a key of the schedule may be run then."""
     return (not job.removed and job.stored_status in WAITING
             and books.due_time(job) == key[0]
-            and not crons.is_paused(store, key[1])
+            and not crons.is_paused(store, job)
             and not books.has_no_time_yet(job) and not store.is_copied(job)
             and crew.claim_of(store, job) is None)
 
@@ -167,7 +167,7 @@ def leave_schedule(store, key, failure, now):
         store.ledger.count(job.id, counted, job.stored_status)
         hold_copied(store, job, now)
     elif (books.has_no_time_yet(job) and key[0] == 0
-          or crons.is_paused(store, jobid)):
+          or crons.is_paused(store, job)):
         books.book(store, job, now)
     elif not books.is_booked(store, job):
         undone(store, job, counted, now)

@@ -213,7 +213,7 @@ class JobStore(persistent.Persistent):
 
     def is_paused(self, job):
         """See crons.is_paused."""
-        return crons.is_paused(self, job.id)
+        return crons.is_paused(self, job)
 
     def is_copied(self, job):
         """Return whether a job is a copy of one of another service."""

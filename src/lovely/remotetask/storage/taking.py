@@ -56,7 +56,7 @@ def claim_job(store, worker_id, jobid, now):
     job = lookup.find(store, jobid)
     if (job is None or job.status not in WAITING or store.is_copied(job)
             or due_time(job) > now or has_no_time_yet(job)
-            or crons.is_paused(store, jobid)):
+            or crons.is_paused(store, job)):
         return []
     # The entry of the job in the queue is passed over from now on; whoever is
     # claiming it there at this moment must find its claim worthless.

@@ -397,6 +397,36 @@ class PauseTest(PauseCase):
         transaction.commit()
         self.assertEqual([jobid], self.claim(now=NOON + 1))
 
+    def test_cancelled_at_the_same_moment(self):
+        """Requeued, it runs; then it is paused, and can be resumed."""
+        jobid = self.add_cron()
+        other = Opened(self)
+        transaction.begin()
+        self.service.pause_job(jobid)
+        other.service.cancel(jobid)
+        other.commit()
+        transaction.commit()
+        self.check_requeued(jobid)
+
+    def test_held(self):
+        """So does one that was paused and is held, before it is requeued."""
+        jobid = self.add_cron()
+        self.pause(jobid)
+        job = self.job(jobid)
+        self.service.store.change(job, job.hold, 'no reason', NOON)
+        transaction.commit()
+        self.check_requeued(jobid)
+
+    def check_requeued(self, jobid):
+        self.claim(now=NOON + 1)
+        self.assertTrue(self.service.requeue(jobid))
+        transaction.commit()
+        self.assertEqual([jobid], self.claim(now=NOON + 1))
+        self.finish()
+        self.check_not_due(jobid)
+        self.resume(jobid)
+        self.check_runs_again(jobid)
+
     def test_removed(self):
         """Nothing of it is left, however it was removed."""
         jobid = self.add_cron()
