@@ -14,6 +14,7 @@ from lovely.remotetask.interfaces import CRONJOB
 from lovely.remotetask.interfaces import HELD
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import QUEUED
+from lovely.remotetask.storage import audit
 from lovely.remotetask.storage import crons
 from lovely.remotetask.storage.current import current
 
@@ -84,6 +85,8 @@ def put(service, name, wanted):
     Return what was done (str): 'added', 'changed', 'held'; None: nothing.
     """
     current(service)
+    # The application starts before a processor has met the service.
+    audit.adopt(service.store)
     entry = _entry(service, name)
     job = None if entry is None else service.jobs.get(entry.job)
     if _is_held_already(job, entry, wanted):

@@ -229,14 +229,16 @@ def adopt(store):
     """Take the jobs of a store that was copied; return whether it was.
 
     The copies of those that wait are held, when they are met: their records
-    were written with that of the store.
+    were written when the copy was made.
     """
     if store.oid in (None, store._p_oid):
         return False
     log.warning('%s: a copy of another service; jobs that wait in both are '
                 'held here', '/'.join(
                     outcome_of(path, store.service).value or ['?']))
-    store.copied_at = store._p_serial
+    mark = store if store.mark is None else store.mark
+    mark._p_activate()
+    store.copied_at = mark._p_serial
     store.oid = store._p_oid
     for worker_id in list(store.workers):
         for claim in crew.drop_worker(store, worker_id):

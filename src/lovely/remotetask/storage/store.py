@@ -47,6 +47,14 @@ def _last_of_strands(places):
     return tuple(found.values())
 
 
+class Mark(persistent.Persistent):
+    """Never changed: its serial is that of the transaction that stored it.
+
+    So a copy of a store tells when it was made, whoever has written the store
+    since.
+    """
+
+
 class JobStore(persistent.Persistent):
     """Jobs from their addition to their removal.
 
@@ -67,6 +75,7 @@ class JobStore(persistent.Persistent):
         which it begins when there is one again.
     oid -- that under which the store was stored first: it tells a copy.
     copied_at -- the serial with which the copy of a store was stored.
+    mark -- Mark; None in a store of before.
     secret -- bytes, what the tokens of forms are made with.
     searched -- how far jobs were looked for that nobody has, see `audit`;
         None: there is no need to.
@@ -81,7 +90,7 @@ class JobStore(persistent.Persistent):
     oid = copied_at = searched = losses = secret = None
     since = 0.0
     recurring = pauses = named = actions = archive = parted = None
-    displaced = None
+    displaced = mark = None
 
     def __init__(self, service=None, start=0):
         """Make an empty store.
@@ -93,6 +102,7 @@ class JobStore(persistent.Persistent):
         self.service = service
         self.start = start
         self.secret = secrets.token_bytes(32)
+        self.mark = Mark()
         self.lanes = BTrees.family64.IO.BTree()
         self.leases = BTrees.family64.IO.BTree()
         self.cursors = BTrees.family64.IO.BTree()

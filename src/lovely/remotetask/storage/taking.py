@@ -53,6 +53,7 @@ def claim_job(store, worker_id, jobid, now):
 
     Return a list with the Claim; empty if the job cannot be taken now.
     """
+    audit.adopt(store)
     job = lookup.find(store, jobid)
     if (job is None or job.status not in WAITING or store.is_copied(job)
             or due_time(job) > now or has_no_time_yet(job)

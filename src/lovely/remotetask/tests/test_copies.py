@@ -9,7 +9,9 @@ import zope.site.folder
 from zope.location.location import inside
 
 from lovely.remotetask import TaskService
+from lovely.remotetask import named
 from lovely.remotetask.interfaces import COMPLETED
+from lovely.remotetask.interfaces import CRONJOB
 from lovely.remotetask.interfaces import HELD
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import QUEUED
@@ -229,6 +231,40 @@ class CopyTest(CopyCase):
         self.assertEqual([], self.take(second))
         self.assertEqual(HELD, second.getStatus(new))
         self.assertEqual([new], self.take(first))
+
+    def test_written_before_a_processor_meets_it(self):
+        """They are held all the same, and nothing that was added since."""
+        def check(copy):
+            copy.store._p_changed = True
+            transaction.commit()
+            new = copy.add('test.task')
+            transaction.commit()
+            copy.store._p_changed = True
+            transaction.commit()
+            self.connection.cacheMinimize()
+            self.assertEqual([new], self.take(copy))
+            self.assertEqual([HELD] * 3, self.statuses(copy))
+        self.each(check)
+        self.assertEqual(self.ids, self.take(self.original))
+
+    def test_named(self):
+        """A cron job with a name is there once more, and not held."""
+        wanted = named.Wanted('test.task', None, {'minute': (0,)}, ())
+        named.put(self.original, 'hourly', wanted)
+        transaction.commit()
+        held = named.job_of(self.original, 'hourly').id
+
+        def check(copy):
+            self.assertEqual('added', named.put(copy, 'hourly', wanted))
+            transaction.commit()
+            self.assertEqual([], self.take(copy))
+            self.assertEqual([HELD] * 3, self.statuses(copy))
+            self.assertNotIn(held, copy.jobs)
+            self.assertEqual(
+                CRONJOB, named.job_of(copy, 'hourly').status)
+            self.assertIsNone(named.put(copy, 'hourly', wanted))
+        self.each(check)
+        self.assertIsNone(named.put(self.original, 'hourly', wanted))
 
     def test_processed_by_the_caller(self):
         """Nor does `process` run them."""
