@@ -71,7 +71,7 @@ def _pass_note(store, place, found, now, timed):
     if not _has_place(store, jobid, found):
         # A processor has removed the job at the same moment: nothing is to be
         # counted.
-        store.ledger.count(jobid, found.new, found.old)
+        store.ledger.count(jobid, found.new, _first_status(found.note))
         return
     if job.removed:
         _clear(store, found.note)
@@ -97,8 +97,17 @@ def _has_place(store, jobid, found):
         return True
     if found.new is None or not removal.put_back(store, jobid, found.job):
         return False
-    store.ledger.count(jobid, None, found.old)
+    store.ledger.count(jobid, None, _first_status(found.note))
     return True
+
+
+def _first_status(note):
+    """Return the status that a job had before its notes that are not passed.
+
+    Whoever has removed it at the same moment has counted that.
+    """
+    letter, _ = note.places[-1]
+    return lane.status_of(letter)
 
 
 def _clear(store, note):

@@ -342,6 +342,35 @@ class PassedTest(CallersCase):
         self.check()
         self.assertEqual([], list(self.service.jobs))
 
+    def test_pruned_while_it_is_changed_several_times(self):
+        """All notes together count what has become of it."""
+        for changes in (('requeue', 'cancel'), ('requeue', 'remove'),
+                        ('requeue', 'cancel', 'requeue'),
+                        ('requeue', 'cancel', 'requeue', 'cancel')):
+            for at_once in False, True:
+                with self.subTest(changes, at_once=at_once):
+                    self.change_while_pruned(changes, at_once)
+                    self.claim()
+                    self.check_counts()
+                    self.finish()
+                    self.service.clean()
+                    transaction.commit()
+                    self.claim()
+                    self.check()
+
+    def change_while_pruned(self, changes, at_once):
+        # Another one is kept: no number is less than none.
+        both = {self.ended(settle=True) for _ in range(2)}
+        pruner, caller = Opened(self), Opened(self)
+        self.assertEqual(1, upkeep(pruner.service).prune(1, NOW + 40 * DAY))
+        jobid, = both.difference(pruner.service.jobs)
+        for name in changes:
+            getattr(caller.service, name)(jobid)
+            if not at_once:
+                caller.commit()
+        caller.commit()
+        pruner.commit()
+
     def test_removed_meanwhile(self):
         """One that is pruned while it is removed is counted once."""
         jobid = self.ended('fine', settle=True)
