@@ -9,6 +9,7 @@ import itertools
 from persistent.timestamp import TimeStamp
 from ZODB.utils import z64
 
+from lovely.remotetask import number
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.storage import lane
 from lovely.remotetask.storage import lookup
@@ -39,6 +40,17 @@ def commit_time(job):
 def _waits_since(job):
     """Return since when a job could have been claimed, in POSIX seconds."""
     return max(commit_time(job), due_time(job))
+
+
+def _age(job):
+    """Return what sorts jobs that are claimed not for the first time.
+
+    That of one whose record is as it was added is its transaction.  Others
+    come before, those first that were made first.
+    """
+    if job.fence:
+        return z64, number.real(vars(job).get('created')) or 0.0
+    return job._p_serial, 0.0
 
 
 class _Source:
@@ -230,7 +242,7 @@ class ScheduleSource(_Source):
             if (len(self.due) >= self.limit * self.COMPETING
                     or len(self.others) >= self.to_pass):
                 break
-        self.due.sort(key=lambda item: item[:3], reverse=True)
+        self.due.sort(key=lambda item: item[:4], reverse=True)
 
     def _look_at(self, key, job):
         """Note what to do with a job; return None if that is nothing."""
@@ -238,7 +250,8 @@ class ScheduleSource(_Source):
         if passing.is_next_in_schedule(self.store, key, job):
             if not self._is_welcome(job):
                 return None
-            self.due.append((-job.priority, key[0], key, job))
+            self.due.append(
+                (-job.priority, key[0], _age(job), key, job))
         elif not lookup.is_pending(self.store, job):
             self.others.append((key, None))
         else:
@@ -276,7 +289,7 @@ class ScheduleSource(_Source):
         return True
 
     def take(self):
-        _, _, key, job = self.due.pop()
+        *_, key, job = self.due.pop()
         del self.schedule[key]
         return job
 

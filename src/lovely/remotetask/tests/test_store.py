@@ -121,6 +121,45 @@ class OrderTest(StoreCase):
             1, len({numbering.split_id(jobid)[1] for jobid in ids}))
         self.assertEqual(ids, self.claim())
 
+    def test_handed_back(self):
+        """The same where they go back into the queue, however that was."""
+        for give_back in (
+                lambda: workers(self.service).stop_worker(A),
+                lambda: workers(self.service).release(lambda claim: False)):
+            ids = self.in_two_lanes()
+            transaction.begin()
+            # One thread, which may have begun the first one.
+            self.assertEqual(ids, [claim.job for claim in engine(
+                self.service).claim(A, 100, NOW, at_once=1)])
+            transaction.commit()
+            give_back()
+            transaction.commit()
+            found = []
+            # What may have ended another worker is claimed alone.
+            while claimed := self.claim(worker=B):
+                self.finish(B)
+                found += claimed
+            self.assertEqual(ids, found)
+
+    def in_two_lanes(self):
+        """Add jobs in turns to two lanes; in one there were more before."""
+        one, two = Opened(self), Opened(self)
+        two.service.add('test.task')
+        for _ in range(40):
+            one.service.add('test.task')
+        one.commit()
+        two.commit()
+        self.claim()
+        self.finish()
+        ids = []
+        for _ in range(10):
+            # Each of them takes the lane that the other one has not.
+            ids += [world.service.add('test.task') for world in (one, two)]
+            one.commit()
+            two.commit()
+        self.assertNotEqual(ids, sorted(ids))
+        return ids
+
     def test_clock_that_was_ahead(self):
         """The same while ids of transactions differ by the least step.
 
