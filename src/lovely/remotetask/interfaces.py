@@ -1030,7 +1030,10 @@ class IUpkeep(zope.interface.Interface):
         """
 
     def correct_schedule(now=None):
-        """Give cron jobs another time that were scheduled by a wrong clock.
+        """Give jobs another time that were scheduled by a wrong clock.
+
+        Cron jobs, and those that wait for another attempt.  What a caller has
+        delayed is left alone: nobody knows how long was meant.
         """
 
 

@@ -216,6 +216,6 @@ def _duties(heartbeat):
         'release': Duty('take over from workers that are gone', heartbeat),
         'refresh': Duty('look after idle connections', heartbeat),
         'schedule': Duty('run jobs at their times, nor remove old ones'),
-        'correct': Duty('correct the times of cron jobs', PRUNE_INTERVAL),
+        'correct': Duty('correct the times of jobs', PRUNE_INTERVAL),
         'prune': Duty('remove jobs that were kept long enough',
                       PRUNE_INTERVAL)}

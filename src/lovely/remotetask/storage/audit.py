@@ -11,8 +11,10 @@ from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.interfaces import DELAYED
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import WAITING
+from lovely.remotetask.job import CLOCK_TOLERANCE
 from lovely.remotetask.job import CronJob
 from lovely.remotetask.part import path
+from lovely.remotetask.policy import MAX_WAIT
 from lovely.remotetask.storage import aside
 from lovely.remotetask.storage import books
 from lovely.remotetask.storage import crew
@@ -34,6 +36,9 @@ log = journal(__name__)
 # How many jobs of each status are looked at, of the newest and of the others.
 NEWEST = 50
 OTHERS = 500
+
+# How many of the schedule are looked at that are due later than any attempt.
+DISTANT = 250
 
 # Where others are looked at: of any number of looks that follow each other,
 # these steps let no two be near each other (the golden ratio does).
@@ -190,11 +195,39 @@ def _find_place(store, jobid, now, book):
 def correct_schedule(store, now):
     """Let no recurring job wait longer than its pattern says, or for ever.
 
-    Somebody had a wrong clock for a moment, perhaps; or a job was resumed
-    while a processor took it for paused.
+    Nor another one longer for another attempt than any policy says.  Somebody
+    had a wrong clock for a moment, perhaps; or a job was resumed while a
+    processor took it for paused.
     """
     for jobid, found in list(store.crons.items()):
         store.read(_correct_time, store, jobid, found[0], now)
+    latest = now + MAX_WAIT + CLOCK_TOLERANCE
+    for key, job in store.read(_distant, store.schedule, latest).value or ():
+        if key[1] not in store.crons:
+            store.read(_try_at_once, store, key, job, now)
+
+
+def _distant(schedule, time):
+    """Return some keys and jobs of the schedule that are due after a time.
+
+    What callers have delayed for so long may be many.  Over time, each one is
+    looked at.
+    """
+    last = schedule.maxKey()[0] if schedule else time
+    if last <= time:
+        return ()
+    begins = {time, random.uniform(time, last)}
+    return dict(item for begin in begins for item in first(
+        schedule.items(min=(begin, 0)), DISTANT)).items()
+
+
+def _try_at_once(store, key, job, now):
+    checked(job, key[1])
+    if (job.attempts and passing.is_next_in_schedule(store, key, job)
+            and not lookup.is_pending(store, job)):
+        del store.schedule[key]
+        job.reschedule()
+        books.book(store, job, now)
 
 
 def _correct_time(store, jobid, job, now):

@@ -5,6 +5,7 @@ import unittest.mock
 
 import transaction
 
+from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import CRONJOB
 from lovely.remotetask.interfaces import HELD
@@ -14,6 +15,8 @@ from lovely.remotetask.interfaces import NoTimeZone
 from lovely.remotetask.job import CronJob
 from lovely.remotetask.job import Run
 from lovely.remotetask.policy import DAY
+from lovely.remotetask.policy import Policy
+from lovely.remotetask.storage import audit
 from lovely.remotetask.storage import cleaning
 from lovely.remotetask.storage import crew
 from lovely.remotetask.tests.fixture import Opened
@@ -165,8 +168,49 @@ class WrongClockTest(ScheduleCase):
         self.assertEqual(serial, self.job(jobid)._p_serial)
         self.assertEqual([jobid], self.claim(now=HOUR + 600))
 
+    def test_another_attempt(self):
+        """So is what waits for another attempt, among any number of others."""
+        for number in range(20):
+            self.service.add('test.task', delay=NOW + number)
+        failed = [self.failed_at(now) for now in (8 * DAY, 10 ** 9)]
+        with unittest.mock.patch.object(audit, 'DISTANT', 5):
+            for _ in range(100):
+                upkeep(self.service).correct_schedule(NOW)
+                transaction.commit()
+        self.assertCountEqual(failed, self.claim(now=NOW))
+        self.check_counts()
+        self.finish()
+        self.check_counts()
+
+    def failed_at(self, now):
+        """Return the id of a job that is to be tried again after a while."""
+        self.service.policy = Policy(
+            attempts=5, retry_wait=600, retry_on=(ValueError,))
+        jobid = self.add('test.task')
+        self.claim()
+        job = self.job(jobid)
+        engine(self.service).fail(
+            job, Run(job.claim, NOW), outcome_of(int, 'no'), NOW + now)
+        transaction.commit()
+        workers(self.service).stop_worker(A)
+        transaction.commit()
+        self.assertGreater(self.job(jobid).due, NOW + now)
+        return jobid
+
+    def test_attempt_of_a_changed_one(self):
+        """A note that is not passed yet knows more."""
+        jobid = self.failed_at(8 * DAY)
+        self.service.cancel(jobid)
+        transaction.commit()
+        upkeep(self.service).correct_schedule(NOW)
+        transaction.commit()
+        self.assertEqual(CANCELLED, self.job(jobid).status)
+        self.assertEqual([], self.claim(now=NOW + 10 * DAY))
+        self.check_counts()
+
     def test_right_ones(self):
         """Others stay, and nothing is written."""
+        self.failed_at(-NOW)
         self.cron(minute=(10,))
         self.cron(delay=10 ** 6)
         self.add('test.task', delay=10 ** 6)

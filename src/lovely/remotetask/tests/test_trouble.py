@@ -87,7 +87,7 @@ class DutyTest(StepCase):
                 ('prune', 'remove jobs that were kept long enough'),
                 ('release_worker', 'take over from workers that are gone'),
                 ('signs_of_life', 'take over from workers that are gone'),
-                ('correct_schedule', 'correct the times of cron jobs'),
+                ('correct_schedule', 'correct the times of jobs'),
                 ('claim', 'take jobs'), ('next_due', 'take jobs')):
             with self.subTest(name):
                 # Anew for each.
