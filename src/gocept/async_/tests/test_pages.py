@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import time
 import unittest
 import zoneinfo
 from html import unescape
@@ -41,6 +42,7 @@ from gocept.async_.tests.pageslayer import PagesTestCase
 from gocept.async_.tests.pageslayer import PeopleTestCase
 from lovely.remotetask import TaskService
 from lovely.remotetask.browser.assets import Assets
+from lovely.remotetask.browser.page import TIME
 from lovely.remotetask.browser.page import Page
 from lovely.remotetask.browser.pages import Pages
 from lovely.remotetask.interfaces import COMPLETED
@@ -140,7 +142,20 @@ class RoutesTest(PagesTestCase):
                 self.assertEqual(200, asset.status_int)
                 self.assertIn('immutable', asset.headers['Cache-Control'])
                 if '.js' in each:
-                    self.assertLessEqual(len(asset.body), 10_000)
+                    self.assertLessEqual(self.size(asset), 16_000)
+
+    def size(self, script):
+        """Return how many bytes a script has, with those that it needs."""
+        scripts = {'pages.js': script}
+        left = [script]
+        while left:
+            for name in re.findall(r"'\./(\w+\.js)'", left.pop().text):
+                if name not in scripts:
+                    scripts[name] = found = script.goto(name)
+                    left.append(found)
+                    self.assertEqual(200, found.status_int)
+                    self.assertIn('immutable', found.headers['Cache-Control'])
+        return sum(len(each.body) for each in scripts.values())
 
     def test_there_is_nothing_else(self):
         """What is no page is not found."""
@@ -236,6 +251,21 @@ class HeadersTest(PagesTestCase):
         self.assertEqual(200, self.ask(
             'events/jobs?fragment=1',
             headers={'If-None-Match': etag}).status_int)
+
+    def test_time(self):
+        """Each answer tells when it was made, and so that it is of a page.
+        """
+        etag = self.ask('events/jobs?fragment=1').headers['ETag']
+        for path, status, headers in (
+                ('events/jobs', 200, {}), ('events/jobs?fragment=1', 200, {}),
+                ('events/jobs?fragment=1', 304, {'If-None-Match': etag}),
+                ('events/jobs/99', 404, {})):
+            answer = self.ask(path, headers=headers)
+            with self.subTest(path, status=status):
+                self.assertEqual(status, answer.status_int)
+                self.assertLess(abs(
+                    time.time() - int(answer.headers[TIME]) / 1000), 60)
+        self.assertIn('data-now="', self.ask('events/jobs').text)
 
     def test_validators(self):
         """What a server between has made of the mark is known again."""

@@ -13,8 +13,9 @@ from zope.security.checker import NamesChecker
 # No service can be reached by such a name.
 FOLDER = '+static'
 
-TYPES = {'pages.css': 'text/css;charset=utf-8',
-         'pages.js': 'text/javascript;charset=utf-8'}
+TYPES = {'pages.css': 'text/css;charset=utf-8', **dict.fromkeys(
+    ('pages.js', 'page.js', 'times.js', 'patch.js', 'live.js', 'bulk.js'),
+    'text/javascript;charset=utf-8')}
 
 YEAR = 365 * 24 * 3600
 
@@ -25,11 +26,15 @@ def _bytes(name):
 
 
 @functools.cache
+def _version():
+    # One for all: a script names others, which are beside it.
+    return hashlib.sha256(b''.join(map(_bytes, TYPES))).hexdigest()[:12]
+
+
 def address(name):
     """Return where a file is, below the pages: another one for each version.
     """
-    digest = hashlib.sha256(_bytes(name)).hexdigest()[:12]
-    return f'{FOLDER}/{digest}/{name}'
+    return f'{FOLDER}/{_version()}/{name}'
 
 
 @zope.interface.implementer(IBrowserPublisher)

@@ -90,6 +90,12 @@ class Frame:
             'away': self.say(_('The server does not answer; trying again')),
             'held': self.say(_('Waiting for you: something is open, '
                                'selected or being typed')),
+            'foreign': self.say(_(
+                'Something else than this page has answered; log in if you '
+                'must, and reload it')),
+            'idle': self.say(_('Not refreshed any more: nobody was here for '
+                               'half an hour')),
+            'removed': self.say(_('This was removed, and is shown as it was')),
             'signed-out': self.say(_('You are signed out; reload the page')),
             'newer': self.say(_('${number} newer - show')),
             'done': self.say(DONE),

@@ -35,6 +35,10 @@ OPERATE = 'lovely.remotetask.Operate'
 MANAGE = 'lovely.remotetask.Manage'
 VIEW_ARGUMENTS = 'lovely.remotetask.ViewArguments'
 
+# The header that tells when a page was made, in milliseconds since 1970.  The
+# script tells by it that it was one of these pages that has answered.
+TIME = 'X-Async-Time'
+
 PUBLIC = NamesChecker(('__call__', 'browserDefault', 'publishTraverse'))
 
 
@@ -147,6 +151,7 @@ class Page:
         # publisher puts in would be another one.
         self.request.response.setBase('')
         set_headers = self.request.response.setHeader
+        set_headers(TIME, str(int(self.now * 1000)))
         set_headers('Cache-Control', 'no-store')
         set_headers('Vary', 'Accept-Language, Cookie, Authorization')
         set_headers('X-Content-Type-Options', 'nosniff')

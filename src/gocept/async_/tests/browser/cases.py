@@ -421,6 +421,176 @@ class LiveTest(BrowserTestCase):
         self.browser.wait_for(lambda: 'Updated' in self.browser.text)
 
 
+class AnswersTestCase(BrowserTestCase):
+
+    scene = None
+
+    @property
+    def line(self):
+        return self.browser.run(
+            'return document.querySelector(".live-line").textContent')
+
+    def wait_for(self, text):
+        self.browser.wait_for(lambda: text in self.line, text)
+
+    def stub(self, script):
+        """Let a function answer in the place of the server.
+
+        script -- JavaScript: of the number of the request, and its options.
+        """
+        self.browser.run('''
+            window.asked = 0;
+            window.answer = (text, options = {}) => new Response(text, {
+              ...options, headers: {'Content-Type': 'text/html',
+                'X-Async-Time': Date.now(), ...options.headers}});
+            window.later = (milliseconds, signal) => new Promise(
+              (done, failed) => {
+                setTimeout(done, milliseconds);
+                signal?.addEventListener(
+                  'abort', () => failed(signal.reason));
+              });
+            const answers = new (async () => {}).constructor(
+              'number', 'signal', arguments[0]);
+            window.fetch = (address, {signal} = {}) => answers(
+              ++asked, signal);''', script)
+
+
+class AnswersTest(AnswersTestCase):
+    """What the page does with what is answered, and with what is not."""
+
+    def failed(self):
+        """Return the id of a job that has failed."""
+        scenes.failures(self.stage, 1)
+        with self.stage.service() as service:
+            return service.find(status=ERROR).jobs[0].id
+
+    def test_one_at_a_time(self):
+        """Nothing is asked before the answer, whatever happens meanwhile."""
+        self.open('events/')
+        self.stub('''
+            await later(number === 1 ? 1000 : 50);
+            return answer(`<span data-region="state">${number}</span>`);''')
+        self.browser.run(QUICK)
+        self.browser.wait_for(lambda: self.browser.run('return asked'))
+        self.browser.run(
+            'document.dispatchEvent(new Event("visibilitychange"))')
+        seen = [self.browser.run('''
+            return new Promise(done => setTimeout(() => done([asked,
+              document.querySelector("[data-region=state]").textContent
+              ]), 100))''') for _ in range(12)]
+        self.assertEqual([1], sorted({
+            asked for asked, text in seen if text == 'running'
+            or not text.isdigit()}), seen)
+        shown = [int(text) for _, text in seen if text.isdigit()]
+        self.assertEqual(sorted(shown), shown)
+
+    def test_hangs(self):
+        """A server that hangs does not answer."""
+        self.open('events/')
+        self.browser.run('AbortSignal.timeout = () => {'
+                         '  const found = new AbortController();'
+                         '  setTimeout(() => found.abort(), 300);'
+                         '  return found.signal; }')
+        self.stub('await later(1e9, signal)')
+        self.browser.run(QUICK)
+        self.wait_for('does not answer')
+        self.browser.wait_for(lambda: self.browser.run('return asked > 1'))
+
+    def test_something_else(self):
+        """A page to log in is no success, though its status says so."""
+        self.open('events/')
+        self.browser.run('window.real = fetch')
+        self.stub('return new Response("<form>Log in</form>")')
+        self.browser.run(QUICK)
+        self.wait_for('log in')
+        self.browser.run('window.fetch = window.real')
+        self.wait_for('Updated')
+
+    def test_removed(self):
+        """A job that is removed is not asked for any more."""
+        jobid = self.failed()
+        self.open(f'events/jobs/{jobid}')
+        self.browser.run(QUICK)
+        self.wait_for('Updated')
+        with self.stage.service() as service:
+            service.remove(jobid)
+        self.wait_for('removed')
+        self.browser.run('''
+            performance.clearResourceTimings();
+            document.dispatchEvent(new Event('visibilitychange'))''')
+        self.assertEqual(0, self.browser.run('''
+            return new Promise(done => setTimeout(() => done(
+              performance.getEntriesByType('resource').length), 800))'''))
+
+    def test_clock_of_an_answer(self):
+        """An answer that is old misleads until the next one."""
+        self.failed()
+        self.open('events/jobs')
+        self.stub('''
+            return answer(document.querySelector('main').innerHTML, {
+              headers: {'X-Async-Time': Date.now()
+                - (number === 1 ? 1200000 : 0)}})''')
+        self.browser.run(QUICK)
+        self.browser.wait_for(lambda: self.browser.run('return asked > 2'))
+        self.assert_is_past()
+
+    def before_opening(self, script):
+        """Let a script run before each page, until the test ends."""
+        self.browser.tell('Page.enable')
+        found = self.browser.tell(
+            'Page.addScriptToEvaluateOnNewDocument', source=script)
+        self.addCleanup(
+            self.browser.tell, 'Page.removeScriptToEvaluateOnNewDocument',
+            identifier=found['identifier'])
+
+    def test_clock_of_the_reader(self):
+        """A browser whose clock is slow is told the time with the page."""
+        self.failed()
+        self.before_opening('''
+            const now = Date.now;
+            Date.now = () => now() - 3600000;
+            Storage.prototype.getItem = () => "0"''')
+        self.open('events/jobs')
+        self.browser.wait_for(lambda: self.browser.run(
+            'return document.querySelector("tbody time[data-local]")'))
+        self.assert_is_past()
+
+    def assert_is_past(self):
+        """Check that no job seems to end in the future."""
+        self.assertRegex(self.browser.run(
+            'return document.querySelector("tbody time").textContent'),
+            r'now|\d s ago')
+
+    def test_no_storage(self):
+        """Where a page may store nothing, it is refreshed all the same."""
+        self.failed()
+        self.before_opening('''
+            Object.defineProperty(window, 'localStorage', {get() {
+              throw new DOMException('denied', 'SecurityError')}})''')
+        self.open('events/jobs')
+        self.browser.wait_for(lambda: self.browser.run(
+            'return document.querySelector("time[data-local]")'))
+        self.assertEqual('5', self.browser.run(
+            'return document.querySelector(".refresh select").value'))
+        self.browser.run(QUICK)
+        self.wait_for('Updated')
+        self.assertEqual([], self.browser.complaints())
+
+    def test_nobody_is_here(self):
+        """It is said that the refresh has paused, and a click goes on."""
+        self.open('events/')
+        self.browser.run(QUICK)
+        self.wait_for('Updated')
+        self.browser.run('''
+            window.now = Date.now;
+            Date.now = () => now() + 31 * 60 * 1000''')
+        self.wait_for('half an hour')
+        self.browser.run('document.querySelector(".go-on").click()')
+        self.wait_for('Updated')
+        self.assertFalse(self.browser.run(
+            'return document.querySelector(".go-on").checkVisibility()'))
+
+
 class CronTest(BrowserTestCase):
 
     scene = None
