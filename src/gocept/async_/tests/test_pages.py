@@ -49,10 +49,13 @@ from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import CRONJOB
 from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import IJob
+from lovely.remotetask.interfaces import IJobExecution
 from lovely.remotetask.interfaces import IJobPanel
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.interfaces import ITaskService
 from lovely.remotetask.management import Management
+from lovely.remotetask.measure import Slice
+from lovely.remotetask.operations import Operations
 from lovely.remotetask.task import SimpleTask
 
 
@@ -266,6 +269,30 @@ class HeadersTest(PagesTestCase):
                 self.assertLess(abs(
                     time.time() - int(answer.headers[TIME]) / 1000), 60)
         self.assertIn('data-now="', self.ask('events/jobs').text)
+
+    def test_regions(self):
+        """A page has the same parts, whether there is anything in them."""
+        paths = ('', 'events/', 'events/jobs', 'events/crons',
+                 'events/workers', 'events/audit', 'events/metrics')
+
+        def regions():
+            return {path: re.findall(r'data-region="(\w+)"', self.ask(
+                f'{path}?fragment=1').text) for path in paths}
+
+        empty = regions()
+        self.assertEqual([], [
+            path for path, found in empty.items() if not found])
+        self.service.addCronJob('echo', hour=2)
+        self.add()
+        self.run_jobs()
+        Operations(self.service, 'somebody').cancel(self.add())
+        workers = IJobExecution(self.service).workers
+        now = time.time()
+        workers.sign('w', now, {'host': 'web1', 'pid': 1, 'kind': 'x',
+                                'threads': 1, 'started': now}, 1.0)
+        workers.measure('w', 1, [Slice(int(now) // 60 * 60 - 60, 0, 0.0)])
+        transaction.commit()
+        self.assertEqual(empty, regions())
 
     def test_validators(self):
         """What a server between has made of the mark is known again."""

@@ -93,6 +93,7 @@ class Frame:
             'foreign': self.say(_(
                 'Something else than this page has answered; log in if you '
                 'must, and reload it')),
+            'gone': self.say(_('No longer here')),
             'idle': self.say(_('Not refreshed any more: nobody was here for '
                                'half an hour')),
             'removed': self.say(_('This was removed, and is shown as it was')),
@@ -101,6 +102,7 @@ class Frame:
             'done': self.say(DONE),
             'go-on': self.say(_('Continue')),
             'copied': self.say(_('Copied')),
+            'selected': self.say(_('Selected: copy it by the keyboard')),
         })
 
     @property

@@ -591,6 +591,230 @@ class AnswersTest(AnswersTestCase):
             'return document.querySelector(".go-on").checkVisibility()'))
 
 
+class RegionsTest(BrowserTestCase):
+    """Each part of a page follows what is so on the server."""
+
+    scene = None
+
+    def wait_for(self, text):
+        self.browser.wait_for(lambda: text in self.content, text)
+
+    @property
+    def content(self):
+        return self.browser.run(
+            'return document.querySelector("#async-content").innerText')
+
+    def look(self, path):
+        """Open a page that looks at itself all the time."""
+        self.open(path)
+        self.browser.run(QUICK)
+        self.browser.wait_for(lambda: 'Updated' in self.browser.text)
+
+    def add(self):
+        with self.stage.service() as service:
+            return service.add('echo')
+
+    def run_one(self):
+        with self.stage.service() as service:
+            service.processNext()
+
+    def row(self, jobid):
+        return self.browser.run(
+            f'return document.querySelector(\'[data-row="{jobid}"]\')'
+            f'.innerText')
+
+    def buttons(self, place='.buttons'):
+        return self.browser.run('''
+            return [...document.querySelectorAll(arguments[0] + ' button')]
+              .filter(each => each.checkVisibility())
+              .map(each => each.textContent)''', place)
+
+    def test_first_worker(self):
+        """The first worker appears where there was none."""
+        self.look('events/workers')
+        self.assertIn('There is no worker', self.content)
+        with self.stage.service() as service:
+            IJobExecution(service).workers.sign(
+                'web1:1:t', time.time(), {
+                    'host': 'web1', 'pid': 1, 'kind': 'x', 'threads': 1,
+                    'started': time.time()}, 1.0)
+        self.wait_for('web1:1')
+        self.assertNotIn('There is no worker', self.content)
+
+    def test_first_action(self):
+        """So does what was done first."""
+        jobid = self.add()
+        with self.stage.service() as service:
+            Operations(service, 'tests.manager')
+        self.look('events/audit')
+        before = self.content
+        with self.stage.service() as service:
+            Operations(service, 'tests.somebody').cancel(jobid)
+        self.wait_for('tests.somebody')
+        self.assertNotEqual(before, self.content)
+
+    def test_first_cron_job(self):
+        """A cron job is told of where there was none."""
+        self.look('events/crons')
+        with self.stage.service() as service:
+            service.addCronJob('echo', hour=2)
+        self.wait_for('1 newer')
+
+    def test_last_row(self):
+        """The last row says that its job is somewhere else now."""
+        jobid = self.add()
+        self.look('events/jobs?status=queued')
+        self.run_one()
+        self.browser.wait_for(lambda: 'No longer here' in self.row(jobid))
+        self.assertNotIn('Queued', self.row(jobid))
+
+    def test_rows_that_are_gone(self):
+        """So does one of many; without a colour, too; it may come back."""
+        scenes.failures(self.stage, 3)
+        with self.stage.service() as service:
+            jobid = service.find(status=ERROR).jobs[0].id
+        self.look('events/jobs?status=error')
+        with self.stage.service() as service:
+            service.requeue(jobid)
+        self.browser.wait_for(lambda: 'No longer here' in self.row(jobid))
+        self.assertNotIn('Failed', self.row(jobid))
+        self.assertIn('line-through', self.browser.run(
+            f'return getComputedStyle(document.querySelector('
+            f'\'[data-row="{jobid}"] .main\')).textDecoration'))
+        self.run_one()
+        self.browser.wait_for(lambda: 'Failed' in self.row(jobid))
+        self.assertNotIn('No longer here', self.row(jobid))
+
+    def test_more_than_a_page(self):
+        """Of more than are shown, it is said that there are more."""
+        jobid = self.add()
+        self.look('events/jobs')
+        self.run_one()
+        for _ in range(60):
+            self.add()
+        self.wait_for('50+ newer')
+        self.assertIn('No longer here', self.row(jobid))
+
+    def test_older_is_not_newer(self):
+        """What moves up from the next page is not told as newer."""
+        scenes.failures(self.stage, 53)
+        self.look('events/jobs?status=error')
+        with self.stage.service() as service:
+            jobid = service.find(status=ERROR, limit=1).jobs[0].id
+            service.requeue(jobid)
+        self.browser.wait_for(lambda: 'No longer here' in self.row(jobid))
+        self.assertNotIn('newer', self.content)
+
+    def test_buttons_of_a_job(self):
+        """What can be done with a job is what can be done with it now."""
+        jobid = self.add()
+        self.look(f'events/jobs/{jobid}')
+        self.assertIn('Cancel', self.buttons())
+        self.run_one()
+        self.wait_for('Completed')
+        self.browser.wait_for(lambda: 'Cancel' not in self.buttons())
+        jobid = self.add()
+        self.look(f'events/jobs/{jobid}')
+        self.assertNotIn('Requeue', self.buttons())
+        with self.stage.service() as service:
+            service.cancel(jobid)
+        self.browser.wait_for(lambda: 'Requeue' in self.buttons())
+
+    def test_no_button_changes_under_the_pointer(self):
+        """Nor does what has the focus; it does when that has left it."""
+        jobid = self.add()
+        self.look(f'events/jobs/{jobid}')
+        self.browser.point('.buttons form')
+        self.run_one()
+        self.wait_for('Completed')
+        self.assertIn('Cancel', self.buttons())
+        self.browser.point('h1')
+        self.browser.wait_for(lambda: 'Cancel' not in self.buttons())
+
+    def test_buttons_of_a_service(self):
+        """A service that somebody pauses can be resumed."""
+        self.look('events/')
+        self.assertIn('Pause', self.buttons('.heading'))
+        with self.stage.service() as service:
+            service.paused = True
+        self.browser.wait_for(
+            lambda: 'Resume' in self.buttons('.heading'))
+        self.assertNotIn('Pause', self.buttons('.heading'))
+
+    def test_buttons_of_a_cron_job(self):
+        """So can a cron job."""
+        with self.stage.service() as service:
+            jobid = service.addCronJob('echo', hour=2)
+        self.look('events/crons')
+        before = self.buttons('.actions')
+        with self.stage.service() as service:
+            Operations(service, 'x').pause_job(jobid)
+        self.browser.wait_for(lambda: self.buttons('.actions') != before)
+
+    def test_copy(self):
+        """A traceback can be copied, also after a refresh."""
+        scenes.failures(self.stage, 1)
+        with self.stage.service() as service:
+            jobid = service.find(status=ERROR).jobs[0].id
+        self.look(f'events/jobs/{jobid}')
+        with self.stage.service() as service:
+            Operations(service, 'tests.somebody').requeue(jobid)
+        self.run_one()
+        self.wait_for('tests.somebody')
+        self.browser.click('.traceback summary')
+        self.assertTrue(self.browser.run(
+            'return document.querySelector(".copy").checkVisibility()'))
+
+    def test_copy_by_hand(self):
+        """Where no page may copy, the text is selected, and that is said."""
+        scenes.failures(self.stage, 1)
+        with self.stage.service() as service:
+            jobid = service.find(status=ERROR).jobs[0].id
+        self.open(f'events/jobs/{jobid}')
+        self.browser.run('Object.defineProperty(navigator, "clipboard", {'
+                         'value: undefined})')
+        self.browser.click('.traceback summary')
+        self.browser.click('.copy')
+        self.browser.wait_for(lambda: 'Selected' in self.browser.run(
+            'return document.querySelector(".copy").textContent'))
+        self.assertIn('MailboxFull', self.browser.run(
+            'return getSelection().toString()'))
+        self.assertEqual([], self.browser.complaints())
+
+    def test_newer_after_the_skip_link(self):
+        """What is newer is shown, wherever one was led on the page."""
+        self.add()
+        self.open('events/jobs')
+        self.browser.press('tab')
+        self.browser.press('enter')
+        self.assertIn('#async-content', self.browser.url)
+        self.browser.run(QUICK)
+        self.add()
+        self.wait_for('1 newer')
+        self.browser.click('.newer')
+        self.browser.wait_for(lambda: self.browser.run(
+            'return document.querySelectorAll("tbody tr").length') == 2)
+
+    def test_other_columns(self):
+        """Who may do less now sees no cell in another column."""
+        scenes.failures(self.stage, 2)
+        self.open('events/jobs?status=error')
+        self.addCleanup(
+            self.browser.login, self.stage.server.url, 'manager')
+        self.browser.login(self.stage.server.url, 'viewer')
+        before = self.browser.run(
+            'return document.querySelector("tbody").innerText')
+        self.browser.run(QUICK)
+        self.browser.wait_for(lambda: 'Updated' in self.browser.text)
+        cells = self.browser.run('''
+            return [...document.querySelector('tbody tr').cells].map(
+              each => each.innerText.trim())''')
+        self.assertEqual(['', 'Failed'], cells[:2])
+        self.assertEqual(before.count('Failed'), self.browser.run(
+            'return document.querySelector("tbody").innerText').count(
+                'Failed'))
+
+
 class CronTest(BrowserTestCase):
 
     scene = None

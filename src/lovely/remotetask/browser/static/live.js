@@ -54,8 +54,7 @@ async function update() {
     if (!time) throw new Error('foreign');
     const text = await response.text();
     if (isInUse()) return tell(words.held);
-    etag = response.headers.get('ETag');
-    show(text);
+    etag = show(text) ? response.headers.get('ETag') : null;
   } else if (response.status !== 304) {
     throw new Error('away');
   }

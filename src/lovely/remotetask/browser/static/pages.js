@@ -6,9 +6,8 @@ import './times.js';
 import './live.js';
 import './bulk.js';
 
-for (const found of all('[data-script]')) {
-  found.hidden = false;
-}
+// What is of no use without a script is seen from now on.
+root.classList.add('scripted');
 
 // On a small screen it may be beside what is seen.
 for (const found of all('nav [aria-current]')) {
@@ -37,10 +36,17 @@ showTheme();
 // Copying, and asking before what cannot be undone.
 
 root.addEventListener('click', async event => {
-  if (!event.target.matches('.copy')) return;
-  await navigator.clipboard.writeText(
-    event.target.parentNode.querySelector('pre').textContent);
-  event.target.textContent = words.copied;
+  const button = event.target;
+  if (!button.matches('.copy')) return;
+  const text = button.parentNode.querySelector('pre');
+  try {
+    await navigator.clipboard.writeText(text.textContent);
+    button.textContent = words.copied;
+  } catch {
+    // Without HTTPS there is no clipboard, and a browser may refuse it.
+    getSelection().selectAllChildren(text);
+    button.textContent = words.selected;
+  }
 });
 
 root.addEventListener('submit', event => {

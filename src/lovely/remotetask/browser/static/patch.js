@@ -1,4 +1,5 @@
-// What the server says now is put into the page.
+// What the server says now is put into the page.  What is there keeps place
+// and identity: no row moves, and no button changes under the pointer.
 
 import {address, first, parsed, say, words} from './page.js';
 
@@ -15,43 +16,94 @@ export function isInUse() {
     || (!selection.isCollapsed && content.contains(selection.anchorNode));
 }
 
-// Patching: what is there keeps place and identity.
+// Put a fragment into the page.  Returns whether nothing was left out.
+export function show(text) {
+  let isWhole = true;
+  for (const fresh of parsed(text).querySelectorAll('[data-region]')) {
+    const old = first(`[data-region="${fresh.dataset.region}"]`);
+    if (old && !patch(old, fresh)) isWhole = false;
+  }
+  return isWhole;
+}
+
+// The functions below return the same.
 
 function patch(old, fresh) {
-  if (old.outerHTML === fresh.outerHTML) return;
-  if ('rows' in old.dataset && 'rows' in fresh.dataset) {
-    patchRows(old, fresh);
-  } else if (!old.querySelector('form')) {
-    old.replaceChildren(...fresh.childNodes);
-    old.hidden = fresh.hidden;
-  }
+  if (old.outerHTML === fresh.outerHTML) return true;
+  if ('rows' in old.dataset) return patchRows(old, fresh);
+  if (!replace(old, fresh)) return false;
+  old.hidden = fresh.hidden;
+  return true;
+}
+
+function replace(old, fresh) {
+  if (old.matches(':hover') && old.querySelector('form')) return false;
+  old.replaceChildren(...fresh.childNodes);
+  return true;
 }
 
 const rowsOf = table => new Map(
   [...table.querySelectorAll('[data-row]')].map(
     row => [row.dataset.row, row]));
 
+function patchRows(old, fresh) {
+  const there = rowsOf(old);
+  const now = rowsOf(fresh);
+  const column = columns(old, fresh);
+  let isWhole = true;
+  for (const [id, row] of there) {
+    const other = now.get(id);
+    if (!other) leave(row);
+    else if (!patchRow(row, other, column)) isWhole = false;
+  }
+  countNewer(there, [...now.keys()], fresh.dataset);
+  return isWhole;
+}
+
+// Who may do less now than before has fewer columns.
+function columns(old, fresh) {
+  const [names, others] = [old, fresh].map(table => (
+    [...table.tHead.rows[0].cells].map(cell => cell.textContent.trim())));
+  return names.map(name => others.indexOf(name));
+}
+
 // Times are compared by what they say exactly.
 const exact = cell => cell.innerHTML.replace(
   /(<time datetime="[^"]*")[^>]*>[^<]*/g, '$1');
 
-function patchRows(old, fresh) {
-  const now = rowsOf(fresh);
-  for (const [id, row] of rowsOf(old)) {
-    const other = now.get(id);
-    now.delete(id);
-    row.classList.toggle('gone', !other);
-    if (!other) continue;
-    let changed = false;
-    [...row.cells].forEach((cell, number) => {
-      const wanted = other.cells[number];
-      if (cell.querySelector('form') || exact(cell) === exact(wanted)) return;
-      cell.replaceChildren(...wanted.childNodes);
-      changed = true;
-    });
-    row.classList.toggle('changed', changed);
-  }
-  showNewer(now.size);
+function patchRow(row, other, column) {
+  let isWhole = true;
+  let changed = false;
+  row.classList.remove('gone');
+  [...row.cells].forEach((cell, number) => {
+    const wanted = other.cells[column[number]];
+    if (!wanted || exact(cell) === exact(wanted)) return;
+    if (replace(cell, wanted)) changed = true;
+    else isWhole = false;
+  });
+  row.classList.toggle('changed', changed);
+  return isWhole;
+}
+
+// What a row has told of its job may be wrong from now on.
+function leave(row) {
+  if (row.classList.contains('gone')) return;
+  row.classList.remove('changed');
+  row.classList.add('gone');
+  const label = document.createElement('span');
+  label.className = 'status';
+  label.textContent = words.gone;
+  const status = row.querySelector('.status');
+  if (status) status.replaceWith(label);
+  else row.cells[0].prepend(label, ' ');
+}
+
+function countNewer(there, ids, {rows, more}) {
+  const last = ids.findLastIndex(id => there.has(id));
+  // Below what was there stands what has moved up from the next page.
+  const found = rows === 'newest' && last >= 0 ? ids.slice(0, last) : ids;
+  const number = found.filter(id => !there.has(id)).length;
+  showNewer(last < 0 && more ? `${number}+` : number);
 }
 
 function showNewer(number) {
@@ -68,12 +120,4 @@ function showNewer(number) {
     (first('.newer-place') || first('.heading')).append(link);
   }
   link.textContent = say(words.newer, {number});
-}
-
-export function show(text) {
-  for (const region of parsed(text).querySelectorAll('[data-region]')) {
-    const old = first(`[data-region="${region.dataset.region}"]`);
-    if (old) patch(old, region);
-    else if ('rows' in region.dataset) showNewer(rowsOf(region).size);
-  }
 }
