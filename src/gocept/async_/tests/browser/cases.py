@@ -964,6 +964,56 @@ class BulkTest(BulkTestCase):
         return browser.wait_for(found, 'the next page')
 
 
+class InterruptedTest(AnswersTestCase):
+    """What is done to many jobs, and something comes between."""
+
+    def setUp(self):
+        super().setUp()
+        scenes.failures(self.stage, 2)
+        self.open('events/bulk?action=requeue&status=error')
+
+    def begin(self, script):
+        self.stub(f'''
+            const json = (found, status = 200) => new Response(
+              JSON.stringify(found), {{status, headers: {{
+                'Content-Type': 'application/json'}}}});
+            {script}''')
+        self.browser.click('.bulk button')
+        self.browser.wait_for(lambda: self.browser.run(
+            'return document.querySelector(".stop").hidden'), 'the end')
+
+    def shown(self):
+        return self.browser.run('''
+            const button = document.querySelector('.bulk button');
+            return [button.disabled ? null : button.textContent,
+              document.querySelector('.progress').textContent]''')
+
+    SLICE = 'json({done: 500, skipped: 0, after: "x"})'
+
+    def test_signed_out(self):
+        """Who must log in is told so; it goes on from there."""
+        self.begin(f'''return number === 1 ? {self.SLICE}
+            : new Response('<form>Log in</form>')''')
+        button, text = self.shown()
+        self.assertEqual('Continue', button)
+        self.assertIn('log in', text)
+        self.assertIn('500', text)
+
+    def test_refused(self):
+        """What is refused midway tells why, and what was done."""
+        self.begin(f'''return number === 1 ? {self.SLICE}
+            : json({{detail: 'For a while.'}}, 503)''')
+        button, text = self.shown()
+        self.assertEqual('Continue', button)
+        self.assertIn('For a while.', text)
+        self.assertIn('500', text)
+
+    def test_refused_at_once(self):
+        """What is refused at once can be tried again."""
+        self.begin("return json({detail: 'Type it.'}, 409)")
+        self.assertEqual(['Requeue', 'Type it.'], self.shown())
+
+
 class ManagersTest(BulkTestCase):
     """Two who look after the same jobs, each in a browser."""
 
