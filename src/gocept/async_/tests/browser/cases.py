@@ -736,7 +736,7 @@ class RegionsTest(BrowserTestCase):
         self.browser.wait_for(lambda: 'Requeue' in self.buttons())
 
     def test_no_button_changes_under_the_pointer(self):
-        """Nor does what has the focus; it does when that has left it."""
+        """They become what they should be when it has left them."""
         jobid = self.add()
         self.look(f'events/jobs/{jobid}')
         self.browser.point('.buttons form')
