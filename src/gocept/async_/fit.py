@@ -18,6 +18,7 @@ from lovely.remotetask.foreign import record
 from lovely.remotetask.foreign import reference
 from lovely.remotetask.foreign import value
 from lovely.remotetask.foreign.outcome import outcome_of
+from lovely.remotetask.foreign.twin import CAUSE
 from lovely.remotetask.interfaces import CannotRun
 from lovely.remotetask.running.server import server
 from lovely.remotetask.task import TaskError
@@ -126,7 +127,7 @@ def _find_function(name, description):
     found = outcome_of(lookup.find_function, name)
     if not found.failed:
         return found.value.undecorated
-    cause = found.exception.__cause__
+    cause = CAUSE.__get__(found.exception)
     if cause is not None and description._p_jar is not None and (
             blame.is_interrupted(cause, description._p_jar.db())):
         raise cause

@@ -5,6 +5,8 @@ the job waits for that to end, and it does not count against it.  The class
 of an exception does not tell: a job may ask a database server of its own.  So
 what decides is who has raised it, and whether the process can still do what
 it failed to do.
+
+To judge an exception never fails: one that cannot be judged is the job's.
 """
 
 import contextlib
@@ -22,6 +24,7 @@ from ZODB.POSException import StorageSystemError
 
 from lovely.remotetask.foreign.description import dotted
 from lovely.remotetask.foreign.outcome import outcome_of
+from lovely.remotetask.foreign.outcome import undescribed
 from lovely.remotetask.foreign.twin import TRACEBACK
 
 
@@ -40,7 +43,7 @@ def is_interrupted(exception, db):
 
     db -- any of the databases of the application; all of them count.
     """
-    return (is_closed(db) or _comes_from_storage(exception, db)
+    return (is_closed(db) or _is_so(_comes_from_storage, exception, db)
             or is_exhausted(exception))
 
 
@@ -52,7 +55,19 @@ def is_able():
 
 def is_exhausted(exception):
     """Return whether what this process can have is used up."""
-    return _lacks_descriptors(exception) or _lacks_threads(exception)
+    return (_is_so(_lacks_descriptors, exception)
+            or _is_so(_lacks_threads, exception))
+
+
+def number_of(exception):
+    """Return the errno of an OSError; None if that is no plain number."""
+    number = outcome_of(OSError.errno.__get__, exception).value
+    return number if type(number) is int else None
+
+
+def _is_so(judge, *args):
+    """Return whether something is true of an exception; False if unknown."""
+    return outcome_of(judge, *args, describe=undescribed).value is True
 
 
 def is_closed(db):
@@ -171,10 +186,8 @@ def _package(name):
 
 def _lacks_descriptors(exception):
     """Return whether this process cannot open anything any more."""
-    if not issubclass(type(exception), OSError):
-        return False
-    number = outcome_of(OSError.errno.__get__, exception).value
-    return number in NO_DESCRIPTORS and outcome_of(_open_something).failed
+    return (number_of(exception) in NO_DESCRIPTORS
+            and outcome_of(_open_something).failed)
 
 
 def _open_something():

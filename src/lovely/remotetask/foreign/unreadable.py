@@ -21,6 +21,7 @@ from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.foreign.outcome import failure_of
 from lovely.remotetask.foreign.outcome import let_frames_go
 from lovely.remotetask.foreign.outcome import outcome_of
+from lovely.remotetask.foreign.twin import CAUSE
 from lovely.remotetask.foreign.value import is_of_database
 from lovely.remotetask.interfaces import DEFAULT_PRIORITY
 from lovely.remotetask.interfaces import HELD
@@ -100,8 +101,8 @@ def _causes(exception):
         if exception is None:
             return
         yield exception
-        exception = (exception.__cause__ if type(exception) is StateLoadError
-                     else None)
+        exception = (CAUSE.__get__(exception)
+                     if type(exception) is StateLoadError else None)
 
 
 def opened(record):

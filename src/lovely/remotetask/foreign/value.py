@@ -21,7 +21,9 @@ from lovely.remotetask.foreign.copier import Copier
 from lovely.remotetask.foreign.copier import Refused
 from lovely.remotetask.foreign.copier import TooLarge
 from lovely.remotetask.foreign.copier import check_class
+from lovely.remotetask.foreign.outcome import failure_of
 from lovely.remotetask.foreign.outcome import outcome_of
+from lovely.remotetask.foreign.twin import CAUSE
 
 
 # Whoever copies values finds all of these here.
@@ -129,10 +131,10 @@ def reason(failure):
     exception = failure.exception
     if type(exception) is Refused:
         return failure.error[:_MESSAGE_SIZE]
-    if (issubclass(type(exception), _STATE_ERRORS)
-            and exception.__cause__ is not None):
+    if issubclass(type(exception), _STATE_ERRORS):
         # The database says that it has failed, and nothing else.
-        failure = outcome_of(_raise, exception.__cause__)
+        cause = CAUSE.__get__(exception)
+        failure = failure if cause is None else failure_of(cause)
     return f'{failure.errorClass}: {failure.error}'[:_MESSAGE_SIZE]
 
 
@@ -161,10 +163,6 @@ def _complain(copied, value, what, limit):
             f'the application stores, or the key under which it is found.')
     raise TypeError(
         f'{subject} cannot be stored: {reason(copied)}.') from copied.exception
-
-
-def _raise(exception):
-    raise exception
 
 
 def _short_name(class_):

@@ -23,6 +23,7 @@ from ZODB.utils import u64
 from ZODB.utils import z64
 
 from lovely.remotetask.foreign.blame import is_closed
+from lovely.remotetask.foreign.blame import number_of
 from lovely.remotetask.foreign.blame import parts
 from lovely.remotetask.foreign.outcome import outcome_of
 
@@ -63,8 +64,7 @@ def cannot_write(failure):
 
     A FileStorage raises that as it is.
     """
-    return failure.is_a(OSError) and (
-        failure.exception.errno in CANNOT_WRITE)
+    return number_of(failure.exception) in CANNOT_WRITE
 
 
 def close(db):

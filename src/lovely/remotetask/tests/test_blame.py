@@ -184,6 +184,14 @@ class RunTest(BlameCase):
                 _, job = self.run_job(work)
                 self.assertEqual((ERROR, 1), (job.status, job.attempts))
 
+    def test_what_cannot_be_compared(self):
+        """An error of the job's that is made of odd values is its own."""
+        def work(service):
+            raise OSError(Column(), 'no such thing')
+        _, job = self.run_job(work)
+        self.assertEqual((ERROR, 1, 1), (
+            job.status, job.attempts, self.calls))
+
     def test_what_a_storage_has_not(self):
         """A missing object is no outage."""
         def work(service):
@@ -200,6 +208,16 @@ class RunTest(BlameCase):
 
         _, job = self.run_job(lambda service: effect(service, Odd()))
         self.assertEqual(ERROR, job.status)
+
+
+class Column:
+    """Compares as an array of numpy does, or a column of SQL."""
+
+    def __eq__(self, other):
+        return self
+
+    def __bool__(self):
+        raise ValueError('The truth value is ambiguous')
 
 
 class DriverError(Exception):
@@ -285,6 +303,16 @@ class JudgeTest(BlameCase):
             raise RuntimeError("can't start new thread")
         with unittest.mock.patch.object(threading.Thread, 'start', start):
             self.assertTrue(self.interrupts(RuntimeError('any')))
+
+    def test_what_cannot_be_judged(self):
+        """It is the job's own, whatever an exception is made of."""
+        for exception in (OSError(Column(), 'no such thing'),
+                          OSError(Column(), Column(), Column())):
+            self.assertIs(False, self.interrupts(exception))
+            self.assertIs(False, blame.is_exhausted(exception))
+        with unittest.mock.patch.object(
+                blame, 'storages', side_effect=ValueError):
+            self.assertIs(False, self.interrupts(OSError()))
 
     def test_while_others_open_connections(self):
         """A set of connections that changes while it is looked through."""

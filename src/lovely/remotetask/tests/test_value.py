@@ -22,6 +22,7 @@ from zope.i18nmessageid import Message
 from zope.security.proxy import Proxy
 
 from lovely.remotetask.foreign import value
+from lovely.remotetask.foreign.outcome import failure_of
 from lovely.remotetask.foreign.outcome import in_runner
 
 
@@ -394,6 +395,18 @@ class RefusalTest(ValueTestCase):
         """This does say something of the value."""
         self.assertRefused('POSKeyError', Failing(
             ZODB.POSException.POSKeyError(b'\0' * 8)))
+
+    def test_a_failure_that_does_not_tell_its_cause(self):
+        """What its class says of the cause is not asked for."""
+        class NoCause(ZODB.POSException.POSKeyError):
+            @property
+            def __cause__(self):
+                raise SystemExit('cause')
+        error = NoCause(b'\0' * 8)
+        self.assertIn('NoCause', value.reason(failure_of(error)))
+        vars(BaseException)['__cause__'].__set__(error, KeyError('state'))
+        self.assertEqual("builtins.KeyError: 'state'",
+                         value.reason(failure_of(error)))
 
 
 class OtherProcessTest(ValueTestCase):
