@@ -2,7 +2,8 @@
 
 The handlers and filters of a logger belong to the application: one may raise
 anything, on a full disk or when a job has taken its stream away.  Then a line
-is lost, and not the thread that has said it.
+is lost, and not the thread that has said it.  What makes the records may be
+the application's, too: where that fails, they are made without it.
 """
 
 import functools
@@ -34,12 +35,43 @@ def journal(name):
     # This logger alone is changed, whatever class the application has chosen
     # for it.
     logger.handle = functools.partial(_handle, logger)
+    logger.makeRecord = functools.partial(_make_record, logger)
     _loggers.add(logger)
     return logger
 
 
 def _handle(logger, record):
     outcome_of(type(logger).handle, logger, record, describe=undescribed)
+
+
+def _make_record(logger, name, level, path, line, message, args, exc_info,
+                 func=None, extra=None, sinfo=None):
+    """Return the record of a line, in any case; see Logger.makeRecord."""
+    facts = name, level, path, line, message, args, exc_info, func
+    extra = extra or {}
+    make = functools.partial(type(logger).makeRecord, logger, *facts)
+    record = _record(make, extra, sinfo)
+    if record is None:
+        # The application may have fields of the same names.
+        record = _record(_with_others, make, extra, sinfo)
+    if record is None:
+        record = logging.LogRecord(*facts, sinfo)
+        vars(record).update(extra)
+    return record
+
+
+def _record(make, *args):
+    """Return the record that something makes; None if it makes none."""
+    made = outcome_of(make, *args, describe=undescribed).value
+    return made if issubclass(type(made), logging.LogRecord) else None
+
+
+def _with_others(make, extra, sinfo):
+    """Return a record, with those extra fields that it has not itself."""
+    record = make(None, sinfo)
+    vars(record).update({
+        name: extra[name] for name in extra if name not in vars(record)})
+    return record
 
 
 _own = journal(__name__)

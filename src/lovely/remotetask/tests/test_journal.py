@@ -13,6 +13,7 @@ from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.running import group
 from lovely.remotetask.tests.fixture import engine
+from lovely.remotetask.tests.fixture import logged
 from lovely.remotetask.tests.test_misbehaviour import RunCase
 from lovely.remotetask.tests.test_runner import RunnerCase
 
@@ -47,6 +48,24 @@ def failing(error, name='lovely.remotetask'):
     finally:
         logger.setLevel(level)
         logger.removeHandler(handler)
+
+
+def of_shop(*args):
+    """Make a record with a field of the application."""
+    record = logging.LogRecord(*args)
+    record.service = 'shop'
+    return record
+
+
+@contextlib.contextmanager
+def made_by(factory):
+    """Let all records of loggers be made by something."""
+    usual = logging.getLogRecordFactory()
+    logging.setLogRecordFactory(factory)
+    try:
+        yield
+    finally:
+        logging.setLogRecordFactory(usual)
 
 
 class JournalTest(unittest.TestCase):
@@ -91,7 +110,43 @@ class JournalTest(unittest.TestCase):
         journal('lovely.remotetask.test').error('one')
 
 
+    def made_by(self, factory):
+        """Return the record of a line, all records being made by that."""
+        log = journal('lovely.remotetask.test')
+        with made_by(factory), self.assertLogs(log) as found:
+            log.info('%s', 1, extra={'job': 5, 'service': 'tasks'})
+        record, = found.records
+        self.assertEqual(('1', 'test_journal.py', 'made_by'), (
+            record.getMessage(), record.filename, record.funcName))
+        return record
+
+    def test_a_record_that_cannot_be_made(self):
+        """It is made without the factory of the application."""
+        for error in ERRORS:
+            record = self.made_by(unittest.mock.Mock(side_effect=error))
+            self.assertEqual((5, 'tasks'), (record.job, record.service))
+        for made in None, 7, type:
+            record = self.made_by(lambda *args, made=made: made)
+            self.assertEqual(5, record.job)
+
+    def test_a_factory_that_uses_the_same_names(self):
+        """What the application says of a record stays; all else is said."""
+        record = self.made_by(of_shop)
+        self.assertEqual((5, 'shop'), (record.job, record.service))
+
+
 class RunTest(RunCase):
+
+    def test_records_that_are_made_by_others(self):
+        """What became of a job is said, and the job runs once."""
+        for factory in of_shop, unittest.mock.Mock(side_effect=OSError):
+            with made_by(factory), logged('lovely.remotetask') as lines:
+                good, bad = self.run_jobs(
+                    lambda service, input: 1 // input, 1, 0)
+            self.assertEqual((COMPLETED, ERROR), (good.status, bad.status))
+            found = '\n'.join(lines)
+            self.assertIn(f'tasks/{good.id}: completed in', found)
+            self.assertIn(f'tasks/{bad.id}: failed after', found)
 
     def test_status(self):
         """What became of a job is stored as it is, and it runs once."""
