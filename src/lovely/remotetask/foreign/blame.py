@@ -37,6 +37,9 @@ LOOKS = 1000
 
 NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 
+# A process that cannot have so many bytes has no memory for its work.
+ROOM = 64 * 2 ** 20
+
 
 def is_interrupted(exception, db):
     """Return whether the databases or the process have failed.
@@ -57,6 +60,16 @@ def is_exhausted(exception):
     """Return whether what this process can have is used up."""
     return (_is_so(_lacks_descriptors, exception)
             or _is_so(_lacks_threads, exception))
+
+
+def lacks_memory(exception, db):
+    """Return whether there was no memory, and whoever asked is not to blame.
+
+    db -- as in `is_interrupted`; None if no database was asked.
+    """
+    return issubclass(type(exception), MemoryError) and (
+        outcome_of(_take_memory).failed or db is not None
+        and _is_so(lambda: _is_raised_by(exception, storages(db))))
 
 
 def number_of(exception):
@@ -98,11 +111,15 @@ def _comes_from_storage(exception, db):
     conflict, has not failed.
     """
     found = storages(db)
-    if not _may_be_outage(type(exception), found):
-        return False
-    ids = {id(storage) for storage in found}
+    return (_may_be_outage(type(exception), found)
+            and _is_raised_by(exception, found))
+
+
+def _is_raised_by(exception, storages):
+    """Return whether one of some storages has raised an exception."""
+    ids = {id(storage) for storage in storages}
     packages = {_package(type(storage).__module__)
-                for storage in found} & {'ZEO', 'relstorage'}
+                for storage in storages} & {'ZEO', 'relstorage'}
     return any(_is_of(frame, ids, packages)
                for frame in _frames(exception))
 
@@ -192,6 +209,11 @@ def _lacks_descriptors(exception):
 
 def _open_something():
     os.close(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+
+
+def _take_memory():
+    # No page of it is used, so that the limit of the process alone counts.
+    bytes(ROOM)
 
 
 def _lacks_threads(exception):

@@ -16,6 +16,7 @@ from ZODB.POSException import StateLoadError
 
 from lovely.remotetask import interfaces
 from lovely.remotetask.foreign.blame import is_interrupted
+from lovely.remotetask.foreign.blame import lacks_memory
 from lovely.remotetask.foreign.description import escaped
 from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.foreign.outcome import failure_of
@@ -86,13 +87,10 @@ logging.getLogger('ZODB.Connection').addFilter(_Quiet())
 
 
 def _is_trouble(failure, db):
-    for cause in _causes(failure.exception):
-        if issubclass(type(cause), MemoryError) or is_of_database(
-                failure_of(cause)):
-            return True
-        if db is not None and is_interrupted(cause, db):
-            return True
-    return False
+    return any(
+        is_of_database(failure_of(cause)) or lacks_memory(cause, db)
+        or db is not None and is_interrupted(cause, db)
+        for cause in _causes(failure.exception))
 
 
 def _causes(exception):

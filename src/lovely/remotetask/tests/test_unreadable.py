@@ -1,5 +1,8 @@
 """Records that cannot be read: they are set aside, and all others go on."""
 
+import contextlib
+import pathlib
+import resource
 import sys
 import time
 import types
@@ -66,6 +69,19 @@ class Call:
 
     def __init__(self, name):
         self.function_name = name
+
+
+@contextlib.contextmanager
+def limited_memory(size):
+    """Let this process have no more memory than it has, and some bytes."""
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    pages = int(pathlib.Path('/proc/self/statm').read_text().split()[0])
+    now = pages * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (now + size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, limits)
 
 
 class UnreadableCase(StoreCase):
@@ -335,6 +351,7 @@ class KindTest(UnreadableCase):
         """Whatever is raised while it is loaded."""
         for exception in (RuntimeError('no'), SystemExit(3), Unpleasant(),
                           GeneratorExit(), RecursionError(), KeyError('x'),
+                          MemoryError('bad length'),
                           FileNotFoundError(2, 'no such file')):
             with self.subTest(exception):
                 self.jobid = self.add('test.task', 'other')
@@ -388,6 +405,26 @@ class KindTest(UnreadableCase):
                 self.assertEqual(HELD, self.service.getStatus(self.jobid))
                 self.assertTrue(self.service.remove(self.jobid))
                 transaction.commit()
+
+    def test_more_than_there_is_memory(self):
+        """A record that asks for more than there could be is to blame."""
+        # Its state is an empty mapping, said to be the object 2 ** 32 - 1.
+        self.break_(self.service.jobs[self.jobid],
+                    b'\x80\x03clovely.remotetask.job\nJob\nq\x00.'
+                    b'\x80\x03}r\xff\xff\xff\xff.')
+        with limited_memory(2 ** 30):
+            self.check_set_aside('MemoryError')
+            self.assertTrue(self.service.remove(self.jobid))
+            transaction.commit()
+
+    def test_no_memory(self):
+        """A process that has none is to blame, and no record."""
+        self.service.jobs[self.jobid].extra = Bomb(MemoryError())
+        transaction.commit()
+        self.forget()
+        with limited_memory(2 ** 24), self.assertRaises(StateLoadError):
+            self.service.getStatus(self.jobid)
+        self.assertEqual(HELD, self.service.getStatus(self.jobid))
 
     def test_trouble_of_the_storage(self):
         """A conflict, or a server that is away, says nothing of a record."""
