@@ -25,6 +25,7 @@ from ZODB.POSException import StorageSystemError
 from lovely.remotetask.foreign.description import dotted
 from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.foreign.outcome import undescribed
+from lovely.remotetask.foreign.stack import module_of
 from lovely.remotetask.foreign.twin import TRACEBACK
 
 
@@ -193,8 +194,8 @@ def _is_of(frame, ids, packages):
     if (frame.f_code.co_flags & inspect.CO_OPTIMIZED
             and id(frame.f_locals.get('self')) in ids):
         return True
-    module = dict.get(frame.f_globals, '__name__')
-    return type(module) is str and _package(module) in packages
+    module = module_of(frame)
+    return module is not None and _package(module) in packages
 
 
 def _package(name):

@@ -8,35 +8,36 @@ limited length.
 
 import functools
 import traceback
-import types
 from collections.abc import Callable
 from typing import Any
 from typing import NamedTuple
 
+from lovely.remotetask.foreign.stack import Stacks
+from lovely.remotetask.foreign.texts import MESSAGE_SIZE
+from lovely.remotetask.foreign.texts import PART_SIZE
+from lovely.remotetask.foreign.texts import escaped
+from lovely.remotetask.foreign.texts import one_line
+from lovely.remotetask.foreign.texts import plain
+from lovely.remotetask.foreign.twin import CAUSE
+from lovely.remotetask.foreign.twin import CONTEXT
 from lovely.remotetask.foreign.twin import TRACEBACK
 from lovely.remotetask.foreign.twin import Told
 from lovely.remotetask.foreign.twin import following
 from lovely.remotetask.foreign.twin import twin_of
 
 
-# What is kept of a message and of a traceback, in characters.
-MESSAGE_SIZE = 4 * 1024
-TRACEBACK_SIZE = 16 * 1024
+# Whoever asks for descriptions finds all of these here.
+__all__ = ['MESSAGE_SIZE', 'TRACEBACK_SIZE', 'Description', 'class_names',
+           'describe', 'dotted', 'escaped', 'message', 'plain']
 
-# A part of a traceback: a line of a program, or the message in it.
-PART_SIZE = 2 * MESSAGE_SIZE
+# What is kept of a traceback, in characters.
+TRACEBACK_SIZE = 16 * 1024
 
 # How many notes of an exception are told.
 NOTES = 20
 
 # How many exceptions of a chain of causes are shown to the log.
 CAUSES = 8
-
-# Modules through which a job is called; their lines tell nothing of it.
-RUNNERS = frozenset(
-    f'lovely.remotetask.{name}' for name in (
-        'foreign.outcome', 'running.execution', 'running.group',
-        'running.surroundings', 'task'))
 
 UNDESCRIBED = 'The job failed, and the exception could not be described.'
 
@@ -65,45 +66,15 @@ def describe(exception: BaseException,
     ask -- called with a function, its default value and arguments: returns
         what the function returns, the default if it fails in any way.
     """
-    class_ = type(exception)
-    name = ask(dotted, Description().errorClass, class_)
+    stacks = Stacks(ask)
+    name = ask(dotted, Description().errorClass, type(exception))
     error = _asked_message(exception, name, ask)
-    stack = ask(_stack, '', exception)
+    stack = ask(_stack, '', exception, stacks)
     return Description(
         error, name,
-        ask(_formatted, f'{stack}{name}: {error}\n', exception, ask)[
+        ask(_formatted, f'{stack}{name}: {error}\n', exception, stacks, ask)[
             -TRACEBACK_SIZE:],
-        ask(_place, '', exception), ask(_frames, stack, exception))
-
-
-def plain(text: str, size: int = MESSAGE_SIZE) -> str:
-    """Return a text as an exact str of limited length.
-
-    The methods of a subclass of str are the application's.
-    """
-    if type(text) is str and len(text) <= size:
-        return text
-    length = str.__len__(text)
-    # str itself is asked: the method of a subclass may return anything.
-    start = str.__getitem__(text, slice(0, size))
-    if length > size:
-        end = str.__getitem__(text, slice(length - size // 4, length))
-        start = (f'{str.__getitem__(text, slice(0, size - size // 4 - 40))}'
-                 f' ... ({length} characters) ... {end}')
-    # A slice of everything may be the text itself.
-    return str.encode(start, 'utf-8', 'surrogatepass').decode(
-        'utf-8', 'surrogatepass')
-
-
-def escaped(text: str) -> str:
-    """Return a text on one line, without control characters and surrogates.
-    """
-    if text.isprintable():
-        return text
-    return ''.join(
-        char if char.isprintable() or char == ' '
-        else char.encode('unicode_escape', 'backslashreplace').decode('ascii')
-        for char in text)
+        ask(_place, '', exception), ask(_frames, stack, exception, stacks))
 
 
 def message(exception: BaseException) -> str:
@@ -112,13 +83,13 @@ def message(exception: BaseException) -> str:
 
 
 def dotted(class_: type) -> str:
-    """Return the dotted name of a class.
+    """Return the dotted name of a class, on one line.
 
     By `type` itself: a metaclass may answer anything else.
     """
     module = type.__getattribute__(class_, '__module__')
     name = type.__getattribute__(class_, '__qualname__')
-    return plain(f'{module}.{name}', 500)
+    return one_line(f'{module}.{name}')
 
 
 def class_names(class_: type) -> frozenset[str]:
@@ -127,19 +98,35 @@ def class_names(class_: type) -> frozenset[str]:
         dotted(each) for each in type.__getattribute__(class_, '__mro__'))
 
 
-def _formatted(exception: BaseException, ask: Callable[..., Any]) -> str:
-    twin = twin_of(exception, functools.partial(_told, ask))
+def _formatted(exception: BaseException, stacks: Stacks,
+               ask: Callable[..., Any]) -> str:
+    twin = twin_of(exception, functools.partial(_told, stacks, ask))
     # traceback.format_exception is not used, for zope.testrunner replaces it
     # by one that leaves out causes.
-    parts = traceback.TracebackException(
-        type(twin), twin, _own_traceback(exception)).format()
-    return ''.join(plain(part, PART_SIZE) for part in parts)
+    shown = traceback.TracebackException(type(twin), twin, None)
+    _put_stacks(shown, twin)
+    return ''.join(plain(part, PART_SIZE) for part in shown.format())
 
 
-def _told(ask: Callable[..., Any], exception: BaseException) -> Told:
+def _put_stacks(shown: Any, twin: Any) -> None:
+    """Let a formatter show the stacks of a twin and of what hangs on it."""
+    left = [(shown, twin)]
+    while left:
+        shown, twin = left.pop()
+        shown.stack = twin.stack
+        if shown.exceptions:
+            left += zip(shown.exceptions, twin.exceptions, strict=True)
+        for found, slot in ((shown.__cause__, CAUSE),
+                            (shown.__context__, CONTEXT)):
+            if found is not None:
+                left.append((found, slot.__get__(twin)))
+
+
+def _told(stacks: Stacks, ask: Callable[..., Any],
+          exception: BaseException) -> Told:
     name = ask(dotted, Description().errorClass, type(exception))
     return Told(name, _asked_message(exception, name, ask),
-                ask(_notes, [], exception))
+                ask(_notes, [], exception), stacks.of(exception))
 
 
 def _asked_message(exception: BaseException, name: str,
@@ -153,36 +140,23 @@ def _notes(exception: BaseException) -> list[str]:
             for note in getattr(exception, '__notes__', ())[:NOTES]]
 
 
-def _stack(exception: BaseException) -> str:
+def _stack(exception: BaseException, stacks: Stacks) -> str:
     """Return the traceback without asking the exception anything else."""
-    lines = traceback.format_tb(_own_traceback(exception))
-    return 'Traceback (most recent call last):\n' + ''.join(
-        plain(line, PART_SIZE) for line in lines)
-
-
-def _own_traceback(
-        exception: BaseException) -> types.TracebackType | None:
-    """Return the traceback from where it has left this package.
-
-    All of it where it was raised in here.
-    """
-    whole = entry = TRACEBACK.__get__(exception)
-    while entry is not None and entry.tb_frame.f_globals.get(
-            '__name__') in RUNNERS:
-        entry = entry.tb_next
-    return whole if entry is None else entry
+    lines = stacks.of(exception).format()
+    return 'Traceback (most recent call last):\n' + ''.join(lines)
 
 
 def _place(exception: BaseException) -> str:
     *_, (frame, line) = traceback.walk_tb(TRACEBACK.__get__(exception))
     code = frame.f_code
-    return plain(f'{code.co_filename}:{line}, {code.co_qualname}', 500)
+    return one_line(f'{code.co_filename}:{line}, {code.co_qualname}')
 
 
-def _frames(exception: BaseException | None) -> str:
+def _frames(exception: BaseException | None, stacks: Stacks) -> str:
     """Return the frames of an exception and its causes, the cause first."""
     found: list[str] = []
     while exception is not None and len(found) < CAUSES:
-        found.append(f'{_stack(exception)}{dotted(type(exception))}\n')
+        stack = _stack(exception, stacks)
+        found.append(f'{stack}{dotted(type(exception))}\n')
         exception, _ = following(exception)
     return '\n'.join(reversed(found))[-TRACEBACK_SIZE:]

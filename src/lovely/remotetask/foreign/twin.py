@@ -7,6 +7,7 @@ exception runs no code of its class, and has a limited number of causes and
 members.
 """
 
+import traceback
 from collections.abc import Callable
 from collections.abc import Iterator
 from typing import Any
@@ -38,11 +39,14 @@ class Told(NamedTuple):
     name -- of its class.
     message -- see Description.error.
     notes -- list of str.
+    stack -- its frames, which its twin has as an attribute; the twin itself
+        has no traceback.
     """
 
     name: str
     message: str
     notes: list[str]
+    stack: traceback.StackSummary
 
 
 def twin_of(exception: BaseException,
@@ -88,13 +92,13 @@ class _Twins:
         self._seen[id(exception)] = exception
         told = self._tell(exception)
         made = self._made(exception, told, depth)
-        TRACEBACK.__set__(made, TRACEBACK.__get__(exception))
+        made.stack = told.stack
         for note in told.notes:
             made.add_note(note)
         return made
 
     def _made(self, exception: BaseException, told: Told,
-              depth: int) -> BaseException:
+              depth: int) -> Any:
         class_ = type(exception)
         if issubclass(class_, SyntaxError):
             return _place_like(exception, _class(SyntaxError, told)())

@@ -16,8 +16,8 @@ SOURCE = PACKAGE.parent.parent
 LEVELS = (
     'interfaces', 'part', 'number', 'moment', 'zone', 'wallclock', 'crontab',
     'cron', 'task',
-    'foreign.twin', 'foreign.description', 'foreign.outcome',
-    'foreign.journal',
+    'foreign.texts', 'foreign.twin', 'foreign.stack',
+    'foreign.description', 'foreign.outcome', 'foreign.journal',
     'foreign.copier', 'foreign.value', 'foreign.record', 'foreign.blame',
     'foreign.unreadable', 'foreign.reference', 'foreign.storederror',
     'retry', 'policy', 'history', 'job', 'machine', 'forking', 'measure',
