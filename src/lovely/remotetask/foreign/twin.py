@@ -14,6 +14,9 @@ from typing import Any
 from typing import NamedTuple
 from typing import TypeGuard
 
+from lovely.remotetask.foreign.texts import PART_SIZE
+from lovely.remotetask.foreign.texts import plain
+
 
 # What an exception is given when it is raised; and those that a group holds.
 # The class of one may have anything else under these names.
@@ -28,9 +31,12 @@ MOST = 100
 WIDTH = 15
 DEPTH = 10
 
-# What a SyntaxError says of the error and its place, and of which class.
-_PLACE = {'msg': str, 'filename': str, 'text': str, 'lineno': int,
-          'offset': int, 'end_lineno': int, 'end_offset': int}
+# What a SyntaxError says of the error and its place: texts, and numbers that
+# are to be less than these.  As many signs as a column says are shown below
+# the line.
+_TEXTS = 'msg', 'filename', 'text'
+_NUMBERS = {'lineno': 10 ** 9, 'end_lineno': 10 ** 9,
+            'offset': PART_SIZE, 'end_offset': PART_SIZE}
 
 
 class Told(NamedTuple):
@@ -126,8 +132,12 @@ def _class(base: type, told: Told) -> Any:
 def _place_like(exception: BaseException, twin: Any) -> BaseException:
     """Tell a SyntaxError where another one was."""
     twin.msg = str(twin)
-    for name, class_ in _PLACE.items():
+    for name in _TEXTS:
         found = vars(SyntaxError)[name].__get__(exception)
-        if type(found) is class_:
+        if type(found) is str:
+            setattr(twin, name, plain(found, PART_SIZE))
+    for name, limit in _NUMBERS.items():
+        found = vars(SyntaxError)[name].__get__(exception)
+        if type(found) is int and abs(found) < limit:
             setattr(twin, name, found)
     return twin

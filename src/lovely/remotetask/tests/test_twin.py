@@ -1,6 +1,7 @@
 """Exceptions in the place of others, for who formats tracebacks."""
 
 import traceback
+import tracemalloc
 import unittest
 
 from lovely.remotetask.foreign.outcome import failure_of
@@ -88,3 +89,19 @@ class TwinTest(unittest.TestCase):
         told = failure_of(error).traceback
         self.assertIn('n' * 100, told)
         self.assertLess(told.count('more'), 50)
+
+    def test_a_syntax_error_of_anything(self):
+        """What it says of its place is limited."""
+        large = 300_000_000
+        for place in (('f', 1, 5, 'abcdefg', 1, large),
+                      ('f', 1, large, 'abcdefg', 1, large + 5),
+                      ('f', -large, -large, 'abcdefg', -large, -large),
+                      ('f', 10 ** 1000, 10 ** 1000, 'abcdefg'),
+                      ('f' * 10 ** 6, 1, 5, 'x' * 10 ** 6, 1, 10 ** 6)):
+            tracemalloc.start()
+            self.addCleanup(tracemalloc.stop)
+            failure = failure_of(SyntaxError('wrong', place))
+            _, most = tracemalloc.get_traced_memory()
+            self.assertLess(most, 5_000_000)
+            self.assertIn('SyntaxError: wrong', failure.traceback)
+            self.assertRegex(failure.traceback, '    (abcdefg|xxx)')
