@@ -22,6 +22,7 @@ from gocept.async_.worker.ownfile import NotOurs
 from gocept.async_.worker.pool import Pool
 from gocept.async_.worker.systemd import Notifier
 from gocept.async_.worker.wakeup import Wakeup
+from lovely.remotetask.foreign.journal import lines_of_failure
 from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.retry import Pauses
 from lovely.remotetask.running.processstate import open_standard_files
@@ -186,7 +187,7 @@ class Worker:
         outcome = outcome_of(self._go_round)
         if outcome.failed:
             self._complaint.say('something went wrong, but the worker goes '
-                                'on\n%s', outcome.traceback)
+                                'on\n%s', lines_of_failure(outcome))
             # The wait itself may have failed; without a pause this would spin.
             time.sleep(LOOK)
 

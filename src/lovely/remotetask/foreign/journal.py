@@ -4,6 +4,9 @@ The handlers and filters of a logger belong to the application: one may raise
 anything, on a full disk or when a job has taken its stream away.  Then a line
 is lost, and not the thread that has said it.  What makes the records may be
 the application's, too: where that fails, they are made without it.
+
+A line is one: texts that are given for it are escaped, but for those that are
+Lines.
 """
 
 import functools
@@ -11,6 +14,9 @@ import logging
 
 from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.foreign.outcome import undescribed
+from lovely.remotetask.foreign.texts import Lines
+from lovely.remotetask.foreign.texts import escaped
+from lovely.remotetask.foreign.texts import lines_of
 
 
 # Those that were made here.
@@ -47,8 +53,9 @@ def _handle(logger, record):
 def _make_record(logger, name, level, path, line, message, args, exc_info,
                  func=None, extra=None, sinfo=None):
     """Return the record of a line, in any case; see Logger.makeRecord."""
+    args = tuple(map(_said, args))
     facts = name, level, path, line, message, args, exc_info, func
-    extra = extra or {}
+    extra = {name: _said(value) for name, value in (extra or {}).items()}
     make = functools.partial(type(logger).makeRecord, logger, *facts)
     record = _record(make, extra, sinfo)
     if record is None:
@@ -58,6 +65,21 @@ def _make_record(logger, name, level, path, line, message, args, exc_info,
         record = logging.LogRecord(*facts, sinfo)
         vars(record).update(extra)
     return record
+
+
+def _said(value):
+    return escaped(value) if type(value) is str else value
+
+
+def lines_of_failure(failure, is_private=False):
+    """Return what to say of a failure where there is room (Lines).
+
+    failure -- an Outcome, or an IFailureTexts.
+    is_private -- whether the message of the exception is not shown.
+    """
+    frames = lines_of(failure.frames or failure.errorClass)
+    return frames if is_private \
+        else Lines(f'{frames}: {escaped(failure.error)}')
 
 
 def _record(make, *args):

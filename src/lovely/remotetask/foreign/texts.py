@@ -44,3 +44,14 @@ def escaped(text: str) -> str:
 def one_line(text: str, size: int = NAME_SIZE) -> str:
     """Return a text as a plain and printable one, on one line."""
     return plain(escaped(plain(text, size)), size)
+
+
+class Lines(str):
+    """A text of several lines, of which each was escaped."""
+
+    __slots__ = ()
+
+
+def lines_of(text: str) -> Lines:
+    """Return the lines of a text, each escaped."""
+    return Lines('\n'.join(map(escaped, text.rstrip('\n').split('\n'))))

@@ -23,6 +23,7 @@ from lovely.remotetask.foreign.copier import TooLarge
 from lovely.remotetask.foreign.copier import check_class
 from lovely.remotetask.foreign.outcome import failure_of
 from lovely.remotetask.foreign.outcome import outcome_of
+from lovely.remotetask.foreign.texts import one_line
 from lovely.remotetask.foreign.twin import CAUSE
 
 
@@ -87,12 +88,16 @@ def is_small(value, limit=None):
 
 
 def class_name(class_):
-    """Return module and name of a class (str), whatever it says of them."""
+    """Return module and name of a class, whatever it says of them.
+
+    A str, on one line.
+    """
     # The names are joined, not formatted: formatting would call methods of a
     # subclass of str.
     named = outcome_of(lambda: '.'.join((class_.__module__,
                                       class_.__qualname__)))
-    return type.__repr__(class_) if named.failed else named.value
+    return one_line(
+        type.__repr__(class_) if named.failed else named.value)
 
 
 def broken(value):

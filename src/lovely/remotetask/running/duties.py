@@ -5,8 +5,8 @@ import time
 from ZODB.POSException import ConflictError
 
 from lovely.remotetask import interfaces
-from lovely.remotetask.foreign.description import escaped
 from lovely.remotetask.foreign.journal import journal
+from lovely.remotetask.foreign.journal import lines_of_failure
 from lovely.remotetask.foreign.outcome import let_go
 from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.running.duty import reason_of
@@ -93,7 +93,7 @@ class Duties(dict):
         else:
             log.error('%s: could not work, trying again: cannot %s\n%s',
                       self._member.thread_name, duty.what,
-                      _traceback(outcome))
+                      lines_of_failure(outcome))
 
     def mark_ill(self, name, reason, now, kind=None, patience=0.0):
         """Remember why it cannot be done, where a traceback tells nothing."""
@@ -107,9 +107,3 @@ class Duties(dict):
         if self[name].has_ended(now):
             log.info('%s: can %s again', self._member.thread_name,
                      self[name].what)
-
-
-def _traceback(outcome):
-    """Return the traceback of a failure; each line of it is a line."""
-    frames = '\n'.join(map(escaped, outcome.frames.rstrip('\n').split('\n')))
-    return f'{frames or outcome.errorClass}: {escaped(outcome.error)}'

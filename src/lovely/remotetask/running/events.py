@@ -15,10 +15,10 @@ import zope.interface
 from zope.component.event import dispatch
 
 from lovely.remotetask import interfaces
-from lovely.remotetask.foreign.description import plain
 from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.foreign.outcome import let_go
 from lovely.remotetask.foreign.outcome import outcome_of
+from lovely.remotetask.foreign.texts import one_line
 from lovely.remotetask.running import surroundings
 from lovely.remotetask.running.duty import Duty
 from lovely.remotetask.running.duty import reason_of
@@ -226,7 +226,7 @@ def name_of(job):
     """Return what a job runs, for people: its function, or its task."""
     # An input that cannot be loaded has no name.
     found = outcome_of(lambda: job.input.function_name).value
-    return plain(found if isinstance(found, str) else job.task, 500)
+    return one_line(found if issubclass(type(found), str) else job.task)
 
 
 # Under this a transaction has the events that are to be sent after it.

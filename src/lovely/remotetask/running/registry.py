@@ -8,6 +8,7 @@ import weakref
 from lovely.remotetask import interfaces
 from lovely.remotetask import machine
 from lovely.remotetask.foreign.journal import journal
+from lovely.remotetask.foreign.journal import lines_of_failure
 from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.forking import of_process
 from lovely.remotetask.running import quirks
@@ -129,7 +130,7 @@ def _call(processor, name, *args):
     outcome = outcome_of(lambda: getattr(processor, name)(*args))
     if outcome.failed:
         log.error('%s: %s failed\n%s', '/'.join(processor.servicePath), name,
-                  outcome.traceback)
+                  lines_of_failure(outcome))
 
 
 def wake_after_commit(service, job):

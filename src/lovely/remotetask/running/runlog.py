@@ -10,8 +10,9 @@ import logging
 from typing import NamedTuple
 
 from lovely.remotetask import interfaces
-from lovely.remotetask.foreign.description import escaped
 from lovely.remotetask.foreign.journal import journal
+from lovely.remotetask.foreign.journal import lines_of_failure
+from lovely.remotetask.foreign.texts import lines_of
 from lovely.remotetask.job import Rest
 from lovely.remotetask.running import events
 
@@ -64,11 +65,11 @@ def write(event):
         _write(logging.ERROR, event,
                '%s, but something failed after its commit, and may be lost: '
                'a hook or a data manager (%s, attempt %s)\n%s', event.status,
-               *took[1:], _traceback(event.failure))
+               *took[1:], _lines(event.failure))
     elif event.status == interfaces.ERROR or _is_cron_job_failed(event):
         _write(logging.ERROR, event,
                'failed after %.3f s (%s, attempt %s)\n%s', *took,
-               _traceback(event.failure))
+               _lines(event.failure))
     else:
         _write(logging.WARNING, event,
                '%s after %.3f s (%s, attempt %s), now %s: %s',
@@ -111,7 +112,7 @@ def not_stored(path, run, failure, reason):
     """
     _log(logging.ERROR, path, run, None,
          'failed with %s at %s, and that could not be stored:\n%s',
-         failure.errorClass, failure.place, _lines(reason.frames))
+         failure.errorClass, failure.place, lines_of(reason.frames))
 
 
 def one_by_one(path, number, failure):
@@ -124,19 +125,12 @@ def one_by_one(path, number, failure):
 
 
 def _reason(failure):
-    where = f'at {escaped(failure.place)}' if failure.place else ''
-    return where if failure.is_private \
-        else f'{escaped(failure.error)} {where}'
+    where = f'at {failure.place}' if failure.place else ''
+    return where if failure.is_private else f'{failure.error} {where}'
 
 
-def _traceback(failure):
-    text = _lines(failure.frames) or escaped(failure.errorClass)
-    return text if failure.is_private \
-        else f'{text}: {escaped(failure.error)}'
-
-
-def _lines(text):
-    return '\n'.join(map(escaped, text.rstrip('\n').split('\n')))
+def _lines(failure):
+    return lines_of_failure(failure, failure.is_private)
 
 
 def _log(level, path, run, function, text, *args):
@@ -151,8 +145,7 @@ def _write(level, event, text, *args):
 def _say(level, path, job, function, number, text, args):
     if not log.isEnabledFor(level):
         return
-    # The arguments may be names that the application has chosen.
     service = '/'.join(path)
-    log.log(level, f'%s: {text}', escaped(f'{service}/{job}'), *args, extra={
+    log.log(level, f'%s/%s: {text}', service, job, *args, extra={
         'service': service, 'job': job, 'function': function,
         'attempt': number})

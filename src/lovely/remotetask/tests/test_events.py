@@ -2,6 +2,8 @@
 
 import logging
 import pickle
+import types
+import unittest
 import unittest.mock
 
 import transaction
@@ -67,6 +69,26 @@ class EventsCase(DatabaseCase):
 
     def told(self, *kinds):
         return [event for event in self.events if type(event) in kinds]
+
+
+
+class NameTest(unittest.TestCase):
+    """What a job runs, for people."""
+
+    def name_of(self, name):
+        call = types.SimpleNamespace(function_name=name)
+        return events.name_of(types.SimpleNamespace(input=call, task='task'))
+
+    def test_lines(self):
+        self.assertEqual(r'a\nb', self.name_of('a\nb'))
+
+    def test_what_is_no_name(self):
+        """It is not asked what it is."""
+        class Odd:
+            @property
+            def __class__(self):
+                raise SystemExit('class')
+        self.assertEqual('task', self.name_of(Odd()))
 
 
 class KindsTest(EventsCase):

@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 import threading
+import types
 import unittest
 import unittest.mock
 
@@ -760,6 +761,23 @@ class LogTest(RunCase):
         self.assertRegex(
             line, rf'^WARNING tasks/{self.job_run.id}: .*ConflictError after '
                   r'\d\.\d+ s \(test.task, attempt 1\), now queued: ')
+
+    def test_forged(self):
+        """Names of classes and functions, and messages, are on one line."""
+        name = 'x\n2024-01-01 CRITICAL forged'
+        call = types.SimpleNamespace(function_name=name)
+        for base in TaskError, ConflictError, SystemExit:
+            error = type(name, (base,), {'__module__': name})(name)
+
+            def fail(service, input, error=error):
+                raise error
+            with self.subTest(base.__name__), \
+                    logged('lovely.remotetask') as lines:
+                job = self.run_job(fail, call)
+                told = '\n'.join(lines)
+                self.assertIn(f'tasks/{job.id}: ', told)
+                self.assertIn(r'x\n2024-01-01 CRITICAL forged', told)
+                self.assertNotIn('\n2024', told)
 
     def test_nothing_logs_the_input(self):
         """No logger at any level, no error tells what the input was."""

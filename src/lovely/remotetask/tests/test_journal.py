@@ -9,6 +9,9 @@ import unittest.mock
 import transaction
 
 from lovely.remotetask.foreign.journal import journal
+from lovely.remotetask.foreign.journal import lines_of_failure
+from lovely.remotetask.foreign.outcome import outcome_of
+from lovely.remotetask.foreign.texts import lines_of
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.running import group
@@ -48,6 +51,11 @@ def failing(error, name='lovely.remotetask'):
     finally:
         logger.setLevel(level)
         logger.removeHandler(handler)
+
+
+# What would be a line of its own, and how it is shown.
+FORGED = 'x\n2024-01-01 CRITICAL forged'
+ESCAPED = r'x\n2024-01-01 CRITICAL forged'
 
 
 def of_shop(*args):
@@ -109,6 +117,24 @@ class JournalTest(unittest.TestCase):
         self.addCleanup(logger.handlers.remove, 7)
         journal('lovely.remotetask.test').error('one')
 
+
+    def test_one_line(self):
+        """Nothing that is told of forges a line."""
+        log = journal('lovely.remotetask.test')
+        with self.assertLogs(log) as found:
+            log.info('%s of %s\n%s', FORGED, 5, lines_of('a\n b\rc'),
+                     extra={'function': FORGED, 'job': 5})
+        record, = found.records
+        self.assertEqual(f'{ESCAPED} of 5\na\n b\\rc', record.getMessage())
+        self.assertEqual((ESCAPED, 5), (record.function, record.job))
+
+    def test_lines_of_failure(self):
+        def fail():
+            raise ValueError(FORGED)
+        found = lines_of_failure(outcome_of(fail))
+        self.assertRegex(found, '(?s)^Traceback .*in fail\n')
+        self.assertTrue(found.endswith(f'ValueError: {ESCAPED}'))
+        self.assertNotIn('forged', lines_of_failure(outcome_of(fail), True))
 
     def made_by(self, factory):
         """Return the record of a line, all records being made by that."""

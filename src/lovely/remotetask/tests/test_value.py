@@ -385,6 +385,13 @@ class RefusalTest(ValueTestCase):
         conflict = ZODB.POSException.ReadConflictError()
         self.assertRefused('', Failing(conflict), type(conflict))
 
+    def test_a_class_of_odd_names(self):
+        """Its name is one line, and not longer than names are."""
+        class_ = type('x\ny', (), {'__module__': 'z' * 10_000})
+        found = value.class_name(class_)
+        self.assertTrue(found.endswith(r'x\ny'))
+        self.assertLess(len(found), 501)
+
     def test_storage_errors_stay_storage_errors(self):
         """They say nothing of the value."""
         for error in (ZODB.POSException.StorageError('gone'),
