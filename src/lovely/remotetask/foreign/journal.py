@@ -9,8 +9,10 @@ A line is one: texts that are given for it are escaped, but for those that are
 Lines.
 """
 
+import collections
 import functools
 import logging
+import re
 
 from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.foreign.outcome import undescribed
@@ -18,6 +20,15 @@ from lovely.remotetask.foreign.texts import Lines
 from lovely.remotetask.foreign.texts import escaped
 from lovely.remotetask.foreign.texts import lines_of
 
+
+# How many lines are written that are alike; how many about one thing; and how
+# many are remembered.
+ALIKE = 5
+MOST = 20
+TEXTS = 1000
+
+# Also hexadecimal ones.
+_NUMBER = re.compile('(0x)?[0-9a-fA-F]*[0-9][0-9a-fA-F]*')
 
 # Those that were made here.
 _loggers = set()
@@ -44,6 +55,40 @@ def journal(name):
     logger.makeRecord = functools.partial(_make_record, logger)
     _loggers.add(logger)
     return logger
+
+
+class Once:
+    """Knows which lines were written, so that each is written once.
+
+    Of lines that differ in numbers alone, as in addresses and times, ALIKE
+    are written; and MOST about one thing.
+    """
+
+    def __init__(self):
+        self._written = set()
+        # How many were written: that are alike, and about one thing.
+        self._numbers = collections.Counter()
+
+    def is_new(self, about, text):
+        """Return whether a text about something is to be written now.
+
+        Two threads that ask at the same time may both be told so.
+        """
+        if (about, text) in self._written:
+            return False
+        alike = about, _NUMBER.sub('0', text)
+        if self._numbers[alike] >= ALIKE or self._numbers[about] >= MOST:
+            return False
+        if len(self._written) >= TEXTS:
+            self.clear()
+        self._written.add((about, text))
+        self._numbers.update((about, alike))
+        return True
+
+    def clear(self):
+        """Forget all that was written."""
+        self._written.clear()
+        self._numbers.clear()
 
 
 def _handle(logger, record):

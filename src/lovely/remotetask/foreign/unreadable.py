@@ -7,7 +7,6 @@ them by `read`, so that one never stops the others.
 
 import contextvars
 import datetime
-import functools
 import logging
 
 import zope.interface
@@ -17,7 +16,7 @@ from ZODB.POSException import StateLoadError
 from lovely.remotetask import interfaces
 from lovely.remotetask.foreign.blame import is_interrupted
 from lovely.remotetask.foreign.blame import lacks_memory
-from lovely.remotetask.foreign.description import escaped
+from lovely.remotetask.foreign.journal import Once
 from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.foreign.outcome import failure_of
 from lovely.remotetask.foreign.outcome import let_frames_go
@@ -61,16 +60,20 @@ def read(db, call, *args):
     if outcome.failed:
         if _is_trouble(outcome, db):
             raise outcome.exception
-        _tell(reason_of(outcome), outcome.place)
+        _tell(outcome)
         # A class may raise the same one each time; walks come by often.
         let_frames_go(outcome.exception)
     return outcome
 
 
-@functools.lru_cache(maxsize=1000)
-def _tell(reason, place):
-    # The cache remembers what was said, so that it is said once.
-    log.warning('a record cannot be read: %s (%s)', escaped(reason), place)
+_once = Once()
+
+
+def _tell(failure):
+    reason = reason_of(failure)
+    if _once.is_new(failure.place, reason):
+        log.warning(
+            'a record cannot be read: %s (%s)', reason, failure.place)
 
 
 class _Quiet(logging.Filter):

@@ -8,6 +8,8 @@ import unittest.mock
 
 import transaction
 
+from lovely.remotetask.foreign import journal as journal_module
+from lovely.remotetask.foreign.journal import Once
 from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.foreign.journal import lines_of_failure
 from lovely.remotetask.foreign.outcome import outcome_of
@@ -159,6 +161,39 @@ class JournalTest(unittest.TestCase):
         """What the application says of a record stays; all else is said."""
         record = self.made_by(of_shop)
         self.assertEqual((5, 'shop'), (record.job, record.service))
+
+
+class OnceTest(unittest.TestCase):
+    """Lines that are written once."""
+
+    def setUp(self):
+        self.once = Once()
+
+    def written(self, texts, about='place'):
+        return [text for text in texts if self.once.is_new(about, text)]
+
+    def test_each_once(self):
+        self.assertEqual(['a', 'b'], self.written('abab'))
+        self.assertEqual([], self.written('ab'))
+        self.assertEqual(['a'], self.written('a', 'another place'))
+        self.once.clear()
+        self.assertEqual(['a'], self.written('a'))
+
+    def test_numbers(self):
+        """Some that differ by them are written."""
+        for text in ('at {}', 'at {:#x}', 'at {:032x}', '<X at {:#x}> of {}',
+                     '1.{}e5'):
+            self.once.clear()
+            found = self.written(text.format(number * 7919, number)
+                                 for number in range(1000))
+            self.assertEqual(journal_module.ALIKE, len(found), found)
+
+    def test_many(self):
+        """Not all that is said of one thing is written."""
+        texts = [f'{chr(number)}!' for number in range(200, 1000)]
+        self.assertEqual(journal_module.MOST, len(self.written(texts)))
+        for number in range(10_000):
+            self.assertTrue(self.once.is_new(number, 'a'))
 
 
 class RunTest(RunCase):

@@ -1,6 +1,7 @@
 """Records that cannot be read: they are set aside, and all others go on."""
 
 import contextlib
+import itertools
 import pathlib
 import resource
 import sys
@@ -39,6 +40,7 @@ from lovely.remotetask.storage import lane
 from lovely.remotetask.storage import numbering
 from lovely.remotetask.storage.source import LAST
 from lovely.remotetask.tests.fixture import engine
+from lovely.remotetask.tests.fixture import logged
 from lovely.remotetask.tests.fixture import upkeep
 from lovely.remotetask.tests.fixture import workers
 from lovely.remotetask.tests.test_store import NOW
@@ -59,6 +61,19 @@ class Bomb:
 
 def explode(class_, args):
     raise class_(*args)
+
+
+class Talkative:
+    """Says something else each time."""
+
+    numbers = itertools.count(time.time())
+
+    def __reduce__(self):
+        return complain, ()
+
+
+def complain():
+    raise ValueError(f'no {next(Talkative.numbers)}')
 
 
 class Unpleasant(BaseException):
@@ -405,6 +420,17 @@ class KindTest(UnreadableCase):
                 self.assertEqual(HELD, self.service.getStatus(self.jobid))
                 self.assertTrue(self.service.remove(self.jobid))
                 transaction.commit()
+
+    def test_told(self):
+        """The log is told some times of what never says the same."""
+        self.service.jobs[self.jobid].extra = Talkative()
+        transaction.commit()
+        with logged('lovely.remotetask') as lines:
+            for _ in range(10):
+                self.forget()
+                self.assertEqual(HELD, self.service.getStatus(self.jobid))
+        self.assertIn('a record cannot be read: ValueError: no ', lines[0])
+        self.assertLess(len(lines), 6)
 
     def test_more_than_there_is_memory(self):
         """A record that asks for more than there could be is to blame."""
