@@ -70,10 +70,9 @@ _once = Once()
 
 
 def _tell(failure):
-    reason = reason_of(failure)
-    if _once.is_new(failure.place, reason):
-        log.warning(
-            'a record cannot be read: %s (%s)', reason, failure.place)
+    reason, place = reason_of(failure), _first(failure).place
+    if _once.is_new(place, reason):
+        log.warning('a record cannot be read: %s (%s)', reason, place)
 
 
 class _Quiet(logging.Filter):
@@ -126,11 +125,15 @@ def reason_of(failure):
     """
     if issubclass(type(failure.exception), UnreadableRecord):
         return failure.error[:REASON_SIZE]
+    found = _first(failure)
+    name = found.errorClass.removeprefix('builtins.')
+    return f'{name}: {found.error}'[:REASON_SIZE]
+
+
+def _first(failure):
+    """Return the Outcome of what has made all else fail."""
     *_, cause = _causes(failure.exception)
-    if cause is not failure.exception:
-        failure = failure_of(cause)
-    name = failure.errorClass.removeprefix('builtins.')
-    return f'{name}: {failure.error}'[:REASON_SIZE]
+    return failure if cause is failure.exception else failure_of(cause)
 
 
 @zope.interface.implementer(interfaces.IJob)
