@@ -190,7 +190,7 @@ def _repaired(policy: Any, service: object) -> Policy:
 @functools.lru_cache(maxsize=1000)
 def _warn(text: str) -> None:
     # The cache remembers what was said, so that it is said once.
-    log.warning(text)
+    log.warning('%s', text)
 
 
 def _checked(name: str, value: object, otherwise: Any) -> Any:

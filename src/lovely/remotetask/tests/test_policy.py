@@ -237,6 +237,13 @@ class CheckTest(unittest.TestCase):
             self.assertIs(Policy, type(found))
 
 
+class Odd:
+    """Is shown on several lines."""
+
+    def __repr__(self):
+        return 'odd\n2024-01-01 CRITICAL forged'
+
+
 class StoredTest(unittest.TestCase):
     """Policies that were stored before they were checked."""
 
@@ -263,6 +270,11 @@ class StoredTest(unittest.TestCase):
             (5, 2.0, ('builtins.OSError',), 604800.0, 2592000.0, False, 20,
              10_000_000, True), settings)
         self.assertIs(settings, sound(settings, self.SERVICE))
+
+    def test_what_is_shown_on_several_lines(self):
+        """It is one line in the log."""
+        _, (line,) = self.warnings(stored(Odd()))
+        self.assertIn(r'is odd\n2024-01-01 CRIT', line)
 
     def test_what_makes_no_sense(self):
         """It can be loaded, and the default is used; the log says so once."""
