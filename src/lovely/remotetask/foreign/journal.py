@@ -19,6 +19,7 @@ from lovely.remotetask.foreign.outcome import undescribed
 from lovely.remotetask.foreign.texts import Lines
 from lovely.remotetask.foreign.texts import escaped
 from lovely.remotetask.foreign.texts import lines_of
+from lovely.remotetask.foreign.texts import plain
 
 
 # How many lines are written that are alike; how many about one thing; and how
@@ -113,7 +114,10 @@ def _make_record(logger, name, level, path, line, message, args, exc_info,
 
 
 def _said(value):
-    return escaped(value) if type(value) is str else value
+    class_ = type(value)
+    if class_ is Lines or not issubclass(class_, str):
+        return value
+    return escaped(value if class_ is str else plain(value))
 
 
 def lines_of_failure(failure, is_private=False):

@@ -55,6 +55,10 @@ def failing(error, name='lovely.remotetask'):
         logger.removeHandler(handler)
 
 
+class Text(str):
+    """A text of a class of its own."""
+
+
 # What would be a line of its own, and how it is shown.
 FORGED = 'x\n2024-01-01 CRITICAL forged'
 ESCAPED = r'x\n2024-01-01 CRITICAL forged'
@@ -124,7 +128,7 @@ class JournalTest(unittest.TestCase):
         """Nothing that is told of forges a line."""
         log = journal('lovely.remotetask.test')
         with self.assertLogs(log) as found:
-            log.info('%s of %s\n%s', FORGED, 5, lines_of('a\n b\rc'),
+            log.info('%s of %s\n%s', Text(FORGED), 5, lines_of('a\n b\rc'),
                      extra={'function': FORGED, 'job': 5})
         record, = found.records
         self.assertEqual(f'{ESCAPED} of 5\na\n b\\rc', record.getMessage())
