@@ -258,7 +258,8 @@ def _is_news(record):
 
     That one was given back is told by who does that, not each time.
     """
-    return not (record.exc_info and isinstance(record.exc_info[1], Reject))
+    return not (record.exc_info
+                and issubclass(type(record.exc_info[1]), Reject))
 
 
 logging.getLogger('celery.app.trace').addFilter(_is_news)

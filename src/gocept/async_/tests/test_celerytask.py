@@ -1,5 +1,6 @@
 """What Celery needs to run jobs is there after each of them."""
 
+import logging
 import signal
 import threading
 import unittest
@@ -62,6 +63,32 @@ class CancelledTest(unittest.TestCase):
         """A lost connection may be a reason; there is no traceback then."""
         application.Run.on_retry(
             None, celery.exceptions.Retry(), 'id', (), {}, None)
+
+
+class Odd(Exception):
+    """Does not like to be asked for its class."""
+
+    @property
+    def __class__(self):
+        raise SystemExit('class')
+
+
+class NewsTest(unittest.TestCase):
+    """What Celery says of tasks, also of those of others."""
+
+    def is_news(self, exception):
+        info = exception and (type(exception), exception, None)
+        return application._is_news(
+            logging.LogRecord('task', logging.INFO, '', 1, '', (), info))
+
+    def test_news(self):
+        self.assertTrue(self.is_news(None))
+        self.assertTrue(self.is_news(ValueError()))
+        self.assertFalse(self.is_news(celery.exceptions.Reject()))
+
+    def test_any_exception(self):
+        """It is not asked what it is."""
+        self.assertTrue(self.is_news(Odd()))
 
 
 class HandlersTest(unittest.TestCase):
