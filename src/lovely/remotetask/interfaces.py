@@ -1789,6 +1789,16 @@ class IManagement(zope.interface.Interface):
         None for a job that has not ended, or is kept for ever.
         """
 
+    def matching(jobids, **selection):
+        """Return those of some ids whose jobs are selected now: a list.
+
+        jobids -- ints; unknown ones are left out.
+        selection -- see `ITaskService.find`.
+
+        For whoever has seen jobs earlier, and wants to change them only if
+        they are still what was seen.  Raise ValueError for a bad selection.
+        """
+
     def panels(job, request):
         """Return what the application tells of a job: a list of dicts.
 

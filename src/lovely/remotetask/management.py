@@ -21,6 +21,7 @@ from lovely.remotetask.policy import policy_of
 from lovely.remotetask.storage import crew
 from lovely.remotetask.storage import meter
 from lovely.remotetask.storage import upgrade
+from lovely.remotetask.storage.selection import Selection
 
 
 log = journal(__name__)
@@ -95,6 +96,15 @@ class Management:
         kept = policy_of(self._service).retention_of(job.status)
         return job.completed.timestamp() + kept if math.isfinite(kept) \
             else None
+
+    def matching(self, jobids, **selection):
+        """See IManagement."""
+        selected = Selection(**selection)
+        selected.check()
+        jobs, store = self._service.jobs, self._service.store
+        found = ((jobid, jobs.get(jobid)) for jobid in jobids)
+        return [jobid for jobid, job in found
+                if job is not None and selected.matches(store, job)]
 
     def workers(self):
         """See IManagement."""

@@ -215,6 +215,25 @@ class OneJobTest(ActionsTestCase):
         self.assertEqual(404, self.post_json(
             'events/jobs/4711/requeue').status_int)
 
+    def test_another_status_than_shown(self):
+        """A button is for the job as the page with the button shows it."""
+        jobid, = self.failed()
+        page = self.ask(f'events/jobs/{jobid}')
+        form = next(each for each in page.forms.values()
+                    if '/remove' in each.action)
+        self.post_json(f'events/jobs/{jobid}/requeue')
+        self.login('manager')
+        answer = form.submit(expect_errors=True)
+        self.assertEqual(409, answer.status_int)
+        self.assertIn('it was &quot;Failed&quot;, and is &quot;Queued&quot; '
+                      'now', answer.text)
+        path = f'events/jobs/{jobid}/remove'
+        self.assertEqual(
+            409, self.post_json(path, status='error').status_int)
+        self.assertEqual(QUEUED, self.status(jobid))
+        self.assertEqual(
+            200, self.post_json(path, status='queued').status_int)
+
     def test_run_now(self):
         """A copy of a cron job runs; the schedule stays."""
         jobid = self.service.addCronJob('echo', hour=2)
@@ -560,6 +579,43 @@ class BulkTest(ActionsTestCase):
             self.status(each) for each in (first, second, third)])
         self.assertEqual(400, self.post_json(
             'events/bulk', action='requeue', job=['x']).status_int)
+
+    def test_changed_meanwhile(self):
+        """What is no longer what the filter shows is left alone, and told."""
+        first, second = self.failed(2)
+        form = self.ask('events/jobs?status=error').forms[1]
+        for box in form.fields['job']:
+            box.checked = True
+        self.post_json(f'events/jobs/{first}/requeue')
+        self.login('manager')
+        buttons = [each._value for each in form.fields['action']]
+        page = form.submit('action', index=buttons.index('remove'))
+        self.assertIn('Done: 1.', page.text)
+        self.assertIn('no longer what the list showed: 1.', page.text)
+        self.assertEqual(QUEUED, self.status(first))
+        self.assertNotIn(second, self.service.jobs)
+
+    def test_changed_meanwhile_for_programs(self):
+        """Any part of a filter holds for jobs that are named, too."""
+        jobid, = self.failed()
+        for asked, done in (({'status': 'queued'}, 0),
+                            ({'function': 'a.b'}, 0),
+                            ({'error_class': 'a.B', 'status': 'error'}, 0),
+                            ({'since': '2999-01-01'}, 0),
+                            ({'status': 'error'}, 1)):
+            with self.subTest(asked):
+                found = self.post_json(
+                    'events/bulk', action='remove', job=[str(jobid), '4711'],
+                    **asked).json
+                self.assertEqual(
+                    (done, 0, 2 - done),
+                    (found['done'], found['skipped'], found['changed']))
+        self.assertEqual(400, self.post_json(
+            'events/bulk', action='remove', job=[str(jobid)],
+            status='').status_int)
+        self.assertEqual(400, self.post_json(
+            'events/bulk', action='remove', job=[str(jobid)],
+            status='x').status_int)
 
     def test_one_that_cannot_be_changed(self):
         """It is skipped; the others are changed, whatever their order."""

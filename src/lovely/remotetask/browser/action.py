@@ -3,8 +3,11 @@
 from collections.abc import Callable
 from typing import Any
 from typing import NamedTuple
+from urllib.parse import parse_qsl
+from urllib.parse import urlencode
 
 from lovely.remotetask import interfaces
+from lovely.remotetask.browser import parameters
 from lovely.remotetask.browser.page import MANAGE
 from lovely.remotetask.browser.page import OPERATE
 from lovely.remotetask.browser.posted import Posted
@@ -18,6 +21,8 @@ class Action(NamedTuple):
     method -- of IOperations.
     fits -- called with a job: whether it means anything there.
     said -- what the page says when it was done.
+    keeps_status -- whether the job keeps its status, so that it means the
+        same whatever that is.
     """
 
     method: str
@@ -27,6 +32,7 @@ class Action(NamedTuple):
     said: str
     fits: Callable[[Any], bool]
     style: str = ''
+    keeps_status: bool = False
 
 
 def _recurs(job: Any) -> bool:
@@ -44,18 +50,19 @@ ACTIONS = {
         'run_now', OPERATE, _('Run now'),
         _('Adds a copy that runs at once, as ${principal}; the schedule '
           'stays'),
-        _('A copy waits to be run.'), _recurs, 'main'),
+        _('A copy waits to be run.'), _recurs, 'main', keeps_status=True),
     'pause': Action(
         'pause_job', OPERATE, _('Pause'),
         _('It is not due until somebody resumes it'),
         _('The job is paused.'),
         lambda job: _recurs(job) and not job.paused and (
-            job.status in (interfaces.CRONJOB, interfaces.PROCESSING))),
+            job.status in (interfaces.CRONJOB, interfaces.PROCESSING)),
+        keeps_status=True),
     'resume': Action(
         'resume_job', OPERATE, _('Resume'),
         _('It is due again, at its next time from now'),
         _('The job is due again.'),
-        lambda job: _recurs(job) and job.paused),
+        lambda job: _recurs(job) and job.paused, keeps_status=True),
     'cancel': Action(
         'cancel', OPERATE, _('Cancel'), _('It does not run'),
         _('The job is cancelled.'),
@@ -65,7 +72,7 @@ ACTIONS = {
         'copy', MANAGE, _('Run a copy'),
         _('Adds a job that makes the same call once, as ${principal}'),
         _('A copy waits to be run.'),
-        lambda job: not _recurs(job)),
+        lambda job: not _recurs(job), keeps_status=True),
     'remove': Action(
         'remove', MANAGE, _('Remove'),
         _('Nothing is left of the job: it cannot be undone'),
@@ -81,11 +88,30 @@ def said(request, say):
     return None if action is None else say(action.said)
 
 
+def address(action, jobid, status):
+    """Return where an action is sent, relative to the list of the jobs.
+
+    status -- of the job, as the page shows it.
+    """
+    path = f'{jobid}/{action}'
+    return path if ACTIONS[action].keeps_status else (
+        f'{path}?{urlencode({"status": status})}')
+
+
+def in_query(request):
+    """Return the query of an address to which a form is sent: a dict.
+
+    The publisher looks at what is sent alone.
+    """
+    return dict(parse_qsl(request.get('QUERY_STRING') or ''))
+
+
 class JobAction(Posted):
     """Does something to one job."""
 
     name = 'jobs'
     depth = 3
+    fields = ('status',)
 
     def __init__(self, context, request, jobid, action):
         super().__init__(context, request)
@@ -99,6 +125,7 @@ class JobAction(Posted):
         if self.service.jobs.get(self.jobid) is None:
             raise Problem(404, _('There is no job ${jobid} any more.'),
                           jobid=self.jobid)
+        self._check_status()
         try:
             done = getattr(self.operations, action.method)(self.jobid)
         except ValueError as error:
@@ -111,6 +138,18 @@ class JobAction(Posted):
         made = done if type(done) is int else None
         return {'done': True, 'job': str(self.jobid if made is None
                                          else made)}
+
+    def _check_status(self):
+        """Raise Problem if the job is no longer what its reader has seen."""
+        asked = parameters.text(
+            self.form if self.is_json else in_query(self.request), 'status')
+        job = self.service.jobs[self.jobid]
+        if asked not in (None, job.status):
+            raise Problem(409, _(
+                'The job has changed meanwhile: it was "${before}", and is '
+                '"${now}" now. Go back and look at it.'),
+                before=self.say.status(asked),
+                now=self.say.status(job.status))
 
     def next(self, done):
         """Return where to go afterwards, relative to this address."""

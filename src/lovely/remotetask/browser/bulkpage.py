@@ -43,6 +43,10 @@ SAMPLE = 10
 SLICE = 500
 SECONDS = 2.0
 
+# What is said of jobs that were checked, and have become something else.
+CHANGED = _('Left alone, for they are gone or no longer what the list '
+            'showed: ${number}.')
+
 # From how many jobs on it must be typed how many are removed.
 TYPED = 1000
 
@@ -199,8 +203,7 @@ class BulkAction(Posted):
         # checked differs from one that means all.
         chosen = [each for each in (
             chosen if isinstance(chosen, list) else [chosen]) if each != '']
-        # The selection tells alone to which list the page leads back.
-        self.selection = Selection.of(self.form)
+        self.selection = Selection.asked(self.form, self.is_json)
         if len(chosen) > SLICE:
             raise Problem(400, _('Choose ${number} jobs at most.'),
                           number=SLICE)
@@ -208,10 +211,22 @@ class BulkAction(Posted):
             raise Problem(400, _('"${name}" must be a whole number.'),
                           name='job')
         ids = [parameters.number({'job': each}, 'job') for each in chosen]
+        fitting = self._still_matching(ids)
         method = getattr(self.operations, ACTIONS[self.action].method)
-        done = sum(_was_done(method, each) for each in ids
-                   if self.service.jobs.get(each) is not None)
-        return self._done(done, len(ids) - done, None)
+        done = sum(_was_done(method, each) for each in fitting)
+        return {**self._done(done, len(fitting) - done, None),
+                'changed': len(ids) - len(fitting)}
+
+    def _still_matching(self, ids):
+        """Return the ids of jobs that are still what the filter asks for.
+
+        Somebody else may have changed a job since its box was checked.
+        """
+        try:
+            return interfaces.IManagement(self.service).matching(
+                ids, **self.selection.arguments())
+        except ValueError as error:
+            raise Problem(400, str(error)) from error
 
     def _check_confirmation(self, after):
         """Raise Problem unless it was typed how many are meant."""
@@ -244,6 +259,7 @@ class BulkAction(Posted):
     # For the template
 
     result = DONE
+    changed = CHANGED
 
     def action_title(self):
         """Return what is done, in a word."""

@@ -8,6 +8,7 @@ from lovely.remotetask.browser import cronadd
 from lovely.remotetask.browser import cronwords
 from lovely.remotetask.browser import rows
 from lovely.remotetask.browser.action import ACTIONS
+from lovely.remotetask.browser.action import address
 from lovely.remotetask.browser.action import said
 from lovely.remotetask.browser.markup import tag
 from lovely.remotetask.browser.page import MANAGE
@@ -127,4 +128,4 @@ class CronPage(Page):
                    'effect': self.say(
                        action.effect,
                        principal=row['principal'] or self.say(_('nobody'))),
-                   'url': f'jobs/{row["id"]}/{name}'}
+                   'url': f'jobs/{address(name, row["id"], row["status"])}'}

@@ -9,6 +9,7 @@ from lovely.remotetask.browser import cronwords
 from lovely.remotetask.browser import rows
 from lovely.remotetask.browser.action import ACTIONS
 from lovely.remotetask.browser.action import JobAction
+from lovely.remotetask.browser.action import address
 from lovely.remotetask.browser.action import said
 from lovely.remotetask.browser.missing import not_found
 from lovely.remotetask.browser.page import MANAGE
@@ -185,7 +186,7 @@ class JobPage(Page):
         for name in data['actions']:
             action = ACTIONS[name]
             yield {'name': name, 'title': self.say(action.title),
-                   'url': f'{self.jobid}/{name}',
+                   'url': address(name, self.jobid, data['status']),
                    'effect': self.say(
                        action.effect,
                        principal=data['principal'] or self.say(_('nobody'))),

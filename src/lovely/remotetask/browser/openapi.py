@@ -131,8 +131,8 @@ SCHEMAS = {
     'Question': _object(
         action=STRING, filter=PAIRS, number={'type': ['integer', 'null']},
         as_of=TEXT, confirm=TEXT, sample=_list(_ref('Row')), more=FLAG),
-    'Slice': _object(action=STRING, filter=PAIRS, as_of=TEXT, done=WHOLE,
-                     skipped=WHOLE, after=TEXT),
+    'Slice': _object(('changed',), action=STRING, filter=PAIRS, as_of=TEXT,
+                     done=WHOLE, skipped=WHOLE, changed=WHOLE, after=TEXT),
     'Done': _object(('job', 'number'), done=FLAG, job=STRING,
                     number={'type': ['integer', 'null']}),
     'Problem': _object(type=STRING, title=STRING, status=WHOLE,
@@ -182,7 +182,8 @@ def document(title, server='./'):
     for name in KINDS:
         paths[f'{{service}}/{name}'] = _post('Done', _asked())
     for name in ACTIONS:
-        paths[f'{{service}}/jobs/{{id}}/{name}'] = _post('Done', _asked())
+        paths[f'{{service}}/jobs/{{id}}/{name}'] = _post(
+            'Done', _asked(status=STRING))
     paths[f'{{service}}/jobs/{{id}}/{PATTERN}'] = _post(
         'Done', _asked(**PATTERN_SENT))
     paths[f'{{service}}/{ADD}'] = _post('Done', _asked(
