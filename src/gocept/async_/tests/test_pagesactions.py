@@ -647,6 +647,16 @@ class BulkTest(ActionsTestCase):
             token=self.token())
         self.assertIn('Done: 0.', answer.text)
 
+    def test_nothing_by_itself(self):
+        """No box is checked by a browser's memory, nor a button by Enter."""
+        self.failed()
+        form = self.ask('events/jobs?status=error').html.find(
+            'form', 'rows')
+        self.assertEqual('off', form['autocomplete'])
+        # By HTML, Enter presses the first button; outside of a dialog, this
+        # method does nothing.
+        self.assertEqual('dialog', form.find('button').get('formmethod'))
+
     def test_none_chosen(self):
         """A form in which no job is checked means none, and never all."""
         self.failed(2)

@@ -10,12 +10,10 @@ export const say = (text, values) => text.replace(
 export const parsed = text => new DOMParser().parseFromString(
   text, 'text/html');
 
-// The address of the page; it says neither what was done before, nor to what
-// place on the page one was led.
+// The address of the page; it does not say to what place one was led there.
 export function address() {
   const found = new URL(location.href);
   found.hash = '';
-  found.searchParams.delete('said');
   return found;
 }
 

@@ -76,3 +76,8 @@ async function lookOn(place, left = 24) {
 }
 
 lookOn(first('.onward'));
+
+// A page that the browser had put aside shows what was so then.
+addEventListener('pageshow', event => {
+  if (event.persisted) location.reload();
+});
