@@ -201,6 +201,34 @@ class OneJobTest(ActionsTestCase):
         self.assertIn('The job waits to be run again.', page.text)
         self.assertEqual(QUEUED, self.status(jobid))
 
+    def test_said_once(self):
+        """What was done is said by one page, once, to who has done it."""
+        first, second = self.failed(2)
+        said = 'The job waits to be run again.'
+        self.post(f'events/jobs/{first}/requeue', token=self.token())
+        for path in (f'events/jobs/{second}', f'mail/jobs/{first}',
+                     'events/jobs', 'events/', f'events/jobs/{first}.json'):
+            self.assertNotIn(said, self.ask(path).text)
+        self.assertNotIn(said, self.ask(
+            f'events/jobs/{first}', 'viewer').text)
+        self.assertNotIn(said, self.ask(
+            f'events/jobs/{first}?fragment=1').text)
+        self.assertIn(said, self.ask(f'events/jobs/{first}').text)
+        self.assertNotIn(said, self.ask(f'events/jobs/{first}').text)
+
+    def test_no_address_says_what_was_done(self):
+        """A link that is kept, or shared, tells of nothing that was."""
+        jobid, = self.failed()
+        for path in (f'events/jobs/{jobid}', 'events/jobs', 'events/',
+                     'events/crons'):
+            for name in 'cancel', 'remove', 'pause', 'add':
+                self.assertNotIn('class="said"', self.ask(
+                    f'{path}?said={name}').text)
+        for path in (f'events/jobs/{jobid}/requeue', 'events/pause',
+                     f'events/jobs/{jobid}/remove'):
+            self.assertNotIn('?', self.post(
+                path, token=self.token()).location)
+
     def test_too_late(self):
         """What means nothing any more is said, as a conflict."""
         jobid, = self.failed()

@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl
 from urllib.parse import urlencode
 
 from lovely.remotetask import interfaces
+from lovely.remotetask.browser import flash
 from lovely.remotetask.browser import parameters
 from lovely.remotetask.browser.page import MANAGE
 from lovely.remotetask.browser.page import OPERATE
@@ -81,11 +82,13 @@ ACTIONS = {
 }
 
 
-def said(request, say):
-    """Return what the action before this page has done, None without one."""
-    action = ACTIONS.get(request.form.get('said')) \
-        if isinstance(request.form.get('said'), str) else None
-    return None if action is None else say(action.said)
+def said(page, where):
+    """Return what the action before a page has done, None without one.
+
+    where -- what the page is called below the service.
+    """
+    action = ACTIONS.get(flash.take(page, where))
+    return None if action is None else page.say(action.said)
 
 
 def address(action, jobid, status):
@@ -153,6 +156,6 @@ class JobAction(Posted):
 
     def next(self, done):
         """Return where to go afterwards, relative to this address."""
-        if self.action == 'remove':
-            return f'../../jobs?said={self.action}'
-        return f'../{done["job"]}?said={self.action}'
+        where = 'jobs' if self.action == 'remove' else f'jobs/{done["job"]}'
+        flash.leave(self, self.action, where)
+        return f'../../{where}'

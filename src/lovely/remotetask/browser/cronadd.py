@@ -1,6 +1,7 @@
 """Adding a cron job."""
 
 from lovely.remotetask import interfaces
+from lovely.remotetask.browser import flash
 from lovely.remotetask.browser import parameters
 from lovely.remotetask.browser.cronform import LABELS
 from lovely.remotetask.browser.cronform import CronForm
@@ -107,4 +108,5 @@ class CronAdded(CronPosted):
 
     def next(self, done):
         """Return where to go afterwards, relative to this address."""
-        return 'crons?said=add'
+        flash.leave(self, NAME, self.tab)
+        return self.tab

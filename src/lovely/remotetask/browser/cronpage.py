@@ -6,10 +6,10 @@ import time
 from lovely.remotetask.browser import cells
 from lovely.remotetask.browser import cronadd
 from lovely.remotetask.browser import cronwords
+from lovely.remotetask.browser import flash
 from lovely.remotetask.browser import rows
 from lovely.remotetask.browser.action import ACTIONS
 from lovely.remotetask.browser.action import address
-from lovely.remotetask.browser.action import said
 from lovely.remotetask.browser.markup import tag
 from lovely.remotetask.browser.page import MANAGE
 from lovely.remotetask.browser.page import Page
@@ -64,9 +64,9 @@ class CronPage(Page):
 
     def said(self):
         """Return what the last action has done, None without one."""
-        if self.request.form.get('said') == 'add':
+        if flash.take(self, self.name) == cronadd.NAME:
             return self.say(_('The cron job is added.'))
-        return said(self.request, self.say)
+        return None
 
     def adds(self):
         """Return the address where a cron job is added, or None."""

@@ -107,7 +107,7 @@ class JobList(Page):
 
     def said(self):
         """Return what the last action has done, None without one."""
-        return said(self.request, self.say)
+        return said(self, self.name)
 
     def looked(self, data):
         """Return how many were found up to where the page has looked."""

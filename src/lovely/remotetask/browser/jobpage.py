@@ -133,7 +133,7 @@ class JobPage(Page):
 
     def said(self):
         """Return what the last action has done, None without one."""
-        return said(self.request, self.say)
+        return said(self, f'jobs/{self.jobid}')
 
     def sentence(self, data):
         """Return what became of the job, in a sentence."""

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 from typing import NamedTuple
 
+from lovely.remotetask.browser import flash
 from lovely.remotetask.browser.page import MANAGE
 from lovely.remotetask.browser.page import OPERATE
 from lovely.remotetask.browser.posted import Posted
@@ -79,11 +80,11 @@ class ServiceAction(Posted):
 
     def next(self, done):
         """Return where to go afterwards, relative to this address."""
-        return f'./?said={self.action}'
+        flash.leave(self, self.action, self.tab)
+        return './'
 
 
-def said(request, say):
-    """Return what the action before this page has done, None without one."""
-    name = request.form.get('said')
-    kind = KINDS.get(name) if isinstance(name, str) else None
-    return None if kind is None else say(kind.said)
+def said(page):
+    """Return what the action before the summary has done, None without one."""
+    kind = KINDS.get(flash.take(page, ServiceAction.tab))
+    return None if kind is None else page.say(kind.said)

@@ -69,7 +69,7 @@ class ServicePage(FrontPage):
 
     def said(self):
         """Return what the last action has done, None without one."""
-        return said(self.request, self.say)
+        return said(self)
 
     def buttons(self, data):
         """Yield what can be done to the service."""
