@@ -8,6 +8,7 @@ import zoneinfo
 from html import unescape
 from unittest import mock
 from urllib.parse import quote
+from urllib.parse import urlencode
 from urllib.parse import urljoin
 
 import transaction
@@ -45,6 +46,7 @@ from lovely.remotetask.browser.assets import Assets
 from lovely.remotetask.browser.page import TIME
 from lovely.remotetask.browser.page import Page
 from lovely.remotetask.browser.pages import Pages
+from lovely.remotetask.browser.selection import Selection
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import CRONJOB
 from lovely.remotetask.interfaces import ERROR
@@ -415,6 +417,16 @@ class ContentTest(PagesTestCase):
             [], self.ask('events/jobs.json?function=x.y').json['jobs'])
         self.assertEqual(400, self.ask(
             'events/jobs?status=nothing').status_int)
+
+    def test_filter_keeps_all(self):
+        """Who fills in one more field narrows the list, and never widens it.
+        """
+        asked = {'status': 'queued', 'function': 'a.b', 'principal': 'alice',
+                 'error_class': 'a.B', 'since': '2026-01-31 14:30',
+                 'until': '2026-02-28', 'task': 'echo', 'id': '17'}
+        self.assertEqual({*Selection._fields, 'id'}, set(asked))
+        form = self.ask(f'events/jobs?{urlencode(asked)}').forms[0]
+        self.assertEqual(asked, dict(form.submit_fields()))
 
     def test_pages(self):
         """Each job is on one page, and the last page leads to no other."""

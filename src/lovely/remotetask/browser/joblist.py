@@ -1,6 +1,7 @@
 """The list of jobs: a filter, and a page of those that match."""
 
 import time
+from typing import NamedTuple
 
 from lovely.remotetask import interfaces
 from lovely.remotetask.browser import cells
@@ -37,6 +38,34 @@ GONE = _('Remove these jobs? Nothing is left of them: it cannot be undone.')
 # How long is looked for jobs that match, in seconds: half of what a page may
 # take.
 SECONDS = 0.15
+
+
+class Field(NamedTuple):
+    """A field of the filter.
+
+    label -- what it is called; None for one that is not typed.
+    """
+
+    label: str | None
+    style: str | None = None
+    type: str | None = None
+    inputmode: str | None = None
+    pattern: str | None = None
+    placeholder: str | None = None
+
+
+WHEN = {'style': 'time', 'placeholder': '2026-01-31 14:30'}
+
+# By their names, for all that a Selection has, and for the id.
+FIELDS = {'status': Field(None),
+          'function': Field(_('Function'), 'long', type='search'),
+          'principal': Field(_('Principal')),
+          'error_class': Field(_('Error class')),
+          'since': Field(_('From (UTC)'), **WHEN),
+          'until': Field(_('To (UTC)'), **WHEN),
+          'task': Field(_('Task')),
+          'id': Field(_('Id'), 'short', inputmode='numeric',
+                      pattern='[0-9]*')}
 
 
 class JobList(Page):
@@ -91,6 +120,14 @@ class JobList(Page):
                 page.looked_back_to if is_cut_short else None)
 
     # For the template
+
+    def fields(self, data):
+        """Yield the fields of the filter: all that it may ask for."""
+        for name in (*Selection._fields, 'id'):
+            field = FIELDS[name]
+            yield {**field._asdict(), 'name': name,
+                   'label': field.label and self.say(field.label),
+                   'value': data['filter'].get(name)}
 
     def statuses(self, counts):
         """Yield the filters by status, with their numbers."""
