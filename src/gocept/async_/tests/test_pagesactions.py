@@ -12,11 +12,13 @@ from gocept.async_.tests import sample
 from gocept.async_.tests.pageslayer import PagesTestCase
 from lovely.remotetask import TaskService
 from lovely.remotetask import named
+from lovely.remotetask.bulk import Slice
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import CRONJOB
 from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import QUEUED
+from lovely.remotetask.operations import Operations
 
 
 class ActionsTestCase(PagesTestCase):
@@ -715,6 +717,42 @@ class BulkTest(ActionsTestCase):
         self.assertEqual(400, answer.status_int)
         self.assertIn('query', answer.json['detail'])
         self.assertEqual(2, self.service.counts()[ERROR])
+
+    def test_hidden_characters(self):
+        """A form asks for what the address did, to the last character."""
+        jobid, = self.failed()
+        who = 'al\u202aice\u200e é&=%2B+\x85\n.'
+        self.service.jobs[jobid].errorClass = who
+        transaction.commit()
+        asked = {'status': 'error', 'error_class': who}
+        query = urllib.parse.urlencode(asked)
+        page = self.ask(f'events/bulk?action=requeue&{query}')
+        self.assertNotIn('\u202a', page.text)
+        with mock.patch.object(Operations, 'requeue_some', autospec=True,
+                               return_value=Slice(1, 0, '1')) as some:
+            page = page.forms[0].submit()
+            page.forms[0].submit()
+            page = self.ask('events/bulk?action=requeue&status=error')
+            page.forms[0].submit()
+        self.assertEqual(
+            [who, who, None],
+            [call.kwargs.get('errorClass') for call in some.mock_calls])
+
+    def test_folded(self):
+        """What a form says of its filter is read as strictly as JSON."""
+        self.failed()
+        for folded in ('x', 'staus=error', 'status=error&id=1', 'status=',
+                       'status=%FF', ['status=error'], {'status': 'error'}):
+            self.assertEqual(400, self.post_json(
+                'events/bulk', action='remove',
+                selection=folded).status_int, folded)
+        self.assertEqual(400, self.post_json(
+            'events/bulk', action='remove', status='queued',
+            selection='status=error').status_int)
+        self.assertEqual(1, self.service.counts()[ERROR])
+        self.assertEqual(1, self.post_json(
+            'events/bulk', action='remove',
+            selection='status=error').json['done'])
 
     def test_blank(self):
         """What a program leaves empty by mistake is never taken for none."""

@@ -18,6 +18,7 @@ from lovely.remotetask.browser.page import template
 from lovely.remotetask.browser.posted import Posted
 from lovely.remotetask.browser.problem import Problem
 from lovely.remotetask.browser.problem import is_sent_as_json
+from lovely.remotetask.browser.selection import FOLDED
 from lovely.remotetask.browser.selection import Selection
 from lovely.remotetask.browser.wording import _
 
@@ -165,7 +166,7 @@ class BulkAction(Posted):
     title = _('Many jobs')
     tab = 'jobs'
     content = template('bulkdone')
-    fields = ('action', *Selection._fields, 'as_of', 'after', 'number',
+    fields = ('action', FOLDED, *Selection._fields, 'as_of', 'after', 'number',
               'confirm', 'done', 'skipped', 'job')
 
     def check(self):

@@ -13,14 +13,14 @@ SIZE = 1000
 LIMITS = 1, 500
 
 
-def text(form, name):
+def text(form, name, size=SIZE):
     """Return a parameter, None if it is missing or empty."""
     found = form.get(name)
     if found is None or found == '':
         return None
-    if not isinstance(found, str) or len(found) > SIZE:
+    if not isinstance(found, str) or len(found) > size:
         raise Problem(400, _('"${name}" must be given once, with ${size} '
-                             'characters at most.'), name=name, size=SIZE)
+                             'characters at most.'), name=name, size=size)
     return found.strip() or None
 
 

@@ -3,6 +3,7 @@
 from typing import Any
 from typing import NamedTuple
 from typing import Self
+from urllib.parse import parse_qsl
 from urllib.parse import urlencode
 
 from lovely.remotetask.browser import parameters
@@ -16,6 +17,14 @@ ARGUMENTS = {'status': 'status', 'function': 'function',
              'since': 'since', 'until': 'until', 'task': 'task'}
 
 TIMES = ('since', 'until')
+
+# The field of a form that has all of a filter, and how long it may be: each
+# character of the texts may need twelve.
+FOLDED = 'selection'
+FOLDED_SIZE = 12 * len(ARGUMENTS) * parameters.SIZE
+
+# How those characters are encoded that are in no encoding.
+_ANY = 'surrogatepass'
 
 
 class Selection(NamedTuple):
@@ -35,6 +44,7 @@ class Selection(NamedTuple):
     @classmethod
     def of(cls, form: Any) -> Self:
         """Return the one that a form asks for.  Raise Problem."""
+        form = _unfolded(form)
         for name in TIMES:
             parameters.time(form, name)
         return cls(*(parameters.text(form, name) for name in cls._fields))
@@ -46,6 +56,7 @@ class Selection(NamedTuple):
         What is empty in a form was not filled in.  The variable of a program
         may have been empty, and that must not mean all jobs.
         """
+        form = _unfolded(form)
         for name in cls._fields if by_program else ():
             if name in form and parameters.text(form, name) is None:
                 raise Problem(400, _(
@@ -74,8 +85,40 @@ class Selection(NamedTuple):
         others -- further parameters, or others in their place; None leaves
             one out.
         """
-        asked = {**self.given(), **others}
-        found = urlencode(
-            {name: value for name, value in asked.items()
-             if value is not None}, errors='surrogatepass')
+        found = _encoded({**self.given(), **others})
         return f'?{found}' if found else ''
+
+    def folded(self) -> str:
+        """Return all of it as the value of one field of a form.
+
+        A document shows some characters by their numbers; what was asked for
+        must come back as it was.
+        """
+        return _encoded(self.given())
+
+
+def _encoded(asked: dict[str, Any]) -> str:
+    return urlencode({name: value for name, value in asked.items()
+                      if value is not None}, errors=_ANY)
+
+
+def _unfolded(form: Any) -> Any:
+    """Return a form with what was folded into one field.  Raise Problem."""
+    folded = parameters.text(form, FOLDED, FOLDED_SIZE)
+    if folded is None:
+        return form
+    try:
+        given = dict(parse_qsl(
+            folded, keep_blank_values=True, strict_parsing=True,
+            errors=_ANY))
+    except ValueError as error:
+        raise Problem(400, _('"${name}" is no query of an address.'),
+                      name=FOLDED) from error
+    for name in given:
+        # What is not understood, or said twice, may be meant to narrow.
+        if name not in Selection._fields or name in form:
+            raise Problem(400, _('"${name}" means nothing here; known: '
+                                 '${known}.'), name=name[:100],
+                          known=', '.join(Selection._fields))
+    return {**given, **{
+        name: form[name] for name in form if name != FOLDED}}
