@@ -85,7 +85,7 @@ class Overview(FrontPage):
             return not_found(self.context, name, request)
         return Pages(Place(
             ProxyFactory(service), self.context.__parent__, self.settings,
-            key or self.say(_('(no name)')), True), request)
+            self.say.service(key), True), request)
 
     def may(self, permission):
         """Return whether the current principal has a permission here."""
@@ -128,8 +128,7 @@ class Overview(FrontPage):
 
     def link(self, row):
         """Return the Markup of what leads to a service."""
-        return tag('a', row['name'] or self.say(_('(no name)')),
-                   href=row['url'])
+        return tag('a', self.say.service(row['name']), href=row['url'])
 
     def state(self, row):
         """Return the Markup of the state of a service."""
@@ -147,12 +146,11 @@ class Overview(FrontPage):
         return tag('span', f'{number:,}', class_='bad' if number else 'none')
 
     def banners(self, data):
-        """Yield what needs somebody: a name, and Markup."""
+        """Yield what needs somebody: Markup of the service, and of that."""
         for row in data['services']:
             found = 'counts' in row and banner(row, self.now, self.say)
             if found:
-                yield {'name': row['name'], 'text': escaped(found),
-                       'url': row['url']}
+                yield {'link': self.link(row), 'text': escaped(found)}
 
     def class_of(self, column):
         """Return the classes of the cells of a column."""

@@ -14,6 +14,7 @@ from lovely.remotetask.browser.page import Page
 from lovely.remotetask.browser.pages import Pages
 from lovely.remotetask.browser.place import Place
 from lovely.remotetask.browser.place import Settings
+from lovely.remotetask.browser.wording import Words
 
 
 LOCALES = resources.files('lovely.remotetask.browser').joinpath('locales')
@@ -47,4 +48,5 @@ class Views:
         """Return the pages of a service, as a view of itself."""
         service = ProxyFactory(service)
         return Pages(Place(
-            service, service, self.settings, service.__name__ or ''), request)
+            service, service, self.settings,
+            Words(request).service(service.__name__ or '')), request)

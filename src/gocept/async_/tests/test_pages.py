@@ -827,6 +827,23 @@ class ElsewhereTest(PagesTestCase):
                     self.assertEqual(
                         200, self.app.get(where).status_int, where)
 
+    def test_no_name(self):
+        """A service without a name has one for people, wherever it is told.
+        """
+        for name in '', ' ':
+            service = self.root[f'nameless{len(name)}'] = TaskService()
+            self.root.getSiteManager().registerUtility(
+                service, ITaskService, name)
+            service.add('echo')
+        transaction.commit()
+        with mock.patch('lovely.remotetask.browser.servicepage.LONG', -1):
+            page = self.ask('')
+        self.assertEqual(4, len(page.html.find_all('a', string='(no name)')))
+        self.assertEqual(
+            [], [link for link in page.html.find_all('a') if not link.text])
+        for path in '%25/', '%20/':
+            self.assertEqual('(no name)', self.ask(path).html.h1.text)
+
     def test_subsite(self):
         """A site shows the services that are seen from it."""
         folder = self.root['shop'] = zope.site.folder.Folder()

@@ -62,6 +62,10 @@ class Words:
         """Return what to call a status."""
         return self(STATUSES.get(status, status))
 
+    def service(self, name):
+        """Return what to call a service: its name, unless that is blank."""
+        return name if name.strip() else self(_('(no name)'))
+
     def relative(self, seconds):
         """Return how long ago something was; ahead, if it is negative."""
         for size, past, ahead in UNITS:
