@@ -12,12 +12,14 @@ from gocept.async_.tests import sample
 from gocept.async_.tests.pageslayer import PagesTestCase
 from lovely.remotetask import TaskService
 from lovely.remotetask import named
+from lovely.remotetask.browser import place
 from lovely.remotetask.bulk import Slice
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import CRONJOB
 from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import QUEUED
+from lovely.remotetask.interfaces import ITaskService
 from lovely.remotetask.operations import Operations
 
 
@@ -567,6 +569,26 @@ class BulkTest(ActionsTestCase):
             409, self.post_json('events/bulk', **sent).status_int)
         self.assertEqual(200, self.post_json(
             'events/bulk', **sent, confirm='events').status_int)
+
+    def test_any_name_can_be_typed(self):
+        """What a page shows of a name can be typed, whatever it is."""
+        for number, name in enumerate((
+                '', ' ', 'two  blanks ', 'al\u202aice', 'a' * 2000,
+                '1\xa02', 'a(b)&"\'<c>-[d]/\\')):
+            with self.subTest(name=name):
+                service = self.root[f'other{number}'] = TaskService()
+                self.root.getSiteManager().registerUtility(
+                    service, ITaskService, name)
+                service.cancel(service.add('echo'))
+                transaction.commit()
+                page = self.ask(f'{place.segment(name)}/bulk?action=remove'
+                                '&status=cancelled&task=echo')
+                form = page.forms[0]
+                shown = page.html.find('label').b.text
+                form['confirm'] = ' '.join(shown.split())
+                self.login('manager')
+                page = form.submit(expect_errors=True)
+                self.assertIn('Done: 1.', page.text)
 
     def test_many_become_more(self):
         """Jobs that fail while somebody types the number are left alone."""

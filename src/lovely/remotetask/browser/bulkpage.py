@@ -13,6 +13,7 @@ from lovely.remotetask.browser import parameters
 from lovely.remotetask.browser import rows
 from lovely.remotetask.browser.action import ACTIONS
 from lovely.remotetask.browser.frame import DONE
+from lovely.remotetask.browser.markup import visible
 from lovely.remotetask.browser.page import Page
 from lovely.remotetask.browser.page import template
 from lovely.remotetask.browser.posted import Posted
@@ -43,6 +44,9 @@ SAMPLE = 10
 # How many jobs one request does at most, and how many seconds it takes.
 SLICE = 500
 SECONDS = 2.0
+
+# How many characters must be typed at most.
+LONGEST = 40
 
 # What is said of jobs that were checked, and have become something else.
 CHANGED = _('Left alone, for they are gone or no longer what the list '
@@ -156,7 +160,16 @@ def confirmation(action, number, title):
     """
     if action != 'remove' or number is not None and number <= TYPED:
         return None
-    return title if number is None else str(number)
+    return typed(title) if number is None else str(number)
+
+
+def typed(text):
+    """Return a text as people type it, who see it on a page.
+
+    Without what no page shows: the numbers of hidden characters are there
+    for them, and of blanks there is one between words.
+    """
+    return ' '.join(visible(text).split())[:LONGEST].rstrip()
 
 
 class BulkAction(Posted):
@@ -240,7 +253,8 @@ class BulkAction(Posted):
         if None not in (expected, number, asked):
             # Meanwhile there may be others, which are left alone.
             expected = str(asked)
-        if expected not in (None, parameters.text(self.form, 'confirm')):
+        confirmed = typed(parameters.text(self.form, 'confirm') or '')
+        if expected not in (None, confirmed):
             raise Problem(409, _(
                 'Type ${expected} to remove that many jobs; go back and try '
                 'again.'), expected=expected)
