@@ -1824,8 +1824,18 @@ class IManagement(zope.interface.Interface):
         None stands for what is not known.
         """
 
+    def worker_state(worker, now):
+        """Return how a worker does: ``'alive'``, ``'late'`` or ``'gone'``.
+
+        worker -- one of `workers`.
+        now -- POSIX seconds.
+
+        It is alive if it was heard of in the last minute, as those are that
+        have nothing to do; it is gone after three minutes, for clocks differ.
+        """
+
     def living_workers(now):
-        """Return how many workers were heard of in the last three minutes.
+        """Return how many workers are not gone, see `worker_state`.
 
         now -- POSIX seconds.
         """

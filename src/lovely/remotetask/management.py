@@ -26,8 +26,9 @@ from lovely.remotetask.storage.selection import Selection
 
 log = journal(__name__)
 
-# Seconds after a sign of life for which a worker is taken to be there: clocks
-# differ.
+# Seconds after a sign of life for which a worker is alive; and for which it
+# is taken to be there, for clocks differ.
+ALIVE = 60
 GONE = 180
 
 # What a worker tells of itself, see IWorkerRecords.sign.
@@ -111,11 +112,17 @@ class Management:
         store = self._service.store
         return [_told_of(store, found) for found in crew.workers(store)]
 
+    def worker_state(self, worker, now):
+        """See IManagement."""
+        heartbeat = worker['heartbeat']
+        if heartbeat is None or now - heartbeat >= GONE:
+            return 'gone'
+        return 'alive' if now - heartbeat <= ALIVE else 'late'
+
     def living_workers(self, now):
         """See IManagement."""
-        return sum(
-            each['heartbeat'] is not None and now - each['heartbeat'] < GONE
-            for each in self.workers())
+        return sum(self.worker_state(each, now) != 'gone'
+                   for each in self.workers())
 
     def panels(self, job, request):
         """See IManagement."""

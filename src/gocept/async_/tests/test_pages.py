@@ -418,6 +418,22 @@ class ContentTest(PagesTestCase):
         self.assertEqual(400, self.ask(
             'events/jobs?status=nothing').status_int)
 
+    def test_workers_and_summary(self):
+        """All pages say of a worker that it is there, or none does."""
+        for age, state, living in ((10, 'alive', 1), (74, 'late', 1),
+                                   (100, 'late', 1), (179, 'late', 1),
+                                   (200, 'gone', 0)):
+            with self.subTest(age):
+                records = IJobExecution(self.service).workers
+                records.sign('web1:1:t:x', time.time() - age, {
+                    'host': 'web1', 'pid': 1, 'kind': 'x', 'threads': 1,
+                    'started': 1.0}, 1.0)
+                transaction.commit()
+                worker, = self.ask('events/workers.json').json['workers']
+                self.assertEqual((state, living), (
+                    worker['state'],
+                    self.ask('events/service.json').json['workers']))
+
     def test_filter_keeps_all(self):
         """Who fills in one more field narrows the list, and never widens it.
         """

@@ -237,7 +237,7 @@ class BulkAction(Posted):
         Somebody else may have changed a job since its box was checked.
         """
         try:
-            return interfaces.IManagement(self.service).matching(
+            return self.management.matching(
                 ids, **self.selection.arguments())
         except ValueError as error:
             raise Problem(400, str(error)) from error

@@ -7,8 +7,6 @@ shown.
 
 from typing import Any
 
-from lovely.remotetask import interfaces
-
 
 COOKIE = 'async-said'
 
@@ -34,7 +32,7 @@ def take(page: Any, where: str) -> str | None:
     found = '' if 'fragment' in page.request.form else (
         page.request.getCookies().get(COOKIE, ''))
     name, _, mark = found.partition('.')
-    if not interfaces.IManagement(page.service).accepts_token(
+    if not page.management.accepts_token(
             _subject(page, name, where), mark):
         return None
     page.request.response.expireCookie(COOKIE, path='/')
@@ -42,8 +40,7 @@ def take(page: Any, where: str) -> str | None:
 
 
 def _mark(page: Any, name: str, where: str) -> str:
-    return interfaces.IManagement(page.service).make_token(
-        _subject(page, name, where))
+    return page.management.make_token(_subject(page, name, where))
 
 
 def _subject(page: Any, name: str, where: str) -> str:

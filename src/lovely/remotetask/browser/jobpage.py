@@ -90,11 +90,6 @@ class JobPage(Page):
             data.update(_private(job))
         return data
 
-    @property
-    def management(self):
-        """The IManagement of the service."""
-        return interfaces.IManagement(self.service)
-
     def _claim(self, claim):
         """Return who runs the job, and when that one was heard of."""
         if claim is None:

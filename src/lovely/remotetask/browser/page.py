@@ -102,6 +102,11 @@ class Page:
         """The ITaskService, security proxied."""
         return self.context.service
 
+    @property
+    def management(self):
+        """The IManagement of the service."""
+        return interfaces.IManagement(self.service)
+
     def browserDefault(self, request):
         """See IBrowserPublisher."""
         return self, ()
@@ -230,8 +235,7 @@ class Page:
 
     def token(self):
         """Return the token for the forms of the page (str)."""
-        return interfaces.IManagement(self.service).make_token(
-            self.request.principal.id)
+        return self.management.make_token(self.request.principal.id)
 
 
 def _is_known(etag, sent):

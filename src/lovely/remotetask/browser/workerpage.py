@@ -1,6 +1,5 @@
 """The workers of a service: which live, and what they have claimed."""
 
-from lovely.remotetask import interfaces
 from lovely.remotetask.browser import cells
 from lovely.remotetask.browser.markup import escaped
 from lovely.remotetask.browser.markup import tag
@@ -8,10 +7,6 @@ from lovely.remotetask.browser.page import Page
 from lovely.remotetask.browser.page import template
 from lovely.remotetask.browser.wording import _
 
-
-# Seconds since a sign of life, up to which a worker is alive, and late.
-ALIVE = 60
-LATE = 75
 
 STATES = {'alive': _('alive'), 'late': _('late'), 'gone': _('gone')}
 
@@ -28,8 +23,7 @@ class WorkerPage(Page):
 
     def data(self):
         """The workers that have a record, the busiest first."""
-        found = [self._worker(each) for each in interfaces.IManagement(
-            self.service).workers()]
+        found = [self._worker(each) for each in self.management.workers()]
         found.sort(key=lambda each: (-each['claimed'], each['processor']))
         return {'workers': found}
 
@@ -41,7 +35,7 @@ class WorkerPage(Page):
             'processor': worker['processor'],
             'silent': age,
             'heartbeat': cells.as_datetime(worker['heartbeat']),
-            'state': state(age),
+            'state': self.management.worker_state(worker, self.now),
             'kind': worker['kind'],
             'threads': worker['threads'],
             'memory': worker['memory'],
@@ -74,10 +68,3 @@ class WorkerPage(Page):
         if more > 0:
             links.append(self.say(_('and ${number} more'), number=more))
         return tag('span', [part for link in links for part in (link, ' ')])
-
-
-def state(age):
-    """Return how a worker does, by the seconds since its sign of life."""
-    if age is None or age > LATE:
-        return 'gone'
-    return 'alive' if age <= ALIVE else 'late'
