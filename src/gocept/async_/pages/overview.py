@@ -26,6 +26,7 @@ from lovely.remotetask.browser.place import segment
 from lovely.remotetask.browser.problem import Problem
 from lovely.remotetask.browser.problem import method_not_allowed
 from lovely.remotetask.browser.problem import set_type
+from lovely.remotetask.browser.selection import Selection
 from lovely.remotetask.browser.servicepage import banner
 from lovely.remotetask.browser.servicepage import state
 from lovely.remotetask.browser.servicepage import summary
@@ -158,14 +159,20 @@ class Overview(FrontPage):
         return f'number {name}{" wide" if name in WIDE else ""}'
 
     def number(self, row, column):
-        """Return the Markup of a number of jobs, which leads to them."""
+        """Return the Markup of numbers of jobs, each of which leads to them.
+
+        A list of jobs is of one status: where a column counts several, each
+        has its own number.
+        """
         *_, statuses = column
-        number = sum(row['counts'].get(status, 0) for status in statuses)
-        if not number:
+        links = [
+            tag('a', f'{row["counts"][status]:,}',
+                title=self.say.status(status),
+                href=f'{row["url"]}jobs{Selection(status).query()}')
+            for status in statuses if row['counts'].get(status)]
+        if not links:
             return tag('span', '0', class_='none')
-        status = statuses[0].replace(' ', '+')
-        return tag('a', f'{number:,}',
-                   href=f'{row["url"]}jobs?status={status}')
+        return escaped([part for link in links for part in (' + ', link)][1:])
 
 
 def _checked_summary(service, now):

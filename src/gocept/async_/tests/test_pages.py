@@ -434,6 +434,24 @@ class ContentTest(PagesTestCase):
                     worker['state'],
                     self.ask('events/service.json').json['workers']))
 
+    def test_overview_leads_to_what_it_counts(self):
+        """Each number leads to a list of so many jobs."""
+        self.service.addCronJob('echo', hour=2)
+        for _ in range(2):
+            self.service.addCronJob('echo', delay=1000)
+        for _ in range(3):
+            self.service.add('echo', startLater=True)
+        for _ in range(4):
+            self.add()
+        cells = self.ask('').html.select('td.number a')
+        self.assertEqual(
+            [('4', 'Queued'), ('2', 'Delayed'), ('1', 'Cron'),
+             ('3', 'Start later')],
+            [(link.text, link['title']) for link in cells])
+        for link in cells:
+            self.assertEqual(int(link.text), self.ask(
+                link['href']).text.count('data-row="'))
+
     def test_filter_keeps_all(self):
         """Who fills in one more field narrows the list, and never widens it.
         """
