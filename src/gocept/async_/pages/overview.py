@@ -15,6 +15,7 @@ from lovely.remotetask.browser.markup import escaped
 from lovely.remotetask.browser.markup import tag
 from lovely.remotetask.browser.missing import not_found
 from lovely.remotetask.browser.page import VIEW
+from lovely.remotetask.browser.page import VIEW_ARGUMENTS
 from lovely.remotetask.browser.page import FrontPage
 from lovely.remotetask.browser.page import Page
 from lovely.remotetask.browser.page import check_current
@@ -120,8 +121,15 @@ class Overview(FrontPage):
         if isinstance(found.exception, Problem):
             return {'broken': self.say(found.exception.detail)}
         if found.failed:
-            return {'broken': f'{found.errorClass}: {found.error}'}
+            return {'broken': self._told(found)}
         return found.value
+
+    def _told(self, found):
+        """Return what the reader is told of an exception."""
+        # Its message may hold what jobs are about.  The broken service cannot
+        # be asked who may see that; the site can.
+        return (f'{found.errorClass}: {found.error}'
+                if self.may(VIEW_ARGUMENTS) else found.errorClass)
 
     # For the template
 

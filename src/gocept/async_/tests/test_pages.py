@@ -910,6 +910,16 @@ class BrokenTest(PagesTestCase):
             {'Größe 10% m²': False, 'events': True, 'mail': False},
             {each['name']: 'broken' in each for each in found})
 
+    def test_message(self):
+        """What an exception says is for those who may see arguments."""
+        with mock.patch.object(TaskService, 'counts', autospec=True,
+                               side_effect=self.break_events):
+            for who, shown in ('viewer', False), ('reader', True):
+                for path in '', '+overview.json':
+                    text = self.ask(path, who).text
+                    self.assertIn('OSError', text)
+                    self.assertEqual(shown, 'the disk is gone' in text)
+
     def test_storage_away(self):
         """So does one of which nothing can be read at all."""
         def fail(management):
