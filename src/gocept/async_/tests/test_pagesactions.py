@@ -1,5 +1,6 @@
 """What can be done on the management pages, by raw HTTP."""
 
+import datetime
 import html
 import urllib.parse
 from unittest import mock
@@ -12,6 +13,7 @@ from gocept.async_.tests import sample
 from gocept.async_.tests.pageslayer import PagesTestCase
 from lovely.remotetask import TaskService
 from lovely.remotetask import named
+from lovely.remotetask.browser import cronwords
 from lovely.remotetask.browser import place
 from lovely.remotetask.bulk import Slice
 from lovely.remotetask.interfaces import CANCELLED
@@ -20,6 +22,7 @@ from lovely.remotetask.interfaces import CRONJOB
 from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import ITaskService
+from lovely.remotetask.management import Management
 from lovely.remotetask.operations import Operations
 
 
@@ -338,6 +341,20 @@ class CronFormTest(ActionsTestCase):
         [found] = self.ask('events/audit.json').json['actions']
         self.assertEqual(('add_cron', str(job.id)),
                          (found['what'], found['job']))
+
+    def test_hour_that_comes_twice(self):
+        """The same time of day is told apart by its offset."""
+        # Half an hour before the clocks of Berlin go back.
+        summer = datetime.datetime(2026, 10, 25, 0, 30, tzinfo=datetime.UTC)
+        times = [summer.timestamp() + 3600 * number for number in range(2)]
+        with mock.patch.object(
+                Management, 'foresee', autospec=True, return_value=(
+                    dict.fromkeys(cronwords.FIELDS, ()), times)):
+            page = self.ask(
+                'events/cron-add?minute=30&timezone=Europe/Berlin')
+        self.assertEqual(
+            ['2026-10-25 02:30+02:00', '2026-10-25 02:30+01:00'],
+            [each.span.text for each in page.html.ol.find_all('li')])
 
     def test_once(self):
         """A job that runs once, in so many seconds: as in 0.5."""

@@ -152,6 +152,8 @@ def _spans(values):
 def in_zone(when, name):
     """Return the text of a time as the clocks of a time zone show it.
 
+    With the offset: in autumn they show an hour twice.
+
     name -- '' or None: UTC.
 
     None if this process does not know the zone; those who run the jobs may.
@@ -161,4 +163,4 @@ def in_zone(when, name):
     except (LookupError, ValueError, OSError, struct.error):
         # All of this it may say of one that is missing, or damaged.
         return None
-    return f'{when.astimezone(found):%Y-%m-%d %H:%M}'
+    return when.astimezone(found).isoformat(' ', 'minutes')
