@@ -889,7 +889,7 @@ class ZoneTest(BrowserTestCase):
 
 class BulkTestCase(BrowserTestCase):
 
-    def fail(self, number):
+    def add_failures(self, number):
         with self.stage.site():
             scenes.login_as('zope.user')
             for _ in range(number):
@@ -907,11 +907,11 @@ class BulkTest(BulkTestCase):
 
     def test_all(self):
         """All failures are requeued, slice after slice; later ones stay."""
-        self.fail(60)
+        self.add_failures(60)
         before = self.counts()[ERROR]
         with mock.patch('lovely.remotetask.browser.bulkpage.SLICE', 10):
             self.open('events/bulk?action=requeue&status=error')
-            self.fail(2)
+            self.add_failures(2)
             self.browser.click('.bulk button')
             self.browser.wait_for(
                 lambda: f'Done: {before}.' in self.browser.text)
@@ -938,7 +938,7 @@ class BulkTest(BulkTestCase):
 
     def test_back(self):
         """Who goes back finds no box checked: other jobs are beside them."""
-        self.fail(6)
+        self.add_failures(6)
         self.open('events/jobs?status=error')
         self.browser.click('tbody tr:nth-child(1) input')
         self.browser.click('tbody tr:nth-child(2) input')
@@ -996,7 +996,7 @@ class BulkTest(BulkTestCase):
 
     def test_without_script(self):
         """Without a script there is a button to go on."""
-        self.fail(6)
+        self.add_failures(6)
         browser = Browser(scripts=False)
         self.addCleanup(browser.close)
         browser.login(self.stage.server.url, 'manager')
@@ -1094,7 +1094,7 @@ class ManagersTest(BulkTestCase):
 
     def test_the_same_action(self):
         """What both requeue is requeued once, and each is told his part."""
-        self.fail(60)
+        self.add_failures(60)
         before = self.counts()
         with mock.patch('lovely.remotetask.browser.bulkpage.SLICE', 5):
             self.both_open('events/bulk?action=requeue&status=error')
@@ -1108,7 +1108,7 @@ class ManagersTest(BulkTestCase):
 
     def test_different_actions(self):
         """What one removes and the other requeues is one of both."""
-        self.fail(60)
+        self.add_failures(60)
         before = self.counts()
         with mock.patch('lovely.remotetask.browser.bulkpage.SLICE', 5):
             self.open('events/bulk?action=remove&status=error')
