@@ -38,6 +38,9 @@ LOOKS = 1000
 
 NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 
+# Packages that raise what a database has to say.
+RAISING = {'BTrees', 'ZEO', 'ZODB', 'persistent', 'relstorage', 'transaction'}
+
 # A process that cannot have so many bytes has no memory for its work.
 ROOM = 64 * 2 ** 20
 
@@ -71,6 +74,21 @@ def lacks_memory(exception, db):
     return issubclass(type(exception), MemoryError) and (
         outcome_of(_take_memory).failed or db is not None
         and _is_so(lambda: _is_raised_by(exception, storages(db))))
+
+
+def is_of_code(exception, db):
+    """Return whether neither ZODB nor one of its storages has raised it.
+
+    The code of a record may raise what they do, each time it is loaded.
+    """
+    return _is_so(_is_of_code, exception, db)
+
+
+def _is_of_code(exception, db):
+    *_, last = _frames(exception)
+    package = _package(module_of(last) or '')
+    return package not in RAISING and not _is_raised_by(
+        exception, storages(db))
 
 
 def number_of(exception):

@@ -15,6 +15,7 @@ from ZODB.POSException import StateLoadError
 
 from lovely.remotetask import interfaces
 from lovely.remotetask.foreign.blame import is_interrupted
+from lovely.remotetask.foreign.blame import is_of_code
 from lovely.remotetask.foreign.blame import lacks_memory
 from lovely.remotetask.foreign.journal import Once
 from lovely.remotetask.foreign.journal import journal
@@ -90,9 +91,14 @@ logging.getLogger('ZODB.Connection').addFilter(_Quiet())
 
 def _is_trouble(failure, db):
     return any(
-        is_of_database(failure_of(cause)) or lacks_memory(cause, db)
+        _is_of_database(cause, db) or lacks_memory(cause, db)
         or db is not None and is_interrupted(cause, db)
         for cause in _causes(failure.exception))
+
+
+def _is_of_database(exception, db):
+    return is_of_database(failure_of(exception)) and not (
+        db is not None and is_of_code(exception, db))
 
 
 def _causes(exception):

@@ -134,9 +134,9 @@ def _load_input(job):
             outcome.exception, job._p_jar.db()):
         raise outcome.exception
     raise interfaces.CannotRun(
-        f'The input cannot be loaded ({outcome.errorClass}: '
-        f'{outcome.error}); install the code that it was stored with, and '
-        f'requeue the job.') from outcome.exception
+        f'The input cannot be loaded ({value.reason(outcome)}); install the '
+        f'code that it was stored with, and requeue the job.'
+    ) from outcome.exception
 
 
 def _check_whole(input):

@@ -766,7 +766,8 @@ class LogTest(RunCase):
         """Names of classes and functions, and messages, are on one line."""
         name = 'x\n2024-01-01 CRITICAL forged'
         call = types.SimpleNamespace(function_name=name)
-        for base in TaskError, ConflictError, SystemExit:
+        # The conflict comes last: it is tried again.
+        for base in TaskError, SystemExit, ConflictError:
             error = type(name, (base,), {'__module__': name})(name)
 
             def fail(service, input, error=error):

@@ -11,8 +11,11 @@ import unittest.mock
 
 import transaction
 import zope.interface.verify
+from transaction.interfaces import TransientError
 from ZEO.Exceptions import ClientDisconnected
 from ZODB.Connection import resetCaches
+from ZODB.POSException import ConflictError
+from ZODB.POSException import ConnectionStateError
 from ZODB.POSException import POSKeyError
 from ZODB.POSException import ReadConflictError
 from ZODB.POSException import StateLoadError
@@ -367,7 +370,10 @@ class KindTest(UnreadableCase):
         for exception in (RuntimeError('no'), SystemExit(3), Unpleasant(),
                           GeneratorExit(), RecursionError(), KeyError('x'),
                           MemoryError('bad length'),
-                          FileNotFoundError(2, 'no such file')):
+                          FileNotFoundError(2, 'no such file'),
+                          # As if it were the database.
+                          TransientError(), ConflictError('no'),
+                          ReadConflictError('no'), ConnectionStateError()):
             with self.subTest(exception):
                 self.jobid = self.add('test.task', 'other')
                 self.other = self.add('test.task')
@@ -475,7 +481,6 @@ class KindTest(UnreadableCase):
 
     def test_a_closed_database(self):
         """Nor does a connection that is closed."""
-        from ZODB.POSException import ConnectionStateError
         self.forget()
         service = self.service
         service.store.lanes[0]._p_activate()
@@ -497,6 +502,19 @@ class OtherRecordsTest(UnreadableCase):
         self.assertEqual([jobid, other], self.step())
         self.assertEqual(PROCESSING, self.service.getStatus(jobid))
         self.assertEqual([], self.service.unreadable())
+
+    def test_reason_of_an_input(self):
+        """A job that is held tells what the class has raised."""
+        self.task(print)
+        jobid = self.add('test.task', Call('module.f'))
+        input = self.service.jobs[jobid].__dict__['input']
+        input.extra = Bomb(ValueError('what it needs'))
+        input._p_changed = True
+        transaction.commit()
+        self.forget()
+        self.service.processNext(NOW, jobid)
+        self.assertIn('ValueError: what it needs',
+                      self.service.getError(jobid))
 
     def test_input_that_does_anything(self):
         """Whatever it does when its function is asked for."""
