@@ -368,7 +368,7 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
         job = self._find(jobid)
         if job is None:
             raise KeyError(
-                f'Task service {self.__name__!r} has no job {jobid!r}.')
+                f'Task service {self.__name__!r} has no job {shown(jobid)}.')
         return job
 
     # Running jobs in the caller's transaction

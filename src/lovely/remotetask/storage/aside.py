@@ -26,18 +26,45 @@ def put(store, jobid, counted, failure, now):
     failure -- the Outcome of `read`.
     """
     if jobid not in store.aside:
-        store.ledger.count(
-            jobid, _last_status(store, jobid, counted), HELD)
-        store.aside[jobid] = store.now(now), reason_of(failure)
+        notes = _last_unseen_notes(store, jobid)
+        store.ledger.count(jobid, _last_status(notes, counted), HELD)
+        store.aside[jobid] = (store.now(now), reason_of(failure),
+                              tuple(place for place, _ in notes))
 
 
-def _last_status(store, jobid, counted):
+def pass_note(store, place, entry):
+    """See to a note of a job that is aside, whose Entry is counted.
+
+    A caller may have made it while the job was put aside: it could be read
+    there.  The job is held until somebody requeues it.
+    """
+    jobid = entry.note.job
+    _, reason, *known = store.aside[jobid]
+    if reason is REMOVED or _is_among(place, *known):
+        return
+    store.ledger.count(jobid, entry.new, entry.old)
+    if entry.new is None:
+        remove(store, jobid)
+
+
+def _is_among(place, known=()):
+    """Return whether a note was taken into account when its job was put aside.
+
+    known -- the ids of those that were, of each strand the last one.
+    """
+    sequence, *_ = numbering.split_id(place)
+    return any(
+        numbering.strand_key(each) == numbering.strand_key(place)
+        and numbering.split_id(each)[0] >= sequence for each in known)
+
+
+def _last_status(notes, counted):
     """Return the status that a job has by what callers have noted last.
 
+    notes -- see `_last_unseen_notes`.
     counted -- that without notes.  These are counted when they are passed.
     """
     # Notes tell of the last one before them in each strand.
-    notes = _last_unseen_notes(store, jobid)
     earlier = {place for _, entry in notes for place in entry.note.previous}
     for place, entry in notes:
         if place not in earlier:
@@ -47,7 +74,7 @@ def _last_status(store, jobid, counted):
 
 def ids(store):
     """Return the ids of the jobs that are aside, not those to be removed."""
-    return [jobid for jobid, (_, reason) in store.aside.items()
+    return [jobid for jobid, (_, reason, *_) in store.aside.items()
             if reason is not REMOVED]
 
 
@@ -56,7 +83,8 @@ def remove(store, jobid):
     if jobid in store.aside:
         counted = HELD
     else:
-        counted = _last_status(store, jobid, _take_out(store, jobid))
+        counted = _last_status(_last_unseen_notes(store, jobid),
+                               _take_out(store, jobid))
     removal.drop(store, jobid, counted)
     if _is_left(store, jobid):
         mark_removed(store, jobid)
@@ -78,7 +106,7 @@ def _is_left(store, jobid):
 
 def forget_removed(store):
     """Forget that jobs were removed, where nothing of them is left."""
-    for jobid, (_, reason) in list(store.aside.items()):
+    for jobid, (_, reason, *_) in list(store.aside.items()):
         if reason is REMOVED and not _is_left(store, jobid):
             del store.aside[jobid]
 
@@ -104,7 +132,7 @@ def _last_note_of(store, strand, key, jobid):
 def restore(store, jobid):
     """Put a job back that can be read again; return whether it can."""
     found = store.read(lookup.raw, store, jobid)
-    if found.failed or found.value is None:
+    if found.failed or found.value is None or found.value.removed:
         return False
     if store.aside.pop(jobid, None) is not None:
         store.ledger.count(jobid, HELD, found.value.stored_status)

@@ -11,6 +11,7 @@ import zope.interface
 
 from lovely.remotetask import interfaces
 from lovely.remotetask.job import as_datetime
+from lovely.remotetask.number import shown
 from lovely.remotetask.part import part
 from lovely.remotetask.storage import whereabouts
 from lovely.remotetask.storage.selection import Selection
@@ -104,7 +105,8 @@ def _decode(after: str | None) -> Token:
 
 
 def _bad_after(after: object) -> ValueError:
-    return ValueError(f'{after!r} is not the `after` of a page of these jobs.')
+    return ValueError(
+        f'{shown(after)} is not the `after` of a page of these jobs.')
 
 
 def _is_walk(position: Any) -> bool:

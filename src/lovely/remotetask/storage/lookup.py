@@ -307,7 +307,7 @@ def stand_in(store, jobid):
 
     None for one that is to be removed.
     """
-    since, reason = store.aside[jobid]
+    since, reason, *_ = store.aside[jobid]
     if reason is None:
         return None
     return UnreadableJob(jobid, store.service, reason, since)

@@ -63,6 +63,7 @@ def hold_copied(store, job, now):
 def _pass_note(store, place, found, now, timed):
     jobid = found.note.job
     if jobid in store.aside:
+        aside.pass_note(store, place, found)
         return
     job = checked(found.job, jobid)
     if job.note != place:
@@ -133,6 +134,7 @@ def unreadable(store, place, found, failure, now):
         return
     jobid = found.note.job
     if jobid in store.aside:
+        aside.pass_note(store, place, found)
         return
     if not removal.has_place(store, jobid):
         store.ledger.count(jobid, found.new, found.old)

@@ -66,7 +66,8 @@ class JobStore(persistent.Persistent):
     named -- by the name of a cron job: what is told of it, see `named`; None
         where there was none.
     actions -- ActionLog: what was done in lanes that were dropped.
-    aside -- jobs that cannot be read, by id: since when, and why.
+    aside -- jobs that cannot be read, by id: since when, why, and what notes
+        of theirs were known then.
     legacy -- jobs that were stored before there was this store, by id; None:
         there were none.
     displaced -- jobs that had left their segments before processors heard

@@ -469,8 +469,10 @@ class RemoveTest(StoreCase):
     def test_unknown(self):
         """To remove an unknown job is a KeyError, and changes nothing."""
         self.add('test.task')
-        with self.assertRaises(KeyError):
-            self.service.remove(42)
+        # The last one is more than Python makes a text of.
+        for jobid in 42, -1, 2 ** 70, 10 ** 5000:
+            with self.assertRaises(KeyError):
+                self.service.remove(jobid)
         self.check_counts()
 
 

@@ -38,10 +38,16 @@ from lovely.remotetask.interfaces import UnreadableResult
 from lovely.remotetask.job import Job
 from lovely.remotetask.policy import DAY
 from lovely.remotetask.storage import adder
+from lovely.remotetask.storage import audit
 from lovely.remotetask.storage import crew
 from lovely.remotetask.storage import lane
+from lovely.remotetask.storage import lookup
 from lovely.remotetask.storage import numbering
+from lovely.remotetask.storage import passing
+from lovely.remotetask.storage import removal
+from lovely.remotetask.storage import source
 from lovely.remotetask.storage.source import LAST
+from lovely.remotetask.tests.fixture import Opened
 from lovely.remotetask.tests.fixture import engine
 from lovely.remotetask.tests.fixture import logged
 from lovely.remotetask.tests.fixture import upkeep
@@ -345,6 +351,79 @@ class JobTest(UnreadableCase):
         self.broken.clear()
         self.forget()
         self.assertEqual(ERROR, self.service.getStatus(jobid))
+
+
+class BlindTest(UnreadableCase):
+    """A processor cannot read what a caller can, in the same moment.
+
+    In a rolling deployment, say, one of them has the class already.
+    """
+
+    def change_while_put_aside(self, before, *changes):
+        self.jobid = self.add('test.task', 'fail')
+        if before == ERROR:
+            self.claim()
+            self.finish()
+        caller = Opened(self)
+        for name in changes:
+            self.assertTrue(getattr(caller.service, name)(self.jobid))
+        processor = Opened(self)
+        with self.blind():
+            upkeep(processor.service).look_after(NOW)
+            engine(processor.service).claim(A, 10, NOW)
+        processor.commit()
+        caller.commit()
+        # It sees the notes.
+        with self.blind():
+            self.claim()
+
+    @contextlib.contextmanager
+    def blind(self):
+        """Let nobody read the job."""
+        def checked(job, jobid, original=lookup.checked):
+            if jobid == self.jobid:
+                raise ValueError('its class is not there yet')
+            return original(job, jobid)
+        with contextlib.ExitStack() as stack:
+            for module in lookup, passing, source, removal, audit:
+                stack.enter_context(unittest.mock.patch.object(
+                    module, 'checked', checked))
+            yield
+
+    def test_changed(self):
+        """It is held, and is what the caller has made of it afterwards."""
+        self.add('test.task')
+        for before, changes in (
+                (QUEUED, ['cancel']), (ERROR, ['requeue']),
+                (ERROR, ['requeue', 'cancel'])):
+            with self.subTest(before, changes=changes):
+                self.change_while_put_aside(before, *changes)
+                self.check_counts()
+                self.assertEqual(HELD, self.service.getStatus(self.jobid))
+                self.service.requeue(self.jobid)
+                transaction.commit()
+                self.check_counts()
+                self.assertEqual([self.jobid], self.claim())
+                self.finish()
+                self.check_counts()
+                self.service.remove(self.jobid)
+                transaction.commit()
+                self.claim()
+                self.check_counts()
+
+    def test_removed(self):
+        """It is gone, also if it can be read later."""
+        self.add('test.task')
+        for before in QUEUED, ERROR:
+            with self.subTest(before):
+                self.change_while_put_aside(before, 'remove')
+                self.assertNotIn(self.jobid, self.service.jobs)
+                self.check_counts()
+                self.claim()
+                upkeep(self.service).look_after(NOW)
+                transaction.commit()
+                self.assertNotIn(self.jobid, self.service.jobs)
+                self.check_counts()
 
 
 class KindTest(UnreadableCase):
