@@ -13,7 +13,9 @@ from typing import Any
 
 from lovely.remotetask.foreign.unreadable import UnreadableJob
 from lovely.remotetask.interfaces import CANCELLED
+from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import CRONJOB
+from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import HELD
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import STARTLATER
@@ -30,6 +32,7 @@ from lovely.remotetask.storage.lane import Entry
 from lovely.remotetask.storage.lane import Note
 from lovely.remotetask.storage.ledger import LISTED
 from lovely.remotetask.storage.ledger import before
+from lovely.remotetask.storage.ledger import key_of
 from lovely.remotetask.storage.selection import Selection
 from lovely.remotetask.storage.selection import is_ghost
 from lovely.remotetask.storage.selection import let_go
@@ -42,6 +45,9 @@ Found = Iterator[tuple[Any, Any, bool]]
 # Called with the store, where to begin, and what is looked for.
 Source = Callable[[Any, Any, Selection], Found]
 
+# Only a run gives a job one of these.
+ENDS = COMPLETED, ERROR
+
 # No id is less than this one.
 FIRST_ID = 0
 
@@ -53,6 +59,8 @@ def sources(status: str | None) -> list[tuple[str, Source]]:
     """
     if status == PROCESSING:
         return [('claims', _claimed)]
+    if status in ENDS:
+        return [('ledger', _at_rest)]
     if status in LISTED:
         return [*_not_listed(status), ('ledger', _of_ledger)]
     if status == CRONJOB:
@@ -71,8 +79,7 @@ def _not_listed(status: str) -> list[tuple[str, Source]]:
         return [('noted', _noted), ('ended', _ended)]
     if status == HELD:
         return [('noted', _noted), ('ended', _ended), ('aside', _aside)]
-    # Nobody but a run gives a job another status of these, and a run makes no
-    # note; so the notes of callers, however many, are not looked at.
+    # A run makes no note; so those of callers, however many, are left alone.
     return [('ended', _ended)]
 
 
@@ -98,12 +105,42 @@ def _of_ids(store: Any, after: int | None, ids: Iterable[int]) -> Found:
             yield job, jobid, False
 
 
+def _at_rest(store: Any, after: Any, selection: Selection) -> Found:
+    """The jobs that a run has brought to rest, the last ones first.
+
+    Processors may list some of them from one page to the next: that changes
+    nothing of their order.
+    """
+    begin, since = _begin(after, selection), selection.since
+    ended = []
+    for job, _, was_ghost in _ended(store, None, selection):
+        key = store.read(key_of, job).value
+        if (key is None or job.stored_status != selection.status
+                or begin is not None and key >= begin
+                or since is not None and key[0] < since):
+            let_go(job, was_ghost)
+        else:
+            ended.append((job, key, was_ghost))
+    return heapq.merge(
+        sorted(ended, key=_key, reverse=True),
+        _of_ledger(store, after, selection), key=_key, reverse=True)
+
+
+def _key(found: tuple[Any, Any, bool]) -> Any:
+    return found[1]
+
+
+def _begin(after: Any, selection: Selection) -> Any:
+    """Return the key below which a page of jobs at rest begins, or None."""
+    if after is not None:
+        return tuple(after)
+    # The keys are times, so the tree leads there at once.
+    return None if selection.until is None else (selection.until, FIRST_ID)
+
+
 def _of_ledger(store: Any, after: Any, selection: Selection) -> Found:
-    status, since, until = selection.status, selection.since, selection.until
-    begin = None if after is None else tuple(after)
-    if begin is None and until is not None:
-        # The keys are times, so the tree leads there at once.
-        begin = until, FIRST_ID
+    status, since = selection.status, selection.since
+    begin = _begin(after, selection)
     for key, job in _readable(store, store.ledger.newest(status, begin)):
         if since is not None and key[0] < since:
             return

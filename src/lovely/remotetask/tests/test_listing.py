@@ -18,7 +18,9 @@ from lovely.remotetask.interfaces import STATUSES
 from lovely.remotetask.storage import whereabouts
 from lovely.remotetask.storage.selection import Selection
 from lovely.remotetask.tests.fixture import Opened
+from lovely.remotetask.tests.fixture import workers
 from lovely.remotetask.tests.test_store import NOW
+from lovely.remotetask.tests.test_store import A
 from lovely.remotetask.tests.test_store import StoreCase
 
 
@@ -92,6 +94,26 @@ class PagesTest(ListingCase):
             self.service.processNext(NOW + number, ids[-1])
             transaction.commit()
         self.assertEqual(ids[::-1], self.pages(status=COMPLETED))
+
+    def test_settled_between_two_pages(self):
+        """Each job is on one page, also where processors list it meanwhile."""
+        for input, status in ((None, COMPLETED), ('fail', ERROR)):
+            with self.subTest(status):
+                listed = [self.add('test.task', input) for _ in range(4)]
+                self.claim()
+                self.finish()
+                ids = [self.add('test.task', input) for _ in range(8)]
+                self.claim()
+                self.finish(settle=False)
+                page = self.service.find(status=status, limit=5)
+                found = [job.id for job in page.jobs]
+                workers(self.service).stop_worker(A)
+                transaction.commit()
+                while page.after:
+                    page = self.service.find(
+                        status=status, limit=5, after=page.after)
+                    found += [job.id for job in page.jobs]
+                self.assertCountEqual([*listed, *ids], found)
 
     def test_ended_before_the_cursor_came(self):
         """A job that has ended before it was passed is listed once."""
