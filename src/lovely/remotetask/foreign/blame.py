@@ -10,7 +10,6 @@ To judge an exception never fails: one that cannot be judged is the job's.
 """
 
 import contextlib
-import errno
 import inspect
 import os
 import threading
@@ -35,8 +34,6 @@ INNER = ('storage', 'base', 'changes', '_storage', '_mvcc_storage',
 
 # How often it is looked which connections there are, while they change.
 LOOKS = 1000
-
-NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 
 # Packages that raise what a database has to say.
 RAISING = {'BTrees', 'ZEO', 'ZODB', 'persistent', 'relstorage', 'transaction'}
@@ -222,7 +219,9 @@ def _package(name):
 
 def _lacks_descriptors(exception):
     """Return whether this process cannot open anything any more."""
-    return (number_of(exception) in NO_DESCRIPTORS
+    # Not by its number: others have looked for a file in vain, and say that
+    # there is none.
+    return (issubclass(type(exception), OSError)
             and outcome_of(_open_something).failed)
 
 
