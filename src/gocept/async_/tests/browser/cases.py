@@ -675,6 +675,14 @@ class RegionsTest(BrowserTestCase):
             service.addCronJob('echo', hour=2)
         self.wait_for('1 newer')
 
+    def test_newer_that_are_gone(self):
+        """Nor is a job told as newer that is not there any more."""
+        self.look('events/jobs?status=queued')
+        self.add()
+        self.wait_for('1 newer')
+        self.run_one()
+        self.browser.wait_for(lambda: '1 newer' not in self.content)
+
     def test_last_row(self):
         """The last row says that its job is somewhere else now."""
         jobid = self.add()
@@ -693,12 +701,23 @@ class RegionsTest(BrowserTestCase):
             service.requeue(jobid)
         self.browser.wait_for(lambda: 'No longer here' in self.row(jobid))
         self.assertNotIn('Failed', self.row(jobid))
+        self.assertNotEqual('0px', self.size_on_a_phone(jobid))
         self.assertIn('line-through', self.browser.run(
             f'return getComputedStyle(document.querySelector('
             f'\'[data-row="{jobid}"] .main\')).textDecoration'))
         self.run_one()
         self.browser.wait_for(lambda: 'Failed' in self.row(jobid))
         self.assertNotIn('No longer here', self.row(jobid))
+
+    def size_on_a_phone(self, jobid):
+        """Return the size of the word that says what became of a job."""
+        self.browser.resize(400, 800)
+        try:
+            return self.browser.run(
+                f'return getComputedStyle(document.querySelector('
+                f'\'[data-row="{jobid}"] .status\')).fontSize')
+        finally:
+            self.browser.resize(1280, 900)
 
     def test_more_than_a_page(self):
         """Of more than are shown, it is said that there are more."""
@@ -743,6 +762,15 @@ class RegionsTest(BrowserTestCase):
         self.run_one()
         self.wait_for('Completed')
         self.assertIn('Cancel', self.buttons())
+        # What is not possible any more cannot be pressed; and what is asks for
+        # what the page says.
+        forms = dict(self.browser.run('''
+            return [...document.querySelectorAll('.buttons button')].map(
+              each => [each.textContent, [each.disabled, each.form.action]])
+            '''))
+        self.assertTrue(forms['Cancel'][0])
+        self.assertFalse(forms['Remove'][0])
+        self.assertIn('completed', forms['Remove'][1])
         self.browser.point('h1')
         self.browser.wait_for(lambda: 'Cancel' not in self.buttons())
 
@@ -825,6 +853,7 @@ class RegionsTest(BrowserTestCase):
             return [...document.querySelector('tbody tr').cells].map(
               each => each.innerText.trim())''')
         self.assertEqual(['', 'Failed'], cells[:2])
+        self.assertNotIn('With those that are checked', self.browser.text)
         self.assertEqual(before.count('Failed'), self.browser.run(
             'return document.querySelector("tbody").innerText').count(
                 'Failed'))

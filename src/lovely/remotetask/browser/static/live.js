@@ -57,7 +57,7 @@ async function update() {
     if (isInUse()) return tell(words.held);
     etag = show(text) ? response.headers.get('ETag') : null;
   } else if (response.status !== 304) {
-    throw new Error('away');
+    throw new Error(time || response.status >= 500 ? 'away' : 'foreign');
   }
   tell(say(words.updated, {time: new Date().toLocaleTimeString()}));
 }

@@ -2,6 +2,7 @@
 // under the pointer, and never touches what is in use.
 
 import {all, answered, ask, first, parsed, root, words} from './page.js';
+import {isInUse} from './patch.js';
 import './times.js';
 import './live.js';
 import './bulk.js';
@@ -70,9 +71,12 @@ async function lookOn(place, left = 24) {
   const response = await ask(`${href}&fragment=1`).catch(() => null);
   if (!response?.ok || !answered(response)) return;
   const other = parsed(await response.text()).querySelector('.onward');
-  if (!other) location.replace(href);
-  else place.replaceChildren(...other.childNodes);
-  lookOn(other && place, left - 1);
+  if (other) {
+    place.replaceChildren(...other.childNodes);
+    lookOn(place, left - 1);
+  } else if (!isInUse()) {
+    location.replace(href);
+  }
 }
 
 lookOn(first('.onward'));

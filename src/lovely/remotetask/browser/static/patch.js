@@ -29,17 +29,32 @@ export function show(text) {
 // The functions below return the same.
 
 function patch(old, fresh) {
-  if (old.outerHTML === fresh.outerHTML) return true;
   if ('rows' in old.dataset) return patchRows(old, fresh);
+  if (old.outerHTML === fresh.outerHTML) return true;
   if (!replace(old, fresh)) return false;
   old.hidden = fresh.hidden;
   return true;
 }
 
 function replace(old, fresh) {
-  if (old.matches(':hover') && old.querySelector('form')) return false;
+  if (old.matches(':hover') && old.querySelector('form')) {
+    renew(old, fresh);
+    return false;
+  }
   old.replaceChildren(...fresh.childNodes);
   return true;
+}
+
+// A button that stays where it is does what it would do now, or nothing.
+function renew(old, fresh) {
+  const titleOf = form => form.querySelector('button').textContent;
+  const now = new Map([...fresh.querySelectorAll('form')].map(
+    form => [titleOf(form), form]));
+  for (const form of old.querySelectorAll('form')) {
+    const other = now.get(titleOf(form));
+    form.querySelector('button').disabled = !other;
+    if (other) form.setAttribute('action', other.getAttribute('action'));
+  }
 }
 
 const rowsOf = table => new Map(
@@ -50,6 +65,9 @@ function patchRows(old, fresh) {
   const there = rowsOf(old);
   const now = rowsOf(fresh);
   const column = columns(old, fresh);
+  const actions = first('.selected');
+  // There are boxes no more for who may not act any more.
+  if (actions) actions.hidden = !fresh.querySelector('th.check');
   let isWhole = true;
   for (const [id, row] of there) {
     const other = now.get(id);
