@@ -265,6 +265,9 @@ class OneJobTest(ActionsTestCase):
         path = f'events/jobs/{jobid}/remove'
         self.assertEqual(
             409, self.post_json(path, status='error').status_int)
+        for status in 'Error', '':
+            self.assertEqual(
+                400, self.post_json(path, status=status).status_int)
         self.assertEqual(QUEUED, self.status(jobid))
         self.assertEqual(
             200, self.post_json(path, status='queued').status_int)

@@ -144,10 +144,15 @@ class JobAction(Posted):
 
     def _check_status(self):
         """Raise Problem if the job is no longer what its reader has seen."""
-        asked = parameters.text(
-            self.form if self.is_json else in_query(self.request), 'status')
+        given = self.form if self.is_json else in_query(self.request)
+        if given.get('status') is None:
+            return
+        asked = parameters.text(given, 'status')
+        if asked not in interfaces.STATUSES:
+            raise Problem(400, _('"status" must be one of ${names}.'),
+                          names=', '.join(interfaces.STATUSES))
         job = self.service.jobs[self.jobid]
-        if asked not in (None, job.status):
+        if asked != job.status:
             raise Problem(409, _(
                 'The job has changed meanwhile: it was "${before}", and is '
                 '"${now}" now. Go back and look at it.'),
