@@ -54,6 +54,8 @@ def _drop(store, swept, key, job):
     if found.failed or removal.belongs(job, swept.status, key):
         swept.number.change(-1)
         is_noted = not found.failed and removal.is_noted(store, job)
+        if not found.failed:
+            removal.meet(job)
         removal.drop(store, key[1], swept.status)
         if is_noted:
             aside.mark_removed(store, key[1])

@@ -71,8 +71,7 @@ class Note(NamedTuple):
 
     job -- the id of the job.
     places -- where the books may have the job: pairs of the letter of a
-        status and the time under which it was listed, or was due.  The last
-        one is that before the first of the notes which this one replaces.
+        status and the time under which it was listed, or was due.
     previous -- the ids of notes of the same job that processors had not come
         to when this one was made, newest first; of each strand the last one.
     """

@@ -68,11 +68,13 @@ def _pass_note(store, place, found, now, timed):
     job = checked(found.job, jobid)
     if job.note != place:
         # The job has a later note, which knows more.
+        if _was_dropped_before(store, job, place):
+            store.ledger.count(jobid, found.new, found.old)
         return
     if not _has_place(store, jobid, found):
         # A processor has removed the job at the same moment: nothing is to be
         # counted.
-        store.ledger.count(jobid, found.new, _first_status(found.note))
+        store.ledger.count(jobid, found.new, found.old)
         return
     if job.removed:
         _clear(store, found.note)
@@ -92,23 +94,26 @@ def _pass_note(store, place, found, now, timed):
         store, job, job.stored_status if is_settled else found.new, now, timed)
 
 
+def _was_dropped_before(store, job, place):
+    """Return whether processors had removed a job when a note was made.
+
+    The note is not the last one, and whoever made both had begun before.  They
+    are in one strand then: the note of a removal, that was passed before this
+    one, is in another.
+    """
+    return not removal.has_place(store, job.id) and (
+        not job.removed
+        or numbering.strand_key(job.note) == numbering.strand_key(place))
+
+
 def _has_place(store, jobid, found):
     """Return whether a job is in its place, or was put back."""
     if removal.has_place(store, jobid):
         return True
     if found.new is None or not removal.put_back(store, jobid, found.job):
         return False
-    store.ledger.count(jobid, None, _first_status(found.note))
+    store.ledger.count(jobid, None, found.old)
     return True
-
-
-def _first_status(note):
-    """Return the status that a job had before its notes that are not passed.
-
-    Whoever has removed it at the same moment has counted that.
-    """
-    letter, _ = note.places[-1]
-    return lane.status_of(letter)
 
 
 def _clear(store, note):

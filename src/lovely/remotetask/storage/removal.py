@@ -25,10 +25,22 @@ def prune(store, status, before, limit, shelves=None):
         found = store.read(checked, job, key[1])
         if found.failed or belongs(job, status, key) and not is_noted(
                 store, job):
+            if not found.failed:
+                meet(job)
             store.ledger.take_out(status, key)
             drop(store, key[1], status)
             pruned += 1
     return pruned
+
+
+def meet(job):
+    """Begin anew if a caller changes a job until it is removed.
+
+    He is not met: his note says what to do.  But only notes that are made
+    before the removal begins, or committed after it, tell what was counted.
+    """
+    if job._p_jar is not None:
+        job._p_jar.readCurrent(job)
 
 
 def belongs(job, status, key):

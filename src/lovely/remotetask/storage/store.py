@@ -196,10 +196,8 @@ class JobStore(persistent.Persistent):
             return lane.Note(job.id, places)
         # Whoever passes the last note sees to all that it may find.
         last = lookup.entry_of(self, job.note).note
-        # The first place of all stays the last one here.
-        oldest_first = dict.fromkeys((*reversed(last.places), *places))
         return lane.Note(
-            job.id, tuple(reversed(oldest_first)),
+            job.id, tuple(dict.fromkeys((*places, *last.places))),
             _last_of_strands((job.note, *last.previous)))
 
     def _append(self, job, place, old, note=None):

@@ -344,12 +344,13 @@ class PassedTest(CallersCase):
 
     def test_pruned_while_it_is_changed_several_times(self):
         """All notes together count what has become of it."""
-        for changes in (('requeue', 'cancel'), ('requeue', 'remove'),
+        for changes in (('requeue',), ('requeue', 'cancel'),
+                        ('requeue', 'remove'), ('remove',),
                         ('requeue', 'cancel', 'requeue'),
                         ('requeue', 'cancel', 'requeue', 'cancel')):
-            for at_once in False, True:
-                with self.subTest(changes, at_once=at_once):
-                    self.change_while_pruned(changes, at_once)
+            for before in (), ('requeue', 'cancel'):
+                with self.subTest(changes, before=before):
+                    self.change_while_pruned(before, changes)
                     self.claim()
                     self.check_counts()
                     self.finish()
@@ -358,18 +359,39 @@ class PassedTest(CallersCase):
                     self.claim()
                     self.check()
 
-    def change_while_pruned(self, changes, at_once):
+    def change_while_pruned(self, before, changes):
         # Another one is kept: no number is less than none.
-        both = {self.ended(settle=True) for _ in range(2)}
-        pruner, caller = Opened(self), Opened(self)
-        self.assertEqual(1, upkeep(pruner.service).prune(1, NOW + 40 * DAY))
-        jobid, = both.difference(pruner.service.jobs)
+        both = [self.ended(settle=True) for _ in range(2)]
+        for name in before:
+            for jobid in both:
+                getattr(self.service, name)(jobid)
+            transaction.commit()
+        caller = Opened(self)
+        caller.service.counts()
+        # The notes of before are passed since he has begun.
+        self.assertEqual([], self.claim())
+        self.assertEqual(1, upkeep(self.service).prune(1, NOW + 10 ** 10))
+        jobid, = set(both).difference(self.service.jobs)
+        transaction.commit()
         for name in changes:
             getattr(caller.service, name)(jobid)
-            if not at_once:
-                caller.commit()
         caller.commit()
-        pruner.commit()
+
+    def test_changed_before_it_is_pruned(self):
+        """Who is about to prune it begins anew."""
+        for changes in ('requeue', 'cancel'), ('remove',):
+            with self.subTest(changes):
+                jobid = self.ended(settle=True)
+                pruner, caller = Opened(self), Opened(self)
+                upkeep(pruner.service).prune(100, NOW + 10 ** 10)
+                for name in changes:
+                    getattr(caller.service, name)(jobid)
+                    caller.commit()
+                with self.assertRaises(transaction.interfaces.TransientError):
+                    pruner.commit()
+                pruner.abort()
+                self.claim()
+                self.check_counts()
 
     def test_removed_meanwhile(self):
         """One that is pruned while it is removed is counted once."""
