@@ -48,6 +48,8 @@ class Attendant(CeleryProcessor):
         # This guards the record of this worker: threads that run jobs make
         # claims, and the rounds settle them.
         self._record = threading.Lock()
+        # One thread compares clocks; others wait for what it finds out.
+        self._comparing = threading.Lock()
         self._runs = runs.Runs()
         self._patience = Patience()
         self._sweep = Sweep(self)
@@ -102,13 +104,13 @@ class Attendant(CeleryProcessor):
         Raise what another try may end, of what keeps that from being done.
         """
         clock = self.membership.clock
-        if not clock.wants_comparison():
+        if not (clock.wants_comparison() or clock.is_unsure):
             return
-        with self._record:
+        with self._comparing:
             self.membership.look_at_clock()
             if clock.wants_comparison():
                 self._compare_clock()
-            if clock.is_unsure:
+            while clock.is_unsure:
                 time.sleep(SOON)
                 self._compare_clock()
 

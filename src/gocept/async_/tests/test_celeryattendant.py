@@ -473,6 +473,17 @@ class ClockTest(CeleryCase):
         self.off = 8 * DAY
         self.check_times(self.fail_in(self.start(Attendant)))
 
+    def test_compared_a_moment_ago(self):
+        """A round has begun to find out how wrong the clock is."""
+        self.off = -8 * DAY
+        attendant = self.start(Attendant)
+        with unittest.mock.patch(
+                'time.time', lambda: self.true + self.off):
+            attendant.tend()
+        self.assertTrue(attendant.membership.clock.is_unsure)
+        self.true += 0.3
+        self.check_times(self.fail_in(attendant))
+
     def test_set_since(self):
         """A clock that was set while there was nothing to do is compared."""
         attendant = self.start(Attendant)

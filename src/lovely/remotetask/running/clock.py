@@ -119,11 +119,16 @@ class Clock:
             # It was set meanwhile: nobody knows whether before or after the
             # commit.  What was known holds, see `correction`.
             return
-        earlier, self._compared = self._compared, (*here, there)
         ahead = _distance(there, before, here[0])
+        earlier = self._compared
+        if (ahead < -FAR and earlier is not None
+                and here[1] - earlier[1] < SOON):
+            # Too soon to tell anything new.
+            return
+        self._compared = *here, there
         if ahead >= -FAR:
             self.ahead = ahead
-        elif earlier is None or here[1] - earlier[1] < SOON:
+        elif earlier is None:
             # The storage may go by a clock that is ahead of this one.  Or
             # somebody's was once, and ids still go on in smallest steps.
             self.ahead = None

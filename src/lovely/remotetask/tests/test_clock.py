@@ -34,6 +34,18 @@ class SetClock(Clock):
 
 class CompareTest(unittest.TestCase):
 
+    def test_two_comparisons_at_once(self):
+        """The second one does not forget what is known."""
+        clock = SetClock(-8 * DAY)
+        for _ in range(2):
+            clock.commit()
+            clock.true += 2
+        self.assertTrue(clock.is_far)
+        for _ in range(3):
+            clock.commit()
+            self.assertTrue(clock.is_far)
+            clock.true += 0.1
+
     def test_unknown(self):
         """Before it was compared, a clock is not good."""
         clock = SetClock()
