@@ -6,6 +6,8 @@ Storage only.
 import itertools
 import random
 
+from ZODB.utils import z64
+
 from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.interfaces import DELAYED
@@ -266,11 +268,14 @@ def adopt(store):
     """
     if store.oid in (None, store._p_oid):
         return False
+    mark = store if store.mark is None else store.mark
+    mark._p_activate()
+    if mark._p_serial == z64:
+        # The copy is of this transaction; nobody can tell yet when it is made.
+        return False
     log.warning('%s: a copy of another service; jobs that wait in both are '
                 'held here', '/'.join(
                     outcome_of(path, store.service).value or ['?']))
-    mark = store if store.mark is None else store.mark
-    mark._p_activate()
     store.copied_at = mark._p_serial
     store.oid = store._p_oid
     for worker_id in list(store.workers):

@@ -247,6 +247,18 @@ class CopyTest(CopyCase):
         self.each(check)
         self.assertEqual(self.ids, self.take(self.original))
 
+    def test_named_at_once(self):
+        """Also where such a cron job is put into the copy when it is made."""
+        wanted = named.Wanted('test.task', None, {'minute': (0,)}, ())
+        self.root['b'] = clone(self.root['a'])
+        transaction.savepoint()
+        copy = self.root['b']['tasks']
+        named.put(copy, 'hourly', wanted)
+        transaction.commit()
+        self.assertEqual([], self.take(copy))
+        self.assertEqual([HELD] * 3, self.statuses(copy))
+        self.assertEqual(self.ids, self.take(self.original))
+
     def test_named(self):
         """A cron job with a name is there once more, and not held."""
         wanted = named.Wanted('test.task', None, {'minute': (0,)}, ())
