@@ -82,6 +82,8 @@ def is_of_code(exception, db):
 
 
 def _is_of_code(exception, db):
+    # A conflict is raised by ZODB itself; what a server says of itself, by a
+    # storage's driver or wrapper.
     *_, last = _frames(exception)
     package = _package(module_of(last) or '')
     return package not in RAISING and not _is_raised_by(
@@ -90,7 +92,10 @@ def _is_of_code(exception, db):
 
 def number_of(exception):
     """Return the errno of an OSError; None if that is no plain number."""
-    number = outcome_of(OSError.errno.__get__, exception).value
+    if not issubclass(type(exception), OSError):
+        return None
+    number = outcome_of(
+        OSError.errno.__get__, exception, describe=undescribed).value
     return number if type(number) is int else None
 
 

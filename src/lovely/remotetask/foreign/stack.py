@@ -189,6 +189,9 @@ def _may_be_opened(name: str) -> bool:
 
     It opens whatever there is: also a pipe, or a device that has no end.
     """
+    if name[:1] + name[-1:] == '<>':
+        # It looks for nothing then.
+        return True
     folders = [] if os.path.isabs(name) else sys.path
     for parts in ((name,), *((folder, name) for folder in folders)):
         found = _stat(*parts)

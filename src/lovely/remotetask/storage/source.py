@@ -43,10 +43,11 @@ def _waits_since(job):
 
 
 def _age(job):
-    """Return what sorts jobs that are claimed not for the first time.
+    """Return what sorts jobs of the schedule that wait for no time.
 
-    That of one whose record is as it was added is its transaction.  Others
-    come before, those first that were made first.
+    A job whose record is as it was added was claimed, and handed back: its
+    transaction tells.  Before these come those that were run or changed,
+    whose record was written since: the oldest job first.
     """
     if job.fence:
         return z64, number.real(vars(job).get('created')) or 0.0
