@@ -10,6 +10,7 @@ import zope.interface
 from lovely.remotetask import interfaces
 from lovely.remotetask import moment
 from lovely.remotetask import processor
+from lovely.remotetask import snapshot
 from lovely.remotetask.cron import check_delay
 from lovely.remotetask.foreign import value
 from lovely.remotetask.foreign.unreadable import UnreadableJob
@@ -34,7 +35,6 @@ from lovely.remotetask.policy import Policy
 from lovely.remotetask.policy import policy_of
 from lovely.remotetask.running import direct
 from lovely.remotetask.running import events
-from lovely.remotetask.running import quirks
 from lovely.remotetask.running import registry
 from lovely.remotetask.running import tracing
 from lovely.remotetask.startup import bootStrapSubscriber
@@ -113,7 +113,7 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
         # What a caller dates goes by his clock, but is seen by processors
         # whose clocks are right: one that is a week behind would have a job
         # removed as soon as it was cancelled.
-        return moment.now(quirks.time_of_snapshot(self._p_jar))
+        return moment.now(snapshot.time_shown(self._p_jar))
 
     # Adding
 
@@ -294,7 +294,7 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
         selection = Selection(status, task, function, since, until, principal,
                               errorClass, as_of)
         page = listing.find(self.store, selection, after, limit, deadline)
-        shown = None if self._p_jar is None else quirks.snapshot(self._p_jar)
+        shown = snapshot.last_shown(self._p_jar)
         return page._replace(
             as_of=None if shown is None else shown.hex()).part_of(self)
 

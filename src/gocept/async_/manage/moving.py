@@ -19,7 +19,7 @@ from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.interfaces import IManagement
 from lovely.remotetask.part import path
 from lovely.remotetask.retry import private_connection
-from lovely.remotetask.running import quirks
+from lovely.remotetask.snapshot import last_shown
 
 
 # Seconds after which a worker that was not heard of is gone.
@@ -103,7 +103,7 @@ def _copy(desk: Desk, plan: Plan) -> tuple[bytes | None, Copied]:
         connection.transaction_manager.begin()
         source = connection.get_connection(plan.source)
         target = connection.get_connection(plan.target)
-        snapshot = quirks.snapshot(source)
+        snapshot = last_shown(source)
         return snapshot, Copier(source, target).copy(plan.oid, tell)
 
 

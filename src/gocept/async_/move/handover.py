@@ -19,8 +19,8 @@ from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.foreign.value import is_of_database
 from lovely.remotetask.part import path
 from lovely.remotetask.retry import private_connection
-from lovely.remotetask.running import quirks
 from lovely.remotetask.running.server import server
+from lovely.remotetask.snapshot import last_shown
 
 
 # Where a database refers to objects of the application that nothing in it
@@ -53,7 +53,7 @@ class Unchanged:
         """See IDataManager."""
         with private_connection(self._db) as connection:
             connection.transaction_manager.begin()
-            if quirks.snapshot(connection) != self._snapshot:
+            if last_shown(connection) != self._snapshot:
                 raise Meddled()
 
     def _nothing(self, transaction: Any) -> None:

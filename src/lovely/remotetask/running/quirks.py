@@ -1,7 +1,7 @@
 """What databases and storages do not say in a common way.
 
-Nobody else asks a storage anything; whose failure an exception is, `blame`
-tells.
+Nobody else asks a storage anything, but for what a connection shows (see
+`snapshot`); whose failure an exception is, `blame` tells.
 """
 
 import errno
@@ -9,7 +9,6 @@ import io
 import os
 import tempfile
 
-from persistent.timestamp import TimeStamp
 from transaction import TransactionManager
 from ZODB.Connection import TransactionMetaData
 from ZODB.DemoStorage import DemoStorage
@@ -196,30 +195,6 @@ def postgresql_of(storage):
         # What compresses or encrypts has a base.
         storage = vars(storage).get('base')
     return None
-
-
-def snapshot(connection):
-    """Return the id of the last transaction that a connection shows.
-
-    bytes; None for a connection without a storage, or without a transaction.
-    """
-    storage = connection._storage
-    start = getattr(storage, '_start', None)
-    if start is not None:
-        # The storage says which transaction is the first one that is not
-        # shown.
-        return p64(u64(start) - 1)
-    return (storage.lastTransaction() if IMVCCStorage.providedBy(storage)
-            else None)
-
-
-def time_of_snapshot(connection):
-    """Return when the last transaction was made that a connection shows.
-
-    POSIX seconds, by the clock of the storage; 0.0 where that is not known.
-    """
-    shown = None if connection is None else snapshot(connection)
-    return 0.0 if shown in (None, z64) else TimeStamp(shown).timeTime()
 
 
 def keeps_time_itself(storage):

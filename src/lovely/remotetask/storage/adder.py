@@ -16,6 +16,7 @@ from lovely.remotetask import machine
 from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.forking import of_process
 from lovely.remotetask.retry import in_private_transaction
+from lovely.remotetask.snapshot import time_shown
 from lovely.remotetask.storage import lease
 from lovely.remotetask.storage import lookup
 from lovely.remotetask.storage.current import current
@@ -262,7 +263,10 @@ def lease_lanes(store, avoided=()):
     def take(connection):
         connection.transaction_manager.get().note(
             'lanes leased to a process that adds jobs')
-        return lease.take(connection.get(store._p_oid), _process, time.time(),
+        # By the storage's clock where that is ahead, as it dates what others
+        # have added: lanes would look as if nobody used them.
+        now = max(time.time(), time_shown(connection))
+        return lease.take(connection.get(store._p_oid), _process, now,
                           _visible(store), length, avoided)
 
     def entries(lanes):

@@ -8,6 +8,7 @@ transaction in which it does so.
 import random
 import time
 
+from lovely.remotetask.snapshot import time_shown
 from lovely.remotetask.storage import actions
 from lovely.remotetask.storage import aside
 from lovely.remotetask.storage import audit
@@ -37,8 +38,8 @@ def look_after(store, now):
 def tidy(store):
     """Tidy some lanes up."""
     # Leases carry times by the clocks of those who lease, so this takes the
-    # clock, too.
-    now = time.time()
+    # clock, too; as they do, that of the storage where it is ahead.
+    now = max(time.time(), time_shown(store._p_jar))
     numbers = list(store.lanes)
     spare = len(numbers) - lease.SPARE_LANES
     for number in random.sample(numbers, min(LANES, len(numbers))):

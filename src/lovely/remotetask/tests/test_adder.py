@@ -3,13 +3,16 @@
 import gc
 import random
 import threading
+import time
 import unittest.mock
 
 import transaction
+import ZODB.utils
 
 from lovely.remotetask.storage import adder
 from lovely.remotetask.storage import lease
 from lovely.remotetask.storage import numbering
+from lovely.remotetask.storage import tidy
 from lovely.remotetask.tests.fixture import Calls
 from lovely.remotetask.tests.fixture import DatabaseCase
 from lovely.remotetask.tests.fixture import Opened
@@ -261,6 +264,41 @@ class LeaseTest(PoolCase):
         self.here.commit()
         self.later(adder.USED * lease.LEASE + 60)
         self.assertNotEqual(first, self.add())
+
+    def test_clock_that_is_behind(self):
+        """A lease does not look as if it had ended long ago."""
+        self.later(-2 * lease.LEASE)
+        self.another_process()
+        self.tidy(self.add())
+        self.here.commit()
+
+    def test_clock_of_the_storage_was_ahead(self):
+        """What was added in its future was added just now."""
+        with unittest.mock.patch.object(ZODB.utils, 'time', (
+                unittest.mock.Mock(time=lambda: time.time() + 10 ** 6,
+                                   gmtime=time.gmtime))):
+            self.add()
+            self.here.commit()
+        # Ids of transactions go on in smallest steps, for days.
+        for _ in range(4):
+            self.later(lease.LEASE / 2)
+            self.add()
+            self.here.commit()
+        transaction.begin()
+        self.service.process()
+        self.service.clean()
+        self.service.hasJobsWaiting()
+        transaction.commit()
+        self.tidy(self.add())
+        self.here.commit()
+
+    def tidy(self, number):
+        """Tidy a lane up, as another process does, whose clock is right."""
+        with unittest.mock.patch.object(
+                random, 'sample', lambda numbers, count: [number]):
+            transaction.begin()
+            tidy.tidy(self.service.store)
+            transaction.commit()
 
     def test_a_fork(self):
         """A child does not use the lanes of its parent."""

@@ -21,6 +21,7 @@ LEVELS = (
     'foreign.copier', 'foreign.value', 'foreign.record', 'foreign.blame',
     'foreign.unreadable', 'foreign.reference', 'foreign.storederror',
     'retry', 'policy', 'history', 'job', 'machine', 'forking', 'measure',
+    'snapshot',
     'storage.current', 'storage.numbering', 'storage.lane', 'storage.lease',
     'storage.ledger', 'storage.meter', 'storage.worker', 'storage.lookup',
     'storage.adder', 'storage.actions',
@@ -307,9 +308,11 @@ class RetryTest(unittest.TestCase):
 
 
 class QuirksTest(unittest.TestCase):
-    """One room knows the faults of storages; another, whose a failure is."""
+    """One room knows the faults of storages; others, whose a failure is, and
+    what a connection shows.
+    """
 
-    KNOW = {'quirks.py', 'blame.py'}
+    KNOW = {'quirks.py', 'blame.py', 'snapshot.py'}
 
     # Of a storage, and of nothing else.
     ASKED = {'isReadOnly', 'sortKey', 'is_connected', 'ping', 'release',

@@ -48,7 +48,7 @@ class TidyCase(StoreCase):
     # The clock of those processes.
 
     def time(self):
-        return 1e9 + self.seconds
+        return 4e9 + self.seconds
 
     def monotonic(self):
         return adder._began
@@ -58,7 +58,7 @@ class TidyCase(StoreCase):
         transaction.begin()
         store = self.service.store
         with unittest.mock.patch.object(
-                tidy.time, 'time', lambda: 2e9), \
+                tidy.time, 'time', lambda: 5e9), \
                 unittest.mock.patch.object(
                     lane.Lane, 'last_change', lambda self: 0.0):
             for _ in range(5):
@@ -114,7 +114,7 @@ class LeaseTest(TidyCase):
         self.seconds = 10 ** 8
         number = self.process()
         self.seconds = 0
-        free = lease._free(self.service.store, 1e9)
+        free = lease._free(self.service.store, 4e9)
         self.assertIn(number, [found.number for found in free])
 
     def test_no_lane_is_looked_at_twice(self):
@@ -125,7 +125,7 @@ class LeaseTest(TidyCase):
         other.connection.cacheMinimize()
         other.service.store._p_activate()
         other.connection.getTransferCounts(clear=True)
-        lease._free(other.service.store, 1e9 + 1)
+        lease._free(other.service.store, 4e9 + 1)
         loaded = other.connection.getTransferCounts()[0]
         self.assertLess(loaded, len(self.lanes) + 10)
 
@@ -183,7 +183,7 @@ class TrimTest(TidyCase):
             self.run_all()
         other = Opened(self)
         with unittest.mock.patch.object(
-                tidy.time, 'time', lambda: 2e9), \
+                tidy.time, 'time', lambda: 5e9), \
                 unittest.mock.patch.object(
                     lane.Lane, 'last_change', lambda self: 0.0):
             tidy.look_after(other.service.store, NOW)
