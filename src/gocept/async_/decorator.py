@@ -89,7 +89,8 @@ def _decorate(service_name: str,
     result.enqueue = calls.enqueue_with()
     result.enqueue_with = calls.enqueue_with
     result.describe = calls.describe_job
-    zope.interface.directlyProvides(result, IJobSource)
+    zope.interface.directlyProvides(
+        result, IJobSource, zope.interface.directlyProvidedBy(undecorated))
     task.mark_decorated(result, service_name)
     return result
 

@@ -37,6 +37,12 @@ NO_PROCESSOR = ('(none is registered: add <include package="gocept.async_" /> '
                 'to site.zcml)')
 
 
+def _is_name(name):
+    # Part of addresses, and of what people and functions write.
+    return (re.fullmatch(r'(?![+@])[^/]*', name) and name.isprintable()
+            and name == name.strip() and name not in ('.', '..'))
+
+
 def _is_number(value):
     return not math.isnan(value)
 
@@ -50,7 +56,7 @@ class IServiceDirective(zope.interface.Interface):
     name = zope.schema.TextLine(
         title='Name',
         description='The name decorated functions refer to.',
-        constraint=re.compile(r'(?![+@])[^/]*\Z').match,
+        constraint=_is_name,
         required=True)
 
     processor = zope.schema.TextLine(
@@ -205,10 +211,25 @@ def declare(context, kind, declaration, provided, name, check):
     check -- called without arguments when all others have been registered.
     """
     context.action(
-        discriminator=(f'gocept.async:{kind}', name),
-        callable=zope.component.zcml.handler,
-        args=('registerUtility', declaration, provided, name, context.info))
+        discriminator=(f'gocept.async:{kind}', name), callable=register,
+        args=(kind, declaration, provided, name, context.info))
     context.action(discriminator=None, callable=check, order=LAST)
+
+
+def register(kind, declaration, provided, name, info):
+    """Register what a directive has declared, for the whole application.
+
+    Raise ConfigurationError where a site is current: it would be stored there,
+    and nobody would find it.
+    """
+    if (zope.component.getSiteManager()
+            is not zope.component.getGlobalSiteManager()):
+        raise ConfigurationError(
+            f'async:{kind} "{name}" is for the whole application, and a site '
+            f'is current; call zope.component.hooks.setSite(None) before the '
+            f'ZCML is executed.')
+    zope.component.zcml.handler(
+        'registerUtility', declaration, provided, name, info)
 
 
 def _check(declaration):

@@ -1,6 +1,5 @@
 """The directive ``async:celery``."""
 
-import zope.component.zcml
 import zope.interface
 import zope.schema
 from zope.configuration.exceptions import ConfigurationError
@@ -11,6 +10,7 @@ from gocept.async_.celery.settings import Broker
 from gocept.async_.celery.settings import parse_options
 from gocept.async_.celery.settings import parse_seconds
 from gocept.async_.interfaces import IBroker
+from gocept.async_.zcml import register
 
 
 class Hidden(zope.schema.TextLine):
@@ -85,8 +85,7 @@ def celery(_context, options, publish_timeout, resend_after, broker=None):
         raise ConfigurationError(
             f'async:celery: options: {error}') from None
     _context.action(
-        discriminator='gocept.async:celery',
-        callable=zope.component.zcml.handler,
-        args=('registerUtility',
+        discriminator='gocept.async:celery', callable=register,
+        args=('celery',
               Broker(broker, settings, publish_timeout, resend_after),
               IBroker, '', _context.info))

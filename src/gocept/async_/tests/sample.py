@@ -1,5 +1,6 @@
 """An application's functions, decorated in every way that is allowed."""
 
+import contextvars
 import functools
 import inspect
 import threading
@@ -66,6 +67,18 @@ def nested():
 @function('events')
 def note_is_async():
     calls.append(is_async())
+
+
+@function('events')
+def act_as_another():
+    """Goes on as somebody else, as code does that may not do it as itself."""
+    zope.security.management.endInteraction()
+    zope.security.management.newInteraction()
+    calls.append(add(1, 2))
+    thread = threading.Thread(target=contextvars.copy_context().run, args=(
+        lambda: calls.append(is_async()),))
+    thread.start()
+    thread.join()
 
 
 @function('events')

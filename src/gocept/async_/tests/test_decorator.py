@@ -12,6 +12,7 @@ import unittest.mock
 
 import transaction
 import zope.component.hooks
+import zope.interface
 from zope.app.publication.zopepublication import ZopePublication
 
 import gocept.async_.decorator
@@ -22,6 +23,7 @@ from gocept.async_.testing import process
 from gocept.async_.tests import sample
 from gocept.async_.tests.functional import FunctionalTestCase
 from gocept.async_.tests.functional import add_service
+from lovely.remotetask.interfaces import IJobSource
 from lovely.remotetask.interfaces import ITaskService
 from lovely.remotetask.policy import Policy
 from lovely.remotetask.running.execution import ProcessorRequest
@@ -529,6 +531,22 @@ class FindableTest(FunctionalTestCase):
         self.assertEqual(['the second'], sample.calls)
 
 
+class IMarker(zope.interface.Interface):
+    """What an application says of a function."""
+
+
+class InterfacesTest(unittest.TestCase):
+
+    def test_those_of_the_function(self):
+        """They are those of what is called instead, too."""
+        @zope.interface.provider(IMarker)
+        def marked():
+            pass
+        decorated = function('events')(marked)
+        self.assertTrue(IMarker.providedBy(decorated))
+        self.assertTrue(IJobSource.providedBy(decorated))
+
+
 class IsAsyncTest(FunctionalTestCase):
     """Whether one is part of a running job."""
 
@@ -543,4 +561,11 @@ class IsAsyncTest(FunctionalTestCase):
         sample.note_is_async()
         process()
         self.assertEqual([True], sample.calls)
+        self.assertIs(False, is_async())
+
+    def test_true_as_another(self):
+        """So it is where the job goes on as somebody else; in its thread."""
+        sample.act_as_another()
+        process()
+        self.assertEqual([3, False], sample.calls)
         self.assertIs(False, is_async())

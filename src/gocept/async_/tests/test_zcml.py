@@ -185,11 +185,28 @@ class WrongTest(unittest.TestCase):
         self.assertRefused('<async:service processor="multi" />', 'name')
 
     def test_names_that_cannot_be_used(self):
-        """They could not be part of a path."""
-        for name in ('a/b', '/', '+x', '@x', '++etc++site'):
+        """They could not be part of a path, or be written by anybody."""
+        for name, said in (
+                *((name, name) for name in (
+                    'a/b', '/', '+x', '@x', '++etc++site')),
+                ('.', 'Constraint'), ('..', 'Constraint'), (' ', 'Constraint'),
+                (' events ', 'Constraint'), ('a&#10;b', 'Constraint'),
+                ('\u202ea', 'Constraint')):
             with self.subTest(name):
-                self.assertRefused(
-                    f'<async:service name="{name}" />', name)
+                self.assertRefused(f'<async:service name="{name}" />', said)
+
+    def test_site_is_current(self):
+        """It would be stored in the site, and nobody would find it."""
+        site = zope.site.folder.Folder()
+        site.setSiteManager(zope.site.LocalSiteManager(site))
+        for directive in ('service name="events"', 'celery broker="redis:"',
+                          'renamed old="a.b" new="c.d"'):
+            machine = read(f'<async:{directive} />')
+            with self.subTest(directive), zope.component.hooks.site(site), \
+                    self.assertRaisesRegex(
+                        ConfigurationError, 'a site is current'):
+                machine.execute_actions()
+        self.assertFalse(list(site.getSiteManager().registeredUtilities()))
 
     def test_unknown_attribute(self):
         """A wrong spelling is not ignored."""

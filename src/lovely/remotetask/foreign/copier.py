@@ -5,6 +5,7 @@ That runs code of any class, which may do and raise anything.
 
 import io
 import types
+import zoneinfo
 
 import persistent
 import persistent.wref
@@ -124,8 +125,14 @@ class Copier:
         if issubclass(class_, persistent.Persistent):
             self._remember_object(value)
             return id(value)
+        if issubclass(class_, zoneinfo.ZoneInfo):
+            raise Refused(
+                'ZODB cannot store a zoneinfo.ZoneInfo, nor a time with one; '
+                'hand over the time in UTC, value.astimezone(datetime.UTC), '
+                'and the name of the zone if you need it')
         if issubclass(class_, _NAMED):
             _check_findable(value.__module__, value.__qualname__)
+            _check_top_level(value.__module__, value.__qualname__)
         return None
 
     def _remember(self, value):
@@ -240,6 +247,14 @@ def _check_findable(module, name):
             f'{module}.{name} is defined in a script or a function, where no '
             f'other process finds it; put it at the top of an importable '
             f'module')
+
+
+def _check_top_level(module, name):
+    """Raise Refused for what ZODB would look for in its module in vain."""
+    if '.' in name:
+        raise Refused(
+            f'{module}.{name} is defined in a class, where ZODB does not find '
+            f'it; put it at the top of its module')
 
 
 def _check_connections(connection, jar):

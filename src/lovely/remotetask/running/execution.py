@@ -36,6 +36,7 @@ from lovely.remotetask.running.events import name_of
 from lovely.remotetask.running.gate import ProcessorStopped
 from lovely.remotetask.running.refusal import CommitRefusal
 from lovely.remotetask.running.refusal import is_behind_commit
+from lovely.remotetask.running.refusal import is_part_of_run
 from lovely.remotetask.running.server import server
 from lovely.remotetask.running.session import Session
 from lovely.remotetask.running.session import opened_engine
@@ -72,7 +73,7 @@ def is_running():
 
     A hook that is called after the commit of a job is not.
     """
-    return not is_behind_commit() and server().is_in_job()
+    return is_part_of_run() or not is_behind_commit() and server().is_in_job()
 
 
 class Ended(str):

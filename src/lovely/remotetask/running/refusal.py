@@ -1,6 +1,7 @@
 """Running jobs must not commit; see docs/explanation/design.rst."""
 
 import contextvars
+import threading
 
 from lovely.remotetask.task import TaskError
 
@@ -16,10 +17,12 @@ COMMITTED = 'Committed'
 def is_part_of_run():
     """Return whether the caller is part of what a job commits.
 
-    That is told by the context: a job may have left its interaction.
+    That is told by the context: a job may have left its interaction.  It may
+    also have given its context to another thread, which commits by itself.
     """
     refusal = current.get()
-    return refusal is not None and not refusal.is_committed
+    return (refusal is not None and not refusal.is_committed
+            and refusal.thread == threading.get_ident())
 
 
 def is_behind_commit():
@@ -39,6 +42,7 @@ class CommitRefusal:
 
     manager -- TransactionManager; it keeps a weak reference to this.
     is_committed -- whether a transaction that it let through is committed.
+    thread -- the identifier of the thread that runs the job.
 
     The current context is that of what it watches over.
     """
@@ -48,6 +52,7 @@ class CommitRefusal:
         self._lifted = False
         self._refused = False
         self.is_committed = False
+        self.thread = threading.get_ident()
         # Whether the function has aborted what it had done until then.
         self.was_aborted = False
         current.set(self)

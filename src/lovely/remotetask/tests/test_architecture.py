@@ -204,8 +204,8 @@ class PackageTest(unittest.TestCase):
     def test_threads_live_in_the_processor(self):
         """Threads are known here, at its gate and where it is registered.
 
-        And where it is asked whether there can be any, what they share, and
-        whether the current one can be interrupted.
+        And where it is asked whether there can be any, what they share, which
+        one this is, and whether it can be interrupted.
         """
         threading = {'threading', '_thread', 'concurrent', 'asyncio',
                      'multiprocessing'}
@@ -213,7 +213,8 @@ class PackageTest(unittest.TestCase):
                  if threading & {name.split('.')[0] for name in imports(path)}}
         self.assertEqual({'blame.py', 'claimer.py', 'duty.py', 'gate.py',
                           'idling.py', 'outbox.py', 'outcome.py',
-                          'processor.py', 'registry.py', 'runner.py',
+                          'processor.py', 'refusal.py', 'registry.py',
+                          'runner.py',
                           'processstate.py', 'settings.py', 'suspects.py',
                           'tally.py', 'team.py', 'watch.py', 'wire.py'},
                          found)

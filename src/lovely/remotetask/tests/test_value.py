@@ -9,6 +9,7 @@ import sys
 import threading
 import types
 import unittest
+import zoneinfo
 
 import persistent
 import persistent.mapping
@@ -202,6 +203,21 @@ class ValueTestCase(unittest.TestCase):
     def assertRefused(self, message, of, error=TypeError, **options):
         with self.assertRaisesRegex(error, message):
             self.copy(of, **options)
+
+
+class ClearRefusalTest(ValueTestCase):
+    """What ZODB cannot store, and would not say so clearly."""
+
+    def test_time_zones(self):
+        """It is said what to hand over instead."""
+        zone = zoneinfo.ZoneInfo('UTC')
+        for of in (zone, datetime.datetime(2026, 1, 1, tzinfo=zone)):
+            self.assertRefused('hand over the time in UTC', of)
+        self.copy(datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC))
+
+    def test_classes_in_classes(self):
+        for of in Outer.Inner, Outer.Inner(), Outer.Kind.GOOD:
+            self.assertRefused('put it at the top of its module', of)
 
 
 class CopyTest(ValueTestCase):
