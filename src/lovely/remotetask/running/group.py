@@ -51,6 +51,11 @@ class Group:
         # Attempts with their Ends, and with failures.
         self.completed = []
         self.failed = []
+        # Failures of those that come after others in a transaction that was
+        # aborted: what these did was never committed.
+        self.waiting = []
+        # Whether the jobs were run one by one.
+        self.was_given_up = False
         self._engine = self._session = None
         # Whether the transaction was to be committed, and was.
         self._is_ending = self._is_over = False
@@ -62,17 +67,19 @@ class Group:
             outcome = outcome.value
         if outcome.failed:
             return self._run_alone(outcome)
+        failed = [(each, each.judged(failure))
+                  for each, failure in self.failed]
         ends = {}
         if self._is_over:
             for each, end in self.completed:
                 each.tell_of_end(end)
                 ends[each.run.claim] = Ended(end.rest)
-        for each, failure in self.failed:
-            each.begun = True
-            ends[each.run.claim] = each.store_failure(each.judged(failure))
-        return ends
+        elif self.completed:
+            self.waiting, failed = failed, []
+        return ends | _stored(failed)
 
     def _run_alone(self, failure):
+        self.was_given_up = True
         runlog.one_by_one(self.path, len(self.attempts), failure)
         for each in failure, *(failed for _, failed in self.failed):
             let_go(each.exception)
@@ -117,6 +124,7 @@ class Group:
                     # The end of the session aborts what the others did.
                     return
                 self._roll_back(txn, savepoint, left)
+                session.forget()
                 if _watching(session.manager) != watching:
                     raise CannotRollBack(
                         'A job has left a synchronizer in its group.')
@@ -195,11 +203,27 @@ def run_group(db, path, claims, commit):
     Return a mapping: what became of each claim, see run_claimed.
     """
     ends = {}
+    waiting = []
     careful = False
-    while left := [claim for claim in claims if claim not in ends]:
+    while left := [claim for claim in claims if claim not in ends
+                   and claim not in [each.run.claim for each, _ in waiting]]:
         group = Group(db, path, left, commit, careful)
         ends.update(group())
+        waiting += group.waiting
+        if group.was_given_up:
+            # They may have failed by what was never to be committed.
+            ends.update({each.run.claim: run_claimed(
+                db, path, each.run.claim, commit) for each, _ in waiting})
+            waiting = []
         # From the first failure on: without savepoints, the others would be
         # called once more for each of them.
         careful = careful or bool(group.failed)
-    return ends
+    return ends | _stored(waiting)
+
+
+def _stored(failed):
+    """Store failures of Executions; return what became of their claims."""
+    for each, _ in failed:
+        each.begun = True
+    return {each.run.claim: each.store_failure(failure)
+            for each, failure in failed}

@@ -148,10 +148,14 @@ class Session:
         good = (not outcome_of(self.manager.abort).failed
                 and all(map(self._is_good, connections)))
         if clean:
-            for each in connections:
-                outcome_of(each.cacheMinimize)
+            self.forget()
         if not good or outcome_of(self.connection.close).failed:
             _release(connections)
+
+    def forget(self):
+        """Forget what is in memory, and no database was told of."""
+        for each in self._connections():
+            outcome_of(each.cacheMinimize)
 
     def _connections(self):
         """Return the connections to all databases that were used."""

@@ -1,6 +1,7 @@
 """Several short jobs in one transaction: each has exactly one effect."""
 
 import contextlib
+import threading
 import unittest.mock
 
 import transaction
@@ -128,6 +129,54 @@ class GroupTest(GroupCase):
         looking = self.service.add('test.look', None)
         self.run_group('trouble', others=[looking])
         self.assertEqual([False], leaks[-1:])
+
+    def test_changes_beside_those_that_are_committed(self):
+        """Also of one that fails beside others, which are committed."""
+        root = self.service.__parent__
+        root.plain, root.number = {}, 0
+        transaction.commit()
+
+        def work(service, input):
+            root = service.__parent__
+            if input is None:
+                # The database is not told of that.
+                root.plain['leak'] = True
+            if input in (None, 'first'):
+                raise TaskError
+            root.number += 1
+        self.service_task(work, 'test.change')
+        for inputs in ('first', None, 1), ('first', 1, None, 2):
+            with self.subTest(inputs):
+                ids = [self.service.add('test.change', input)
+                       for input in inputs]
+                self.assertEqual(
+                    [COMPLETED if input in (1, 2) else ERROR
+                     for input in inputs], self.run_group(others=ids))
+                self.connection.cacheMinimize()
+                self.assertEqual({}, self.service.__parent__.plain)
+        self.assertEqual(3, self.service.__parent__.number)
+
+    def test_failure_by_what_is_never_committed(self):
+        """A job fails by itself only if those before it are committed."""
+        def work(service, input):
+            root = service.__parent__
+            if input == 'bad':
+                root.bad = threading.Lock()
+            if input != 'look':
+                root.taken = True
+            elif getattr(root, 'taken', False):
+                raise TaskError('taken')
+        self.service_task(work, 'test.take')
+        for inputs, statuses in (
+                (('bad', 'look'), [ERROR, COMPLETED]),
+                (('look', 'bad', 'look'), [COMPLETED, ERROR, COMPLETED]),
+                (('good', 'look'), [COMPLETED, ERROR])):
+            with self.subTest(inputs):
+                ids = [self.service.add('test.take', input)
+                       for input in inputs]
+                self.run_group(others=ids)
+                self.assertEqual(
+                    statuses, [self.job(jobid).status for jobid in ids])
 
     def test_all_fail(self):
         """If all fail nothing else is stored."""

@@ -11,6 +11,7 @@ import types
 import unittest
 import unittest.mock
 
+from lovely.remotetask.foreign import stack
 from lovely.remotetask.foreign.outcome import failure_of
 from lovely.remotetask.foreign.outcome import outcome_of
 
@@ -66,7 +67,7 @@ class SourceTest(unittest.TestCase):
         self.folder = self.enterContext(tempfile.TemporaryDirectory())
         self.addCleanup(linecache.clearcache)
         self.enterContext(unittest.mock.patch.object(
-            sys, 'path', [7, *sys.path, self.folder]))
+            sys, 'path', [*sys.path, self.folder]))
 
     def file(self, name='source.py', text=SOURCE):
         path = pathlib.Path(self.folder, name)
@@ -114,9 +115,20 @@ class SourceTest(unittest.TestCase):
         self.assertIn('    1 / 0 ###', failed.traceback)
         self.assertLess(len(failed.traceback), 2000)
 
+    def test_path_with_anything(self):
+        """Others put into sys.path what is no folder."""
+        self.assertTrue(stack._may_be_opened('none.py'))
+        with unittest.mock.patch.object(sys, 'path', [7, self.folder]):
+            found = stack._may_be_opened('none.py')
+        self.assertTrue(found)
+
     def test_what_is_no_name(self):
         """No file is asked for."""
-        failed = outcome_of(defined('<text>', co_filename='a\0b').fail)
+        space = defined('<text>', co_filename='a\0b')
+        # What measures coverage would ask for it.
+        self.addCleanup(sys.settrace, sys.gettrace())
+        sys.settrace(None)
+        failed = outcome_of(space.fail)
         self.assertIn('File "a\\x00b", line 3, in fail\n', failed.frames)
 
 
