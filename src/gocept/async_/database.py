@@ -121,18 +121,21 @@ def misplaced(service, site, declaration):
         f'and move them: async-jobs ZOPE.CONF move.')
 
 
-def store(service, name, folder, database_name):
+def store(service, name, folder, declaration):
     """Store a new service where it is declared to be.
 
     name -- str, that it is about to get in the folder.
     folder -- that is stored, or is about to be, with the content.
-    database_name -- str; empty for the database of the content.
+
+    Raise ConfigurationError if it cannot be there: the site may be in another
+    database than the root folder.
     """
     content = home(folder)
     jobs = content.get_connection(
-        database_name or content.db().database_name)
+        declaration.database or content.db().database_name)
     if jobs is content:
         return
+    check_pair(content.db(), jobs.db(), declaration)
     # An object that both databases refer to is not stored by itself.
     content.add(folder)
     jobs.add(service)

@@ -207,7 +207,7 @@ def _create(root, site, declaration):
     name = database.free_name(folder, declaration.name or 'TaskService')
     service = TaskService()
     zope.event.notify(zope.lifecycleevent.ObjectCreatedEvent(service))
-    database.store(service, name, folder, declaration.database)
+    database.store(service, name, folder, declaration)
     folder[name] = service
     # The service itself is registered: a folder may give out a proxy for what
     # it contains.

@@ -7,6 +7,7 @@ import unittest.mock
 
 import persistent
 import transaction
+import ZODB
 import zope.component
 import zope.component.hooks
 import zope.event
@@ -409,6 +410,30 @@ class RefusedTest(StartupCase):
                     f'"jobs" must be committed after "", but its storage, '
                     f'"{jobs}", is not sorted after "{content}"; rename',
                     MappingStorage(content), MappingStorage(jobs))
+
+    def test_order_of_a_mounted_site(self):
+        """The jobs of a site are compared with the database of the site."""
+        known = {}
+        for name, storage in ('', '1main'), ('jobs', '5jobs'), ('b', '9b'):
+            ZODB.DB(MappingStorage(storage), database_name=name,
+                    databases=known)
+        self.addCleanup(databases.close_databases, known)
+        self.db = known['']
+        self.start()
+        root = self.connect()
+        root['site'] = site = Folder()
+        site.setSiteManager(LocalSiteManager(site))
+        # Both databases refer to the manager.
+        for each in site, site.getSiteManager():
+            root._p_jar.get_connection('b').add(each)
+        transaction.commit()
+        declare(self, 'events', database='jobs', site='/site')
+        for _ in range(2):
+            with self.assertRaisesRegex(
+                    ConfigurationError, '"jobs" must be committed after "b"'):
+                self.start()
+        self.assertIsNone(zope.component.queryUtility(
+            ITaskService, 'events', context=self.connect()['site']))
 
     def test_order_of_commits(self):
         """What is asked for is what a transaction does."""
