@@ -19,6 +19,7 @@ from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.foreign.outcome import let_go
 from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.foreign.texts import one_line
+from lovely.remotetask.running import refusal
 from lovely.remotetask.running import surroundings
 from lovely.remotetask.running.duty import Duty
 from lovely.remotetask.running.duty import reason_of
@@ -191,6 +192,8 @@ _telling = Duty('tell subscribers of jobs')
 
 def _tell(subscribers, event):
     """Call subscribers away from whatever the thread is in."""
+    # In a context of its own; what subscribers do is no part of the job.
+    refusal.current.set(None)
     outer = transaction.manager.manager
     manager = transaction.TransactionManager()
     try:
