@@ -77,6 +77,9 @@ class SimpleProcessor(Member):
         self._stepwise = {}
         # The greatest time for which a job was claimed step by step.
         self._latest = float('-inf')
+        # Whether its thread could not hand back what was claimed, since the
+        # gate was closed already.
+        self._was_late = False
         # When the step began that is being done, or None.
         self._stepping_since = None
         self._pid = os.getpid()
@@ -244,6 +247,7 @@ class SimpleProcessor(Member):
             return
         left = self.known_ids().difference(self.claims.run)
         outcome = outcome_of(self.membership.leave, self.claims.run, commit)
+        self._was_late = outcome.is_a(ProcessorStopped)
         if outcome.failed:
             self.duties.report(outcome, 'take')
         else:
@@ -318,7 +322,8 @@ class SimpleProcessor(Member):
     def close(self, timeout=GRACE):
         """See IProcessor."""
         self.gate.close(timeout)
-        if self.thread is not None and self.thread.is_alive():
+        is_alive = self.thread is not None and self.thread.is_alive()
+        if is_alive or self._was_late:
             # Jobs that take too long; they cannot be completed any more.
             left = self.claims.ids.difference(self.claims.run)
             if left:

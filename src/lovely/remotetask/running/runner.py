@@ -51,9 +51,11 @@ class Runner:
         pauses = Pauses()
         while self.claims:
             if not self._team.pause(pauses.next()):
-                # The end.  What was not begun is handed back.
+                # The end.  What was not begun is handed back; what was cut
+                # off, too, if it cannot be counted as that any more.
                 self._account_for(unended)
-                self._has_run(list(unended))
+                self._has_run([claim for claim, end in unended.items()
+                               if end != INTERRUPTED])
                 break
             if self._account_for(unended):
                 unended = self._run_alone(pauses)

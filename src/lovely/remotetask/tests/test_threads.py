@@ -15,6 +15,7 @@ import transaction
 from lovely.remotetask import processor
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import QUEUED
+from lovely.remotetask.policy import Policy
 from lovely.remotetask.processor import MultiProcessor
 from lovely.remotetask.processor import SimpleProcessor
 from lovely.remotetask.running import registry
@@ -336,6 +337,43 @@ class StopAllTest(ThreadCase):
         go.set()
         self.join(stopping)
         self.assertEqual(COMPLETED, self.job(jobid).status)
+
+    def test_cut_off_during_the_commit_of_another(self):
+        """A job that ends while that is waited for is not counted."""
+        self.service.policy = Policy(attempts=1)
+        blocking = self.start(MultiProcessor)
+        committing, go = threading.Event(), threading.Event()
+        self.addCleanup(go.set)
+
+        def slow_commit(service, input):
+            def hook():
+                committing.set()
+                go.wait(PATIENCE)
+            transaction.get().addBeforeCommitHook(hook)
+        self.service_task(slow_commit)
+        self.add('test.task')
+        self.wait(committing)
+        made, = registry._processors.values()
+        closing = threading.Event()
+        closed = made.gate._condition.wait_for
+
+        def wait_for(*args):
+            # The gate is closed by now; its lock is let go in here.
+            closing.set()
+            return closed(*args)
+        made.gate._condition.wait_for = wait_for
+        stopping = threading.Thread(target=processor.stop_all, args=(0,))
+        stopping.start()
+        self.wait(closing)
+        runner, = [each for each in made.team.runners
+                   if [blocking] == [claim.job for claim in each.claims]]
+        self.go.set()
+        self.join(runner.thread)
+        go.set()
+        self.join(stopping)
+        job = self.job(blocking)
+        self.assertEqual((QUEUED, 0), (job.status, job.attempts), job.error)
+        self.assertEqual([], self.effects)
 
 
 class LettingGo:
