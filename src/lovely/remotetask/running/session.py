@@ -96,15 +96,22 @@ class Session:
                     'another transaction manager: what it has done cannot be '
                     'committed. Open another connection for that, with a '
                     'transaction manager of its own.')
-        self.manager.get().addBeforeCommitHook(self._check_signature)
+        # Not a hook, nor a synchronizer: others of these may come after it,
+        # and change what it has seen.
+        self.manager.get()._commitResources = self._commit_resources
 
-    def _check_signature(self):
+    def _commit_resources(self):
+        """Check what is committed, now that nothing can join it any more."""
         txn = self.manager.get()
-        *_, (last, _, _) = txn.getBeforeCommitHooks()
-        if last != self._check_signature:
-            # What comes in between may still sign it.
-            txn.addBeforeCommitHook(self._check_signature)
-            return
+        if vars(txn).pop('_commitResources', None) is None:
+            # A hook has ended the transaction that is being committed.
+            raise TaskError(UNCOMMITTED)
+        self._check_resources(txn)
+        self._commits = True
+        self._expect_end(txn)
+        txn._commitResources()
+
+    def _check_resources(self, txn):
         signature.check(txn, self.connection.db())
         if _are_at_odds(txn._resources):
             raise TaskError(AT_ODDS)
@@ -113,8 +120,6 @@ class Session:
         if not all(each._needs_to_join or id(each) in joined
                    for each in self._connections()):
             raise TaskError(UNCOMMITTED)
-        self._commits = True
-        self._expect_end(txn)
 
     def confirm(self):
         """Raise TaskError if there was no commit since `check`."""

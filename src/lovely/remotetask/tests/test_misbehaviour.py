@@ -26,6 +26,7 @@ import ZODB
 import zope.component.hooks
 import zope.security.management
 from transaction.interfaces import TransientError
+from ZODB.Connection import Connection
 from ZODB.POSException import StorageError
 from zope.security.testing import Participation
 from zope.security.testing import Principal
@@ -843,6 +844,21 @@ class TransactionTest(RunCase):
         self.assertEqual((self.site, True), self.seen)
         self.assertEqual(['hook'], self.effects)
 
+    def test_hooks_that_will_be_last(self):
+        """One that adds itself until no other one follows has its way."""
+        def work(service, input):
+            txn = transaction.get()
+
+            def last():
+                called.append(input)
+                *_, (hook, _, _) = txn.getBeforeCommitHooks()
+                if hook is not last and len(called) < 1000:
+                    txn.addBeforeCommitHook(last)
+            txn.addBeforeCommitHook(last)
+        called = []
+        self.assertEqual(COMPLETED, self.run_job(work).status)
+        self.assertLess(len(called), 10)
+
     def test_hooks_after_the_commit(self):
         """They are no part of the job any more."""
         def work(service, input):
@@ -950,6 +966,35 @@ class ConnectionTest(RunCase):
         transaction.commit()
         for each in opened:
             each.close()
+
+    def test_two_from_a_synchronizer_on(self):
+        """It is told after all hooks that the commit begins."""
+        class Writing:
+            def beforeCompletion(self, txn):
+                opened.append(db.open(transaction.manager.manager))
+                opened[-1].root()['other'] = 1
+
+            def newTransaction(self, txn):
+                pass
+
+            afterCompletion = newTransaction
+
+        def work(service, input):
+            effect(service, input)
+            transaction.manager.registerSynch(writing)
+        db, opened, writing = self.db, [], Writing()
+        begin = Connection.tpc_begin
+
+        def begin_alone(connection, txn):
+            # The second one would wait for ever.
+            self.assertEqual([connection], txn._resources)
+            begin(connection, txn)
+        with unittest.mock.patch.object(
+                Connection, 'tpc_begin', begin_alone):
+            job = self.run_job(work)
+        self.assertEqual(ERROR, job.status)
+        self.assertIn('by two connections', job.error)
+        self.assertEqual([], self.effects)
 
     def test_one_to_another_database(self):
         """Who closes it would close the job's own with it, and what the next

@@ -50,6 +50,27 @@ def say_in_a_hook():
         lambda: txn.addBeforeCommitHook(say(Colour.RED)))
 
 
+class Saying:
+    """Says it when all hooks have been called."""
+
+    def beforeCompletion(self, txn):
+        txn.setExtendedInfo('odd', Colour.RED)
+
+    def newTransaction(self, txn):
+        pass
+
+    afterCompletion = newTransaction
+
+
+def say_in_a_synchronizer():
+    # The manager refers to it weakly.
+    SAYING.append(Saying())
+    transaction.manager.registerSynch(SAYING[-1])
+
+
+SAYING = []
+
+
 class Cyclic(list):
     """Pickles into something without an end."""
 
@@ -72,7 +93,8 @@ NO_FILE_KEEPS = {
 NO_SERVER_KEEPS = {
     'date': say(datetime.date(2026, 1, 1)), 'enum': say(Colour.RED),
     'class': say(Colour), 'number': say(decimal.Decimal(1)),
-    'cycle': say(CYCLIC), 'in a hook': say_in_a_hook}
+    'cycle': say(CYCLIC), 'in a hook': say_in_a_hook,
+    'in a synchronizer': say_in_a_synchronizer}
 
 ALL_KEEP = {
     'plain': say({'text': ['a', 1, 2.5, None, True, b'x', (1,)]}),
