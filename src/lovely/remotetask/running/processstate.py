@@ -26,6 +26,12 @@ from lovely.remotetask.forking import of_process
 # The greatest of the numbers of files that each process has.
 STANDARD_ERROR = 2
 
+# Where Linux tells the umask of a thread, which is that of its process.
+STATUS = '/proc/thread-self/status'
+
+# Where the current folder is, say, when it was removed.
+UNKNOWN = object()
+
 # They send a signal when they go off.
 TIMERS = signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF
 
@@ -48,17 +54,43 @@ class _State(NamedTuple):
     timers: tuple
 
 
-def _look():
-    return _State(
-        locale.setlocale(locale.LC_ALL),
-        (os.environb.get(b'TZ'), time.tzname, time.timezone), os.getcwd(),
-        _umask(), socket.getdefaulttimeout(), sys.getrecursionlimit(),
-        sys.get_int_max_str_digits(), sys.getswitchinterval(),
-        (gc.isenabled(), gc.get_threshold()),
-        # Without these no thread can be started.
-        (sys.excepthook is None, threading.excepthook is None),
-        (logging.root.manager.disable, is_silenced()),
-        _closed_files(), _timers())
+def _time_zone():
+    return os.environb.get(b'TZ'), time.tzname, time.timezone
+
+
+def _umask():
+    found = outcome_of(_told_umask, describe=undescribed)
+    if not found.failed:
+        return found.value
+    # There is no other way to ask.  What other threads make meanwhile is not
+    # open to others.
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def _told_umask():
+    """Return the umask as Linux tells it; raise anything if it does not."""
+    descriptor = os.open(STATUS, os.O_RDONLY)
+    try:
+        # It comes right after the name.
+        found = os.read(descriptor, 1000)
+    finally:
+        os.close(descriptor)
+    return int(found.partition(b'\nUmask:')[2].split(None, 1)[0], 8)
+
+
+def _garbage_collection():
+    return gc.isenabled(), gc.get_threshold()
+
+
+def _lost_hooks():
+    # Without these no thread can be started.
+    return sys.excepthook is None, threading.excepthook is None
+
+
+def _logging_disabled():
+    return logging.root.manager.disable, is_silenced()
 
 
 def _closed_files():
@@ -77,12 +109,28 @@ def _timers():
     return tuple([timer for timer in TIMERS if signal.getitimer(timer)[0]])
 
 
-def _umask():
-    # There is no other way to ask; no file that is made meanwhile is open to
-    # others.
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
+_GETTERS = _State(
+    functools.partial(locale.setlocale, locale.LC_ALL), _time_zone, os.getcwd,
+    _umask, socket.getdefaulttimeout, sys.getrecursionlimit,
+    sys.get_int_max_str_digits, sys.getswitchinterval, _garbage_collection,
+    _lost_hooks, _logging_disabled, _closed_files, _timers)
+
+
+def _look():
+    """Return the _State; UNKNOWN for a part that nobody can tell."""
+    found = outcome_of(_look_at_all, describe=undescribed)
+    if not found.failed:
+        return found.value
+    return _State(*map(_look_at, _GETTERS))
+
+
+def _look_at_all():
+    return _State(*[get() for get in _GETTERS])
+
+
+def _look_at(get):
+    found = outcome_of(get, describe=undescribed)
+    return UNKNOWN if found.failed else found.value
 
 
 def _set_time_zone(found):
@@ -157,23 +205,22 @@ class _Process:
         """See `begin`."""
         with self._lock:
             if not self._runs:
-                # Where the current folder is gone, say, nothing is known.
-                self._before = outcome_of(_look, describe=undescribed).value
+                self._before = _look()
             self._runs += 1
 
     def end(self):
         """See `end`."""
         with self._lock:
             self._runs -= 1
-            now = outcome_of(_look, describe=undescribed).value
-            if now == self._before or self._before is None:
+            now = _look()
+            if now == self._before:
                 return []
             return [name for name in _State._fields
                     if self._has_set_back(name, now)]
 
     def _has_set_back(self, name, now):
         before = getattr(self._before, name)
-        if before == getattr(now, name, None):
+        if before is UNKNOWN or before == getattr(now, name):
             return False
         outcome_of(getattr(_SETTERS, name), before)
         return True

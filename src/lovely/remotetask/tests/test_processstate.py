@@ -1,9 +1,15 @@
-"""A job may close the files that each process has: they are there again."""
+"""What a job changes of the process is set back, and nothing else happens."""
 
 import json
+import os
+import socket
 import subprocess
 import sys
+import tempfile
 import unittest
+import unittest.mock
+
+from lovely.remotetask.running import processstate
 
 
 # Prints of each act: what was said to be changed, which numbers have
@@ -40,7 +46,9 @@ ACTS = {
 class StandardFilesTest(unittest.TestCase):
 
     def test_closed(self):
-        """What is opened later would get their numbers, and all output."""
+        """They are there again: what is opened later would get their numbers,
+        and all output.
+        """
         done = subprocess.run(
             [sys.executable, '-W', 'ignore', '-c', SCRIPT, *ACTS],
             stdin=subprocess.PIPE, capture_output=True, timeout=60)
@@ -51,3 +59,61 @@ class StandardFilesTest(unittest.TestCase):
                 self.assertEqual([
                     ['closed_files'] if closed else [], closed, True, True],
                     found)
+
+
+class FolderTest(unittest.TestCase):
+
+    def setUp(self):
+        self.addCleanup(os.chdir, os.getcwd())
+        self.addCleanup(
+            socket.setdefaulttimeout, socket.getdefaulttimeout())
+
+    def be_in_removed(self):
+        folder = tempfile.mkdtemp()
+        os.chdir(folder)
+        os.rmdir(folder)
+
+    def test_that_was_removed_before(self):
+        """As it is after an update; all else is set back."""
+        before = socket.getdefaulttimeout()
+        self.be_in_removed()
+        processstate.begin()
+        socket.setdefaulttimeout(0.001)
+        self.assertEqual(['socket_timeout'], processstate.end())
+        self.assertEqual(before, socket.getdefaulttimeout())
+
+    def test_that_is_removed_meanwhile(self):
+        """It is left again."""
+        before = os.getcwd()
+        processstate.begin()
+        self.be_in_removed()
+        self.assertEqual(['current_folder'], processstate.end())
+        self.assertEqual(before, os.getcwd())
+
+
+class UmaskTest(unittest.TestCase):
+
+    def setUp(self):
+        self.before = os.umask(0o022)
+        self.addCleanup(os.umask, self.before)
+
+    def change(self):
+        processstate.begin()
+        os.umask(0o077)
+        self.assertEqual(['umask'], processstate.end())
+        return os.umask(0o022)
+
+    @unittest.skipUnless(
+        os.path.exists('/proc/thread-self/status'), 'not told elsewhere')
+    def test_is_not_set_to_ask_for_it(self):
+        """Another thread may make a file meanwhile, for others to read."""
+        with unittest.mock.patch.object(os, 'umask') as umask:
+            processstate.begin()
+            self.assertEqual([], processstate.end())
+        umask.assert_not_called()
+        self.assertEqual(0o022, self.change())
+
+    def test_where_the_system_does_not_tell(self):
+        """It is set back all the same."""
+        with unittest.mock.patch.object(processstate, 'STATUS', '/nowhere'):
+            self.assertEqual(0o022, self.change())
