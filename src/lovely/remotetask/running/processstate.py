@@ -4,6 +4,7 @@ Several runs at a time have one state among them: a change lasts until the
 first of them ends.
 """
 
+import decimal
 import functools
 import gc
 import locale
@@ -26,6 +27,12 @@ from lovely.remotetask.forking import of_process
 # The greatest of the numbers of files that each process has.
 STANDARD_ERROR = 2
 
+# The arithmetic that each thread begins with; decimal may name another one by
+# now, but does not use that.
+DECIMALS = decimal.DefaultContext
+DECIMAL_SETTINGS = ('prec', 'rounding', 'Emin', 'Emax', 'capitals', 'clamp',
+                    'flags', 'traps')
+
 # Where Linux tells the umask of a thread, which is that of its process.
 STATUS = '/proc/thread-self/status'
 
@@ -46,6 +53,7 @@ class _State(NamedTuple):
     socket_timeout: float | None
     recursion_limit: int
     integer_digits: int
+    decimal_context: tuple
     switch_interval: float
     garbage_collection: tuple
     lost_hooks: tuple
@@ -80,6 +88,11 @@ def _told_umask():
     return int(found.partition(b'\nUmask:')[2].split(None, 1)[0], 8)
 
 
+def _decimal_context():
+    # What makes an equal one.
+    return DECIMALS.__reduce__()[1]
+
+
 def _garbage_collection():
     return gc.isenabled(), gc.get_threshold()
 
@@ -112,8 +125,9 @@ def _timers():
 _GETTERS = _State(
     functools.partial(locale.setlocale, locale.LC_ALL), _time_zone, os.getcwd,
     _umask, socket.getdefaulttimeout, sys.getrecursionlimit,
-    sys.get_int_max_str_digits, sys.getswitchinterval, _garbage_collection,
-    _lost_hooks, _logging_disabled, _closed_files, _timers)
+    sys.get_int_max_str_digits, _decimal_context, sys.getswitchinterval,
+    _garbage_collection, _lost_hooks, _logging_disabled, _closed_files,
+    _timers)
 
 
 def _look():
@@ -139,6 +153,12 @@ def _set_time_zone(found):
     else:
         os.environb[b'TZ'] = found[0]
     time.tzset()
+
+
+def _set_decimal_context(found):
+    context = decimal.Context(*found)
+    for name in DECIMAL_SETTINGS:
+        setattr(DECIMALS, name, getattr(context, name))
 
 
 def _set_garbage_collection(found):
@@ -188,7 +208,7 @@ def _set_timers(found):
 _SETTERS = _State(
     functools.partial(locale.setlocale, locale.LC_ALL), _set_time_zone,
     os.chdir, os.umask, socket.setdefaulttimeout, sys.setrecursionlimit,
-    sys.set_int_max_str_digits, sys.setswitchinterval,
+    sys.set_int_max_str_digits, _set_decimal_context, sys.setswitchinterval,
     _set_garbage_collection, _set_lost_hooks, _set_logging,
     _set_closed_files, _set_timers)
 

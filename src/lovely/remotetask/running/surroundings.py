@@ -32,7 +32,7 @@ def in_context(call, *args):
 
 def _in_own_context(call, *args):
     # The one of the thread is an object that would be shared by the copies.
-    decimal.setcontext(decimal.DefaultContext)
+    decimal.setcontext(processstate.DECIMALS)
     return call(*args)
 
 

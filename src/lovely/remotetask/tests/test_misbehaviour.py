@@ -511,7 +511,7 @@ def facts():
         'site': zope.component.hooks.getSite(),
         'interaction': [participation.principal.id for participation
                         in current.participations],
-        'variable': VARIABLE.get(), 'decimal': decimal.getcontext().prec,
+        'variable': VARIABLE.get(), 'decimal': str(decimal.getcontext()),
         'locale': locale.setlocale(locale.LC_ALL),
         'zone': (os.environ.get('TZ'), time.tzname),
         'folder': os.getcwd(), 'timeout': socket.getdefaulttimeout(),
@@ -556,6 +556,15 @@ def set_variable(service):
 
 def set_decimal(service):
     decimal.getcontext().prec = 4
+
+
+def set_default_decimal(service):
+    decimal.DefaultContext.prec = 4
+    decimal.DefaultContext.traps[decimal.Inexact] = True
+
+
+def replace_default_decimal(service):
+    decimal.DefaultContext = decimal.Context(4)
 
 
 def set_locale(service):
@@ -657,7 +666,8 @@ def raise_error(service):
 
 
 LEAVING = (other_site, end_interaction, admin, admin_that_is_over,
-           set_variable, set_decimal, set_locale, set_zone, set_folder,
+           set_variable, set_decimal, set_default_decimal,
+           replace_default_decimal, set_locale, set_zone, set_folder,
            set_timeout, set_recursion, set_digits, set_interval, set_alarm,
            set_timer, set_gc, set_gc_threshold, drop_hooks, set_profile,
            set_trace, set_logging, configure_logging, set_explicit,
@@ -671,6 +681,8 @@ class LeftBehindTest(RunCase):
     def setUp(self):
         super().setUp()
         self.addCleanup(enable, enabled_loggers())
+        self.enterContext(unittest.mock.patch.object(
+            decimal, 'DefaultContext', decimal.DefaultContext))
         self.root['other'] = site = Folder()
         site.setSiteManager(LocalSiteManager(site))
         self.service.policy = Policy(commit_every=self.commit_every)
