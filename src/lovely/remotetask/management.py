@@ -18,6 +18,7 @@ from lovely.remotetask.interfaces import HELD
 from lovely.remotetask.job import CronJob
 from lovely.remotetask.measure import joined
 from lovely.remotetask.policy import policy_of
+from lovely.remotetask.ruling import ruled
 from lovely.remotetask.storage import crew
 from lovely.remotetask.storage import meter
 from lovely.remotetask.storage import upgrade
@@ -94,7 +95,7 @@ class Management:
         job = removeSecurityProxy(job)
         if job.completed is None or job.status not in (*ENDED, HELD):
             return None
-        kept = policy_of(self._service).retention_of(job.status)
+        kept = ruled(policy_of(self._service), 'retention_of', job.status)
         return job.completed.timestamp() + kept if math.isfinite(kept) \
             else None
 

@@ -11,6 +11,7 @@ from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import HELD
 from lovely.remotetask.job import Run
 from lovely.remotetask.policy import policy_of
+from lovely.remotetask.ruling import ruled
 from lovely.remotetask.storage import settlement
 
 
@@ -41,18 +42,20 @@ class RunEnds:
         """The Policy of the service, looked up once for a transaction."""
         return policy_of(self.service)
 
+    def _ask(self, rule, *args):
+        return ruled(self.policy, rule, *args)
+
     def fail(self, job, run, failure, now):
         """Store a failure (see IFailure), and what becomes of the job."""
         if failure.holds:
             job.fail(run, failure, now, HELD)
             return
-        policy = self.policy
         if failure.interrupted and (
-                policy.excuses(job) or not failure.exhausts):
+                self._ask('excuses', job) or not failure.exhausts):
             job.interrupt(run, failure, now,
-                          policy.due_after_interruption(job, now))
+                          self._ask('due_after_interruption', job, now))
             return
-        due = policy.due_after_failure(job, failure, now)
+        due = self._ask('due_after_failure', job, failure, now)
         if due is None:
             job.fail(run, failure, now)
         else:
@@ -65,10 +68,10 @@ class RunEnds:
         """
         if not interrupted:
             self.lose(job, claim, now, UNSTORED_END)
-        elif not self.policy.excuses(job):
+        elif not self._ask('excuses', job):
             self.lose(job, claim, now, INTERRUPTED)
         else:
-            due = self.policy.due_after_interruption(job, now)
+            due = self._ask('due_after_interruption', job, now)
             job.lose(claim, INTERRUPTED.format(claim.processor), due)
             job.interruptions += 1
 
@@ -79,7 +82,7 @@ class RunEnds:
         """
         if job.failures + 1 < self.policy.attempts:
             due = (None if reason in (LOST_PROCESS, MAY_BE_LOST)
-                   else self.policy.due_after_loss(job, now))
+                   else self._ask('due_after_loss', job, now))
             job.lose(claim, reason.format(claim.processor), due)
         else:
             job.fail(Run(claim, claim.time),

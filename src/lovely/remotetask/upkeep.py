@@ -9,6 +9,7 @@ from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import HELD
 from lovely.remotetask.policy import policy_of
+from lovely.remotetask.ruling import ruled
 from lovely.remotetask.storage import aside
 from lovely.remotetask.storage import audit
 from lovely.remotetask.storage import cleaning
@@ -36,12 +37,13 @@ class Upkeep:
         policy = policy_of(self.service)
         pruned = cleaning.drop_some(self.store, limit)
         for status in (COMPLETED, CANCELLED, ERROR, HELD):
-            before = now - policy.retention_of(status)
+            before = now - ruled(policy, 'retention_of', status)
             if before > self.store.since:
                 pruned += removal.prune(
                     self.store, status, before, limit - pruned, shelves)
         pruned += aside.prune(
-            self.store, now - policy.retention_of(HELD), limit - pruned)
+            self.store, now - ruled(policy, 'retention_of', HELD),
+            limit - pruned)
         if pruned < limit:
             # There is time to look around.
             self.look_after(now)

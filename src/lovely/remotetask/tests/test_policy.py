@@ -11,11 +11,14 @@ import unittest.mock
 
 from lovely.remotetask import TaskService
 from lovely.remotetask import policy
+from lovely.remotetask import retry
+from lovely.remotetask import ruling
 from lovely.remotetask.foreign.outcome import Outcome
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import HELD
+from lovely.remotetask.management import Management
 from lovely.remotetask.policy import Policy
 from lovely.remotetask.policy import sound
 from lovely.remotetask.tests.fixture import TaskCase
@@ -326,6 +329,75 @@ class StoredTest(unittest.TestCase):
         self.assertIs(Never, type(sound(Never(), self.SERVICE)))
 
 
+class Failing(Policy):
+    """Has an error in each of its rules."""
+
+    def due_after_failure(self, job, failure, now):
+        raise ZeroDivisionError(job)
+
+    due_after_loss = due_after_failure
+
+    def due_after_interruption(self, job, now):
+        return None
+
+    def excuses(self, job):
+        raise ZeroDivisionError
+
+    def retention_of(self, status):
+        return math.nan
+
+
+class RuledTest(TaskCase):
+
+    CASES = {
+        'due_after_failure': (job(), Outcome(retryable=True), NOW),
+        'due_after_loss': (job(), NOW),
+        'due_after_interruption': (
+            types.SimpleNamespace(interruptions=2), NOW),
+        'excuses': (types.SimpleNamespace(interruptions=2),),
+        'retention_of': (ERROR,)}
+
+    def setUp(self):
+        ruling._warn.cache_clear()
+        self.enterContext(unittest.mock.patch.object(
+            retry.random, 'uniform', lambda low, high: high))
+
+    def test_rules_that_fail(self):
+        """Those of Policy hold, and the log says so once."""
+        for name, args in self.CASES.items():
+            with self.subTest(name):
+                given = Failing(attempts=5, error_retention=7)
+                with self.assertLogs(ruling.__name__, 'WARNING') as logs:
+                    found = [ruling.ruled(given, name, *args)
+                             for _ in range(3)]
+                self.assertEqual(
+                    [getattr(Policy(attempts=5, error_retention=7), name)(
+                        *args)] * 3, found)
+                line, = logs.output
+                self.assertIn(f'Failing.{name}', line)
+
+    def test_other_rules(self):
+        """They hold where they make sense."""
+        class Other(Policy):
+            def due_after_failure(self, job, failure, now):
+                return None
+
+            def due_after_loss(self, job, now):
+                return now + 5
+
+            def excuses(self, job):
+                return False
+
+            def retention_of(self, status):
+                return math.inf
+        expected = {'due_after_failure': None, 'due_after_loss': NOW + 5,
+                    'excuses': False, 'retention_of': math.inf}
+        with self.assertNoLogs(ruling.__name__, 'WARNING'):
+            self.assertEqual(expected, {
+                name: ruling.ruled(Other(), name, *self.CASES[name])
+                for name in expected})
+
+
 class ServiceTest(TaskCase):
 
     def setUp(self):
@@ -333,6 +405,19 @@ class ServiceTest(TaskCase):
         self.service = TaskService()
         self.task(str)
         self.task(int, 'test.fail')
+
+    def test_a_policy_that_fails(self):
+        """Its jobs come to an end, and hold up no others."""
+        self.service.policy = Failing()
+        ids = [self.service.add(name, 'x')
+               for name in ('test.fail', 'test.task')]
+        self.service.process()
+        self.assertEqual([ERROR, COMPLETED], [
+            self.service.getStatus(jobid) for jobid in ids])
+        self.assertEqual(0, upkeep(self.service).prune(10))
+        found = self.service.jobs[ids[0]]
+        self.assertGreater(
+            Management(self.service).removed_at(found), NOW)
 
     def test_a_policy_that_makes_no_sense(self):
         """The service works as if nothing was said."""
