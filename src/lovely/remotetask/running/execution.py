@@ -6,8 +6,6 @@ This is the only path by which processors run jobs, and the test helper too.
 
 import contextlib
 import functools
-import os
-import sys
 
 import transaction
 import zope.component
@@ -19,7 +17,6 @@ from lovely.remotetask import moment
 from lovely.remotetask.foreign import blame
 from lovely.remotetask.foreign import reference
 from lovely.remotetask.foreign import value
-from lovely.remotetask.foreign.outcome import failure_of
 from lovely.remotetask.foreign.outcome import let_go
 from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.foreign.outcome import undescribed
@@ -32,6 +29,7 @@ from lovely.remotetask.running import runlog
 from lovely.remotetask.running import signature
 from lovely.remotetask.running import surroundings
 from lovely.remotetask.running import tracing
+from lovely.remotetask.running.child import in_this_process
 from lovely.remotetask.running.events import name_of
 from lovely.remotetask.running.gate import ProcessorStopped
 from lovely.remotetask.running.refusal import CommitRefusal
@@ -47,7 +45,8 @@ from lovely.remotetask.running.surroundings import interaction
 
 
 # Published here, wherever it lives.
-__all__ = ['ProcessorRequest', 'interaction', 'opened_service']
+__all__ = [
+    'ProcessorRequest', 'in_this_process', 'interaction', 'opened_service']
 
 # How often bookkeeping is tried, which meets the conflicts of processors.
 BOOKKEEPING_ATTEMPTS = 20
@@ -161,56 +160,6 @@ def _loaded(job):
         if loaded.failed:
             raise loaded.exception
     return found
-
-
-def in_this_process(call, *args):
-    """Call something; if it comes back in a forked child, end that.
-
-    The child has the parent's connections, and would go on as a second one
-    that runs the job.
-    """
-    pid = os.getpid()
-    outcome = outcome_of(call, *args, describe=undescribed)
-    if os.getpid() != pid:
-        _leave_child(outcome)
-    if outcome.failed:
-        raise outcome.exception
-    return outcome.value
-
-
-def _leave_child(outcome):
-    """End a forked child as Python ends a process, but for its atexit."""
-    code = 1
-    try:
-        code = _take_leave(outcome)
-    finally:
-        # Also where the job has left nothing to print to.
-        os._exit(code)
-
-
-def _take_leave(outcome):
-    """Print what a child has to say at its end.  Return its exit code."""
-    code = 0
-    if outcome.failed and outcome.is_a(SystemExit):
-        code = outcome.exception.code
-        if not isinstance(code, int | None):
-            outcome_of(_complain, code)
-            code = 1
-    elif outcome.failed:
-        outcome_of(_complain, failure_of(outcome.exception).traceback)
-        code = 1
-    for stream in sys.stdout, sys.stderr:
-        outcome_of(_flush, stream)
-    return (code or 0) & 0xff
-
-
-def _complain(text):
-    print(text, file=sys.stderr)
-
-
-def _flush(stream):
-    # A job may have put anything there, or nothing.
-    stream.flush()
 
 
 def result_of(engine, call):

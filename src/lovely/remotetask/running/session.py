@@ -7,6 +7,7 @@ manager, its synchronizers or its mode ends with the session.
 
 import contextlib
 import functools
+import os
 
 import transaction
 from ZODB.Connection import Connection
@@ -17,6 +18,7 @@ from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.retry import PrivateManager
 from lovely.remotetask.running import quirks
 from lovely.remotetask.running import signature
+from lovely.remotetask.running.child import end_child
 from lovely.remotetask.running.server import server
 from lovely.remotetask.task import TaskError
 
@@ -88,6 +90,7 @@ class Session:
         cannot be stored.  Call `confirm` after that.
         """
         self._commits = False
+        self._pid = os.getpid()
         for each in self._connections():
             if (each.opened is None
                     or each.transaction_manager is not self.manager):
@@ -102,6 +105,8 @@ class Session:
 
     def _commit_resources(self):
         """Check what is committed, now that nothing can join it any more."""
+        # A child that a hook has forked has the parent's file or connection.
+        end_child(self._pid)
         txn = self.manager.get()
         if vars(txn).pop('_commitResources', None) is None:
             # A hook has ended the transaction that is being committed.

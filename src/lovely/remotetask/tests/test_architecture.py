@@ -37,7 +37,7 @@ LEVELS = (
     'running.quirks', 'running.server', 'running.processstate',
     'running.surroundings',
     'running.principal', 'running.application', 'running.signature',
-    'running.session',
+    'running.child', 'running.session',
     'running.refusal', 'running.gate', 'running.duty', 'running.channel',
     'running.outbox', 'running.bell', 'running.telegraph', 'running.wire',
     'running.events',

@@ -33,6 +33,7 @@ from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.processor import SimpleProcessor
+from lovely.remotetask.running import child
 from lovely.remotetask.running import execution
 from lovely.remotetask.running.execution import ProcessorRequest
 from lovely.remotetask.running.surroundings import JobPlace
@@ -107,7 +108,7 @@ class ForkTest(unittest.TestCase):
     def leave(self, outcome):
         """Return the exit code of a child that comes back like that."""
         with unittest.mock.patch.object(os, '_exit') as leave:
-            execution._leave_child(outcome)
+            child.end_child(os.getpid() + 1, outcome)
         leave.assert_called_once()
         return leave.call_args.args[0]
 

@@ -1127,6 +1127,23 @@ class ForkTest(RunCase):
         self.assertEqual(COMPLETED, job.status, job.error)
         return job.output
 
+    def test_a_child_that_comes_back_to_the_commit(self):
+        """It has the file of its parent, and would write there, too."""
+        def work(service, input):
+            transaction.get().addBeforeCommitHook(fork)
+            transaction.get().addAfterCommitHook(tell)
+
+        def fork():
+            if pid := os.fork():
+                codes.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+
+        def tell(committed):
+            if os.getpid() != parent:
+                os._exit(7)
+        parent, codes = os.getpid(), []
+        self.assertEqual(COMPLETED, self.run_job(work).status)
+        self.assertEqual([0], codes)
+
     def test_a_child_that_comes_back(self):
         """It ends as a process does, and does not run the job to its end."""
         def fail():
