@@ -33,9 +33,6 @@ DECIMALS = decimal.DefaultContext
 DECIMAL_SETTINGS = ('prec', 'rounding', 'Emin', 'Emax', 'capitals', 'clamp',
                     'flags', 'traps')
 
-# Where Linux tells the umask of a thread, which is that of its process.
-STATUS = '/proc/thread-self/status'
-
 # Where the current folder is, say, when it was removed.
 UNKNOWN = object()
 
@@ -66,26 +63,22 @@ def _time_zone():
     return os.environb.get(b'TZ'), time.tzname, time.timezone
 
 
+# The umask that was found last.  At first, files of other threads are open to
+# nobody else for a moment.
+_umask_before = 0o077
+
+
 def _umask():
-    found = outcome_of(_told_umask, describe=undescribed)
-    if not found.failed:
-        return found.value
-    # There is no other way to ask.  What other threads make meanwhile is not
-    # open to others.
-    mask = os.umask(0o077)
-    os.umask(mask)
+    """Return the umask; there is no way to ask for it but to set it.
+
+    To what it was before: so others notice nothing, unless it was changed.
+    """
+    global _umask_before
+    mask = os.umask(_umask_before)
+    if mask != _umask_before:
+        os.umask(mask)
+        _umask_before = mask
     return mask
-
-
-def _told_umask():
-    """Return the umask as Linux tells it; raise anything if it does not."""
-    descriptor = os.open(STATUS, os.O_RDONLY)
-    try:
-        # It comes right after the name.
-        found = os.read(descriptor, 1000)
-    finally:
-        os.close(descriptor)
-    return int(found.partition(b'\nUmask:')[2].split(None, 1)[0], 8)
 
 
 def _decimal_context():
