@@ -11,6 +11,8 @@ import unittest.mock
 import transaction
 import zc.lockfile
 import ZODB
+import zope.interface
+from ZODB.broken import Broken
 from ZODB.FileStorage import FileStorage
 from ZODB.FileStorage.FileStorage import FileStorageFormatError
 from ZODB.POSException import ReadOnlyError
@@ -39,6 +41,10 @@ from lovely.remotetask.storage.upgrade import upgrade_some
 from lovely.remotetask.tests.fixture import DatabaseCase
 from lovely.remotetask.tests.test_upgrade import COMPLETED_0
 from lovely.remotetask.tests.test_upgrade import MissingCase
+
+
+class IOwnService(ITaskService):
+    """The application has derived it."""
 
 
 class Configuration:
@@ -301,6 +307,24 @@ class SearchTest(ShopCase):
         transaction.commit()
         self.assertNotIn(('/shop', 'again'), self.found())
         self.assertIn(('/', 'mail'), self.found())
+
+    def test_derived_interface(self):
+        """A service that is registered for one is found by ITaskService."""
+        sites = self.root.getSiteManager()
+        sites.unregisterUtility(self.service, ITaskService, 'mail')
+        zope.interface.alsoProvides(self.service, IOwnService)
+        sites.registerUtility(self.service, IOwnService, 'mail')
+        transaction.commit()
+        self.assertIn(('/', 'mail'), self.found())
+
+    def test_interface_that_is_gone(self):
+        """What is registered for it is no service; the others are found."""
+        sites = self.root.getSiteManager()
+        registered = [unittest.mock.Mock(provided=Broken),
+                      *sites.registeredUtilities()]
+        with unittest.mock.patch.object(
+                sites, 'registeredUtilities', return_value=registered):
+            self.assertIn(('/', 'mail'), self.found())
 
     def test_site_that_cannot_be_read(self):
         """It is told, and all others are found."""

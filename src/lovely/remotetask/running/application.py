@@ -21,6 +21,7 @@ import zope.processlifetime
 from zope.app.publication.zopepublication import ZopePublication
 from zope.component.interfaces import ISite
 from zope.container.interfaces import IReadContainer
+from zope.interface.interface import InterfaceClass
 from zope.security.proxy import removeSecurityProxy
 from zope.site.site import SiteManagementFolder
 
@@ -50,6 +51,16 @@ LONGEST_PAUSE = 2.0
 
 def _nobody():
     return [ProcessorRequest()]
+
+
+def _is_of_service(provided):
+    """Return whether a utility is found when a service is asked for.
+
+    provided -- the interface that it is registered for; or what stands for
+        one that is not there any more.
+    """
+    return isinstance(provided, InterfaceClass) and provided.extends(
+        interfaces.ITaskService, strict=False)
 
 
 @zope.interface.implementer(interfaces.IApplicationServer)
@@ -104,11 +115,9 @@ class Toolkit:
 
     def services(self, site):
         """See IApplicationServer."""
-        # Utilities of other interfaces may be registered for what is not there
-        # any more.
         return [(each.name, each.component) for each
                 in site.getSiteManager().registeredUtilities()
-                if each.provided is interfaces.ITaskService]
+                if _is_of_service(each.provided)]
 
     def folder(self, site):
         """See IApplicationServer."""
