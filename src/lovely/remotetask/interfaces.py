@@ -573,8 +573,8 @@ class ITaskService(zope.location.interfaces.IContained):
         of other records (str) on which the books of the service are kept.
         The jobs are held, see their errors; `requeue` queues one again that
         can be read meanwhile, and `remove` removes it.  A job of earlier code
-        may turn out to be one that has to be held: `requeue` returns False
-        then, and its error tells why.
+        may turn out to be one that has to be held, or that has ended:
+        `requeue` returns False then, and its status and its error tell why.
         """
 
     def oldest_waiting(now=None):

@@ -199,17 +199,18 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
 
     def _restore(self, jobid):
         """Let a job wait, or be requeued, that can be read meanwhile."""
-        was_left_out = upgrade.restore(self, jobid)
-        if not was_left_out and not aside.restore(self.store, jobid):
+        was_left_out = upgrade.is_left_out(self.store, jobid)
+        restored = upgrade.restore(self, jobid) if was_left_out else (
+            aside.restore(self.store, jobid))
+        if not restored:
             return False
         job = self._job(jobid)
         if job.status in WAITING:
             registry.wake_after_commit(self, job)
             return True
-        # Nobody could tell before why this one is held: somebody has to look
-        # at that first.
-        return not (was_left_out and job.status == HELD) and (
-            self.requeue(jobid))
+        # Nobody could tell before that this one has ended, or why it is held:
+        # somebody has to look at that first.
+        return not was_left_out and self.requeue(jobid)
 
     def _generateId(self):
         """Return an int that is no job's id."""

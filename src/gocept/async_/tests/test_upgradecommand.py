@@ -39,6 +39,7 @@ from lovely.remotetask.storage import fate
 from lovely.remotetask.storage.upgrade import SCHEMA
 from lovely.remotetask.storage.upgrade import upgrade_some
 from lovely.remotetask.tests.fixture import DatabaseCase
+from lovely.remotetask.tests.test_reference import Unstorable
 from lovely.remotetask.tests.test_upgrade import COMPLETED_0
 from lovely.remotetask.tests.test_upgrade import MissingCase
 
@@ -257,6 +258,23 @@ class UnreadableTest(CommandCase):
             self.assertIn('13 cronjob, 1 start later, 1 held', out)
             self.assertEqual(1, out.count(
                 f'  unreadable, job {COMPLETED_0}: '))
+
+    def test_job_that_cannot_be_stored(self):
+        """So it is with one that refuses to be written."""
+        job = self.stored_jobs()[COMPLETED_0]
+        job._p_activate()
+        vars(job)['output'] = Unstorable()
+        job._p_changed = True
+        transaction.commit()
+        with unittest.mock.patch.object(Unstorable, 'closed', True):
+            for args in (['--check'], [], []):
+                code, out, _ = self.run_command(*args)
+                self.assertEqual(1, code)
+                self.assertIn('13 cronjob, 1 start later, 1 held', out)
+                self.assertIn(
+                    f'  unreadable, job {COMPLETED_0}: It cannot be read: it '
+                    f'could not be stored again; install' if args else
+                    'no longer', out)
 
     def test_books(self):
         """So are the records in which jobs were kept."""

@@ -12,6 +12,7 @@ from ZODB.utils import oid_repr
 from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.foreign.value import class_name
+from lovely.remotetask.foreign.value import unstorable
 
 
 log = journal(__name__)
@@ -38,7 +39,8 @@ def repair(stored):
     stored -- a ghost that cannot be loaded.
 
     Return whether there were any, and the object is loaded now: it is changed
-    then, so that the next commit writes what ZODB can read.
+    then, so that the next commit writes what ZODB can read; unless it could
+    not be written at all.
     """
     jar = stored._p_jar
     if jar is None or stored._p_changed is not None:
@@ -51,8 +53,13 @@ def repair(stored):
         jar._reader = usual
     if loaded.failed or not reader.has_corrected:
         return False
-    stored._p_changed = True
+    stored._p_changed = _is_storable(stored)
     return True
+
+
+def _is_storable(stored):
+    state = outcome_of(stored.__getstate__)
+    return not state.failed and unstorable(state.value, stored._p_jar) is None
 
 
 def corrected(reference):

@@ -29,7 +29,7 @@ from lovely.remotetask.foreign.twin import CAUSE
 
 # Whoever copies values finds all of these here.
 __all__ = ['TooLarge', 'broken', 'class_name', 'copy', 'function_name',
-           'is_of_database', 'is_small', 'reason']
+           'is_of_database', 'is_small', 'reason', 'unstorable']
 
 
 # Bytes that an input or a result may take whatever the limit of a service is.
@@ -67,6 +67,23 @@ def copy(value, connection, limit=None, what='the value', found=None):
     if copied.failed:
         _complain(copied, value, what, limit)
     return copied.value
+
+
+def unstorable(state, connection):
+    """Return why a state cannot be stored again (str), None if it can.
+
+    state -- of a persistent object that is stored.
+    connection -- that of the object; None if it is in no database.
+
+    So it is where a class or a function is gone that the state refers to, or
+    refuses to be pickled by now: the commit would fail.
+    """
+    copied = outcome_of(Copier(connection, None).copy, state, None)
+    if not copied.failed:
+        return None
+    if is_of_database(copied):
+        raise copied.exception
+    return reason(copied)
 
 
 def is_small(value, limit=None):

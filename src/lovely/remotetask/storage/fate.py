@@ -43,6 +43,12 @@ NO_TIME = 'It cannot be told when to run the job: {}'
 # has ended.
 BEFORE_RUNS = (QUEUED, PROCESSING, DELAYED, CRONJOB)
 
+# The attributes of jobs that are times.
+TIMES = ('created', 'started', 'completed')
+
+# What is written anew of each job, or dropped, whatever was stored.
+REPLACED = (*TIMES, 'status', 'error', 'scheduledFor')
+
 # Stands in the pattern of a job that is held for what is no number: no time
 # matches it.
 NEVER = -1
@@ -92,6 +98,17 @@ class Fate(NamedTuple):
     pattern: dict[str, tuple[int, ...]] | None = None
     dropped: str = ''
     was_lost: bool = False
+
+    def kept(self, state):
+        """Return what stays as it is of what was stored of the job: a dict.
+
+        state -- a mapping.
+        """
+        replaced = {*REPLACED, *(self.pattern or ())}
+        if not isinstance(state.get('task'), str):
+            replaced.add('task')
+        return {name: value for name, value in state.items()
+                if name not in replaced and not name.startswith('_v_')}
 
     def findings(self, jobid):
         """Return what is to be told of the job: a list of Finding."""

@@ -11,6 +11,7 @@ import persistent
 from lovely.remotetask.foreign import reference
 from lovely.remotetask.foreign import value
 from lovely.remotetask.foreign.outcome import outcome_of
+from lovely.remotetask.foreign.unreadable import UnreadableRecord
 from lovely.remotetask.foreign.unreadable import reason_of
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.storage.fate import MENDED
@@ -21,11 +22,17 @@ from lovely.remotetask.storage.fate import Finding
 from lovely.remotetask.storage.fate import fate_of
 
 
+NOT_STORABLE = (
+    'it could not be stored again; install or correct the code that it '
+    'needs, and requeue it: {}')
+
+
 class Look(NamedTuple):
     """What is seen of a job.
 
-    fate -- Fate; None if the job cannot be read.
-    failure -- the Outcome of `read` then.
+    fate -- Fate; None if the job cannot be brought up to date.
+    failure -- the Outcome of `read` then; of a job, too, that can be read,
+        and could not be stored again.
     findings -- list of Finding.
     """
 
@@ -41,15 +48,27 @@ def look_at(job, jobid, earlier, read, now):
     read -- see Earlier.
     now -- POSIX seconds.
     """
-    mended = _mend(job)
-    found = read(fate_of, job, jobid, earlier, now)
+    mended = mend(job)
+    found = read(_storable_fate_of, job, jobid, earlier, now)
     if found.failed:
         return Look(None, found, [Finding(
             jobid, UNREADABLE, f'It cannot be read: {reason_of(found)}.')])
     told = found.value.findings(jobid)
-    if _mend(input_of(job)) or mended:
+    if mend(input_of(job)) or mended:
         told.append(Finding(jobid, REPAIRED, MENDED))
     return Look(found.value, None, told)
+
+
+def _storable_fate_of(job, *args):
+    """See `fate_of`; the job will be written.
+
+    One that could not be would let the commit fail that has all others in it.
+    """
+    fate = fate_of(job, *args)
+    reason = value.unstorable(fate.kept(vars(job)), job._p_jar)
+    if reason is not None:
+        raise UnreadableRecord(NOT_STORABLE.format(reason))
+    return fate
 
 
 def input_of(job):
@@ -60,7 +79,7 @@ def input_of(job):
     return None if state.get('status') == COMPLETED else state.get('input')
 
 
-def _mend(record):
+def mend(record):
     """Load a persistent object.  Return whether it was repaired for that.
 
     Whoever uses the object meets anything else that keeps it from being
@@ -72,4 +91,5 @@ def _mend(record):
     loaded = outcome_of(record._p_activate)
     if loaded.failed and value.is_of_database(loaded):
         raise loaded.exception
-    return loaded.failed and reference.repair(record)
+    return (loaded.failed and reference.repair(record)
+            and bool(record._p_changed))

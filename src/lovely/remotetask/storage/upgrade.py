@@ -28,9 +28,11 @@ from lovely.remotetask.storage.earlier import ATTRIBUTES
 from lovely.remotetask.storage.earlier import Earlier
 from lovely.remotetask.storage.earlier import Forgotten
 from lovely.remotetask.storage.earlier import salvage
+from lovely.remotetask.storage.fate import TIMES
 from lovely.remotetask.storage.ledger import LISTED
 from lovely.remotetask.storage.look import input_of
 from lovely.remotetask.storage.look import look_at
+from lovely.remotetask.storage.look import mend
 from lovely.remotetask.storage.store import JobStore
 
 
@@ -41,9 +43,6 @@ FIRST_SEQUENCE = 1 << 17
 # one), and trees that could not be read: attributes of the service.
 REACHED = '_reached'
 UNREADABLE = '_unreadable'
-
-# The attributes of jobs that are times.
-TIMES = ('created', 'started', 'completed')
 
 # The schema of the services of today.  Whoever raises it adds a step to
 # `upgrade`.
@@ -159,13 +158,11 @@ def _upgrade_job(store, earlier, jobid, job):
 
 
 def restore(service, jobid):
-    """Bring a job up to date that can be read only now, unlike the others.
+    """Bring a job up to date that was left out; see `is_left_out`.
 
-    Return whether there is such a job.
+    Return whether that is possible by now.
     """
     store = service._store
-    if not _was_left_out(store, jobid):
-        return False
     job, now = lookup.record(store, jobid), store.now()
     look = look_at(job, jobid, Forgotten(), store.read, now)
     if look.failure is not None:
@@ -177,11 +174,17 @@ def restore(service, jobid):
     return True
 
 
-def _was_left_out(store, jobid):
-    """Return whether a job is as earlier code has stored it, and readable."""
+def is_left_out(store, jobid):
+    """Return whether a job is still as earlier code has stored it.
+
+    It could not be read, or not be stored again, when the others were brought
+    up to date.  One that cannot be read now is none.
+    """
     if jobid not in store.aside or not lookup.is_apart(store, jobid):
         return False
-    found = store.read(opened, lookup.record(store, jobid))
+    job = lookup.record(store, jobid)
+    mend(job)
+    found = store.read(opened, job)
     return not found.failed and vars(found.value).get('store') is None
 
 

@@ -1,6 +1,7 @@
 """References as zodbupdate 3.0 writes them."""
 
 import io
+import unittest.mock
 
 import persistent
 import persistent.mapping
@@ -21,6 +22,16 @@ OID = b'\0' * 7 + b'\5'
 
 class Holder(persistent.Persistent):
     pass
+
+
+class Unstorable:
+
+    closed = False
+
+    def __reduce__(self):
+        if self.closed:
+            raise RuntimeError('no longer')
+        return Unstorable, ()
 
 
 class _Reference:
@@ -127,6 +138,17 @@ class RepairTest(TaskCase):
         self.spoil(lambda found: ['w', OID[:-1] + b'\xee'])
         self.assertTrue(reference.repair(self.holder))
         self.assertIsNone(self.holder.near())
+
+    def test_cannot_be_stored(self):
+        """It is loaded, and left as it is: no commit fails for it."""
+        self.holder.unstorable = Unstorable()
+        transaction.commit()
+        self.spoil(lambda found: ['w', found[1][0]])
+        with unittest.mock.patch.object(Unstorable, 'closed', True):
+            self.assertTrue(reference.repair(self.holder))
+            self.assertIs(self.target, self.holder.near())
+            self.assertFalse(self.holder._p_changed)
+            transaction.commit()
 
     def test_nothing_to_repair(self):
         """It is left to those who use it."""

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 import types
+import unittest.mock
 
 import persistent.wref
 import transaction
@@ -43,6 +44,7 @@ from lovely.remotetask.tests.fixture import Calls
 from lovely.remotetask.tests.fixture import DatabaseCase
 from lovely.remotetask.tests.fixture import engine
 from lovely.remotetask.tests.fixture import upkeep
+from lovely.remotetask.tests.test_reference import Unstorable
 
 
 # The ids of some jobs of the service `mail`.
@@ -489,6 +491,101 @@ class UnreadableTest(MissingCase):
                 if 'It cannot be read' in text]
         self.assertEqual(3, len(told))
         self.assertIn(f'++etc++site/default/mail/{COMPLETED_0}: ', told[0])
+
+
+class UnstorableTest(UpgradeCase):
+    """Old jobs can be read, and not be written."""
+
+    ID = 5
+
+    def setUp(self):
+        super().setUp()
+        self.module = types.ModuleType('values_that_go')
+
+        def function():
+            pass
+        for name, value in (('Class', type('Class', (), {})),
+                            ('function', function)):
+            value.__module__, value.__qualname__ = self.module.__name__, name
+            setattr(self.module, name, value)
+        self.bring_back()
+
+    def bring_back(self):
+        patch = unittest.mock.patch.dict(
+            sys.modules, {self.module.__name__: self.module})
+        patch.start()
+        self.addCleanup(patch.stop)
+        return patch
+
+    def store(self, **state):
+        """Store a job in whose state there is what goes then."""
+        job = Job.__new__(Job)
+        vars(job).update({
+            'id': self.ID, 'status': QUEUED, 'task': 'shop.echo',
+            'input': 'own', 'created': datetime.datetime(2010, 1, 1), **state})
+        self.stored_jobs()[self.ID] = job
+        transaction.commit()
+        del sys.modules[self.module.__name__]
+        self.reopen()
+
+    def reopen(self):
+        """Open the database as another process does."""
+        transaction.abort()
+        self.connection.close()
+        resetCaches()
+        self.connection = self.db.open()
+        self.root = self.connection.root()['Application']
+        self.service = self.services['mail']
+
+    def check_is_aside(self, text):
+        """Check that the job is held, and says why; and others are run."""
+        self.service.counts()
+        transaction.commit()
+        self.assertEqual(HELD, self.service.getStatus(self.ID))
+        self.assertIn(text, self.service.getError(self.ID))
+        self.assertEqual([self.ID], self.service.unreadable())
+        self.assertFalse(self.service.requeue(self.ID))
+        transaction.commit()
+        self.drain(self.service, now=1)
+        self.assertEqual('later 0', self.calls[0])
+        self.assertEqual(40, len(self.service.jobs))
+
+    def test_class_as_a_value(self):
+        """It is gone; the job is as it was once it is there again."""
+        self.store(input=[self.module.Class])
+        self.check_is_aside('values_that_go')
+        self.bring_back()
+        self.reopen()
+        self.assertTrue(self.service.requeue(self.ID))
+        transaction.commit()
+        self.drain(self.service, now=1)
+        self.assertIn([self.module.Class], self.calls)
+
+    def test_function_as_a_value(self):
+        self.store(input={'call': self.module.function})
+        self.check_is_aside('values_that_go')
+
+    def test_class_in_a_result(self):
+        """Of a job that has ended."""
+        self.store(status=COMPLETED, output=(self.module.Class,))
+        self.check_is_aside('install or correct the code')
+
+    def test_value_that_refuses(self):
+        self.store(input=Unstorable())
+        with unittest.mock.patch.object(Unstorable, 'closed', True):
+            self.check_is_aside('no longer')
+
+    def test_object_of_a_class(self):
+        """It is kept as it is: ZODB can write that."""
+        self.store(input=[self.module.Class()])
+        self.assertEqual(QUEUED, self.service.getStatus(self.ID))
+        transaction.commit()
+
+    def test_class_in_an_error(self):
+        """Of that, only the text is kept."""
+        self.store(status=ERROR, error=ValueError(self.module.Class))
+        self.assertEqual(ERROR, self.service.getStatus(self.ID))
+        transaction.commit()
 
 
 class BooksTest(MissingCase):

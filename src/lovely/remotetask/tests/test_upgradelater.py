@@ -5,13 +5,16 @@ import time
 
 import transaction
 
+from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import CRONJOB
 from lovely.remotetask.interfaces import DELAYED
+from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import HELD
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import STARTLATER
 from lovely.remotetask.storage import fate
+from lovely.remotetask.tests.test_upgrade import CANCELLED_0
 from lovely.remotetask.tests.test_upgrade import COMPLETED_0
 from lovely.remotetask.tests.test_upgrade import DELAYED_10S
 from lovely.remotetask.tests.test_upgrade import FAR
@@ -100,12 +103,25 @@ class LaterTest(MissingCase):
         self.assertIn('minute=60', job.error)
 
     def test_error(self):
-        """Its error is told, and it is queued as somebody has asked for."""
+        """Its error is told first; whoever then wants it has it run."""
         job = self.bring_back(TASK_ERROR, error=ValueError('no paper'))
-        self.assertTrue(self.was_requeued)
-        self.assertEqual(QUEUED, job.status)
+        self.assertFalse(self.was_requeued)
+        self.assertEqual(ERROR, job.status)
         self.assertEqual('no paper', job.error)
+        self.assertTrue(self.service.requeue(TASK_ERROR))
+        transaction.commit()
         self.check_runs(TASK_ERROR)
+
+    def test_cancelled(self):
+        """Nobody could tell that somebody had cancelled it."""
+        job = self.bring_back(CANCELLED_0)
+        self.assertFalse(self.was_requeued)
+        self.assertEqual(CANCELLED, job.status)
+        self.drain(self.service, now=FAR)
+        self.assertNotIn('wird abgebrochen 0', self.calls)
+        self.assertTrue(self.service.requeue(CANCELLED_0))
+        transaction.commit()
+        self.check_runs(CANCELLED_0)
 
     def test_at_rest(self):
         job = self.bring_back(LATER)
