@@ -58,9 +58,18 @@ class Earlier:
             return None
         return _identity(job) in self._times or _identity(job) in self._new
 
+    def is_new(self, job):
+        """Return whether no processor has counted the time of a job yet.
+
+        It was added, or somebody has rescheduled it: a time from before that
+        counts no longer.
+        """
+        return self._new is not None and _identity(job) in self._new
+
     def time_of(self, job):
         """Return when a job is due, in POSIX seconds (int), or None."""
-        return (self._times or {}).get(_identity(job))
+        return None if self.is_new(job) else (
+            self._times or {}).get(_identity(job))
 
 
 class Forgotten(Earlier):

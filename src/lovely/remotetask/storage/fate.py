@@ -183,7 +183,7 @@ def _timed(job, status, earlier, now):
         return Fate(HELD, reason=NO_TIME.format('it has no pattern'))
     stored = earlier.time_of(job)
     if status == DELAYED:
-        return _delayed(job, stored, now)
+        return _delayed(job, stored, now, earlier.is_new(job))
     if not job.recurring:
         return _at(status, lambda: job.timeOfNextCall(now), stored)
     fields, dropped, impossible = possible(vars(job))
@@ -195,9 +195,9 @@ def _timed(job, status, earlier, now):
         pattern=fields, dropped=dropped)
 
 
-def _delayed(job, stored, now):
+def _delayed(job, stored, now, is_new):
     due = stored
-    scheduled = vars(job).get('scheduledFor')
+    scheduled = None if is_new else vars(job).get('scheduledFor')
     if due is None and isinstance(scheduled, datetime.datetime):
         due = seconds_of(scheduled)
     if due is not None:

@@ -31,16 +31,20 @@ BEGAN = datetime.datetime(2026, 11, 26, 11, 30)
 class Books:
     """Stands for what the queue and the schedule say of the one job."""
 
-    def __init__(self, queued=False, scheduled=False, time=None):
+    def __init__(self, queued=False, scheduled=False, time=None, new=False):
         self.queued = queued
         self.scheduled = scheduled
         self.time = time
+        self.new = new
 
     def is_queued(self, job):
         return self.queued
 
     def is_scheduled(self, job):
         return self.scheduled
+
+    def is_new(self, job):
+        return self.new
 
     def time_of(self, job):
         return self.time
@@ -158,6 +162,12 @@ class DelayedTest(unittest.TestCase):
     def test_no_processor_has_seen_it(self):
         """Its delay counts from now on, as it did."""
         self.assertEqual(NOW + HOUR, fate_of(self.job(), scheduled=True).due)
+
+    def test_rescheduled(self):
+        """Its delay counts from now on, whenever it was to be run before."""
+        job = self.job(scheduledFor=datetime.datetime(2001, 1, 1))
+        self.assertEqual(
+            NOW + HOUR, fate_of(job, scheduled=True, new=True).due)
 
     def test_lost_before_it_ran(self):
         """It is run when it was to."""

@@ -281,6 +281,19 @@ class UpgradeTest(UpgradeCase):
         self.assertEqual(13, self.counts(self.service)[CRONJOB])
         self.assertNotIn(DELAYED, self.counts(self.service))
 
+    def test_rescheduled(self):
+        """A time from before no longer counts, as it did not then."""
+        jobs = self.stored_jobs()
+        new = [jobs[EVERY_QUARTER], jobs[DELAYED_10S]]
+        new[0]._p_activate()
+        vars(new[0])['minute'] = (7,)
+        vars(self.service)['_scheduledQueue'] = new
+        now = time.time()
+        self.assertEqual(
+            7, self.service.jobs[EVERY_QUARTER].due // 60 % 60)
+        self.assertGreater(self.service.jobs[EVERY_QUARTER].due, now)
+        self.assertGreater(self.service.jobs[DELAYED_10S].due, now)
+
     def test_overdue(self):
         """What was due while nothing ran is run at once, and once."""
         self.service = self.services['overdue']
