@@ -51,7 +51,7 @@ class SlicesTest(UpgradeCase):
         slices.bring_up_to_date(self.db, self.find)
         self.transactions.clear()
         done = slices.bring_up_to_date(self.db, self.find)
-        self.assertEqual((39, []), done)
+        self.assertEqual((39, [], []), done)
         self.assertEqual([], self.transactions)
 
     def test_interrupted(self):

@@ -41,6 +41,7 @@ from lovely.remotetask.storage.upgrade import upgrade_some
 from lovely.remotetask.tests.fixture import DatabaseCase
 from lovely.remotetask.tests.test_reference import Unstorable
 from lovely.remotetask.tests.test_upgrade import COMPLETED_0
+from lovely.remotetask.tests.test_upgrade import QUEUED_0
 from lovely.remotetask.tests.test_upgrade import MissingCase
 
 
@@ -282,6 +283,23 @@ class UnreadableTest(CommandCase):
         self.lose(vars(self.service)['_queue'], self.stored_jobs())
         _, out, _ = self.run_command('--check')
         self.assertIn('  unreadable: _queue cannot be read', out)
+
+    def test_only_in_a_queue(self):
+        """A job is told that was not among the others; all tell the same."""
+        del self.stored_jobs()[QUEUED_0]
+        transaction.commit()
+        for args in (['--check'], []):
+            _, out, _ = self.run_command(*args)
+            self.assertIn('  jobs: 10 queued, 4 cancelled', out)
+            self.assertIn(f'  found, job {QUEUED_0}: It waited in a', out)
+
+    def test_told_afterwards(self):
+        """What could not be read is told by the command that goes on, too."""
+        self.service._p_activate()
+        self.lose(vars(self.service)['_queue'])
+        for args in (['--check'], []):
+            _, out, _ = self.run_command(*args)
+            self.assertIn('  unreadable: _queue cannot be read', out)
 
     def test_in_the_middle(self):
         """What is done is counted, and the rest is told."""

@@ -183,9 +183,11 @@ def _examined(service, only_check):
     manager.begin()
     found = examine(service)
     # What is to be seen of the jobs now is told already.
-    return found._replace(findings=found.findings + [
-        each for each in done.findings
-        if each.kind not in (HOLDS, UNREADABLE)])
+    return found._replace(
+        findings=found.findings + [
+            each for each in done.findings
+            if each.kind not in (HOLDS, UNREADABLE)],
+        trouble=done.trouble + found.trouble)
 
 
 def _tell(text, *args):

@@ -63,11 +63,11 @@ def examine(service):
 def _examine_old(service):
     reading = functools.partial(read, service._p_jar.db())
     earlier = Earlier(service, reading)
-    counts, jobs, trouble = left(service, reading)
-    found = Examination(True, dict(counts), [], {}, [
-        *earlier.trouble, *trouble])
+    todo = left(service, earlier, reading)
+    found = Examination(True, dict(todo.done), list(todo.findings), {}, [
+        *earlier.trouble, *todo.trouble])
     now = moment.now()
-    for number, (jobid, job) in enumerate(jobs, 1):
+    for number, (jobid, job) in enumerate(todo.jobs, 1):
         look = look_at(job, jobid, earlier, reading, now)
         status = HELD if look.fate is None else look.fate.status
         found.counts[status] = found.counts.get(status, 0) + 1

@@ -2,6 +2,7 @@
 
 from lovely.remotetask.foreign.description import escaped
 from lovely.remotetask.interfaces import STATUSES
+from lovely.remotetask.storage.fate import FOUND
 from lovely.remotetask.storage.fate import HOLDS
 from lovely.remotetask.storage.fate import LOST
 from lovely.remotetask.storage.fate import PATTERN
@@ -10,14 +11,15 @@ from lovely.remotetask.storage.fate import UNREADABLE
 
 
 # What each kind of finding begins with.
-TITLES = {LOST: 'lost', HOLDS: 'held', PATTERN: 'pattern changed',
-          UNREADABLE: 'unreadable', REPAIRED: 'repaired'}
+TITLES = {FOUND: 'found', LOST: 'lost', HOLDS: 'held',
+          PATTERN: 'pattern changed', UNREADABLE: 'unreadable',
+          REPAIRED: 'repaired'}
 
 # How many ids are shown of one line.
 IDS = 5
 
 # These need nobody's attention.
-HARMLESS = (LOST, REPAIRED)
+HARMLESS = (FOUND, LOST, REPAIRED)
 
 
 def lines(found, examination, is_declared):

@@ -12,6 +12,7 @@ from lovely.remotetask.retry import in_private_transaction
 from lovely.remotetask.storage.telling import Progress
 from lovely.remotetask.storage.upgrade import SCHEMA
 from lovely.remotetask.storage.upgrade import SLICE
+from lovely.remotetask.storage.upgrade import Slice
 from lovely.remotetask.storage.upgrade import upgrade_some
 
 
@@ -26,10 +27,12 @@ class Done(NamedTuple):
 
     number -- how many jobs it has.
     findings -- list of Finding, of the slices that were done here.
+    trouble -- texts: what else could not be read of them.
     """
 
     number: int
     findings: list
+    trouble: list
 
 
 def bring_up_to_date(db, find, tell=log.info):
@@ -41,26 +44,27 @@ def bring_up_to_date(db, find, tell=log.info):
         is.
     """
     progress = Progress(tell)
-    number, findings, earlier = None, [], None
-    while number is None:
-        number, some, earlier = in_private_transaction(
+    done, earlier = Done(None, [], []), None
+    while done.number is None:
+        number, some = in_private_transaction(
             db, lambda connection: _slice(
                 find(connection), progress, earlier),  # noqa: B023
             ATTEMPTS)
-        findings += some
-    return Done(number, findings)
+        done = Done(number, done.findings + some.findings,
+                    done.trouble + some.trouble)
+        earlier = some.earlier
+    return done
 
 
 def _slice(service, progress, earlier):
     """Bring some jobs of a service up to date.
 
-    Return how many it has, None if there is more to do; a list of Finding;
-    and the Earlier for the next slice.
+    Return how many it has, None if there is more to do; and the Slice.
     """
     if service.schema == SCHEMA:
-        return len(service.jobs), [], earlier
+        return len(service.jobs), Slice([], [], earlier)
     done = upgrade_some(service, SLICE, earlier)
     if service.schema == SCHEMA:
-        return len(service.jobs), *done
+        return len(service.jobs), done
     progress.tell(service)
-    return None, *done
+    return None, done

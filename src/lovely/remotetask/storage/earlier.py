@@ -50,13 +50,18 @@ class Earlier:
     def is_queued(self, job):
         """Return whether a job is in the queue; None if nobody knows."""
         return None if self._queued is None else (
-            _identity(job) in self._queued)
+            identity(job) in self._queued)
 
     def is_scheduled(self, job):
         """Return whether a job waits for its time; None if nobody knows."""
         if self._times is None or self._new is None:
             return None
-        return _identity(job) in self._times or _identity(job) in self._new
+        return identity(job) in self._times or identity(job) in self._new
+
+    def oids(self):
+        """Return the object ids of all that is in them: a set of bytes."""
+        return {each for some in (self._queued, self._new, self._times)
+                for each in some or () if isinstance(each, bytes)}
 
     def is_new(self, job):
         """Return whether no processor has counted the time of a job yet.
@@ -64,12 +69,12 @@ class Earlier:
         It was added, or somebody has rescheduled it: a time from before that
         counts no longer.
         """
-        return self._new is not None and _identity(job) in self._new
+        return self._new is not None and identity(job) in self._new
 
     def time_of(self, job):
         """Return when a job is due, in POSIX seconds (int), or None."""
         return None if self.is_new(job) else (
-            self._times or {}).get(_identity(job))
+            self._times or {}).get(identity(job))
 
 
 class Forgotten(Earlier):
@@ -80,13 +85,13 @@ class Forgotten(Earlier):
         self._queued = self._new = self._times = None
 
 
-def _identity(job):
+def identity(job):
     """Return what tells a job from others; it need not be loaded."""
-    return job._p_oid or id(job)
+    return getattr(job, '_p_oid', None) or id(job)
 
 
 def _identities(queue):
-    return {_identity(job) for job in _members(queue, DEPTH)}
+    return {identity(job) for job in _members(queue, DEPTH)}
 
 
 def _members(queue, depth):
@@ -119,7 +124,7 @@ def _times(schedule):
         for job in jobs:
             if whole(time) is not None:
                 # The first one that is met is the earliest.
-                found.setdefault(_identity(job), whole(time))
+                found.setdefault(identity(job), whole(time))
     return found
 
 

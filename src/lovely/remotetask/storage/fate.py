@@ -59,9 +59,12 @@ LOST = 'lost'
 PATTERN = 'pattern'
 UNREADABLE = 'unreadable'
 REPAIRED = 'repaired'
+FOUND = 'found'
 
 NEVER_RUN = ('It waited in no queue, as the process that had it died before '
              'it ran; it is queued.')
+ONLY_QUEUED = ('It waited in a queue, and was not among the jobs that can be '
+               'read; it is among them now.')
 DROPPED = ('Of its pattern is left out what no time ever matches, and '
            'lovely.remotetask 0.5 never met: {}.')
 MENDED = ('It, or its input, has a reference as zodbupdate 3.0 writes it, '

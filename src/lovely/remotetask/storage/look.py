@@ -51,12 +51,20 @@ def look_at(job, jobid, earlier, read, now):
     mended = mend(job)
     found = read(_storable_fate_of, job, jobid, earlier, now)
     if found.failed:
-        return Look(None, found, [Finding(
-            jobid, UNREADABLE, f'It cannot be read: {reason_of(found)}.')])
+        return Look(None, found, [unreadable(jobid, found)])
     told = found.value.findings(jobid)
     if mend(input_of(job)) or mended:
         told.append(Finding(jobid, REPAIRED, MENDED))
     return Look(found.value, None, told)
+
+
+def unreadable(jobid, failure):
+    """Return the Finding of a job that cannot be brought up to date.
+
+    failure -- the Outcome of `read`.
+    """
+    return Finding(
+        jobid, UNREADABLE, f'It cannot be read: {reason_of(failure)}.')
 
 
 def _storable_fate_of(job, *args):

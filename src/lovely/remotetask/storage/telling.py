@@ -11,6 +11,7 @@ from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.part import path
 from lovely.remotetask.storage import counting
+from lovely.remotetask.storage.fate import FOUND
 from lovely.remotetask.storage.fate import LOST
 from lovely.remotetask.storage.fate import REPAIRED
 
@@ -24,7 +25,7 @@ SHOWN = 50
 INTERVAL = 2.0
 
 # These are as they should be, once they are told.
-LEVELS = {LOST: logging.INFO, REPAIRED: logging.INFO}
+LEVELS = {FOUND: logging.INFO, LOST: logging.INFO, REPAIRED: logging.INFO}
 
 
 def name_of(service):

@@ -27,22 +27,24 @@ from lovely.remotetask.storage import telling
 from lovely.remotetask.storage.earlier import ATTRIBUTES
 from lovely.remotetask.storage.earlier import Earlier
 from lovely.remotetask.storage.earlier import Forgotten
-from lovely.remotetask.storage.earlier import salvage
 from lovely.remotetask.storage.fate import TIMES
 from lovely.remotetask.storage.ledger import LISTED
 from lovely.remotetask.storage.look import input_of
 from lovely.remotetask.storage.look import look_at
 from lovely.remotetask.storage.look import mend
+from lovely.remotetask.storage.look import unreadable
 from lovely.remotetask.storage.store import JobStore
+from lovely.remotetask.storage.strays import gather
 
 
 # Old job ids are below 2 ** 31; the first new one is just there.
 FIRST_SEQUENCE = 1 << 17
 
-# How far the jobs of a service were brought up to date (the id of the last
-# one), and trees that could not be read: attributes of the service.
+# Attributes of the service: how far its jobs were brought up to date (the id
+# of the last one); the tree that could not be read; and jobs that have no id.
 REACHED = '_reached'
 UNREADABLE = '_unreadable'
+HOMELESS = '_homeless'
 
 # The schema of the services of today.  Whoever raises it adds a step to
 # `upgrade`.
@@ -68,10 +70,12 @@ class Slice(NamedTuple):
     """What was done of a service.
 
     findings -- list of Finding, of which the log tells after the commit.
+    trouble -- texts, of which it tells, too: what else cannot be read.
     earlier -- Earlier, for what is to be done next.
     """
 
     findings: list
+    trouble: list
     earlier: Earlier
 
 
@@ -82,21 +86,28 @@ def upgrade_some(service, limit, earlier=None):
         once, which may be long.
     """
     service._p_activate()
+    is_begun = service._store is not None
     store = _begun(service)
+    findings, trouble = [], []
     if earlier is None:
         earlier = Earlier(service, store.read)
-        telling.trouble(service, earlier.trouble)
+        trouble += earlier.trouble
     ids = _next_ids(service, store, limit)
-    found = []
-    for jobid, job in _loaded(store, ids):
-        found += _upgrade_job(store, earlier, jobid, job)
-    telling.findings(service, found)
+    if ids.failed or not is_begun:
+        gathered = _complete(service, store, earlier)
+        findings += gathered.findings
+        trouble += gathered.trouble
+        ids = _next_ids(service, store, limit)
+    for jobid, job in _loaded(store, ids.value):
+        findings += _upgrade_job(store, earlier, jobid, job)
+    telling.trouble(service, trouble)
+    telling.findings(service, findings)
     service._p_changed = True
-    if len(ids) < limit:
+    if len(ids.value) < limit:
         _finish(service)
     else:
-        vars(service)[REACHED] = ids[-1]
-    return Slice(found, earlier)
+        vars(service)[REACHED] = ids.value[-1]
+    return Slice(findings, trouble, earlier)
 
 
 def _begun(service):
@@ -117,19 +128,25 @@ def _finish(service):
     service.schema = SCHEMA
 
 
-def _next_ids(service, store, limit):
-    after = vars(service).get(REACHED)
-    found = store.read(_ids, store.legacy, after, limit)
-    if not found.failed:
-        return found.value
-    kept, trouble = salvage(store.legacy, store.read)
-    telling.trouble(
-        service, [f'some of its jobs cannot be read, and are left out: '
-                  f'{text}' for text in trouble])
+def _complete(service, store, earlier):
+    """Let all jobs be where they are looked for.  Return what is Gathered."""
+    found = gather(service, store.legacy, earlier, store.read)
     # What nothing refers to would be thrown away when the database is packed.
-    vars(service)[UNREADABLE] = store.legacy
-    store.legacy = kept
-    return _ids(kept, after, limit)
+    if found.tree is not store.legacy:
+        vars(service)[UNREADABLE] = store.legacy
+    if found.homeless:
+        vars(service)[HOMELESS] = tuple(found.homeless)
+    store.legacy = found.tree
+    for key in found.odd:
+        del found.tree[key]
+    found.tree.update(found.jobs)
+    return found
+
+
+def _next_ids(service, store, limit):
+    """Return the Outcome of reading them."""
+    return store.read(
+        _ids, store.legacy, vars(service).get(REACHED), limit)
 
 
 def _ids(tree, after, limit):
@@ -150,11 +167,11 @@ def _loaded(store, ids):
 def _upgrade_job(store, earlier, jobid, job):
     """Bring a job up to date.  Return a list of Finding."""
     look = look_at(job, jobid, earlier, store.read, store.since)
-    if look.failure is not None:
-        aside.put(store, jobid, None, look.failure, store.since)
-    else:
-        _apply(store, job, look.fate, store.since)
-    return look.findings
+    failure = look.failure or _apply(store, job, look.fate, store.since)
+    if failure is None:
+        return look.findings
+    aside.put(store, jobid, None, failure, store.since)
+    return [unreadable(jobid, failure)]
 
 
 def restore(service, jobid):
@@ -165,11 +182,9 @@ def restore(service, jobid):
     store = service._store
     job, now = lookup.record(store, jobid), store.now()
     look = look_at(job, jobid, Forgotten(), store.read, now)
-    if look.failure is not None:
+    if (look.failure or _apply(store, job, look.fate, now, HELD)) is not None:
         return False
     del store.aside[jobid]
-    store.ledger.count(jobid, HELD, None)
-    _apply(store, job, look.fate, now)
     telling.findings(service, look.findings)
     return True
 
@@ -188,11 +203,25 @@ def is_left_out(store, jobid):
     return not found.failed and vars(found.value).get('store') is None
 
 
-def _apply(store, job, found, now):
+def _apply(store, job, found, now, counted=None):
     """Make a job what its Fate says, and put it into the books.
 
     now -- POSIX seconds, for a job that is held.
+    counted -- the status under which it is counted, None for none.
+
+    Return None; or the Outcome of what has failed, and the job is not changed.
     """
+    written = store.read(_write, store, job, found, now)
+    if written.failed:
+        job._p_invalidate()
+        return written
+    store.ledger.count(job.id, counted, job.stored_status)
+    books.book(store, job)
+    return None
+
+
+def _write(store, job, found, now):
+    """Make a job what its Fate says; see `_apply`."""
     state = vars(job)
     # Registered first: this may raise, and then nothing is changed.
     job._p_changed = True
@@ -212,8 +241,6 @@ def _apply(store, job, found, now):
     if found.status in LISTED and state['completed'] is None:
         state['completed'] = state['created']
     job.store = store
-    store.ledger.count(job.id, None, job.stored_status)
-    books.book(store, job)
 
 
 def _tell_times(state, now):
@@ -240,22 +267,34 @@ def _tell_error(job, stored):
         job.errorClass = told.errorClass
 
 
-def left(service, read):
-    """Tell what there is to be done of a service, and change nothing.
+class Left(NamedTuple):
+    """What there is to be done of a service.
 
-    read -- see Earlier.
-
-    Return status to the number of jobs that are done; an iterator over the
-    ids and jobs that are not; and texts: what cannot be read.
+    done -- status to the number of jobs that are brought up to date.
+    jobs -- iterator over ids and jobs that are not.
+    findings -- list of Finding, of where jobs were found.
+    trouble -- texts: what cannot be read.
     """
-    state, store, trouble = vars(service), service._store, []
+
+    done: dict
+    jobs: object
+    findings: list
+    trouble: list
+
+
+def left(service, earlier, read):
+    """Return what is Left to be done of a service; change nothing.
+
+    earlier -- Earlier.
+    read -- see Earlier.
+    """
+    state, store = vars(service), service._store
     tree = state.get('jobs') if store is None else store.legacy
-    after = state.get(REACHED)
-    if tree is None:
-        return {}, iter(()), trouble
-    ids = read(_ids, tree, after, None)
-    if ids.failed:
-        tree, trouble = salvage(tree, read)
-        ids = read(_ids, tree, after, None)
+    found = gather(service, BTrees.family32.IO.BTree() if tree is None
+                   else tree, earlier, read)
+    ids = [jobid for jobid in _ids(found.tree, state.get(REACHED), None)
+           if jobid not in found.odd]
     done = {} if store is None else counting.counts(store)
-    return done, ((jobid, tree[jobid]) for jobid in ids.value), trouble
+    return Left(done, itertools.chain(
+        ((jobid, found.tree[jobid]) for jobid in ids), found.jobs.items()),
+        found.findings, found.trouble)

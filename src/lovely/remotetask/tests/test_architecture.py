@@ -32,7 +32,7 @@ LEVELS = (
     'storage.taking', 'storage.tidy', 'storage.store', 'storage.selection',
     'storage.backwards', 'storage.whereabouts', 'storage.listing',
     'storage.cleaning', 'storage.earlier', 'storage.fate', 'storage.look',
-    'storage.telling', 'storage.upgrade',
+    'storage.strays', 'storage.telling', 'storage.upgrade',
     'runends', 'workerrecords', 'upkeep', 'jobexecution',
     'running.quirks', 'running.server', 'running.processstate',
     'running.surroundings',

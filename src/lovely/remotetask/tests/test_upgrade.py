@@ -12,6 +12,7 @@ import time
 import types
 import unittest.mock
 
+import BTrees
 import persistent.wref
 import transaction
 import ZODB
@@ -662,15 +663,24 @@ class BooksTest(MissingCase):
                          vars(self.service)[upgrade.UNREADABLE]._p_oid)
 
     def test_all_jobs(self):
-        """The service is an empty one."""
+        """Those are there that wait in the queue, or in the schedule."""
         self.lose(self.stored_jobs())
         self.upgrade('some of its jobs cannot be read')
-        self.check(0)
+        self.check(26)
+        self.assertEqual(10, self.service.counts()[QUEUED])
 
     def test_no_jobs(self):
         """They are not even referred to."""
         self.service._p_activate()
         del vars(self.service)['jobs']
+        self.service.counts()
+        self.check(26)
+
+    def test_nothing(self):
+        """Nor is any queue."""
+        self.service._p_activate()
+        for name in ATTRIBUTES:
+            del vars(self.service)[name]
         self.service.counts()
         self.check(0)
 
@@ -683,6 +693,98 @@ class BooksTest(MissingCase):
                 for name in ATTRIBUTES[1:]:
                     vars(self.service)[name] = value
                 self.assertEqual(10, self.service.counts()[QUEUED])
+
+
+class StraysTest(MissingCase):
+    """Jobs are where earlier code met them, and not among the others."""
+
+    def keep_only(self, *jobs):
+        """Let some jobs wait in a queue, and nowhere else."""
+        for job in jobs:
+            self.connection.add(job)
+        self.service._p_activate()
+        vars(self.service)['_scheduledQueue'] = list(jobs)
+        self.service._p_changed = True
+        transaction.commit()
+
+    def upgrade(self):
+        found = upgrade.upgrade_some(self.service, 1000)
+        transaction.commit()
+        return found
+
+    def test_only_in_a_queue(self):
+        """They are what they were."""
+        jobs = self.stored_jobs()
+        for jobid in (QUEUED_0, EVERY_QUARTER, DELAYED_10S):
+            del jobs[jobid]
+        transaction.commit()
+        found = self.upgrade()
+        self.assertCountEqual([QUEUED_0, EVERY_QUARTER, DELAYED_10S], [
+            each.jobid for each in found.findings if each.kind == fate.FOUND])
+        self.assertEqual(
+            {QUEUED: 10, COMPLETED: 3, ERROR: 5, CANCELLED: 4, STARTLATER: 1,
+             CRONJOB: 13, DELAYED: 3}, self.counts(self.service))
+        self.drain(self.service, now=1)
+        self.assertEqual('later 0', self.calls[0])
+
+    def test_ended(self):
+        """The schedule knew of them still: somebody had removed them."""
+        job = self.stored_jobs().pop(EVERY_QUARTER)
+        job._p_activate()
+        vars(job)['status'] = CANCELLED
+        job._p_changed = True
+        transaction.commit()
+        found = self.upgrade()
+        self.assertNotIn(EVERY_QUARTER, self.service.jobs)
+        self.assertEqual([], found.trouble)
+
+    def test_no_id(self):
+        """They are told, and kept where nothing is packed away."""
+        jobs = []
+        for state in ({'id': QUEUED_0}, {'id': 2 ** 40}, {'id': 'x'}, {}):
+            job = Job.__new__(Job)
+            vars(job).update(status=QUEUED, task='shop.echo', **state)
+            jobs.append(job)
+        self.keep_only(*jobs)
+        found = self.upgrade()
+        self.assertEqual(4, len(found.trouble))
+        self.assertIn('another job has its id, 2052028999', str(found.trouble))
+        self.assertEqual(39, len(list(self.service.jobs)))
+        self.assertEqual(4, len(vars(self.service)[upgrade.HOMELESS]))
+
+    def test_record_that_is_missing(self):
+        job = Job.__new__(Job)
+        vars(job).update(id=5, status=QUEUED)
+        self.keep_only(job)
+        self.lose(job)
+        text, = self.upgrade().trouble
+        self.assertIn('POSKeyError', text)
+
+    def test_key_that_is_none(self):
+        """A tree of any kind had it; all others are brought up to date."""
+        jobs = BTrees.family32.OO.BTree(self.stored_jobs())
+        job = jobs[2 ** 70] = Job.__new__(Job)
+        vars(job).update(id=2 ** 70, status=QUEUED, task='shop.echo')
+        self.service._p_activate()
+        vars(self.service)['jobs'] = jobs
+        self.service._p_changed = True
+        transaction.commit()
+        text, = self.upgrade().trouble
+        self.assertIn(str(2 ** 70), text)
+        self.assertEqual(39, len(list(self.service.jobs)))
+        self.assertEqual(1, len(vars(self.service)[upgrade.HOMELESS]))
+
+    def test_job_that_fails(self):
+        """Whatever happens to one of them, it is held, and as it was."""
+        with unittest.mock.patch.object(
+                upgrade, 'text_of', side_effect=RuntimeError('no idea')):
+            found = self.upgrade()
+        self.assertEqual(5, self.service.counts()[HELD])
+        self.assertEqual(10, self.service.counts()[QUEUED])
+        self.assertIn('no idea', self.service.getError(TASK_ERROR))
+        self.assertIn(fate.UNREADABLE, {each.kind for each in found.findings})
+        self.assertFalse(self.service.requeue(TASK_ERROR))
+        self.assertEqual(ERROR, self.service.getStatus(TASK_ERROR))
 
 
 class SliceTest(MissingCase):
