@@ -4,6 +4,7 @@ Classes of the application that is called `py2shop` in the database cannot be
 imported here.
 """
 
+import contextlib
 import datetime
 import shutil
 import sys
@@ -65,6 +66,14 @@ CALL = 2052029018
 FAR = 4e9
 
 
+@contextlib.contextmanager
+def gone(name):
+    """A module that is there for a while only."""
+    module = types.ModuleType(name)
+    with unittest.mock.patch.dict(sys.modules, {name: module}):
+        yield module
+
+
 class Unprintable(Exception):
 
     def __str__(self):
@@ -97,6 +106,15 @@ class UpgradeCase(DatabaseCase):
     @property
     def services(self):
         return self.root.getSiteManager()['default']
+
+    def reopen(self):
+        """Open the database as another process does."""
+        transaction.abort()
+        self.connection.close()
+        resetCaches()
+        self.connection = self.db.open()
+        self.root = self.connection.root()['Application']
+        self.service = self.services['mail']
 
     def elsewhere_opened(self):
         """Return another transaction manager, and the service as it sees it.
@@ -311,19 +329,16 @@ class UpgradeTest(UpgradeCase):
 
     def test_class_that_is_gone(self):
         """A job of a class of its own is set aside, and others are run."""
-        module = types.ModuleType('jobs_that_go')
-        module.OwnJob = type('OwnJob', (Job,), {'__module__': module.__name__})
-        sys.modules[module.__name__] = module
-        job = module.OwnJob.__new__(module.OwnJob)
-        vars(job).update(id=5, status=QUEUED, task='shop.echo', input='own',
-                         created=datetime.datetime.now())
-        self.stored_jobs()[5] = job
-        transaction.commit()
-        del sys.modules[module.__name__]
-        self.connection.close()
-        resetCaches()
-        self.root = self.db.open().root()['Application']
-        self.service = self.services['mail']
+        with gone('jobs_that_go') as module:
+            module.OwnJob = type(
+                'OwnJob', (Job,), {'__module__': module.__name__})
+            job = module.OwnJob.__new__(module.OwnJob)
+            vars(job).update(
+                id=5, status=QUEUED, task='shop.echo', input='own',
+                created=datetime.datetime.now())
+            self.stored_jobs()[5] = job
+            transaction.commit()
+        self.reopen()
         self.assertEqual(HELD, self.service.getStatus(5))
         self.assertIn('jobs_that_go.OwnJob is gone', self.service.getError(5))
         self.assertEqual([5], self.service.unreadable())
@@ -495,6 +510,16 @@ class UnreadableTest(MissingCase):
         self.assertEqual(36, len(self.service.jobs))
         self.assertEqual(36, len(list(self.service.jobs)))
 
+    def test_retention(self):
+        """They are kept as long from now on as any other that is held."""
+        self.service.counts()
+        transaction.commit()
+        now = time.time()
+        upkeep(self.service).prune(100, now + 29 * DAY)
+        self.assertEqual(3, self.service.counts()[HELD])
+        upkeep(self.service).prune(100, now + 31 * DAY)
+        self.assertEqual(0, self.service.counts()[HELD])
+
     def test_told(self):
         """The log names the service and the job."""
         with self.assertLogs(telling.__name__, 'WARNING') as logged:
@@ -541,15 +566,6 @@ class UnstorableTest(UpgradeCase):
         transaction.commit()
         del sys.modules[self.module.__name__]
         self.reopen()
-
-    def reopen(self):
-        """Open the database as another process does."""
-        transaction.abort()
-        self.connection.close()
-        resetCaches()
-        self.connection = self.db.open()
-        self.root = self.connection.root()['Application']
-        self.service = self.services['mail']
 
     def check_is_aside(self, text):
         """Check that the job is held, and says why; and others are run."""
@@ -737,6 +753,19 @@ class StraysTest(MissingCase):
         found = self.upgrade()
         self.assertNotIn(EVERY_QUARTER, self.service.jobs)
         self.assertEqual([], found.trouble)
+
+    def test_class_that_is_gone(self):
+        """Nobody can tell its id; nothing else is kept from being stored."""
+        with gone('jobs_that_go') as module:
+            module.OwnJob = type(
+                'OwnJob', (Job,), {'__module__': module.__name__})
+            job = module.OwnJob.__new__(module.OwnJob)
+            vars(job).update(id=5, status=QUEUED)
+            self.keep_only(job)
+        self.reopen()
+        text, = self.upgrade().trouble
+        self.assertIn('jobs_that_go.OwnJob is gone', text)
+        self.assertEqual(1, len(vars(self.service)[upgrade.HOMELESS]))
 
     def test_no_id(self):
         """They are told, and kept where nothing is packed away."""
