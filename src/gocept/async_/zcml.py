@@ -153,7 +153,8 @@ class IServiceDirective(zope.interface.Interface):
     error_retention = zope.schema.Float(
         title='Retention of errors',
         description='How many seconds a job in error, or held, is kept; '
-                    '"inf" keeps it for ever.',
+                    '"inf" keeps it for ever. A held cron job is kept until '
+                    'somebody requeues or removes it.',
         constraint=_is_number,
         min=0.0,
         default=DEFAULT.error_retention,

@@ -1017,6 +1017,8 @@ class IUpkeep(zope.interface.Interface):
     def prune(limit, now=None, worker_id=None):
         """Remove up to `limit` jobs that were kept long enough.
 
+        A cron job that is held stays: nobody would run it any more.
+
         worker_id -- of whose share of the lanes, see `claim`; by default of
             all lanes.
 

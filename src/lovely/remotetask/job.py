@@ -372,6 +372,14 @@ class Job(persistent.Persistent):
         return traceback_of(self.details)
 
     @property
+    def waits_for_person(self):
+        """Whether it is kept until somebody requeues, or removes it.
+
+        Nobody would ever run a cron job again that was removed.
+        """
+        return self.recurring and self.stored_status == HELD
+
+    @property
     def scheduledFor(self):
         """See IJob."""
         return None if self.due is None else as_datetime(self.due)

@@ -93,7 +93,8 @@ class Management:
     def removed_at(self, job):
         """See IManagement."""
         job = removeSecurityProxy(job)
-        if job.completed is None or job.status not in (*ENDED, HELD):
+        if (job.completed is None or job.status not in (*ENDED, HELD)
+                or job.waits_for_person):
             return None
         kept = ruled(policy_of(self._service), 'retention_of', job.status)
         return job.completed.timestamp() + kept if math.isfinite(kept) \

@@ -74,7 +74,8 @@ class Policy(Settings):
         job is tried again; besides, a lost process always counts as a failed
         attempt, and transient errors are tried again apart from this.
     retention, error_retention -- seconds a completed or cancelled job, and
-        one in error or held, is kept; infinite: for ever.
+        one in error or held, is kept; infinite: for ever, like a cron job
+        that is held.
     keep_result -- False: a completed job is removed at once.
     commit_every -- how many short jobs are run in one transaction at most,
         1 to 1000.

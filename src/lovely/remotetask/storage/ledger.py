@@ -167,15 +167,15 @@ class Ledger(persistent.Persistent):
         """
         return self._tree(status, key[1]).pop(key, None) is not None
 
-    def oldest(self, status, before, limit, numbers=None):
-        """Return up to `limit` keys and jobs that came to rest before a time.
+    def oldest(self, status, before, numbers=None):
+        """Iterate over keys and jobs that came to rest before a time.
 
         numbers -- of the shelves to look at, by default all.
         """
-        return first(heapq.merge(
+        return heapq.merge(
             *(tree.items(max=(before, -1))
               for tree in self.trees(status, numbers)),
-            key=lambda item: item[0]), limit)
+            key=lambda item: item[0])
 
     def newest(self, status, after=None):
         """Iterate over keys and jobs, newest first, beyond the key `after`."""

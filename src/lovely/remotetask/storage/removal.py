@@ -7,6 +7,7 @@ from lovely.remotetask.storage import crew
 from lovely.remotetask.storage import crons
 from lovely.remotetask.storage import lookup
 from lovely.remotetask.storage import numbering
+from lovely.remotetask.storage.ledger import first
 from lovely.remotetask.storage.ledger import key_of
 from lovely.remotetask.storage.lookup import checked
 
@@ -19,8 +20,7 @@ def prune(store, status, before, limit, shelves=None):
     Return how many there were.
     """
     pruned = 0
-    oldest = store.read(
-        store.ledger.oldest, status, before, limit, shelves)
+    oldest = store.read(_oldest, store, status, before, limit, shelves)
     for key, job in oldest.value or ():
         found = store.read(checked, job, key[1])
         if found.failed or belongs(job, status, key) and not is_noted(
@@ -31,6 +31,17 @@ def prune(store, status, before, limit, shelves=None):
             drop(store, key[1], status)
             pruned += 1
     return pruned
+
+
+def _oldest(store, status, before, limit, shelves):
+    """Return up to `limit` keys and jobs that may be removed."""
+    return first(
+        (item for item in store.ledger.oldest(status, before, shelves)
+         if not store.read(_is_kept, *item).value), limit)
+
+
+def _is_kept(key, job):
+    return checked(job, key[1]).waits_for_person
 
 
 def meet(job):

@@ -199,6 +199,7 @@ class Callers:
         gone = before - set(step.service.jobs)
         old = {job.id for job in step.model.jobs.values()
                if job.visible in (*ENDED, HELD) and not job.unreadable
+               and not (job.recurring and job.visible == HELD)
                and job.completed < now - POLICY.retention_of(job.visible)}
         assert len(gone) <= number <= limit
         assert number == len(gone) or self.sweeps

@@ -14,6 +14,7 @@ from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import STARTLATER
 from lovely.remotetask.job import Run
+from lovely.remotetask.management import Management
 from lovely.remotetask.policy import DAY
 from lovely.remotetask.policy import Policy
 from lovely.remotetask.storage import cleaning
@@ -126,6 +127,26 @@ class PruneTest(KeepingCase):
         self.claim(now=0)
         self.assertEqual(0, upkeep(self.service).prune(100, NOW))
         self.assertEqual(4, len(self.service.jobs))
+
+    def test_held_cron_jobs(self):
+        """Nobody would run it any more: a person requeues or removes it."""
+        held = [self.service.addCronJob('test.task', minute=(10,))
+                for _ in range(3)]
+        once = self.service.addCronJob('test.task', delay=10)
+        for jobid in (*held, once):
+            job = self.service.jobs[jobid]
+            self.service.store.change(job, job.hold, 'no reason', 0)
+        transaction.commit()
+        self.claim(now=0)
+        management = Management(self.service)
+        for jobid in held:
+            self.assertIsNone(management.removed_at(self.service.jobs[jobid]))
+        self.assertIsNotNone(management.removed_at(self.service.jobs[once]))
+        # Those that stay are in nobody's way.
+        self.assertEqual(1, upkeep(self.service).prune(2, NOW))
+        self.assertCountEqual(held, self.service.jobs)
+        transaction.commit()
+        self.check_counts()
 
     def test_by_a_processor(self):
         """A processor removes some in a transaction of its own."""

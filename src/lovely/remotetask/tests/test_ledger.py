@@ -81,10 +81,9 @@ class LedgerTest(DatabaseCase):
         """Those are removed first that came to rest first, on any shelf."""
         jobs = self.listed()
         old = [job for job in jobs if key_of(job)[0] < 63]
-        found = self.ledger.oldest(COMPLETED, 63, 100)
+        found = self.ledger.oldest(COMPLETED, 63)
         self.assertEqual(old, [job for _, job in found])
-        self.assertEqual(5, len(self.ledger.oldest(COMPLETED, 63, 5)))
-        some = self.ledger.oldest(COMPLETED, 63, 100, {1, 2})
+        some = self.ledger.oldest(COMPLETED, 63, {1, 2})
         self.assertEqual(
             [job for job in old if numbering.shelf_number(job.id) in (1, 2)],
             [job for _, job in some])
