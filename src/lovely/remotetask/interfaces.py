@@ -75,6 +75,7 @@ class NoTimeZone(ValueError):
     """This process cannot tell the time in the time zone of a cron job.
 
     The message says why: it has no time zone data, or not that time zone.
+    Other processes may; so a job that waits is left to them.
     """
 
 

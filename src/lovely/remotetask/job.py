@@ -718,7 +718,11 @@ class CronJob(Job):
 
     def next_due(self, now):
         # From the time the run began: a tick meanwhile is caught up, once.
-        return self.timeOfNextCall(now) if self.recurring else None
+        try:
+            return self.timeOfNextCall(now) if self.recurring else None
+        except interfaces.NoTimeZone:
+            # No time yet: whoever knows the zone tells it, see crons.tell.
+            return None
 
     @property
     def waiting_status(self):

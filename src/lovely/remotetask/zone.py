@@ -48,6 +48,14 @@ def find(name: str | None) -> datetime.tzinfo:
         raise NoTimeZone(_why_not(name)) from error
 
 
+def is_in_no_data(name: object) -> bool:
+    """Return whether this process has time zones, but none of a name.
+
+    Its data may be old, or without names that were given up.
+    """
+    return bool(_names()) and name not in _names()
+
+
 def _check_type(name: object) -> None:
     if isinstance(name, str):
         return

@@ -246,14 +246,15 @@ def _end_pause(store, job, now):
     """Tell the next time of a job that has none, and is not paused.
 
     Whoever has resumed it saw it run, and left that to the one who settles
-    its claim; who saw it paused still.  Or somebody has undone the pause.
+    its claim; who saw it paused still.  Or somebody has undone the pause.  Or
+    a process came to it first that does not know its time zone.
     """
     if not (crons.is_paused(store, job) or lookup.is_pending(store, job)):
         books.book(store, job, now)
 
 
 def _correct_due(store, job, now):
-    found = store.read(job.corrected_due, now)
+    found = crons.tell(store, job, job.corrected_due, now)
     if found.failed:
         books.hold(store, job, books.NO_TIME.format(found.error), now)
     elif found.value is not None:

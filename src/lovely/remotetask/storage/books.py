@@ -104,25 +104,49 @@ def book(store, job, now=None, timed=True):
 def _schedule(store, job, now, timed):
     due = job.due
     if due is None and timed and not crons.is_paused(store, job):
-        found = store.read(job.timeOfNextCall, now)
-        if found.failed:
-            hold(store, job, NO_TIME.format(found.error), now)
-            return
-        due = found.value
-    set_time(store, job, due)
+        tell_time(store, job, now)
+    else:
+        set_time(store, job, due)
+
+
+def tell_time(store, job, now):
+    """Let a cron job be due at its next time, or be held if it has none."""
+    found = crons.tell(store, job, job.timeOfNextCall, now)
+    if found.failed:
+        hold(store, job, NO_TIME.format(found.error), now)
+    elif found.value is None:
+        _park(store, job)
+    else:
+        set_time(store, job, found.value)
 
 
 def set_time(store, job, due):
     """Let a cron job be due at a time (POSIX seconds, None: no time yet).
 
-    One that is paused has none, and is not in the schedule.
+    One that is paused has none.
     """
+    if crons.is_paused(store, job):
+        _park(store, job)
+    else:
+        _enter(store, job, due)
+        store.schedule[due or 0.0, job.id] = job
+
+
+def _park(store, job):
+    """Let a cron job have no time, and no place in the schedule.
+
+    Those who look after the schedule come by now and then.
+    """
+    if _is_parked(store, job):
+        # Nothing is written where it was so before.
+        store.schedule.pop((0.0, job.id), None)
+    else:
+        _enter(store, job, None)
+
+
+def _enter(store, job, due):
     _leave_schedule(store, job.id)
     crons.enter(store, job)
-    if crons.is_paused(store, job):
-        due = None
-    else:
-        store.schedule[due or 0.0, job.id] = job
     store.crons[job.id] = job, due, job.fence, job.stored_status
 
 

@@ -6,7 +6,17 @@ wait for a time.
 
 import BTrees
 
+from lovely.remotetask import zone
+from lovely.remotetask.foreign.journal import Once
+from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.interfaces import CRONJOB
+from lovely.remotetask.interfaces import NoTimeZone
+
+
+log = journal(__name__)
+
+# Why times were left to other processes.
+said = Once()
 
 
 def enter(store, job):
@@ -43,6 +53,34 @@ def newest(store, after=None):
     for jobid in reversed(list(found.keys(max=after))):
         if jobid != after:
             yield jobid, found[jobid]
+
+
+def tell(store, job, call, now):
+    """Return the Outcome of a call that tells when a cron job is due.
+
+    call -- called with a time; returns another one.
+
+    Its value is None, too, where this process alone cannot tell: then the
+    time is left as it is, and to other processes.  That the zone is in no
+    data here may be the fault of these data: all who give a job a zone know
+    it.  So a name is taken for a wrong one only if there are data, and the
+    job never had a time.
+    """
+    return store.read(_tell, job, call, now)
+
+
+def _tell(job, call, now):
+    try:
+        return call(now)
+    except NoTimeZone as error:
+        if (job.due is None and job.started is None
+                and zone.is_in_no_data(job.timezone)):
+            raise
+        reason = str(error)
+        if said.is_new(reason, reason):
+            log.warning('the next times of cron jobs are left to other '
+                        'processes: %s', reason)
+        return None
 
 
 def is_paused(store, job):

@@ -207,7 +207,7 @@ def undone(store, job, counted, now):
     store.ledger.count(job.id, counted, job.stored_status)
     if job.recurring and job.stored_status in WAITING:
         # One run of the cron job was undone; those to come are not.
-        books.set_time(store, job, job.timeOfNextCall(now))
+        books.tell_time(store, job, now)
     elif job.stored_status in WAITING:
         books.hold(store, job, UNDONE, now)
     else:

@@ -1,5 +1,6 @@
 """When jobs are due: by the schedule, which only processors write."""
 
+import tempfile
 import time
 import unittest.mock
 
@@ -11,16 +12,19 @@ from lovely.remotetask.interfaces import CRONJOB
 from lovely.remotetask.interfaces import HELD
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import STATUSES
-from lovely.remotetask.interfaces import NoTimeZone
 from lovely.remotetask.job import CronJob
 from lovely.remotetask.job import Run
 from lovely.remotetask.policy import DAY
 from lovely.remotetask.policy import Policy
 from lovely.remotetask.storage import audit
+from lovely.remotetask.storage import books
 from lovely.remotetask.storage import cleaning
 from lovely.remotetask.storage import crew
+from lovely.remotetask.storage import crons
+from lovely.remotetask.storage import passing
 from lovely.remotetask.tests.fixture import Opened
 from lovely.remotetask.tests.fixture import engine
+from lovely.remotetask.tests.fixture import logged
 from lovely.remotetask.tests.fixture import upkeep
 from lovely.remotetask.tests.fixture import workers
 from lovely.remotetask.tests.test_store import FAILURE
@@ -28,6 +32,8 @@ from lovely.remotetask.tests.test_store import NOW
 from lovely.remotetask.tests.test_store import A
 from lovely.remotetask.tests.test_store import B
 from lovely.remotetask.tests.test_store import StoreCase
+from lovely.remotetask.tests.test_zone import copy_zone
+from lovely.remotetask.tests.test_zone import zone_data
 
 
 HOUR = 3600
@@ -248,35 +254,94 @@ class WrongClockTest(ScheduleCase):
 class NoTimeTest(ScheduleCase):
     """The next time of a job cannot be told."""
 
-    def broken_zone(self):
-        return unittest.mock.patch.object(
-            CronJob, 'timeOfNextCall', side_effect=NoTimeZone('no tzdata'))
-
     def test_first_time(self):
-        """It is held, and all others are run."""
+        """Where there is no time zone data, it is left to others."""
         before = self.add('test.task')
-        jobid = self.cron(hour=(2,), timezone='Europe/Berlin')
+        jobid = self.cron(minute=(10,), timezone='Europe/Berlin')
         after = self.add('test.task')
-        with self.broken_zone():
-            self.assertEqual([before, after], self.claim())
-        self.assertEqual(HELD, self.job(jobid).status)
-        self.assertIn('no tzdata', self.service.getError(jobid))
-        self.check_counts()
-        self.assertTrue(self.service.requeue(jobid))
-        transaction.commit()
-        self.assertEqual([jobid], self.claim(worker=B))
+        with zone_data():
+            self.assertEqual([before, after], self.claim(now=0))
+            self.check_left(jobid)
+        self.check_told_by_others(jobid)
 
     def test_after_a_run(self):
-        """The run counts; the job is held."""
-        jobid = self.cron(minute=(10,))
+        """So it is after a run, which counts, and has gone well."""
+        jobid = self.cron(minute=(10,), timezone='Europe/Berlin')
         self.claim(now=0)
         self.assertEqual([jobid], self.claim(now=600))
-        with self.broken_zone():
+        with zone_data():
             self.finish()
+            self.check_left(jobid)
+        self.assertEqual([None], [
+            attempt.errorClass for attempt in self.job(jobid).history])
+        self.check_told_by_others(jobid)
+
+    def test_no_such_zone_here(self):
+        """And where other data are, so old that they lack the zone."""
+        jobid = self.cron(minute=(10,), timezone='Europe/Berlin')
+        self.claim(now=0)
+        with tempfile.TemporaryDirectory() as folder:
+            copy_zone('Europe/Paris', folder)
+            with zone_data(folder):
+                upkeep(self.service).correct_schedule(0)
+                self.assertEqual([jobid], self.claim(now=600))
+                self.finish()
+                self.check_left(jobid)
+        self.check_told_by_others(jobid)
+
+    def test_told_before(self):
+        """A time that was told holds, whoever looks after it."""
+        jobid = self.cron(minute=(10,), timezone='Europe/Berlin')
+        self.claim(now=0)
+        with zone_data():
+            upkeep(self.service).correct_schedule(0)
+            self.assertEqual([], self.connection._registered_objects)
+            self.assertEqual([jobid], self.claim(now=600))
+
+    def test_says_so_once(self):
+        """The log tells it, and for all jobs once."""
+        for _ in range(3):
+            self.cron(minute=(10,), timezone='Asia/Tokyo')
+        crons.said.clear()
+        with logged(crons.__name__) as lines, zone_data():
+            self.claim(now=0)
+            upkeep(self.service).correct_schedule(0)
+        self.assertEqual(1, len(lines), lines)
+        self.assertIn('other processes', lines[0])
+        self.assertIn('Asia/Tokyo', lines[0])
+
+    def test_undone(self):
+        """One whose run was undone waits for others, too."""
+        jobid = self.cron(minute=(10,), timezone='Europe/Berlin')
+        self.claim(now=0)
+        with zone_data():
+            transaction.begin()
+            books.take_out_anywhere(self.service.store, jobid)
+            passing.undone(
+                self.service.store, self.job(jobid), CRONJOB, 0)
+            transaction.commit()
+            self.check_left(jobid)
+        self.check_told_by_others(jobid)
+
+    def check_left(self, jobid):
+        """Check that a job waits, and in nobody's way."""
         job = self.job(jobid)
-        self.assertEqual((HELD, 1), (job.status, len(job.history)))
-        self.assertIn('no tzdata', job.error)
-        self.assertEqual([], self.claim())
+        self.assertEqual((CRONJOB, None, None),
+                         (job.status, job.scheduledFor, job.error))
+        self.assertEqual([], self.claim(now=10 ** 9))
+        self.assertIsNone(engine(self.service).next_due())
+        self.assertFalse(self.service.hasJobsWaiting(10 ** 9))
+        upkeep(self.service).correct_schedule(0)
+        self.assertEqual([], self.connection._registered_objects)
+        self.check_counts()
+
+    def check_told_by_others(self, jobid):
+        """Check that who knows the zone tells the time of a job."""
+        upkeep(self.service).correct_schedule(HOUR)
+        transaction.commit()
+        self.assertEqual(HOUR + 600, self.due(jobid))
+        self.assertEqual([jobid], self.claim(now=HOUR + 600))
+        self.finish()
         self.check_counts()
 
     def test_correction(self):
@@ -310,14 +375,25 @@ class NoTimeTest(ScheduleCase):
             [jobid], [job.id for job in self.service.find(HELD).jobs])
 
     def test_zone(self):
-        """So it is with a zone that is really missing."""
+        """A zone that is in no data, and that nobody has ever known, is wrong.
+        """
         jobid = self.cron(minute=(10,))
         self.service.jobs[jobid].timezone = 'Europe/Nowhere'
         other = self.add('test.task', startLater=True)
         self.service.startJob(other)
         transaction.commit()
-        self.assertEqual([other], self.claim())
+        with zone_data():
+            self.assertEqual([other], self.claim())
+            self.assertEqual(CRONJOB, self.job(jobid).status)
+        upkeep(self.service).correct_schedule(NOW)
+        transaction.commit()
         self.assertEqual(HELD, self.job(jobid).status)
+        self.assertIn('Europe/Nowhere', self.service.getError(jobid))
+        self.check_counts()
+        self.service.jobs[jobid].timezone = None
+        self.assertTrue(self.service.requeue(jobid))
+        transaction.commit()
+        self.assertEqual([jobid], self.claim(worker=B))
 
 
 class ClaimedByIdTest(StoreCase):

@@ -29,6 +29,16 @@ def zone_data(*path):
             zoneinfo.ZoneInfo.clear_cache()
 
 
+def copy_zone(name, folder):
+    """Copy the data of a time zone into a folder; return its path there."""
+    source, = [path for path in zoneinfo.TZPATH
+               if os.path.exists(os.path.join(path, name))][:1]
+    path = pathlib.Path(folder, name)
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(pathlib.Path(source, name).read_bytes())
+    return path
+
+
 class Place(enum.StrEnum):
     BERLIN = 'Europe/Berlin'
 
@@ -111,7 +121,7 @@ class DataTest(unittest.TestCase):
     def test_old_data(self):
         """A zone that this process does not have may exist elsewhere."""
         with tempfile.TemporaryDirectory() as folder:
-            self.copy('Europe/Berlin', folder)
+            copy_zone('Europe/Berlin', folder)
             with zone_data(folder):
                 zone.check_name('Europe/Berlin')
                 with self.assertRaisesRegex(
@@ -122,17 +132,9 @@ class DataTest(unittest.TestCase):
     def test_damaged_data(self):
         """What cannot be read is no wrong name."""
         with tempfile.TemporaryDirectory() as folder:
-            path = self.copy('Europe/Berlin', folder)
+            path = copy_zone('Europe/Berlin', folder)
             for content in (path.read_bytes()[:60], path.read_bytes()[:20]):
                 path.write_bytes(content)
                 with zone_data(folder), self.assertRaisesRegex(
                         NoTimeZone, 'cannot be read'):
                     zone.find('Europe/Berlin')
-
-    def copy(self, name, folder):
-        source, = [path for path in zoneinfo.TZPATH
-                   if os.path.exists(os.path.join(path, name))][:1]
-        path = pathlib.Path(folder, name)
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(pathlib.Path(source, name).read_bytes())
-        return path
