@@ -67,8 +67,8 @@ class Field(NamedTuple):
 
     def step(self, text: str) -> int:
         """Return the number after a slash."""
-        if text.isascii() and text.isdigit() and (
-                1 <= int(text[:4]) <= self.high):
+        if (text.isascii() and text.isdigit() and len(text) <= len('59')
+                and 1 <= int(text) <= self.high):
             return int(text)
         raise ValueError(
             f'{self.title} must have a step of 1 to {self.high} after the '

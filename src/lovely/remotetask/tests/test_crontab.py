@@ -68,6 +68,8 @@ class FieldTest(unittest.TestCase):
                 ('hour', '5/2', '5-23/2'), ('hour', '1' * 500, '0 to 23'),
                 ('hour', '1,' * 5000, 'longer than'),
                 ('minute', '*/90', 'step of 1 to 59'),
+                ('minute', '*/0001234567', 'step of 1 to 59'),
+                ('minute', '*/00010', 'step of 1 to 59'),
                 ('month', '0', '1 to 12 or jan to dec'),
                 ('month', 'ja', 'jan to dec'), ('month', 'mon', 'jan to dec'),
                 ('dayOfMonth', 'L', '1 to 31'),
