@@ -87,7 +87,8 @@ class CronPage(Page):
         return cronwords.words(row['pattern'], self.say)
 
     def fields(self, row):
-        """Return its pattern as a crontab would have it."""
+        """Return its pattern as a crontab would have it, None if none would.
+        """
         return cronwords.crontab(row['pattern'])
 
     def next_time(self, row):

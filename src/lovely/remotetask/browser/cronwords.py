@@ -105,12 +105,23 @@ def _listed(values):
 
 
 def crontab(pattern):
-    """Return a pattern as five fields; the week begins on Monday, with 1."""
+    """Return a pattern as five fields; the week begins on Monday, with 1.
+
+    None for days of the month and of the week, both without a star: a crontab
+    runs that on either, an ICronJob on what is both.
+    """
     found = effective(pattern)
-    found['dayOfWeek'] = [day + 1 for day in found['dayOfWeek']]
-    return ' '.join(
-        field(found[name], *(1, 7) if name == 'dayOfWeek' else RANGES[name])
-        or '*' for name in FIELDS)
+    texts = {**fields(found), 'dayOfWeek': _week(found['dayOfWeek'])}
+    texts = {name: text or '*' for name, text in texts.items()}
+    if not (texts['dayOfMonth'].startswith('*') or texts['dayOfWeek'] == '*'):
+        return None
+    return ' '.join(texts[name] for name in FIELDS)
+
+
+def _week(days):
+    # Without steps: they would count from Sunday.
+    return '*' if len(days) == len(DAYS) else ','.join(
+        _spans([day + 1 for day in days]))
 
 
 def fields(pattern):

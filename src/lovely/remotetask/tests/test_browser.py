@@ -2,6 +2,7 @@
 
 import datetime
 import decimal
+import itertools
 import re
 import unittest
 from urllib.parse import unquote
@@ -14,6 +15,7 @@ from zope.i18nmessageid import Message
 from zope.publisher.browser import TestRequest
 
 from lovely.remotetask import TaskService
+from lovely.remotetask import crontab
 from lovely.remotetask.browser import cells
 from lovely.remotetask.browser import cronwords
 from lovely.remotetask.browser import parameters
@@ -28,6 +30,7 @@ from lovely.remotetask.browser.wording import Words
 from lovely.remotetask.browser.wording import _
 from lovely.remotetask.browser.wording import duration
 from lovely.remotetask.browser.wording import shortened
+from lovely.remotetask.cron import Readings
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.jobtexts import JobTexts
 from lovely.remotetask.management import Management
@@ -165,6 +168,40 @@ class CronWordsTest(unittest.TestCase):
             with self.subTest(text):
                 self.assertEqual(text, cronwords.words(pattern, say))
                 self.assertEqual(fields, cronwords.crontab(pattern))
+
+
+    def test_expressions(self):
+        """An expression that is shown means what the job does."""
+        days = [number for size in range(8)
+                for number in itertools.combinations(range(7), size)]
+        for fields in (
+                *({'dayOfWeek': each} for each in days),
+                *({'dayOfWeek': each, 'dayOfMonth': range(1, 32, 10)}
+                  for each in days),
+                {'dayOfWeek': (4,), 'dayOfMonth': range(1, 32)},
+                {'dayOfWeek': range(7), 'dayOfMonth': (13,)},
+                {'month': (2,)}, {'month': range(1, 13, 3)},
+                {'month': range(1, 13)}, {'minute': range(60), 'hour': (2,)},
+                {'hour': range(24)}, {}):
+            with self.subTest(fields):
+                pattern = {name: list(fields.get(name, ()))
+                           for name in cronwords.FIELDS}
+                self.assertEqual(
+                    self.readings(pattern), self.readings(
+                        crontab.fields(cronwords.crontab(pattern))))
+
+    def readings(self, pattern):
+        found = vars(Readings(**{name: tuple(values) for name, values
+                                 in pattern.items()}))
+        return {name: sorted(values) for name, values in found.items()}
+
+    def test_no_expression(self):
+        """A crontab would run a job on either of two kinds of days."""
+        pattern = {**dict.fromkeys(cronwords.FIELDS, []),
+                   'dayOfMonth': [13], 'dayOfWeek': [4]}
+        self.assertIsNone(cronwords.crontab(pattern))
+        self.assertEqual('at 00:00 on Friday on day 13 of the month',
+                         cronwords.words(pattern, Words(TestRequest())))
 
 
 class ParametersTest(unittest.TestCase):
