@@ -384,7 +384,10 @@ class CronFormTest(ActionsTestCase):
         for fields, why in (
                 ({'delay': '600', 'hour': '2'}, 'Say either when'),
                 ({'delay': 'soon'}, "not 'soon'"), ({'delay': 'nan'}, 'delay'),
-                ({'delay': '-1'}, 'delay'), ({'delay': '1e300'}, 'delay')):
+                ({'delay': '-1'}, 'delay'), ({'delay': '1e300'}, 'delay'),
+                ({'delay': '0'}, 'more than 0 seconds'),
+                ({'delay': '0', 'hour': '2'}, 'more than 0 seconds'),
+                ({'delay': '-0.0'}, 'more than 0 seconds')):
             query = urllib.parse.urlencode(fields)
             with self.subTest(**fields):
                 for answer in (
@@ -399,6 +402,9 @@ class CronFormTest(ActionsTestCase):
                     'events/cron-add', function='echo', **fields).status_int)
                 self.assertEqual(400, self.ask(
                     f'events/cron-add.json?{query}').status_int)
+        for delay in (0, 0.0):
+            self.assertEqual(400, self.post_json(
+                'events/cron-add', function='echo', delay=delay).status_int)
         # Who changes a pattern is not asked for it.
         jobid = self.service.addCronJob('echo', hour=2)
         transaction.commit()

@@ -35,8 +35,18 @@ def pattern_of(form):
 def delay_of(form):
     """Return in how many seconds a form wants a job to be run once, or None.
 
-    Raise ValueError for what is no number.
+    Raise ValueError for what is no number, and Problem for 0: to ICronJob
+    that is no delay, but a job that runs again and again.
     """
+    delay = _number(form)
+    if delay == 0:
+        raise Problem(400, _(
+            'A job that runs once waits for more than 0 seconds; say how '
+            'many, or leave the field empty.'))
+    return delay
+
+
+def _number(form):
     value = form.get('delay')
     if type(value) in (int, float):
         return value
