@@ -109,6 +109,9 @@ LINES = {
     (STARTLATER, QUEUED): Line('185,298 125,298 125,106 185,106',
                                'started', (130, 290)),
     (STARTLATER, CANCELLED): Line('295,308 445,308', 'cancelled', (340, 302)),
+    # Rescheduled, with a pattern or a delay: too short a way for words.
+    (DELAYED, CRONJOB): Line('225,166 225,180'),
+    (CRONJOB, DELAYED): Line('255,180 255,166'),
     (FRAME, PROCESSING): Line('315,138 445,138', 'claimed', (355, 132)),
     (PROCESSING, FRAME): Line('445,158 315,158', 'again, or next time',
                               (328, 173)),

@@ -555,6 +555,9 @@ class ITaskService(zope.location.interfaces.IContained):
     def reschedule(jobid):
         """Schedule a cron job anew after its fields were updated.
 
+        With a delay instead of a pattern it becomes DELAYED, and CRONJOB the
+        other way round.
+
         Raise ValueError if it is not a scheduled job.
         """
 

@@ -45,8 +45,9 @@ STATUS_CHANGES = {
     STARTLATER: {QUEUED, CANCELLED},
     # Held without a run: see Job.hold.
     QUEUED: {PROCESSING, CANCELLED, HELD},
-    DELAYED: {PROCESSING, CANCELLED, HELD},
-    CRONJOB: {PROCESSING, CANCELLED, HELD},
+    # Given a pattern instead of a delay, or the other way round.
+    DELAYED: {PROCESSING, CANCELLED, HELD, CRONJOB},
+    CRONJOB: {PROCESSING, CANCELLED, HELD, DELAYED},
     # Waiting again: for another attempt, or for the next time.
     PROCESSING: {COMPLETED, ERROR, HELD, QUEUED, DELAYED, CRONJOB},
     HELD: {QUEUED, CANCELLED},
@@ -712,6 +713,12 @@ class CronJob(Job):
         times.append(self.__dict__.get('created'))
         return max((time for time in map(number.real, times)
                     if time is not None and 0 <= time <= now), default=now)
+
+    def reschedule(self):
+        # One that was requeued is queued until it has run.
+        if self.stored_status not in (QUEUED, self.waiting_status):
+            self._change_status(self.stored_status, self.waiting_status)
+        super().reschedule()
 
     def status_after(self, status):
         return CRONJOB if self.recurring else status

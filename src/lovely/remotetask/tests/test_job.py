@@ -225,6 +225,8 @@ class StatusChangeTest(unittest.TestCase):
         (PROCESSING, HELD), (PROCESSING, QUEUED), (PROCESSING, DELAYED),
         (PROCESSING, CRONJOB),
         (HELD, QUEUED), (HELD, CANCELLED),
+        # Given a pattern, or a delay.
+        (DELAYED, CRONJOB), (CRONJOB, DELAYED),
         # Without a run: it cannot be told when, or its last one was undone.
         (QUEUED, HELD), (DELAYED, HELD), (CRONJOB, HELD),
         (ERROR, QUEUED), (CANCELLED, QUEUED),

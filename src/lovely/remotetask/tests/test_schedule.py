@@ -8,7 +8,9 @@ import transaction
 
 from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.interfaces import CANCELLED
+from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import CRONJOB
+from lovely.remotetask.interfaces import DELAYED
 from lovely.remotetask.interfaces import HELD
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import STATUSES
@@ -115,6 +117,44 @@ class TimeTest(ScheduleCase):
         self.claim(now=5)
         self.assertEqual([], list(self.service.store.schedule))
         self.assertEqual([], list(self.service.store.crons))
+
+    def test_a_delay_becomes_a_pattern(self):
+        """It is a cron job then: found among them, and paused."""
+        for passed in True, False:
+            with self.subTest(passed=passed):
+                jobid = self.change_kind({'delay': 10}, passed, minute=(10,))
+                self.assertEqual(CRONJOB, self.job(jobid).status)
+                self.claim(now=0)
+                self.assertEqual(600, self.due(jobid))
+                self.check_counts()
+                self.assertEqual([jobid], [
+                    job.id for job in self.service.cron_jobs()])
+                self.assertTrue(self.service.pause_job(jobid))
+                self.service.cancel(jobid)
+                transaction.commit()
+
+    def test_a_pattern_becomes_a_delay(self):
+        """It is none any more, runs once, and has ended."""
+        for passed in True, False:
+            with self.subTest(passed=passed):
+                jobid = self.change_kind({'minute': (10,)}, passed, delay=10)
+                self.assertEqual(DELAYED, self.job(jobid).status)
+                self.claim(now=0)
+                self.check_counts()
+                self.assertEqual([], self.service.cron_jobs())
+                self.assertEqual([jobid], self.claim(now=10))
+                self.finish()
+                self.assertEqual(COMPLETED, self.job(jobid).status)
+                self.check_counts()
+
+    def change_kind(self, fields, passed, **others):
+        jobid = self.cron(**fields)
+        if passed:
+            self.claim(now=0)
+        self.job(jobid).update(**others)
+        self.service.reschedule(jobid)
+        transaction.commit()
+        return jobid
 
     def test_claimed_while_it_is_rescheduled(self):
         """It is not run at the time that does not hold any more."""
