@@ -11,6 +11,7 @@ import zope.interface
 
 from lovely.remotetask import cron
 from lovely.remotetask import interfaces
+from lovely.remotetask import moment
 from lovely.remotetask import number
 from lovely.remotetask.foreign.description import escaped
 from lovely.remotetask.foreign.description import plain
@@ -542,7 +543,7 @@ class Job(persistent.Persistent):
         # Computed first: nothing of what may raise comes in the middle.
         status = self.status_after(status)
         if due is None and status in WAITING:
-            found = outcome_of(self.next_due, run.claim.time)
+            found = outcome_of(self.next_due, run.claim.time, now)
             # Nobody could tell when to run it next.
             status = HELD if found.failed else status
             failure = found if found.failed else failure
@@ -582,8 +583,8 @@ class Job(persistent.Persistent):
         """Return the status after a run that ended with the given one."""
         return status
 
-    def next_due(self, now):
-        """Return when to run again, after a run that began at `now`."""
+    def next_due(self, begun, now):
+        """Return when to run again, after a run from `begun` until `now`."""
 
     @property
     def waiting_status(self):
@@ -645,17 +646,25 @@ class CronJob(Job):
     # lovely.remotetask 0.2 to 0.5 has not stored all of them.
     minute = hour = dayOfMonth = month = dayOfWeek = ()
     delay = timezone = name = None
+    # When it was given another pattern or delay, in POSIX seconds.
+    changed = None
     due = Due()
 
     def __init__(self, id, task, input, minute=(), hour=(), dayOfMonth=(),
                  month=(), dayOfWeek=(), delay=None, timezone=None):
         super().__init__(id, task, input)
-        self.update(minute, hour, dayOfMonth, month, dayOfWeek, delay,
-                    timezone)
+        self._set_pattern(minute, hour, dayOfMonth, month, dayOfWeek, delay,
+                          timezone)
 
     def update(self, minute=(), hour=(), dayOfMonth=(), month=(),
                dayOfWeek=(), delay=None, timezone=None):
         """See ICronJob."""
+        self._set_pattern(minute, hour, dayOfMonth, month, dayOfWeek, delay,
+                          timezone)
+        self.changed = moment.now()
+
+    def _set_pattern(self, minute, hour, dayOfMonth, month, dayOfWeek, delay,
+                     timezone):
         # As published, a delay of 0 stands for none.
         delay = cron.check_delay(delay) or None
         pattern = cron.Pattern(
@@ -707,10 +716,12 @@ class CronJob(Job):
         return self.timeOfNextCall(self._last_known_time(now))
 
     def _last_known_time(self, now):
-        """Return when the job ran last, or was added, as far as that is past.
+        """Return when the job ran last, was added or changed.
+
+        As far as that is past.
         """
         times = [started for started, *_ in self._newest_first()]
-        times.append(self.__dict__.get('created'))
+        times += [self.__dict__.get('created'), self.changed]
         return max((time for time in map(number.real, times)
                     if time is not None and 0 <= time <= now), default=now)
 
@@ -723,10 +734,12 @@ class CronJob(Job):
     def status_after(self, status):
         return CRONJOB if self.recurring else status
 
-    def next_due(self, now):
-        # From the time the run began: a tick meanwhile is caught up, once.
+    def next_due(self, begun, now):
+        # A tick meanwhile is caught up, once; but none that was before the
+        # pattern was changed.
+        since = max(begun, min(now, self.changed or begun))
         try:
-            return self.timeOfNextCall(now) if self.recurring else None
+            return self.timeOfNextCall(since) if self.recurring else None
         except interfaces.NoTimeZone:
             # No time yet: whoever knows the zone tells it, see crons.tell.
             return None

@@ -318,11 +318,13 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
         job = self._job(jobid)
         if job.stored_status != CRONJOB or not job.paused:
             return False
-        crons.resume(self.store, job.id)
-        if job.status == CRONJOB:
+        if job.status == PROCESSING:
             # When a run ends, its processor tells the next time anyway.
-            self.store.change(job, job.reschedule)
-            registry.wake_after_commit(self, job)
+            crons.resume_running(self.store, job.id, self._now())
+            return True
+        crons.resume(self.store, job.id)
+        self.store.change(job, job.reschedule)
+        registry.wake_after_commit(self, job)
         return True
 
     def cancel(self, jobid):

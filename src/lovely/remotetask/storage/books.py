@@ -103,10 +103,12 @@ def book(store, job, now=None, timed=True):
 
 def _schedule(store, job, now, timed):
     due = job.due
-    if due is None and timed and not crons.is_paused(store, job):
-        tell_time(store, job, now)
-    else:
+    now = store.now(now)
+    since = now if due is None else crons.missed_until(store, job, due, now)
+    if since is None or not timed or crons.is_paused(store, job):
         set_time(store, job, due)
+    else:
+        tell_time(store, job, since)
 
 
 def tell_time(store, job, now):

@@ -97,6 +97,36 @@ def has_pause(store, jobid):
     return bool(store.pauses) and jobid in store.pauses
 
 
+def resume_running(store, jobid, now):
+    """Resume a job while it runs; its next time counts from now.
+
+    The job is not written, so what runs comes to its end.
+    """
+    resume(store, jobid)
+    if store.resumed is None:
+        store.resumed = BTrees.family64.IO.BTree()
+    store.resumed[jobid] = now
+
+
+def missed_until(store, job, due, now):
+    """Return when a job was resumed while it ran, if it was due before.
+
+    None otherwise, and for one that is to be tried again: it misses nothing.
+    At the latest it is `now`, whatever the clock of that caller was.
+    """
+    found = store.resumed.get(job.id) if store.resumed else None
+    if found is None or job.attempts or not job.recurring or due > found:
+        return None
+    return min(found, now)
+
+
+def forget(store, jobid):
+    """Forget that a job was paused, and when it was resumed."""
+    resume(store, jobid)
+    if store.resumed and jobid in store.resumed:
+        del store.resumed[jobid]
+
+
 def pause(store, jobid):
     """Let a job have no time; processors see that when it would be due.
 

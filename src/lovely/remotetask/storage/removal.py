@@ -77,7 +77,7 @@ def drop(store, jobid, counted):
     """
     store.ledger.count(jobid, counted, None)
     _drop_claims(store, jobid)
-    crons.resume(store, jobid)
+    crons.forget(store, jobid)
     store.aside.pop(jobid, None)
     for tree in lookup.trees_apart(store):
         if jobid in tree:

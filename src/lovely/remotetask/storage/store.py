@@ -63,6 +63,8 @@ class JobStore(persistent.Persistent):
     recurring -- the jobs among them that run again and again, by id; None in
         a store of before, until processors have passed one.
     pauses -- the ids of those that somebody has paused, if any.
+    resumed -- of those that were resumed while they ran, by id: when, in
+        POSIX seconds, if any.
     named -- by the name of a cron job: what is told of it, see `named`; None
         where there was none.
     actions -- ActionLog: what was done in lanes that were dropped.
@@ -90,7 +92,8 @@ class JobStore(persistent.Persistent):
 
     oid = copied_at = searched = losses = secret = None
     since = 0.0
-    recurring = pauses = named = actions = archive = parted = None
+    recurring = pauses = resumed = named = None
+    actions = archive = parted = None
     displaced = mark = None
 
     def __init__(self, service=None, start=0):
@@ -115,6 +118,7 @@ class JobStore(persistent.Persistent):
         self.crons = BTrees.family64.IO.BTree()
         self.recurring = BTrees.family64.IO.BTree()
         self.pauses = BTrees.family64.II.TreeSet()
+        self.resumed = BTrees.family64.IO.BTree()
         self.aside = BTrees.family64.IO.BTree()
         self.retired = BTrees.family64.II.BTree()
         self.archive = Meter()

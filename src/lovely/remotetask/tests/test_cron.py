@@ -19,6 +19,7 @@ import hypothesis
 import hypothesis.strategies as st
 
 from lovely.remotetask import interfaces
+from lovely.remotetask import moment
 from lovely.remotetask.cron import check_delay
 from lovely.remotetask.job import CronJob
 from lovely.remotetask.number import FIRST
@@ -594,6 +595,15 @@ class CorrectedDueTest(unittest.TestCase):
                     (started, 1.0, 'host:1:thread') for started in history)
                 job.due = late
                 self.assertEqual(due, job.corrected_due(self.NOW))
+
+    def test_what_was_before_a_change(self):
+        """A time before the pattern was changed is none that was missed."""
+        job = cron(None, minute=(0,))
+        job.created = self.NOW - 9 * DAY
+        with moment.at(self.NOW - 5):
+            job.update(minute=(30,))
+        job.due = self.NOW + 10 * 365 * DAY
+        self.assertEqual(self.NOW + 1800, job.corrected_due(self.NOW))
 
     def test_rare_times(self):
         """What is years away may be right."""

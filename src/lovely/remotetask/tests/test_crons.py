@@ -12,6 +12,7 @@ from lovely.remotetask.interfaces import CRONJOB
 from lovely.remotetask.interfaces import DELAYED
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import QUEUED
+from lovely.remotetask.job import Run
 from lovely.remotetask.storage import taking
 from lovely.remotetask.tests.fixture import Opened
 from lovely.remotetask.tests.fixture import engine
@@ -351,6 +352,47 @@ class PauseTest(PauseCase):
         self.assertEqual(PROCESSING, self.job(jobid).status)
         self.finish()
         self.assertEqual([jobid], self.claim(now=NOON + 2 * HOUR))
+
+    def test_missed_while_it_runs(self):
+        """A time before it was resumed is missed, as it is without a run."""
+        jobid = self.add_cron()
+        self.assertEqual([jobid], self.claim(now=NOON + HOUR))
+        self.pause(jobid)
+        with moment.at(NOON + 3.5 * HOUR):
+            self.resume(jobid)
+        self.finish_at(NOON + 3.7 * HOUR)
+        self.assertEqual(NOON + 4 * HOUR, self.job(jobid).due)
+        self.assertEqual([], self.claim(now=NOON + 3.8 * HOUR))
+        # What comes after that is made up for.
+        self.assertEqual([jobid], self.claim(now=NOON + 4 * HOUR))
+        self.finish_at(NOON + 9.5 * HOUR)
+        self.assertEqual(NOON + 5 * HOUR, self.job(jobid).due)
+        self.service.remove(jobid)
+        transaction.commit()
+        self.claim(now=NOON)
+        self.assertEqual([], list(self.service.store.resumed))
+
+    def test_changed_while_it_runs(self):
+        """Nor does a new pattern count before it was given."""
+        for by_clock_ahead in False, True:
+            jobid = self.add_cron()
+            self.assertEqual([jobid], self.claim(now=NOON + HOUR))
+            with moment.at(NOON + (99 if by_clock_ahead else 3.5) * HOUR):
+                self.job(jobid).update(minute=(10,))
+                self.service.reschedule(jobid)
+                transaction.commit()
+            self.finish_at(NOON + 3.7 * HOUR)
+            self.assertEqual(NOON + 4 * HOUR + 600, self.job(jobid).due)
+            self.service.cancel(jobid)
+            transaction.commit()
+
+    def finish_at(self, now):
+        transaction.begin()
+        job = self.job(*workers(self.service).claimed_ids(A))
+        engine(self.service).complete(
+            job, Run(job.claim, job.claim.time), None, now)
+        engine(self.service).settle(A, [job.id], now=now)
+        transaction.commit()
 
     def test_resumed_while_its_run_is_settled(self):
         """Neither sees what the other one does: it has a time soon again."""
