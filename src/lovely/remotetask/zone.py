@@ -94,7 +94,11 @@ def _similar(name: str, names: frozenset[str]) -> str:
 
 
 def _names() -> frozenset[str]:
-    return _names_in(zoneinfo.TZPATH)
+    found = _names_in(zoneinfo.TZPATH)
+    if not found:
+        # Somebody may install the data while this process runs.
+        _names_in.cache_clear()
+    return found
 
 
 @functools.lru_cache(maxsize=4)

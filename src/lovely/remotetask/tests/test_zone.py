@@ -129,6 +129,22 @@ class DataTest(unittest.TestCase):
                         'bring tzdata up to date'):
                     zone.find('America/Coyhaique')
 
+    def test_data_that_come_later(self):
+        """Once they are installed, the process knows the names, too."""
+        with tempfile.TemporaryDirectory() as folder:
+            brought, place = (os.path.join(folder, name) for name in 'ab')
+            os.mkdir(brought)
+            copy_zone('Europe/Berlin', brought)
+            with zone_data(place):
+                with self.assertRaisesRegex(NoTimeZone, 'no time zone data'):
+                    zone.check_name('Europe/Berlin')
+                self.assertFalse(zone.is_in_no_data('Europe/Nowhere'))
+                os.rename(brought, place)
+                self.assertEqual(
+                    'Europe/Berlin', zone.check_name('Europe/Berlin'))
+                self.assertFalse(zone.is_in_no_data('Europe/Berlin'))
+                self.assertTrue(zone.is_in_no_data('Europe/Nowhere'))
+
     def test_damaged_data(self):
         """What cannot be read is no wrong name."""
         with tempfile.TemporaryDirectory() as folder:
