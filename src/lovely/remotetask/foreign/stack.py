@@ -45,6 +45,10 @@ LAST = 200
 SOURCE_SIZE = 10 * 2 ** 20
 LINE_SIZE = 1000
 
+# From Python 3.13 on, all lines are shown of what spans some; so many at most.
+SHOWS_ALL = sys.version_info >= (3, 13)
+LINES = 20
+
 # In larger code, in bytes, it is not looked for the part of the line.
 CODE_SIZE = 64 * 1024
 
@@ -120,12 +124,15 @@ class Stacks:
         filename, number, name = place
         start, end, column, end_column = self._part(entry)
         number = number if start is None else start
-        source = self._ask(_source, '', entry.tb_frame, number)
-        if len(source) > LINE_SIZE:
-            source, column = source[:LINE_SIZE], None
+        last = end if SHOWS_ALL and end is not None else number
+        lines = self._ask(
+            _source, [''], entry.tb_frame, number, min(last, number + LINES))
+        if last > number + LINES or max(map(len, lines)) > LINE_SIZE:
+            lines, column = [lines[0][:LINE_SIZE]], None
         line, = traceback.format_list([traceback.FrameSummary(
-            filename, number, name, lookup_line=False, line=source,
-            end_lineno=end, colno=column, end_colno=end_column)])
+            filename, number, name, lookup_line=False,
+            line='\n'.join([*lines, '']), end_lineno=end, colno=column,
+            end_colno=end_column)])
         return plain(line, PART_SIZE)
 
     def _part(self, entry: _Entry) -> Any:
@@ -176,12 +183,18 @@ def _line_of(entry: _Entry) -> tuple[int, int]:
     return id(entry.tb_frame.f_code), entry.tb_lineno
 
 
-def _source(frame: types.FrameType, number: int) -> str:
-    """Return a line of the source of a frame; '' if it cannot be had."""
+def _source(frame: types.FrameType, first: int, last: int) -> list[str]:
+    """Return lines of the source of a frame; '' for what cannot be had.
+
+    first, last -- their numbers.
+    """
     name = frame.f_code.co_filename
     linecache.checkcache(name)
     linecache.lazycache(name, frame.f_globals)
-    return linecache.getline(name, number) if _may_be_opened(name) else ''
+    if not _may_be_opened(name):
+        return ['']
+    return [linecache.getline(name, number).rstrip()
+            for number in range(first, last + 1)]
 
 
 def _may_be_opened(name: str) -> bool:
