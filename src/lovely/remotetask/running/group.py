@@ -203,22 +203,25 @@ def run_group(db, path, claims, commit):
     Return a mapping: what became of each claim, see run_claimed.
     """
     ends = {}
-    waiting = []
+    # By their claims: see Group.waiting.
+    waiting = {}
     careful = False
-    while left := [claim for claim in claims if claim not in ends
-                   and claim not in [each.run.claim for each, _ in waiting]]:
+    while left := [claim for claim in claims
+                   if claim not in ends and claim not in waiting]:
         group = Group(db, path, left, commit, careful)
         ends.update(group())
-        waiting += group.waiting
+        waiting.update({each.run.claim: (each, failure)
+                        for each, failure in group.waiting})
         if group.was_given_up:
             # They may have failed by what was never to be committed.
-            ends.update({each.run.claim: run_claimed(
-                db, path, each.run.claim, commit) for each, _ in waiting})
-            waiting = []
+            for claim, (_, failure) in waiting.items():
+                let_go(failure.exception)
+                ends[claim] = run_claimed(db, path, claim, commit)
+            waiting = {}
         # From the first failure on: without savepoints, the others would be
         # called once more for each of them.
         careful = careful or bool(group.failed)
-    return ends | _stored(waiting)
+    return ends | _stored(waiting.values())
 
 
 def _stored(failed):

@@ -95,11 +95,14 @@ def _pass_note(store, place, found, now, timed):
 
 
 def _was_dropped_before(store, job, place):
-    """Return whether processors had removed a job when a note was made.
+    """Return whether a job was removed before a note of it was committed.
 
-    The note is not the last one, and whoever made both had begun before.  They
-    are in one strand then: the note of a removal, that was passed before this
-    one, is in another.
+    By processors, who have counted that; its caller had begun before.  All
+    that he has changed of it is in one strand.  So if its last note, which
+    removes the job, is in another strand, it was passed before this one: that
+    is how the job went, and this note counts.
+
+    place -- the id of the note, which is not the last one of the job.
     """
     return not removal.has_place(store, job.id) and (
         not job.removed

@@ -45,10 +45,12 @@ def _is_kept(key, job):
 
 
 def meet(job):
-    """Begin anew if a caller changes a job until it is removed.
+    """Let the commit fail if a caller has changed a job by then.
 
-    He is not met: his note says what to do.  But only notes that are made
-    before the removal begins, or committed after it, tell what was counted.
+    Whoever begins anew finds his note, and leaves the job alone.  A caller who
+    commits later is not met; who passes his note takes back what it counts,
+    as the job was removed before.  Of a note that is committed in between,
+    nobody could tell that.
     """
     if job._p_jar is not None:
         job._p_jar.readCurrent(job)

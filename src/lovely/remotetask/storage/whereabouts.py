@@ -79,7 +79,7 @@ def _not_listed(status: str) -> list[tuple[str, Source]]:
         return [('noted', _noted), ('ended', _ended)]
     if status == HELD:
         return [('noted', _noted), ('ended', _ended), ('aside', _aside)]
-    # A run makes no note; so those of callers, however many, are left alone.
+    # A run makes no note: the notes, however many, need not be looked at.
     return [('ended', _ended)]
 
 

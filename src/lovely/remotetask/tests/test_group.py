@@ -165,7 +165,8 @@ class GroupTest(GroupCase):
             if input != 'look':
                 root.taken = True
             elif getattr(root, 'taken', False):
-                raise TaskError('taken')
+                raise error
+        error = TaskError('taken')
         self.service_task(work, 'test.take')
         for inputs, statuses in (
                 (('bad', 'look'), [ERROR, COMPLETED]),
@@ -177,6 +178,8 @@ class GroupTest(GroupCase):
                 self.run_group(others=ids)
                 self.assertEqual(
                     statuses, [self.job(jobid).status for jobid in ids])
+                # Nothing of the runs is kept.
+                self.assertIsNone(error.__traceback__)
 
     def test_all_fail(self):
         """If all fail nothing else is stored."""
