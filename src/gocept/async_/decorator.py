@@ -23,6 +23,7 @@ from gocept.async_.declaration import declarations
 from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.interfaces import DEFAULT_PRIORITY
 from lovely.remotetask.interfaces import IJobSource
+from lovely.remotetask.number import exact
 from lovely.remotetask.policy import policy_of
 from lovely.remotetask.running.execution import is_running
 from lovely.remotetask.running.server import server
@@ -151,6 +152,10 @@ class _Calls:
             self, service: Any, args: tuple[Any, ...],
             kwargs: Mapping[str, Any]) -> tuple[Any, Callable[[], None]]:
         """Return a call, and what is to be called once it is stored."""
+        # A call is stored with just these types, and the caller may go on to
+        # change a dict that is his.
+        args = tuple(args)
+        kwargs = {exact(name): each for name, each in kwargs.items()}
         if not fit.surely_takes(self.undecorated, args, kwargs):
             self._signature.bind(*args, **kwargs)
         _check_findable(self.decorated)

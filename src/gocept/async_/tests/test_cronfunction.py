@@ -1,5 +1,8 @@
 """Decorated functions, given to a service in place of a task's name."""
 
+import collections
+import http
+
 import transaction
 
 from gocept.async_.crons.function import check
@@ -14,6 +17,8 @@ from lovely.remotetask.tests.fixture import logged
 
 
 HOUR = 3600
+
+Point = collections.namedtuple('Point', 'x y')
 
 
 class AddCronJobTest(FunctionalTestCase):
@@ -49,6 +54,34 @@ class AddCronJobTest(FunctionalTestCase):
         process(after=24 * HOUR)
         for expected in (([1], 2), {}), ((), {'a': [1]}), (([1],), {}):
             self.assertIn(expected, sample.calls)
+
+    def test_arguments_belong_to_the_call(self):
+        """The caller may use his dict for another one."""
+        given = {}
+        for name in 'books', 'cds':
+            given['name'] = name
+            self.service.add(sample.record, given)
+        given['name'] = lambda: None
+        process()
+        self.assertEqual(
+            [((), {'name': 'books'}), ((), {'name': 'cds'})], sample.calls)
+
+    def test_arguments_of_derived_classes(self):
+        """A named tuple, a counter: what is stored is plain."""
+        for given, expected in (
+                (Point(1, 2), ((1, 2), {})),
+                (collections.OrderedDict(a=1), ((), {'a': 1})),
+                (collections.Counter('a'), ((), {'a': 1})),
+                ({http.HTTPMethod.GET: 1}, ((), {'GET': 1}))):
+            with self.subTest(given):
+                sample.calls.clear()
+                call = self.service.jobs[
+                    self.service.add(sample.record, given)].input
+                self.assertEqual(
+                    [tuple, dict], [type(call.args), type(call.kwargs)])
+                self.assertLessEqual(set(map(type, call.kwargs)), {str})
+                process()
+                self.assertEqual([expected], sample.calls)
 
     def test_failed(self):
         """That is an error in the log, though it waits for its next time."""
