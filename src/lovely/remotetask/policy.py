@@ -3,13 +3,16 @@
 import builtins
 import functools
 import math
+import sys
 from collections.abc import Callable
 from collections.abc import Iterable
+from types import ModuleType
 from typing import Any
 from typing import NamedTuple
 from typing import Self
 
 from lovely.remotetask import interfaces
+from lovely.remotetask.foreign.description import dotted
 from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import COMPLETED
@@ -71,8 +74,10 @@ class Policy(Settings):
         the pause is a random time up to it; doubled for each further one, up
         to an hour.
     retry_on -- dotted names of exceptions, or their classes, after which a
-        job is tried again; besides, a lost process always counts as a failed
-        attempt, and transient errors are tried again apart from this.
+        job is tried again; a name that another module has given to an
+        exception counts, too, where that module is imported. Besides, a lost
+        process always counts as a failed attempt, and transient errors are
+        tried again apart from this.
     retention, error_retention -- seconds a completed or cancelled job, and
         one in error or held, is kept; infinite: for ever, like a cron job
         that is held.
@@ -111,8 +116,10 @@ class Policy(Settings):
         """Return when to run a failed job again, None for never."""
         if failure.retryable:
             return _due(now, TRANSIENT_WAIT, job.transients, TRANSIENTS)
-        if not self.retry_on or failure.errorClasses.isdisjoint(
-                self.retry_on):
+        if not self.retry_on:
+            return None
+        names = {*self.retry_on, *map(_name_of_definition, self.retry_on)}
+        if failure.errorClasses.isdisjoint(names):
             return None
         return _due(now, self.retry_wait, job.failures, self.attempts - 1)
 
@@ -261,6 +268,22 @@ def _defined_name(name: str, found: object, said: str) -> str:
             f'{name}: {said} is no exception; write a class, or its module '
             f'and name.')
     return f'{found.__module__}.{found.__qualname__}'
+
+
+def _name_of_definition(name: str) -> str:
+    """Return the name with which an exception was defined.
+
+    ``socket.error``, say, is OSError.  Nothing is imported for that: the name
+    stays as it is where its module is not there.
+    """
+    module_name, _, attribute = name.rpartition('.')
+    module = sys.modules.get(module_name)
+    # A module of another class may do anything when it is asked.
+    found: Any = (vars(module).get(attribute)
+                  if type(module) is ModuleType else None)
+    if issubclass(type(found), type) and issubclass(found, BaseException):
+        return dotted(found)
+    return name
 
 
 # Called with the name and the value of a setting: what checks it, and returns

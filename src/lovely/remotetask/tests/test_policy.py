@@ -5,6 +5,7 @@ import decimal
 import enum
 import math
 import pickle
+import socket
 import types
 import unittest
 import unittest.mock
@@ -229,6 +230,17 @@ class CheckTest(unittest.TestCase):
         failure = Outcome(exception=Mine())
         self.assertIsNotNone(Policy(retry_on=(Mine,)).due_after_failure(
             job(), failure, NOW))
+
+    def test_exception_under_another_name(self):
+        """It is the one that was raised, or one that it is derived from."""
+        failure = Outcome(exception=ConnectionRefusedError())
+        for name, again in (('error', True), ('timeout', False),
+                            ('socket', False), ('no_such', False),
+                            ('no_such.Error', False)):
+            settings = Policy(retry_on=(f'{socket.__name__}.{name}',))
+            with self.subTest(name):
+                due = settings.due_after_failure(job(), failure, NOW)
+                self.assertEqual(again, due is not None)
 
     def test_copies(self):
         """They are equal, and of the same class."""
