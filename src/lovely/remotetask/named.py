@@ -80,23 +80,26 @@ def put(service, name, wanted):
     """Let there be one job of a name, as it is Wanted.
 
     One that was cancelled, held or removed is added anew; what runs, or is
-    paused, goes on like that.  Nothing is written where all is as wanted.
+    paused, goes on like that.  Where all is as wanted, nothing is written: the
+    database may be read-only.
 
     Return what was done (str): 'added', 'changed', 'held'; None: nothing.
     """
-    current(service)
     # The application starts before a processor has met the service.
     audit.adopt(service.store)
     entry = _entry(service, name)
     job = None if entry is None else service.jobs.get(entry.job)
-    if _is_held_already(job, entry, wanted):
+    is_good = _is_good(service, job)
+    is_same = is_good and entry[1:] == (wanted.terms, None)
+    if (is_same and wanted.obstacle is None
+            or _is_held_already(job, entry, wanted)):
         return None
-    if not _is_good(service, job):
+    current(service)
+    done = None
+    if not is_good:
         done = _replace(service, name, entry, job, wanted)
-    elif entry[1:] != (wanted.terms, None):
+    elif not is_same:
         done = _change(service, name, entry, job, wanted)
-    else:
-        done = None
     if wanted.obstacle is not None:
         return _hold(service, name, wanted.obstacle) or done
     return done

@@ -36,6 +36,7 @@ from zope.site.folder import rootFolder
 from zope.site.site import LocalSiteManager
 
 import gocept.async_.startup
+from gocept.async_.crons import upkeep
 from gocept.async_.declaration import declared_settings
 from gocept.async_.task import TaskDescription
 from gocept.async_.testing import FUNCTIONAL_LAYER
@@ -45,6 +46,8 @@ from gocept.async_.testing import process
 from gocept.async_.tests import interpreter
 from gocept.async_.tests import sample
 from gocept.async_.tests.configuration import declare
+from gocept.async_.tests.configuration import execute
+from gocept.async_.tests.test_crondirective import cron
 from gocept.async_.upgrade import slices
 from lovely.remotetask import TaskService
 from lovely.remotetask.interfaces import IProcessorSettings
@@ -609,6 +612,19 @@ class ReadOnlyTest(unittest.TestCase):
             self.create(db)
         with self.opened(read_only=True) as db, self.assertNoLogs(LOG):
             self.create(db)
+
+    def test_cron_jobs(self):
+        """They are as declared, or it is said that they are not."""
+        execute(self, cron())
+        with self.opened() as db:
+            self.create(db)
+        with self.opened(read_only=True) as db:
+            with self.assertNoLogs(upkeep.__name__):
+                self.create(db)
+            execute(self, cron('other'))
+            with self.assertLogs(upkeep.__name__, 'ERROR') as logged:
+                self.create(db)
+        self.assertIn('the database is read-only', logged.output[0])
 
     def test_service_that_must_be_brought_up_to_date(self):
         """It stays as it is."""

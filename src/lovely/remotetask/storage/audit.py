@@ -27,6 +27,7 @@ from lovely.remotetask.storage import numbering
 from lovely.remotetask.storage import passing
 from lovely.remotetask.storage import removal
 from lovely.remotetask.storage import settlement
+from lovely.remotetask.storage.current import current
 from lovely.remotetask.storage.ledger import LISTED
 from lovely.remotetask.storage.ledger import first
 from lovely.remotetask.storage.lookup import checked
@@ -274,6 +275,7 @@ def adopt(store):
     if mark._p_serial == z64:
         # The copy is of this transaction; nobody can tell yet when it is made.
         return False
+    current(store)
     log.warning('%s: a copy of another service; jobs that wait in both are '
                 'held here', '/'.join(
                     outcome_of(path, store.service).value or ['?']))
