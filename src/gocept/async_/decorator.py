@@ -20,6 +20,7 @@ from gocept.async_.argument import copy_arguments
 from gocept.async_.argument import refer
 from gocept.async_.database import place
 from gocept.async_.declaration import declarations
+from lovely.remotetask.foreign.copier import SCRIPTS
 from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.interfaces import DEFAULT_PRIORITY
 from lovely.remotetask.interfaces import IJobSource
@@ -233,7 +234,7 @@ def _check_findable(decorated: Any) -> None:
     advice = (
         'put it at the top of an importable module, under its own name; '
         'decorators above must use functools.wraps.')
-    if function.__module__ == '__main__':
+    if function.__module__ in SCRIPTS:
         raise LookupError(
             f'{name!r} is defined in a script, where no other process finds '
             f'it; {advice}')

@@ -519,10 +519,17 @@ class FindableTest(FunctionalTestCase):
 
     def test_function_of_a_script(self):
         """In the processor's process, __main__ is another script."""
-        module = types.ModuleType('__main__')
+        self.check_script('__main__')
+
+    def test_function_of_a_spawned_script(self):
+        """Processes of multiprocessing call it like that."""
+        self.check_script('__mp_main__')
+
+    def check_script(self, name):
+        module = types.ModuleType(name)
         exec('def compute(): pass', module.__dict__)
         self.assertRefused(
-            function('events')(module.compute), '__main__.compute', 'script')
+            function('events')(module.compute), f'{name}.compute', 'script')
 
     def test_the_last_of_that_name_is_fine(self):
         """Shadowing harms only what is shadowed."""

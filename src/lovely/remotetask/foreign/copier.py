@@ -28,7 +28,7 @@ PLAIN_IDS = ATOM_IDS | frozenset(map(id, (list, tuple, dict, set,
                                           frozenset)))
 
 # The modules of a script: no other process finds what is defined there.
-_SCRIPTS = ('__main__', '__mp_main__')
+SCRIPTS = ('__main__', '__mp_main__')
 
 # A pickle holds of these only the name.
 _NAMED = (type, types.FunctionType)
@@ -242,7 +242,7 @@ def _check_loading(class_, new_args, state):
 def _check_findable(module, name):
     """Raise Refused for what no other process could import."""
     # Lambdas and what is local have signs in their names.
-    if module in _SCRIPTS or '<' in name:
+    if module in SCRIPTS or '<' in name:
         raise Refused(
             f'{module}.{name} is defined in a script or a function, where no '
             f'other process finds it; put it at the top of an importable '
