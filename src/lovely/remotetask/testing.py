@@ -28,14 +28,20 @@ class ITaskStub(interfaces.ITask):
 
 
 class _CountingStore(JobStore):
-    """Gives jobs the ids 1, 2, 3."""
+    """Gives jobs the ids 1, 2, 3, and none a second time.
+
+    last_id -- int, the last one it has given.
+    """
+
+    last_id = 0
 
     def __init__(self):
         super().__init__()
         self.legacy = BTrees.family64.IO.BTree()
 
     def add(self, job, place, status):
-        job.id = len(self.legacy) + 1
+        self.last_id += 1
+        job.id = self.last_id
         job.store = self
         job.change_status(status)
         self.legacy[job.id] = job

@@ -52,6 +52,16 @@ class StubTest(TaskCase):
         self.assertEqual([1, 2, 3], ids)
         self.assertEqual([1, 2, 3], list(self.stub.jobs))
 
+    def test_ids_are_given_once(self):
+        """Also where jobs are removed."""
+        self.offer_echo()
+        first = self.stub.add('test.echo')
+        second = self.stub.add('test.echo')
+        for jobid in first, second:
+            self.stub.remove(jobid)
+            self.stub.process()
+            self.assertNotIn(self.stub.add('test.echo'), (first, second))
+
     def test_found(self):
         """They are on pages, copied and operated on like others."""
         self.offer_echo()
