@@ -670,6 +670,8 @@ class ITaskService(zope.location.interfaces.IContained):
     def clean(status=(CANCELLED, ERROR, COMPLETED)):
         """Remove the jobs with one of the given statuses.
 
+        status -- one of them, or an iterable of several.
+
         Raise ValueError, and remove nothing, if a status is not one of the
         three default ones.
         """

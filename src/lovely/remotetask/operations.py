@@ -15,6 +15,7 @@ from lovely.remotetask.number import shown
 from lovely.remotetask.running import events
 from lovely.remotetask.running.server import server
 from lovely.remotetask.storage import actions
+from lovely.remotetask.storage import cleaning
 from lovely.remotetask.storage.current import current
 
 
@@ -147,7 +148,7 @@ class Operations:
 
     def clean(self, status=ENDED):
         """See IOperations."""
-        status = tuple(status)
+        status = cleaning.chosen(status)
         counts = self.service.counts()
         self.service.clean(status)
         number = sum(counts[name] for name in status)

@@ -354,12 +354,7 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
     def clean(self, status=ENDED):
         """See ITaskService."""
         current(self)
-        for name in status:
-            if name not in ENDED:
-                raise ValueError(
-                    f'Jobs with the status {name!r} are not cleaned; choose '
-                    f'from {", ".join(ENDED)}.')
-        for name in status:
+        for name in cleaning.chosen(status):
             cleaning.clean(self.store, name)
 
     def _find(self, jobid):

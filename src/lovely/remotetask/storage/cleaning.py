@@ -4,6 +4,8 @@ Few are removed one by one.  The tree in which many are listed is put aside as
 a whole: its jobs are gone at once, and processors drop them some at a time.
 """
 
+from lovely.remotetask.interfaces import ENDED
+from lovely.remotetask.number import shown
 from lovely.remotetask.storage import aside
 from lovely.remotetask.storage import counting
 from lovely.remotetask.storage import removal
@@ -14,6 +16,20 @@ from lovely.remotetask.storage.lookup import checked
 
 # How many listed jobs are removed one by one.
 FEW = 100
+
+
+def chosen(status):
+    """Return the statuses that ITaskService.clean is told, a tuple.
+
+    Raise ValueError if there is another one than those of ENDED.
+    """
+    given = (status,) if isinstance(status, str) else tuple(status)
+    for name in given:
+        if name not in ENDED:
+            raise ValueError(
+                f'Jobs with the status {shown(name)} are not cleaned; choose '
+                f'from {", ".join(ENDED)}.')
+    return tuple(name for name in ENDED if name in given)
 
 
 def clean(store, status):

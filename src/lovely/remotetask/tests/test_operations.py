@@ -119,9 +119,11 @@ class DoneTest(OperationsCase):
         self.assertTrue(self.service.paused)
         self.assertFalse(self.operations.pause())
         self.assertTrue(self.operations.resume())
-        self.assertEqual(3, self.operations.clean())
-        with self.assertRaises(ValueError):
-            self.operations.clean([QUEUED])
+        self.assertEqual(3, self.operations.clean(iter([ERROR, ERROR])))
+        self.assertEqual(0, self.operations.clean(ERROR))
+        for wrong in QUEUED, [QUEUED]:
+            with self.assertRaisesRegex(ValueError, "'queued'"):
+                self.operations.clean(wrong)
         transaction.commit()
         self.assertEqual([
             ('jane', 'clean', None, 3), ('jane', 'resume', None, 0),

@@ -469,6 +469,17 @@ class CleanTest(MemoryCase):
         self.service.clean(status=(COMPLETED, CANCELLED))
         self.assertEqual(5, len(self.service.jobs))
 
+    def test_iterator(self):
+        """It is gone through once."""
+        self.service.clean(each for each in (ERROR, COMPLETED))
+        self.assertEqual(6, len(self.service.jobs))
+
+    def test_one_status(self):
+        """It need not be put into a tuple."""
+        self.service.clean(ERROR)
+        self.assertNotIn(self.ids[ERROR], self.service.jobs)
+        self.assertEqual(7, len(self.service.jobs))
+
     def test_refused(self):
         """A wrong status is named, and nothing removed, wherever it stands."""
         for status in (QUEUED, PROCESSING, STARTLATER, CRONJOB, DELAYED,
