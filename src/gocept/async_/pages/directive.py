@@ -1,6 +1,7 @@
 """The directive ``async:pages``."""
 
 import importlib.util
+import re
 from pathlib import Path
 
 import zope.component.zcml
@@ -27,7 +28,8 @@ class IPagesDirective(zope.interface.Interface):
     name = zope.schema.TextLine(
         title='Name',
         description='What the view of a site is called: the pages are at '
-                    '``@@NAME/``.',
+                    '``@@NAME/``. Of ASCII letters, digits, "_", "-" and '
+                    '".", as it is part of addresses.',
         default='async',
         required=True)
 
@@ -51,7 +53,8 @@ class IPagesDirective(zope.interface.Interface):
     frame_ancestors = zope.schema.TextLine(
         title='Frame ancestors',
         description='Who may show the pages in a frame: the sources of that '
-                    'part of the Content-Security-Policy.',
+                    'part of the Content-Security-Policy, separated by '
+                    'spaces.',
         default="'none'",
         required=True)
 
@@ -62,6 +65,7 @@ def pages(_context, **settings):
         raise ConfigurationError(
             'async:pages: zope.browserpage is not installed; pip install '
             '"gocept.async[pages]".')
+    _check(settings['name'], settings['frame_ancestors'])
     # Only with the extra; without it the sentence above was said.
     from gocept.async_.pages import earlier
     from gocept.async_.pages import screens
@@ -81,6 +85,21 @@ def pages(_context, **settings):
         _register(_context, factory, for_, layer, provided, called)
     _context.action(discriminator=None, callable=screens.register,
                     args=(layer, name), order=LAST)
+
+
+def _check(name, frame_ancestors):
+    if not re.fullmatch(r'[\w.-]+', name, re.ASCII) or name in ('.', '..'):
+        raise ConfigurationError(
+            f'async:pages: name="{name}" cannot be part of an address; give '
+            f'a name of letters, digits, "_", "-" and ".", like "async".')
+    # A comma begins another policy, a semicolon another part of this one; and
+    # a header is one line of ASCII.
+    if not re.fullmatch(r'[ -~]*', frame_ancestors) or (
+            set(frame_ancestors) & set(',;')):
+        raise ConfigurationError(
+            f'async:pages: frame_ancestors="{frame_ancestors}" has a '
+            f'character that no source has; separate sources by spaces, like '
+            f"'self' https://portal.example.")
 
 
 def _register(_context, factory, for_, layer, provided, name):

@@ -37,6 +37,7 @@ from gocept.async_.testing import FUNCTIONAL_LAYER
 from gocept.async_.testing import login
 from gocept.async_.testing import process
 from gocept.async_.tests import sample
+from gocept.async_.tests.configuration import read
 from gocept.async_.tests.functional import FunctionalTestCase
 from gocept.async_.tests.functional import add_service
 from gocept.async_.tests.pageslayer import PagesTestCase
@@ -752,6 +753,22 @@ class DirectiveTest(unittest.TestCase):
         self.assertEqual(
             ['', 'addcronjob.html', 'detail', 'editjob', 'index.html', 'jobs',
              'jobs.html'], sorted(set(names)))
+
+    def test_values_that_cannot_be_used(self):
+        """No address, or no header, could have them."""
+        for attribute, *values in (
+                ('name', '', ' ', 'a/b', '@@async', '+x', '.', '..',
+                 'a b', 'a?b', 'a%b', 'Auftr\xe4ge', 'a&#10;b'),
+                ('frame_ancestors', "'self', https://portal.example",
+                 "'self'; sandbox", "'self'&#10;X-Other: 1", '\u202e')):
+            for value in values:
+                with self.subTest(value), self.assertRaisesRegex(
+                        ConfigurationError, attribute):
+                    read(f'<async:pages {attribute}="{value}" />')
+
+    def test_values_that_can_be_used(self):
+        for name in 'async', 'our-jobs_2.html':
+            read(f'<async:pages name="{name}" frame_ancestors="" />')
 
     def test_without_the_extra(self):
         """The sentence says what to install."""
