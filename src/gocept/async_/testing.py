@@ -233,7 +233,7 @@ def _locate(name: str) -> tuple[Any, Any]:
     """
     service = server().visible_service(name)
     if service is not None:
-        return root_database(service), service_path(service)
+        return _database(service, name), service_path(service)
     # A test that uses a browser has no site of its own.
     declared = next((each for each in declarations() if each.name == name),
                     None)
@@ -248,6 +248,15 @@ def _locate(name: str) -> tuple[Any, Any]:
             raise LookupError(f'There is no task service {name!r}: '
                               f'{absence.missing(declared, root)}')
         return db, service_path(service)
+
+
+def _database(service: Any, name: str) -> Any:
+    db = root_database(service)
+    if db is None:
+        raise ValueError(
+            f'The task service {name!r} is not stored in a database; call '
+            f'its own process(), or add it to the site and register it there.')
+    return db
 
 
 def _waits_for_an_attempt(job: Any) -> bool:

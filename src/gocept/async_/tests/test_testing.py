@@ -27,6 +27,7 @@ from gocept.async_.tests.functional import add_service
 from lovely.remotetask.interfaces import ITaskService
 from lovely.remotetask.processor import SimpleProcessor
 from lovely.remotetask.processor import service_path
+from lovely.remotetask.testing import TaskServiceStub
 
 
 # As an application makes its own.
@@ -262,6 +263,17 @@ class ProcessTest(FunctionalTestCase):
         with unittest.mock.patch('lovely.remotetask.startup._opened', None), \
                 self.assertRaisesRegex(LookupError, 'no current site'):
             process('mail')
+
+    def test_service_that_is_not_stored(self):
+        """It is said what to call instead."""
+        stub = TaskServiceStub()
+        zope.component.provideUtility(stub, ITaskService, 'stub')
+        self.addCleanup(
+            zope.component.getGlobalSiteManager().unregisterUtility,
+            stub, ITaskService, 'stub')
+        with self.assertRaisesRegex(
+                ValueError, "'stub' is not stored .*its own process"):
+            process('stub')
 
     def test_no_length_of_time(self):
         """Nothing is committed."""
