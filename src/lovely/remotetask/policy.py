@@ -164,35 +164,40 @@ def sound(policy: Any, service: object) -> Policy:
     Instead of what makes no sense, the default is used, and the log says so,
     once in a process.
     """
-    try:
-        # True and 1 are equal, but not both a number of attempts.
-        return _sound(policy, tuple(map(type, policy)), service)
-    except TypeError:
-        # The policy is no tuple, or holds something that cannot be a key of
-        # the cache.
-        return _repaired(policy, service)
-
-
-@functools.lru_cache(maxsize=1000)
-def _sound(policy: Any, types: tuple[type, ...], service: object) -> Policy:
-    return _repaired(policy, service)
-
-
-def _repaired(policy: Any, service: object) -> Policy:
     if not isinstance(policy, Policy):
         _warn(f'Service {shown(service)}: its policy is no Policy, but '
               f'{shown(policy)}; the default one is used.')
         return Policy()
-    values = dict(zip(policy._fields, policy, strict=False))
+    values = tuple(policy)
+    try:
+        # True and 1 are equal, but not both a number of attempts.
+        mended = _mended(values, tuple(map(type, values)), service)
+    except TypeError:
+        # The policy holds something that cannot be a key of the cache.
+        mended = _mend(values, service)
+    return policy if mended is None else mended
+
+
+# The cache knows values alone: equal policies may be of classes with other
+# rules.
+@functools.lru_cache(maxsize=1000)
+def _mended(values: tuple[Any, ...], types: tuple[type, ...],
+            service: object) -> Policy | None:
+    return _mend(values, service)
+
+
+def _mend(values: tuple[Any, ...], service: object) -> Policy | None:
+    """Return a Policy for values that make no sense; None if all do."""
+    given = dict(zip(Policy._fields, values, strict=False))
     wrong = [name for name in CHECKS
-             if _checked(name, values.get(name), None) is None]
+             if _checked(name, given.get(name), None) is None]
     if not wrong:
-        return policy
+        return None
     default = Policy()._asdict()
     for name in wrong:
         _warn(f'Service {shown(service)}: {name} of its policy is '
-              f'{shown(values.get(name))}; {default[name]!r} is used instead.')
-    return Policy(**{**values, **{name: default[name] for name in wrong}})
+              f'{shown(given.get(name))}; {default[name]!r} is used instead.')
+    return Policy(**{**given, **{name: default[name] for name in wrong}})
 
 
 @functools.lru_cache(maxsize=1000)

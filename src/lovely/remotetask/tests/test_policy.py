@@ -267,7 +267,7 @@ class StoredTest(unittest.TestCase):
     def warnings(self, settings):
         """Return what is used instead, and what the log says."""
         policy._warn.cache_clear()
-        policy._sound.cache_clear()
+        policy._mended.cache_clear()
         with self.assertLogs(policy.__name__, 'WARNING') as logs:
             found = sound(settings, self.SERVICE)
         return found, logs.output
@@ -314,6 +314,12 @@ class StoredTest(unittest.TestCase):
         self.assertEqual(3, self.warnings(wrong)[0].attempts)
         self.assertEqual(1, sound(Policy(1), self.SERVICE).attempts)
         self.assertEqual(3, sound(wrong, self.SERVICE).attempts)
+
+    def test_equal_policies(self):
+        """None takes the place of one of another class, with other rules."""
+        policy._mended.cache_clear()
+        for settings in (Policy(), Failing(), Policy()):
+            self.assertIs(settings, sound(settings, self.SERVICE))
 
     def test_no_policy(self):
         """Nor does anything else stop a service."""
@@ -439,7 +445,7 @@ class ServiceTest(TaskCase):
                 self.service.policy = settings
                 with self.assertLogs(policy.__name__, 'WARNING'):
                     policy._warn.cache_clear()
-                    policy._sound.cache_clear()
+                    policy._mended.cache_clear()
                     self.assertEqual(1, engine(self.service).commit_every())
                 jobs = [self.service.add(name, 'x')
                         for name in ('test.task', 'test.fail')]
