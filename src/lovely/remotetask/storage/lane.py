@@ -10,6 +10,7 @@ from typing import NamedTuple
 import BTrees
 import persistent
 
+from lovely.remotetask.foreign.unreadable import read
 from lovely.remotetask.history import abbreviated
 from lovely.remotetask.history import full
 from lovely.remotetask.interfaces import CANCELLED
@@ -370,10 +371,7 @@ class Strand(persistent.Persistent):
         """
         numbers = _first(self.segments.keys(
             max=end // SEGMENT_SIZE, excludemax=True), limit)
-        empty = [number for number in numbers if self.segments[number].empty]
-        for number in empty:
-            del self.segments[number]
-        return bool(empty)
+        return self._drop_empty(numbers)
 
     def trim_some(self, end):
         """Drop some of the empty segments before the sequence `end`.
@@ -383,10 +381,28 @@ class Strand(persistent.Persistent):
         numbers = list(_first(self.segments.keys(
             min=self._v_trim_from, max=end // SEGMENT_SIZE, excludemax=True),
             _TRIM))
-        for number in numbers:
-            if self.segments[number].empty:
-                del self.segments[number]
+        self._drop_empty(numbers)
         self._v_trim_from = numbers[-1] + 1 if len(numbers) == _TRIM else 0
+
+    def _drop_empty(self, numbers):
+        """Drop those of some segments that are empty; return whether any was.
+
+        What cannot be read stays.
+        """
+        db = None if self._p_jar is None else self._p_jar.db()
+        empty = [number for number in numbers
+                 if read(db, self._may_go, number).value]
+        # From here on nothing is loaded, so nothing fails half-way.
+        for number in empty:
+            del self.segments[number]
+        return bool(empty)
+
+    def _may_go(self, number):
+        """Return whether a segment is empty; load all that goes with it."""
+        if number > self.segments.minKey():
+            # A bucket that gets empty is cut out of the one before it.
+            self.segments.maxKey(number - 1)
+        return self.segments[number].empty
 
 
 class Lane(persistent.Persistent):

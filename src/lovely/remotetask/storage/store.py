@@ -14,6 +14,7 @@ import zope.interface
 import zope.interface.common.mapping
 
 from lovely.remotetask import moment
+from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.foreign.unreadable import read
 from lovely.remotetask.storage import adder
 from lovely.remotetask.storage import books
@@ -209,12 +210,14 @@ class JobStore(persistent.Persistent):
         strand = place.lane.append(
             job, lane.encode_change(old, new), job.priority, note)
         if strand.has_new_segment:
-            strand.trim_some(self._passed(numbering.strand_key(place.id)))
+            # The entry is there by now, and can do without this: so a failure
+            # is let go.
+            outcome_of(self._trim, strand, numbering.strand_key(place.id))
 
-    def _passed(self, key):
-        found = self.read(lookup.sequence_at_cursor, self, key)
-        # Nothing of a strand leaves it then.
-        return self.start if found.failed else found.value
+    def _trim(self, strand, key):
+        passed = self.read(lookup.sequence_at_cursor, self, key)
+        if not passed.failed:
+            strand.trim_some(passed.value)
 
     # What a job asks, which cannot know the rooms of the storage
 

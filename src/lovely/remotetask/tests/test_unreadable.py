@@ -46,6 +46,7 @@ from lovely.remotetask.storage import numbering
 from lovely.remotetask.storage import passing
 from lovely.remotetask.storage import removal
 from lovely.remotetask.storage import source
+from lovely.remotetask.storage.lane import SEGMENT_SIZE
 from lovely.remotetask.storage.source import LAST
 from lovely.remotetask.tests.fixture import Opened
 from lovely.remotetask.tests.fixture import engine
@@ -671,6 +672,59 @@ class OtherRecordsTest(UnreadableCase):
         transaction.commit()
         self.check(processing=24, held=15)
 
+    def emptied(self):
+        """Return a strand whose first four segments are empty."""
+        for _ in range(4 * SEGMENT_SIZE + 1):
+            self.service.add('test.task')
+        transaction.commit()
+        self.claim()
+        self.finish()
+        upkeep(self.service).prune(100, NOW + 100 * DAY)
+        return self.service.store.lanes[0].strands[5]
+
+    def check_adder(self, left):
+        """Check that calls are stored, and which empty segments are left."""
+        ids = [self.service.add('test.task') for _ in range(2 * SEGMENT_SIZE)]
+        transaction.commit()
+        self.broken.clear()
+        self.forget()
+        self.assertLessEqual({*ids}, {*self.service.jobs})
+        segments = self.service.store.lanes[0].strands[5].segments
+        self.assertEqual(left, [*segments.keys(max=3)])
+
+    def test_segment_behind_an_adder(self):
+        """Calls go on, and what is empty besides is dropped."""
+        self.break_(self.emptied().segments[1])
+        self.check_adder([1])
+
+    def test_trouble_behind_an_adder(self):
+        """Calls go on, and nothing is dropped."""
+        self.break_(self.emptied().segments[2], ClientDisconnected())
+        self.check_adder([0, 1, 2, 3])
+
+    def test_segment_behind_which_nobody_adds(self):
+        """What is empty besides is dropped, too."""
+        strand = self.emptied()
+        self.break_(strand.segments[1])
+        strand = self.service.store.lanes[0].strands[5]
+        self.assertTrue(strand.trim(4 * SEGMENT_SIZE, 100))
+        self.assertEqual([1, 4], [*strand.segments])
+
+    def test_trouble_half_way(self):
+        """No bucket is emptied that cannot be taken out of its tree."""
+        self.root.strand = strand = lane.Strand()
+        for _ in range(122 * SEGMENT_SIZE):
+            strand.append(None, lane.NOTHING)
+        self.break_(strand.segments._firstbucket, ClientDisconnected())
+        strand = self.root.strand
+        # Those of the second bucket.
+        strand._v_trim_from = 30
+        for _ in range(10):
+            with contextlib.suppress(ClientDisconnected):
+                strand.trim_some(60 * SEGMENT_SIZE)
+        self.broken.clear()
+        strand.segments._check()
+
     def test_tail(self):
         """Nobody adds to a lane whose end cannot be read."""
         self.add('test.task')
@@ -707,7 +761,7 @@ class OtherRecordsTest(UnreadableCase):
         first = self.add('test.task')
         self.step()
         self.break_(self.service.store.cursors[numbering.strand_key(first)])
-        for _ in range(2 * lane.SEGMENT_SIZE):
+        for _ in range(2 * SEGMENT_SIZE):
             self.add('test.task')
         later = self.add('test.task', priority=9)
         self.assertIn(later, self.step())
