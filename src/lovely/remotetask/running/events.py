@@ -19,6 +19,7 @@ from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.foreign.outcome import let_go
 from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.foreign.texts import one_line
+from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.running import refusal
 from lovely.remotetask.running import surroundings
 from lovely.remotetask.running.duty import Duty
@@ -253,13 +254,19 @@ def send_after_commit(kind, service, job):
         pending = []
         txn.set_data(_pending, pending)
         txn.addAfterCommitHook(_send_pending, (pending,))
-    pending.append((job, job.stored_status, event))
+    pending.append((job, event))
 
 
 def _send_pending(committed, pending):
-    for job, status, event in pending if committed else ():
-        # A savepoint may have been rolled back.
-        now = outcome_of(
-            lambda job=job: job._p_jar and job.stored_status).value
-        if now == status:
+    for job, event in pending if committed else ():
+        # A job that a rolled back savepoint had added was never stored.
+        if job._p_jar is not None and _holds(job, event):
             send(event)
+
+
+def _holds(job, event):
+    """Return whether what an event tells of a stored job came to stay."""
+    if type(event) is JobAdded:
+        # Another status changes nothing of that.
+        return not outcome_of(getattr, job, 'removed').value
+    return outcome_of(getattr, job, 'stored_status').value == CANCELLED

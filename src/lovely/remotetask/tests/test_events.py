@@ -274,6 +274,38 @@ class KindsTest(EventsCase):
         self.assertEqual([JobAdded], self.kinds())
         self.assertEqual(jobid, self.events[0].job)
 
+    def test_changed_when_it_was_added(self):
+        """Whatever becomes of a job in its transaction, it was added."""
+        started = self.service.add('test.task', 1, startLater=True)
+        self.service.startJob(started)
+        cancelled = self.service.add('test.task', 1)
+        self.service.cancel(cancelled)
+        self.service.requeue(cancelled)
+        run = self.service.add('test.task', 1)
+        self.service.processNext(jobid=run)
+        transaction.commit()
+        self.assertEqual([JobAdded] * 3, self.kinds())
+        self.assertEqual(
+            [started, cancelled, run], [event.job for event in self.events])
+
+    def test_cancelled_when_it_was_added(self):
+        """Both are told, one after the other."""
+        self.service.cancel(self.service.add('test.task', 1))
+        transaction.commit()
+        self.assertEqual([JobAdded, JobCancelled], self.kinds())
+
+    def test_removed_when_it_was_added(self):
+        """Nobody was ever to see it, unless a savepoint has brought it back.
+        """
+        self.service.remove(self.service.add('test.task', 1))
+        jobid = self.service.add('test.task', 2)
+        savepoint = transaction.savepoint()
+        self.service.remove(jobid)
+        savepoint.rollback()
+        transaction.commit()
+        self.assertEqual([JobAdded], self.kinds())
+        self.assertEqual(jobid, self.events[0].job)
+
     def test_in_the_transaction_of_the_caller(self):
         """It is not known when that is committed; nothing is sent."""
         self.service.add('test.task', 1)
