@@ -88,7 +88,12 @@ DEFAULT_PRIORITY = 5
 
 
 class CannotRollBack(transaction.interfaces.TransactionError):
-    """A failed job has left something in its transaction for good."""
+    """A job has left something in its transaction for good.
+
+    It has failed, and a savepoint does not take that back; or it has doomed
+    the transaction.  Whoever has run it in a transaction of his own has to
+    abort that; the job waits then as before.
+    """
 
 
 class CannotRun(Exception):
@@ -717,12 +722,16 @@ class ITaskService(zope.location.interfaces.IContained):
         fails is rolled back to a savepoint.  Where the caller rolls back the
         transaction, the run is rolled back with it, and does not count: so
         this raises TaskError in a running job.
+
+        Raise CannotRollBack if the transaction cannot be rolled back, or not
+        be committed any more; TaskError if the job has aborted it.  It has
+        to be aborted then.
         """
 
     def process(now=None):
         """Run all waiting jobs in the current transaction, one by one.
 
-        Raise TaskError in a running job.
+        Raise what `processNext` raises.
         """
 
     def startProcessing():

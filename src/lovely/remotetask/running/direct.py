@@ -16,8 +16,11 @@ from lovely.remotetask.running.events import name_of
 from lovely.remotetask.running.execution import Work
 from lovely.remotetask.running.execution import result_of
 from lovely.remotetask.running.execution import span_of
+from lovely.remotetask.running.leftover import left_in
+from lovely.remotetask.running.leftover import watching
 from lovely.remotetask.running.refusal import COMMITTED
 from lovely.remotetask.running.refusal import is_part_of_run
+from lovely.remotetask.storage.current import FAILED
 from lovely.remotetask.task import TaskError
 
 
@@ -56,28 +59,66 @@ def process(engine, job, now):
 def _run(engine, job, claim, now):
     """Run a claimed job; if it fails, roll back to where it began."""
     run = Run(claim, now)
-    manager = _manager(job)
-    txn = manager.get()
-    savepoint = manager.savepoint(optimistic=True)
+    callers = CallersTransaction(_manager(job))
     token = direct_run.set((job.store, claim))
     try:
         outcome = outcome_of(_call_task, engine, job, run)
-        if manager.get() is not txn and txn.status != COMMITTED:
-            _raise_aborted(job, outcome)
-        rolled_back = outcome.failed and outcome_of(savepoint.rollback)
+        callers.take_back(job, outcome)
     finally:
         direct_run.reset(token)
-    if outcome.failed and rolled_back.failed:
-        # A data manager cannot undo what the job has told it.
-        raise interfaces.CannotRollBack(
-            f'Job {job.id} has failed, and its transaction has data managers '
-            f'without savepoints; abort it, and let a processor run the job.'
-        ) from outcome.exception
     if outcome.failed:
         engine.fail(job, run, outcome, now)
         let_go(outcome.exception)
     else:
         engine.complete(job, run, outcome.value, now)
+
+
+class CallersTransaction:
+    """The transaction of a caller as it is before a job is run in it."""
+
+    def __init__(self, manager):
+        self._manager = manager
+        self._txn = manager.get()
+        self._was_doomed = self._txn.isDoomed()
+        self._left = left_in(self._txn)
+        self._watching = watching(manager)
+        self._savepoint = manager.savepoint(optimistic=True)
+
+    def take_back(self, job, outcome):
+        """Roll back what a job has done that has failed.
+
+        outcome -- Outcome of the run.
+
+        Raise CannotRollBack, or TaskError, if the caller has to abort.
+        """
+        if (self._manager.get() is not self._txn
+                and self._txn.status != COMMITTED):
+            _raise_aborted(job, outcome)
+        if outcome.failed and outcome_of(self._savepoint.rollback).failed:
+            # A data manager cannot undo what the job has told it.
+            _refuse(job, outcome, 'has failed, and its transaction has data '
+                    'managers without savepoints')
+        if outcome.failed and self._has_more():
+            _refuse(job, outcome, 'has failed, and has left hooks or '
+                    'synchronizers in its transaction')
+        if not self._was_doomed and _is_lost(self._manager.get()):
+            _refuse(job, outcome, 'has doomed its transaction')
+
+    def _has_more(self):
+        """Return whether more works at the commit than did before."""
+        return (left_in(self._txn) != self._left
+                or not watching(self._manager) <= self._watching)
+
+
+def _is_lost(txn):
+    """Return whether a transaction can only be aborted."""
+    return txn.isDoomed() or txn.status == FAILED
+
+
+def _refuse(job, outcome, why):
+    raise interfaces.CannotRollBack(
+        f'Job {job.id} {why}; abort it, and let a processor run the job.'
+    ) from outcome.exception
 
 
 def _raise_aborted(job, outcome):

@@ -6,7 +6,6 @@ savepoint before each.  What cannot be run together is run one by one.
 """
 
 import transaction
-from ZODB.Connection import Connection
 
 from lovely.remotetask.foreign.outcome import let_go
 from lovely.remotetask.foreign.outcome import outcome_of
@@ -20,6 +19,8 @@ from lovely.remotetask.running.execution import in_this_process
 from lovely.remotetask.running.execution import job_context
 from lovely.remotetask.running.execution import run_claimed
 from lovely.remotetask.running.execution import run_job
+from lovely.remotetask.running.leftover import left_in
+from lovely.remotetask.running.leftover import watching
 from lovely.remotetask.running.refusal import CommitRefusal
 from lovely.remotetask.running.session import Session
 
@@ -106,12 +107,12 @@ class Group:
         # Each with its name would be more than is stored of the jobs.
         txn.note(f'{self._engine.service.__name__}: '
                  f'{len(self.attempts)} jobs')
-        left = _left_in(txn)
+        left = left_in(txn)
         for each in self.attempts:
-            savepoint = watching = None
+            savepoint = watchers = None
             if self._careful:
                 savepoint = transaction.savepoint(optimistic=True)
-                watching = _watching(session.manager)
+                watchers = watching(session.manager)
             outcome = outcome_of(
                 surroundings.in_context, self._run, each, left)
             session.resume()
@@ -125,7 +126,7 @@ class Group:
                     return
                 self._roll_back(txn, savepoint, left)
                 session.forget()
-                if _watching(session.manager) != watching:
+                if watching(session.manager) != watchers:
                     raise CannotRollBack(
                         'A job has left a synchronizer in its group.')
         self._commit()
@@ -140,7 +141,7 @@ class Group:
             raise RunAlone('The commit in the context of a job has failed.')
 
     def _roll_back(self, txn, savepoint, left):
-        if outcome_of(savepoint.rollback).failed or _left_in(txn) != left:
+        if outcome_of(savepoint.rollback).failed or left_in(txn) != left:
             # It would go on at the commit of the others.
             raise CannotRollBack('A job has left something in its group.')
 
@@ -148,7 +149,7 @@ class Group:
         """Run a job; commit the group if something works at its commit."""
         def commit():
             self._session.resume()
-            if transaction.get() is txn and _left_in(txn) != left:
+            if transaction.get() is txn and left_in(txn) != left:
                 self._commit()
         txn = transaction.get()
         with job_context(
@@ -165,36 +166,6 @@ class Group:
         self.commit()
         self._session.confirm()
         self._is_over = True
-
-
-def _left_in(txn):
-    """Return what works when a transaction is committed: its ids.
-
-    Without what belongs to the databases and to this package.
-    """
-    hooks = [*txn.getBeforeCommitHooks(), *txn.getAfterCommitHooks()]
-    return [id(hook) for hook, _, _ in hooks if not _is_ours(hook)] + [
-        id(resource) for resource in txn._resources
-        if not isinstance(resource, Connection)]
-
-
-def _watching(manager):
-    """Return the ids of what is told of the end of each transaction.
-
-    Without connections: these change nothing then.
-    """
-    found = set()
-
-    def add(synchronizer):
-        if not issubclass(type(synchronizer), Connection):
-            found.add(id(synchronizer))
-    manager._synchs.map(add)
-    return found
-
-
-def _is_ours(hook):
-    module = getattr(hook, '__module__', None)
-    return isinstance(module, str) and module.startswith('lovely.remotetask.')
 
 
 def run_group(db, path, claims, commit):

@@ -1,12 +1,15 @@
 """Jobs that run jobs: what a job does is rolled back, a run is not."""
 
 import time
+import unittest.mock
 
 import transaction
 import zope.security.management
 
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import ERROR
+from lovely.remotetask.interfaces import QUEUED
+from lovely.remotetask.interfaces import CannotRollBack
 from lovely.remotetask.running import group
 from lovely.remotetask.task import TaskError
 from lovely.remotetask.tests.fixture import effect
@@ -150,3 +153,81 @@ class CallersTransactionTest(RunCase):
             self.service.process()
         self.assertIn('afterwards', str(raised.exception.__cause__))
         transaction.abort()
+
+    def refused(self, work, why):
+        """Check that a job is refused, and waits after the abort."""
+        self.service_task(work, 'test.left')
+        jobid = self.add('test.left')
+        with self.assertRaisesRegex(
+                CannotRollBack, f'Job {jobid} has {why}.*; abort it'):
+            self.service.process()
+        transaction.abort()
+        transaction.commit()
+        self.assertEqual(QUEUED, self.job(jobid).status)
+        self.service.remove(jobid)
+
+    def test_a_failed_one_leaves_a_hook(self):
+        """It would go on at the commit of the caller, before it or after."""
+        for name in 'addBeforeCommitHook', 'addAfterCommitHook':
+            hook = unittest.mock.Mock()
+
+            def task(service, input, name=name, hook=hook):
+                getattr(transaction.get(), name)(hook)
+                raise ValueError
+            with self.subTest(name):
+                self.refused(task, 'failed, and has left hooks')
+                hook.assert_not_called()
+
+    def test_a_failed_one_leaves_a_synchronizer(self):
+        """So would that, and at each commit that follows."""
+        synchronizer = unittest.mock.Mock()
+        self.addCleanup(transaction.manager.unregisterSynch, synchronizer)
+
+        def task(service, input):
+            transaction.manager.registerSynch(synchronizer)
+            raise ValueError
+        self.refused(task, 'failed, and has left hooks or synchronizers')
+
+    def test_it_dooms_it(self):
+        """Who calls is told by whom, whether the job has failed or not."""
+        def task(service, input):
+            transaction.doom()
+            if input:
+                raise ValueError
+        self.refused(task, 'doomed its transaction')
+        self.service.add('test.left', 'fail')
+        with self.assertRaisesRegex(CannotRollBack, 'has doomed'):
+            self.service.process()
+
+    def test_it_lets_it_fail(self):
+        """A savepoint that cannot be made ends a transaction, too."""
+        def task(service, input):
+            transaction.get().join(unittest.mock.Mock(spec=['abort']))
+            with self.assertRaises(TypeError):
+                transaction.savepoint()
+        self.refused(task, 'doomed its transaction')
+
+    def test_what_the_caller_has_there(self):
+        """That stays, and is no matter of the job."""
+        hook, synchronizer = unittest.mock.Mock(), unittest.mock.Mock()
+        transaction.manager.registerSynch(synchronizer)
+        self.addCleanup(transaction.manager.unregisterSynch, synchronizer)
+        transaction.get().addBeforeCommitHook(hook)
+
+        def task(service, input):
+            service.add('test.inner', 'of the failed one')
+            raise ValueError
+        self.service_task(task, 'test.inner')
+        jobid = self.service.add('test.inner')
+        self.service.process()
+        transaction.commit()
+        hook.assert_called_once_with()
+        self.assertEqual(ERROR, self.job(jobid).status)
+
+    def test_a_caller_who_commits_nothing(self):
+        """He may have doomed the transaction himself."""
+        self.service_task(effect)
+        self.service.add('test.task', 'done')
+        transaction.doom()
+        self.service.process()
+        self.assertEqual(['done'], list(self.root.effects))
