@@ -138,11 +138,13 @@ class Operations:
 
     def start_processing(self):
         """See IOperations."""
+        current(self.service)
         self.service.startProcessing()
         self._remember('start_processing', number=0)
 
     def stop_processing(self):
         """See IOperations."""
+        current(self.service)
         self.service.stopProcessing()
         self._remember('stop_processing', number=0)
 

@@ -5,10 +5,12 @@ import unittest.mock
 import transaction
 import zope.event
 from transaction.interfaces import TransientError
+from ZODB.POSException import ReadOnlyError
 from zope.interface.verify import verifyObject
 from zope.security.interfaces import Unauthorized
 from zope.securitypolicy.interfaces import IPrincipalPermissionManager
 
+from lovely.remotetask import TaskService
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import CRONJOB
 from lovely.remotetask.interfaces import ERROR
@@ -111,6 +113,23 @@ class DoneTest(OperationsCase):
         self.assertEqual(
             ['resume_job', 'pause_job', 'update_cron', 'run_now'],
             [what for _, what, _, _ in self.done()])
+
+    def test_processing(self):
+        """What cannot be remembered is not done."""
+        with unittest.mock.patch.object(
+                TaskService, 'startProcessing') as start, \
+                unittest.mock.patch.object(
+                    TaskService, 'stopProcessing') as stop:
+            with unittest.mock.patch.object(
+                    self.connection, 'isReadOnly', lambda: True):
+                for call in (self.operations.start_processing,
+                             self.operations.stop_processing):
+                    with self.assertRaises(ReadOnlyError):
+                        call()
+            self.assertFalse(start.called or stop.called)
+            self.operations.start_processing()
+            self.operations.stop_processing()
+            self.assertTrue(start.called and stop.called)
 
     def test_service(self):
         """It is paused, resumed and cleaned."""
