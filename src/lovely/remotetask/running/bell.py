@@ -21,7 +21,6 @@ class Bell:
         self._outside, self._inside = socket.socketpair()
         for end in self._outside, self._inside:
             end.setblocking(False)
-        self._rung = False
         self._selector = Selector()
         self._selector.register(self._inside, selectors.EVENT_READ)
         # The descriptor that was waited for last.
@@ -29,11 +28,13 @@ class Bell:
 
     def ring(self) -> None:
         """Let who waits go on, at once or the next time."""
-        if not self._rung:
-            self._rung = True
-            # Who waits may have died meanwhile.
-            with contextlib.suppress(OSError):
-                self._outside.send(b'.')
+        # Each ring is a byte, and nothing else remembers that there was one:
+        # a mark and the bytes do not change together, so the mark might tell
+        # of a ring when no byte is left, and the bell be deaf from then on.
+        # If no more bytes fit in, there are enough to be read; and who waits
+        # may have died meanwhile.
+        with contextlib.suppress(OSError):
+            self._outside.send(b'.')
 
     def wait(self, seconds: float, descriptor: int | None = None) -> bool:
         """Wait that long at most, for a ring or for the descriptor.
@@ -44,10 +45,10 @@ class Bell:
         ready = [key.fd for key, _ in self._selector.select(
             min(seconds, LONGEST))]
         if self._inside.fileno() in ready:
-            # In this order: a ring in between is heard again.
-            self._rung = False
+            # Also those that ring in between are heard: who waits looks for
+            # what they mean after this.
             with contextlib.suppress(BlockingIOError):
-                self._inside.recv(64)
+                self._inside.recv(4096)
         return descriptor in ready
 
     def _wait_for(self, descriptor: int | None) -> None:

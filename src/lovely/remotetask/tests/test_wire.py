@@ -390,6 +390,27 @@ class BellTest(unittest.TestCase):
         self.assertLess(time.monotonic() - began, PATIENCE / 2)
         self.assertFalse(self.bell.wait(0.0))
 
+    def test_ring_while_it_is_heard(self):
+        """Later ones are heard all the same, whenever the thread goes on.
+
+        A ring between the wait and the read cannot be had from outside.
+        """
+        inside = self.bell._inside
+
+        def recv(size):
+            self.bell.ring()
+            return inside.recv(size)
+        self.bell._inside = unittest.mock.Mock(
+            fileno=inside.fileno, recv=recv, close=inside.close)
+        self.bell.ring()
+        self.bell.wait(PATIENCE)
+        self.bell._inside = inside
+        self.bell.wait(0.0)
+        self.bell.ring()
+        began = time.monotonic()
+        self.bell.wait(PATIENCE)
+        self.assertLess(time.monotonic() - began, PATIENCE / 2)
+
     def test_descriptor(self):
         """It tells whether there is something to read."""
         number = self.inside.fileno()
