@@ -237,7 +237,7 @@ class SimpleProcessor(Member):
 
     def _beat(self):
         now = time.monotonic()
-        if self.beats(now):
+        if self.is_silent(now):
             # Without a sign of life others would take this worker for dead.
             self.duties.do('sign', now, self._sign, now)
 

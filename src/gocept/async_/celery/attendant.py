@@ -218,13 +218,13 @@ class Attendant(CeleryProcessor):
         self.duties.do('doubts', now, self._resolve_doubts)
         self.duties.do('sweep', now, self.sweep)
 
-    def beats(self, now):
+    def is_silent(self, now):
         # Nobody waits for the others, but for what they have counted.
         has_counted = (self.may_measure(now)
                        and not self.membership.tally.is_empty)
         return (bool(self._runs.running or self._sweep.is_leading
                      or has_counted)
-                and super().beats(now))
+                and super().is_silent(now))
 
     def settle(self):
         """Settle claims of jobs that do not run any more."""

@@ -198,7 +198,7 @@ class AttendantTest(CeleryCase):
         second = sum(each.sweep(self.later(61)) for each in crowd)
         self.assertEqual((0, 1), (first, second))
         leader, = [each for each in crowd if each._sweep.is_leading]
-        self.assertTrue(leader.beats(processor.HEARTBEAT * 9e9))
+        self.assertTrue(leader.is_silent(processor.HEARTBEAT * 9e9))
 
     def test_one_passes_entries(self):
         """Of several, those that do not sweep write nothing."""
@@ -361,12 +361,12 @@ class AttendantTest(CeleryCase):
         attendant._sweep.is_leading = False
         attendant._beaten = attendant._measured = 0.0
         self.run_by(attendant, 'a')
-        self.assertFalse(attendant.beats(44.0))
-        self.assertTrue(attendant.beats(46.0))
+        self.assertFalse(attendant.is_silent(44.0))
+        self.assertTrue(attendant.is_silent(46.0))
         attendant._sign(46.0)
         self.run_by(attendant, 'b')
-        self.assertFalse(attendant.beats(61.0))
-        self.assertTrue(attendant.beats(92.0))
+        self.assertFalse(attendant.is_silent(61.0))
+        self.assertTrue(attendant.is_silent(92.0))
         transaction.begin()
         found = Management(self.service).total()
         self.assertEqual(1, found['test.task'].completed)

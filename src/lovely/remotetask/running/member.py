@@ -94,13 +94,6 @@ class Member:
         """Remove some jobs that were kept long enough.  Return how many."""
         return self.membership.prune(PRUNE_AT_ONCE, now)
 
-    def beats(self, now):
-        """Return whether to tell that this one lives; see `is_silent`."""
-        if not self.is_silent(now):
-            return False
-        self._beaten = now
-        return True
-
     def is_silent(self, now):
         """Return whether others wait for a sign of life."""
         pause = self.heartbeat * (IDLE_HEARTBEATS if self.is_idle() else 1)
@@ -131,7 +124,7 @@ class Member:
         """
         clock = self.membership.clock
         self.duties.do('clock', now, self.membership.look_at_clock)
-        if self.beats(now) or clock.wants_comparison():
+        if self.is_silent(now) or clock.wants_comparison():
             self.duties.do('sign', now, self._sign, now)
         self.duties.do('release', now, self.release)
         self.duties.do('refresh', now, self.refresh_idle)
@@ -145,8 +138,6 @@ class Member:
             self.duties['prune'].due = now
 
     def _sign(self, now):
-        # If it fails, again soon.
-        self._beaten = float('-inf')
         # What was counted is not written at each sign: it is more.
         measures = self.may_measure(now)
         self.membership.sign(measures)

@@ -315,6 +315,21 @@ class BeatTest(StepCase):
         self.step(made, 0.2)
         self.assertNotEqual(before, self.sign())
 
+    def test_step_before_it_is_tried_again(self):
+        """One that comes too early to try puts nothing off."""
+        made = self.stepping()
+        self.add('test.task')
+        self.step(made)
+        before = self.sign()
+        with unittest.mock.patch.object(
+                made.membership, 'sign', side_effect=OSError('full')):
+            self.step(made)
+        # The shortest pause after a failure is 0.05 s.
+        self.step(made, 0.01)
+        self.assertEqual(before, self.sign())
+        self.step(made, 0.2)
+        self.assertNotEqual(before, self.sign())
+
     def test_record_that_is_gone(self):
         """If its record is gone, it makes another, and keeps the others'."""
         made = self.stepping()
