@@ -1372,7 +1372,9 @@ class IChannelConnection(zope.interface.Interface):
     def receive():
         """Return what has come by now: an iterable of str.  Do not wait.
 
-        Called when the descriptor is readable.  Any text may be in it, and
+        Called when the descriptor is readable.  While this one listens, also
+        after other calls: a driver may have read something along with their
+        answers, and then the descriptor tells nothing.  Any text may come, and
         what this connection has sent need not be.
         """
 

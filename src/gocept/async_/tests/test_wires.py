@@ -23,6 +23,8 @@ from lovely.remotetask.processor import SimpleProcessor
 from lovely.remotetask.running import wire
 from lovely.remotetask.running.channel import APPLICATION
 from lovely.remotetask.running.channel import PostgreSQL
+from lovely.remotetask.running.outbox import Outbox
+from lovely.remotetask.running.telegraph import Telegraph
 from lovely.remotetask.running.wire import Wire
 from lovely.remotetask.tests.fixture import DatabaseCase
 from lovely.remotetask.tests.fixture import effect
@@ -161,6 +163,19 @@ class WireTest(PostgreSQLCase):
         self.assertFalse(heard.is_set())
         self.wire().send('word')
         self.assertTrue(heard.wait(PATIENCE))
+
+    def test_own_words(self):
+        """The driver reads them with the answer; they do not pile up."""
+        self.wire()
+        outbox = Outbox()
+        telegraph = Telegraph(
+            self.channel(), {'word': (int, 600)}, outbox, 'wire')
+        self.addCleanup(telegraph.close)
+        for now in range(3):
+            outbox.put('word')
+            telegraph.step(float(now))
+        # Nothing but the memory that is used tells of them.
+        self.assertEqual([], telegraph._connection._connection.notifies)
 
     def test_schemas(self):
         """Two applications in one database do not wake each other."""

@@ -99,11 +99,13 @@ class Telegraph:
             self._opened = self._used = now
         if self._calls and not self.is_listening:
             self._listen(now)
-        if readable:
-            self._hear(self._connection.receive())
         self._send(now)
         if self.is_listening and now >= self._next_look:
             self._look(now)
+        if readable or self.is_listening:
+            # Whatever the descriptor tells: a driver reads words along with
+            # the answers to what was sent and looked for.
+            self._hear(self._connection.receive())
         self.descriptor = self._connection.fileno()
 
     def _listen(self, now):

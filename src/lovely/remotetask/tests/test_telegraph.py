@@ -4,6 +4,7 @@ import contextlib
 import logging
 import socket
 import unittest
+import unittest.mock
 
 import zope.interface
 from zope.interface.verify import verifyObject
@@ -54,6 +55,7 @@ class Connection:
     def __init__(self, channel):
         self._channel = channel
         self._outside, self._inside = socket.socketpair()
+        self._inside.setblocking(False)
         self.listens = False
         self.come = []
         self.sent = []
@@ -67,7 +69,8 @@ class Connection:
 
     def receive(self):
         self._channel.check()
-        self._inside.recv(1000)
+        with contextlib.suppress(BlockingIOError):
+            self._inside.recv(1000)
         come, self.come = self.come, []
         return come
 
@@ -216,6 +219,25 @@ class ListenTest(Case):
         self.channel.open().send(1000 * ['word'])
         self.step(0.1, readable=True)
         self.assertEqual(['word'], self.take_called())
+
+    def test_word_that_comes_with_an_answer(self):
+        """A driver reads it then, and the descriptor tells nothing of it."""
+        self.listen()
+        self.step()
+        self.take_called()
+        connection, = self.channel.connections
+        for name, seconds in ('send', SPACING), ('newest', LONGEST_LOOK):
+            answer = getattr(connection, name)
+
+            def read_more(*args, answer=answer):
+                connection.come.append('word')
+                return answer(*args)
+            with self.subTest(name), unittest.mock.patch.object(
+                    connection, name, read_more):
+                self.outbox.put('other')
+                self.step(seconds)
+                self.assertEqual(['word'], self.take_called())
+                self.assertEqual([], connection.come)
 
     def test_before_it_listened(self):
         """What was said meanwhile nobody has heard; so all look."""
