@@ -51,9 +51,9 @@ class Telegraph:
         self._connection = None
         self.is_listening = False
         self.descriptor = None
-        # When the connection was opened, was used last, is to be used for a
-        # look, and what that has shown before.
-        self._opened = self._used = self._next_look = float('-inf')
+        # When the connection was opened, was used last and looked last, and
+        # what that has shown.
+        self._opened = self._used = self._looked = float('-inf')
         self._newest = None
 
     def step(self, now, readable=False):
@@ -81,7 +81,7 @@ class Telegraph:
 
         As far as any thread can tell.
         """
-        return self.is_listening and now < self._next_look + PATIENCE
+        return self.is_listening and now < self._next_look() + PATIENCE
 
     def close(self):
         """Close the connection, if there is one."""
@@ -98,9 +98,9 @@ class Telegraph:
             self._connection = self._channel.open()
             self._opened = self._used = now
         if self._calls and not self.is_listening:
-            self._listen(now)
+            self._listen()
         self._send(now)
-        if self.is_listening and now >= self._next_look:
+        if self.is_listening and now >= self._next_look():
             self._look(now)
         if readable or self.is_listening:
             # Whatever the descriptor tells: a driver reads words along with
@@ -108,12 +108,17 @@ class Telegraph:
             self._hear(self._connection.receive())
         self.descriptor = self._connection.fileno()
 
-    def _listen(self, now):
+    def _listen(self):
         self._connection.listen()
         # Nothing was heard before this: let all look.
         self._newest = None
-        self._next_look = now
+        self._looked = float('-inf')
         self.is_listening = True
+
+    def _next_look(self):
+        # Not remembered: who begins to listen may want it sooner.
+        return self._looked + min([LONGEST_LOOK, *(
+            interval for _, interval in list(self._calls.values()))])
 
     def _hear(self, words):
         for word in set(words):
@@ -136,12 +141,10 @@ class Telegraph:
 
     def _look(self, now):
         newest = self._connection.newest()
-        calls = list(self._calls.values())
-        self._next_look = now + min(
-            [LONGEST_LOOK, *(interval for _, interval in calls)])
+        self._looked = now
         if newest != self._newest:
             self._newest = newest
-            for call, _ in calls:
+            for call, _ in list(self._calls.values()):
                 call()
         self._mark_well(now)
 
@@ -150,7 +153,7 @@ class Telegraph:
             return self._duty.due - now
         waits = [self._outbox.wait(now)]
         if self.is_listening:
-            waits.append(self._next_look - now)
+            waits.append(self._next_look() - now)
         elif self._connection is not None:
             waits.append(self._used + REST - now)
         return max(0.0, min(waits))

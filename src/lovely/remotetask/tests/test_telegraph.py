@@ -262,6 +262,20 @@ class ListenTest(Case):
         self.step(2.0)
         self.assertEqual(['one', 'two'], self.take_called())
 
+    def test_who_wants_it_sooner(self):
+        """Whoever begins to listen has its own interval at once."""
+        self.listen('one', 600)
+        self.step()
+        self.listen('two', 2.0)
+        self.assertAlmostEqual(2.0, self.step())
+        self.take_called()
+        self.channel.newest += 1
+        self.step(2.0)
+        self.assertEqual(['one', 'two'], self.take_called())
+        # And it is not relied upon where nobody has looked for so long.
+        self.listen('three', 1.0)
+        self.assertFalse(self.telegraph.hears(self.now + 1.0 + PATIENCE))
+
     def test_looks_seldom(self):
         """At least so often that a dead connection is noticed."""
         self.listen('one', 10 ** 6)
