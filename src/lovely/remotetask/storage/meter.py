@@ -116,9 +116,29 @@ class Meter(persistent.Persistent):
             self._put(level + 1, joined(
                 self.levels[level][-1].read(), LEVELS[level + 1][0]))
 
-    def close(self):
-        """Let each level have all that was counted."""
+    def mend(self, read):
+        """Let go what cannot be read of that which is to be changed.
+
+        read -- see unreadable.read.
+
+        Anything else stays as it is.
+        """
+        for level, chunks in enumerate(self.levels):
+            while chunks and read(_read_whole, chunks[-1]).failed:
+                chunks = chunks[:-1]
+            if chunks != self.levels[level]:
+                self._set(level, chunks)
+        self.mend_total(read)
+
+    def mend_total(self, read):
+        """Begin the Total anew if it cannot be read."""
+        if read(_read_whole, self.total).failed:
+            self.total = Total()
+
+    def close(self, read):
+        """Let each level have all that was counted; see `mend`."""
         if not self.is_closed:
+            self.mend(read)
             for level in range(len(LEVELS)):
                 self._fold(level)
             self.is_closed = True
@@ -132,8 +152,8 @@ class Meter(persistent.Persistent):
 
         Both are closed then.  Return whether there may be more.
         """
-        self.close()
-        other.close()
+        self.close(read)
+        other.close(read)
         for level in range(len(LEVELS)):
             chunks = other.levels[level]
             taken = chunks[:limit]
@@ -157,10 +177,8 @@ class Meter(persistent.Persistent):
 
     def take_total(self, other, read):
         """Add what another Meter has ever counted."""
-        counted = read(_read_whole, other.total).value
-        if read(opened, self.total).failed:
-            self.total = Total()
-        self.total.add(counted)
+        self.mend_total(read)
+        self.total.add(read(_read_whole, other.total).value)
 
     def read(self, level, since, read):
         """Return the Slices of a level, from some seconds on.
@@ -189,14 +207,25 @@ def _read_whole(record):
 
 def measure(store, worker, number, slices):
     """Add Slices to what a Worker has counted."""
-    if store.read(_add, worker.meter, number, slices).failed:
+    if store.read(_add, worker.meter, number, slices, store.read).failed:
         # What cannot be read is begun anew.
         worker.meter = Meter()
         worker.meter.add(number, slices)
 
 
-def _add(meter, number, slices):
-    opened(meter).add(number, slices)
+def _add(meter, number, slices, read):
+    opened(meter).mend(read)
+    meter.add(number, slices)
+
+
+def _archive(store):
+    """Return the Meter of the archive.
+
+    A new one if it cannot be read, and in a store of before.
+    """
+    if store.read(opened, store.archive).failed:
+        store.archive = Meter()
+    return store.archive
 
 
 def keep(store, worker):
@@ -225,17 +254,20 @@ def archive(store, now):
     if not store.parted:
         return
     key = store.parted.minKey()
-    if store.read(opened, store.archive).failed:
-        store.archive = Meter()
-    if not store.read(_archive_some, store, store.parted[key], now).value:
-        del store.parted[key]
+    meter, kept = store.parted[key], _archive(store)
+    if store.read(_take_some, kept, meter, now, store.read).value:
+        return
+    # By itself: whatever is wrong with the chunks, the total is kept.
+    store.read(_take_total, kept, meter, store.read)
+    del store.parted[key]
 
 
-def _archive_some(store, meter, now):
-    if store.archive.take_some(opened(meter), now, store.read):
-        return True
-    store.archive.take_total(meter, store.read)
-    return False
+def _take_some(kept, meter, now, read):
+    return kept.take_some(opened(meter), now, read)
+
+
+def _take_total(kept, meter, read):
+    kept.take_total(opened(meter), read)
 
 
 def all_of(store, workers):

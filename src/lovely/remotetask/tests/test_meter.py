@@ -126,8 +126,8 @@ class LevelTest(MeterCase):
         self.assertEqual(180, total(self.slices(archive, 0)))
 
 
-class StoredTest(MeterCase):
-    """A service has the meters of its workers, and of those before."""
+class StoredCase(MeterCase):
+    """Has workers that measure, stop and are archived."""
 
     def measure(self, worker, number, *slices, now=600.0):
         with self.elsewhere() as service:
@@ -144,6 +144,27 @@ class StoredTest(MeterCase):
             with self.elsewhere() as service:
                 engine(service).upkeep.look_after(1e9)
         transaction.begin()
+
+    def ever(self):
+        transaction.begin()
+        return Management(self.service).total().total().completed
+
+    def unreadable(self, oid):
+        setstate = ZODB.Connection.Connection.setstate
+
+        def refuse(connection, found):
+            if found._p_oid == oid:
+                raise OSError('unreadable')
+            return setstate(connection, found)
+        self.db.cacheMinimize()
+        for db in self.db.databases.values():
+            db.cacheMinimize()
+        return unittest.mock.patch.object(
+            ZODB.Connection.Connection, 'setstate', refuse)
+
+
+class StoredTest(StoredCase):
+    """A service has the meters of its workers, and of those before."""
 
     def test_comes_back(self):
         """One that was taken for gone, comes back and goes once more."""
@@ -170,10 +191,6 @@ class StoredTest(MeterCase):
             engine(service).workers.stop_worker(ANOTHER)
         transaction.commit()
         self.assertEqual(5, total(self.history()))
-
-    def ever(self):
-        transaction.begin()
-        return Management(self.service).total().total().completed
 
     def test_total(self):
         """It only grows: also while workers come, go and cannot be read."""
@@ -257,18 +274,44 @@ class StoredTest(MeterCase):
             self.archive()
             self.assertEqual(2, total(self.history()))
 
-    def unreadable(self, oid):
-        setstate = ZODB.Connection.Connection.setstate
+    def measure_minutes(self, number):
+        """Let a worker count a job in each of so many minutes."""
+        for count in range(number):
+            start = 600 + count * 60
+            self.measure(OTHER, count, completed(start), now=float(start))
+        transaction.begin()
 
-        def refuse(connection, found):
-            if found._p_oid == oid:
-                raise OSError('unreadable')
-            return setstate(connection, found)
-        self.db.cacheMinimize()
-        for db in self.db.databases.values():
-            db.cacheMinimize()
-        return unittest.mock.patch.object(
-            ZODB.Connection.Connection, 'setstate', refuse)
+    def test_unreadable_chunk_among_others(self):
+        """Nothing else is lost with it: neither the total, nor minutes."""
+        self.measure_minutes(40)
+        # The last one, to which is added: ten minutes.
+        oid = self.store.workers[OTHER].meter.levels[0][-1]._p_oid
+        with self.unreadable(oid):
+            self.measure(OTHER, 40, completed(600))
+            self.assertEqual((31, 41), (total(self.history()), self.ever()))
+
+    def test_unreadable_chunk_of_the_dead(self):
+        """The same if its worker is gone."""
+        self.measure_minutes(40)
+        oid = self.store.workers[OTHER].meter.levels[0][-1]._p_oid
+        with self.elsewhere() as service:
+            engine(service).workers.stop_worker(OTHER)
+        with self.unreadable(oid):
+            self.archive()
+            self.assertEqual(0, len(self.store.parted))
+            self.assertEqual((30, 40), (total(self.history()), self.ever()))
+
+    def test_chunk_that_cannot_be_added(self):
+        """Whatever is in it, the total is kept."""
+        self.measure_minutes(1)
+        chunk, = self.store.workers[OTHER].meter.levels[0]
+        chunk.slices = (('no time', 1, 0.5, {}),)
+        transaction.commit()
+        with self.elsewhere() as service:
+            engine(service).workers.stop_worker(OTHER)
+        self.archive()
+        self.assertEqual(0, len(self.store.parted))
+        self.assertEqual(1, self.ever())
 
     def test_facts(self):
         """Workers tell who they are; of those of before nothing is known."""
