@@ -1,7 +1,8 @@
 """What there is to know of services, as OpenMetrics: for Prometheus.
 
 Needs the extra ``metrics``.  Labels have few values: services are declared,
-of each at most twenty functions are told apart, and times are in few buckets.
+of each at most a hundred functions are told apart, and times are in few
+buckets.
 """
 
 import importlib.util

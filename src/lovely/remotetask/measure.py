@@ -16,8 +16,10 @@ from typing import Any
 PER_DECADE = 12
 FIRST, LAST = -3 * PER_DECADE, 6 * PER_DECADE
 
-# How many functions are told apart, and under which name all others are.
-MOST_FUNCTIONS = 20
+# How many functions are told apart, how many of these where a Slice is stored,
+# and under which name all others are.
+MOST_FUNCTIONS = 100
+MOST_IN_SLICE = 20
 OTHERS = ''
 # Characters of a name.
 LONGEST_NAME = 200
@@ -140,13 +142,18 @@ class Counts:
 
 
 class Functions(dict[str, Counts]):
-    """Counts by the name of a function; there is one for all others."""
+    """Counts by the name of a function; there is one for all others.
+
+    most -- how many functions are told apart: those that came first.
+    """
+
+    most = MOST_FUNCTIONS
 
     def of(self, name: str | None) -> Counts:
         """Return the Counts of a function, or of all others."""
         name = OTHERS if name is None else name[:LONGEST_NAME]
         if name not in self:
-            if len(self) - (OTHERS in self) >= MOST_FUNCTIONS:
+            if len(self) - (OTHERS in self) >= self.most:
                 name = OTHERS
             self.setdefault(name, Counts())
         return self[name]
@@ -155,6 +162,14 @@ class Functions(dict[str, Counts]):
         """Add others to these."""
         for name, counts in others.items():
             self.of(name).add(counts)
+
+    def reserve(self, names: Iterable[str]) -> None:
+        """Tell functions apart from now on, as long as there is room.
+
+        Whatever is added later takes no place of theirs.
+        """
+        for name in names:
+            self.of(name)
 
     def stored(self) -> dict[str, tuple]:
         """Return plain values."""
@@ -180,6 +195,12 @@ class Functions(dict[str, Counts]):
         return sum(getattr(counts, outcome) for counts in self.values())
 
 
+class _FewFunctions(Functions):
+    """Those that are stored of a Slice: a meter has hundreds of these."""
+
+    most = MOST_IN_SLICE
+
+
 class Slice:
     """What was counted in a piece of time.
 
@@ -200,8 +221,10 @@ class Slice:
         self.functions = Functions.of_stored(functions)
 
     def stored(self) -> tuple:
-        """Return plain values."""
-        return self.start, self.depth, self.age, self.functions.stored()
+        """Return plain values; fewer functions are told apart there."""
+        few = _FewFunctions()
+        few.add(self.functions)
+        return self.start, self.depth, self.age, few.stored()
 
     def add(self, other: 'Slice') -> None:
         """Add what was counted at the same time, or in a part of it."""

@@ -11,8 +11,11 @@ import unittest.mock
 from gocept.async_.openmetrics import exposition
 from gocept.async_.tests.clock import Clock
 from gocept.async_.worker import child as workerchild
+from gocept.async_.worker.counted import Sums
 from gocept.async_.worker.pool import Pool
 from gocept.async_.worker.wakeup import Wakeup
+from lovely.remotetask.measure import OTHERS
+from lovely.remotetask.measure import Functions
 
 
 WELL = {'ready': True, 'problem': None, 'age': 0.0, 'silent': 0.0,
@@ -275,6 +278,24 @@ class CountedTest(PoolCase):
         self.process.report(counted=counted(1))
         self.step()
         self.assertEqual(6, self.told())
+
+    def test_names(self):
+        """No number falls when a process ends, whatever it has run."""
+        self.enterContext(unittest.mock.patch.object(Functions, 'most', 2))
+        sums = Sums()
+        one, other = ({'events': {
+            name: counted(1, name)['events'][name] for name in names}}
+            for names in (('f', 'g'), ('h', 'i')))
+
+        def told(plains):
+            return {name: counts.completed
+                    for name, counts in sums.of(plains)['events'].items()}
+        before = told([one, other])
+        self.assertEqual({'f': 1, 'g': 1, OTHERS: 2}, before)
+        sums.keep(other)
+        self.assertEqual(before, told([one]))
+        sums.keep(one)
+        self.assertEqual(before, told([]))
 
     def test_asked_in_the_middle(self):
         """Who asks while a process is taken leave of misses nothing."""

@@ -82,38 +82,43 @@ class Sums:
 
     def keep(self, plain: Any) -> None:
         """Remember what a process has told that has ended."""
-        _add(self._ended, plain)
+        _add(self._ended, _read(plain))
 
     def of(self, plains: list[Any]) -> dict[str, Functions]:
         """Return Functions by the name of a service.
 
         plains -- what the processes have told that run.
         """
+        told = [_read(plain) for plain in plains]
+        for each in told:
+            for name, functions in each.items():
+                # So it is told by its name, or among the others, whichever
+                # process ends first: no number falls.
+                self._ended.setdefault(name, Functions()).reserve(functions)
         found: dict[str, Functions] = {}
-        for name, functions in self._ended.items():
-            found.setdefault(name, Functions()).add(functions)
-        for plain in plains:
-            _add(found, plain)
+        for each in [self._ended, *told]:
+            _add(found, each)
         return found
 
 
-def _add(found: dict[str, Functions], plain: Any) -> None:
-    # Jobs run in that process, and may write anything into its reports.
-    read = outcome_of(_read, plain)
-    for name, functions in (read.value or {}).items():
+def _add(found: dict[str, Functions], others: dict[str, Functions]) -> None:
+    for name, functions in others.items():
         found.setdefault(name, Functions()).add(functions)
 
 
 def _read(plain: Any) -> dict[str, Functions]:
-    found = {}
-    for name, functions in plain.items():
-        found[str(name)] = Functions.of_stored({
-            function: _checked(values)
-            for function, values in functions.items()})
-    return found
+    # Jobs run in that process, and may write anything into its reports.
+    return outcome_of(_checked, plain).value or {}
 
 
-def _checked(values: list[Any]) -> list[Any]:
+def _checked(plain: Any) -> dict[str, Functions]:
+    return {str(name): Functions.of_stored({
+        function: _checked_values(values)
+        for function, values in functions.items()})
+        for name, functions in plain.items()}
+
+
+def _checked_values(values: list[Any]) -> list[Any]:
     *numbers, runs, waits = values
     return [*(0 + number for number in numbers),
             *({int(bin): int(number) for bin, number in pairs}

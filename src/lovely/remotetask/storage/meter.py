@@ -49,7 +49,11 @@ class Chunk(persistent.Persistent):
 
 
 class Total(persistent.Persistent):
-    """All that was counted, however long ago: it only grows."""
+    """All that was counted, however long ago: it only grows.
+
+    That of the archive has a place for each function that is told apart, also
+    before there is anything to add.
+    """
 
     functions = ()
 
@@ -62,6 +66,14 @@ class Total(persistent.Persistent):
         if functions:
             found = self.read()
             found.add(functions)
+            self.functions = found.stored()
+
+    def reserve(self, names):
+        """See Functions.reserve; nothing is written where all are known."""
+        found = self.read()
+        known = len(found)
+        found.reserve(names)
+        if len(found) > known:
             self.functions = found.stored()
 
 
@@ -211,11 +223,23 @@ def measure(store, worker, number, slices):
         # What cannot be read is begun anew.
         worker.meter = Meter()
         worker.meter.add(number, slices)
+    if any(each.functions for each in slices):
+        _reserve(store, worker.meter.total.read())
 
 
 def _add(meter, number, slices, read):
     opened(meter).mend(read)
     meter.add(number, slices)
+
+
+def _reserve(store, functions):
+    """Have places in the archive for what a worker tells apart.
+
+    So its numbers go on under the same names when it is gone.
+    """
+    archive = _archive(store)
+    archive.mend_total(store.read)
+    archive.total.reserve(functions)
 
 
 def _archive(store):
@@ -296,7 +320,12 @@ def _read(meter, level, since, read):
 
 
 def total(store, meters):
-    """Return what all of some meters have ever counted: Functions."""
+    """Return what all of some meters have ever counted: Functions.
+
+    meters -- as `all_of` returns them, the archive first.  It has a place for
+        whatever was measured while there was room; so a function is told by
+        its name for ever, or never, and no number falls when workers go.
+    """
     found = Functions()
     for meter in meters:
         if meter is not None:

@@ -79,13 +79,14 @@ class CountsTest(unittest.TestCase):
 class FunctionsTest(unittest.TestCase):
 
     def test_few(self):
-        """Beyond twenty, all functions are one, and nothing gets lost."""
+        """Beyond a hundred, all functions are one, and nothing gets lost."""
         found = Functions()
         for number in range(1000):
             found.of(f'shop.f{number}').count('completed', 1.0)
         self.assertEqual(measure.MOST_FUNCTIONS + 1, len(found))
         self.assertEqual(1000, found.total().completed)
-        self.assertEqual(980, found[measure.OTHERS].completed)
+        self.assertEqual(1000 - measure.MOST_FUNCTIONS,
+                         found[measure.OTHERS].completed)
 
     def test_names(self):
         """No name, and one without an end."""
@@ -95,12 +96,21 @@ class FunctionsTest(unittest.TestCase):
         self.assertEqual({'', 'x' * measure.LONGEST_NAME}, set(found))
 
     def test_others_take_no_place(self):
-        """Twenty have their own counts, also after those without a name."""
+        """All have their own counts, also after those without a name."""
         found = Functions()
         found.of('')
-        for number in range(30):
+        for number in range(measure.MOST_FUNCTIONS + 1):
             found.of(str(number))
         self.assertEqual(measure.MOST_FUNCTIONS + 1, len(found))
+
+    def test_reserve(self):
+        """Who has a place keeps it, whoever is counted first."""
+        found = Functions()
+        found.reserve(['f'])
+        for number in range(2 * measure.MOST_FUNCTIONS):
+            found.of(str(number)).count('failed')
+        found.of('f').count('failed')
+        self.assertEqual(1, found['f'].failed)
 
 
 class SliceTest(unittest.TestCase):
@@ -140,3 +150,14 @@ class SliceTest(unittest.TestCase):
         found.functions.of('f').count('conflicts', 0.1, 0.2)
         again = Slice(*found.stored())
         self.assertEqual(found.stored(), again.stored())
+
+    def test_stored_functions(self):
+        """Fewer are told apart there, and nothing gets lost."""
+        found = Slice(120)
+        for number in range(measure.MOST_FUNCTIONS):
+            found.functions.of(str(number)).count('completed', 1.0)
+        functions = Slice(*found.stored()).functions
+        self.assertEqual(measure.MOST_IN_SLICE + 1, len(functions))
+        self.assertEqual(
+            measure.MOST_FUNCTIONS, functions.number('completed'))
+        self.assertEqual(1, functions['0'].completed)

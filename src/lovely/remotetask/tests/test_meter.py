@@ -6,6 +6,8 @@ import transaction
 import ZODB.Connection
 
 from lovely.remotetask.management import Management
+from lovely.remotetask.measure import OTHERS
+from lovely.remotetask.measure import Functions
 from lovely.remotetask.measure import Slice
 from lovely.remotetask.storage import meter
 from lovely.remotetask.storage.meter import LEVELS
@@ -326,3 +328,71 @@ class StoredTest(StoredCase):
             name: known[name] for name in (*facts, 'memory')})
         self.assertEqual({None}, {
             unknown[name] for name in (*facts, 'memory')})
+
+
+class NamesTest(StoredCase):
+    """Which functions are told apart does not change: no number falls."""
+
+    def setUp(self):
+        super().setUp()
+        self.enterContext(
+            unittest.mock.patch.object(Functions, 'most', 3))
+
+    def count(self, worker, *names, number=1):
+        found = Slice(600)
+        for name in names:
+            found.functions.of(name).count('failed', 1.0)
+        self.measure(worker, number, found)
+
+    def told(self):
+        """Return how many runs have failed, by the name of the function."""
+        transaction.begin()
+        return {name: counts.failed for name, counts in Management(
+            self.service).total().items()}
+
+    def stop(self, worker):
+        with self.elsewhere() as service:
+            engine(service).workers.stop_worker(worker)
+
+    def test_workers_go(self):
+        """Whatever each of them has counted first, and who goes first."""
+        self.count(OTHER, 'f1', 'f2')
+        self.count(ANOTHER, 'g1', 'g2', 'g3')
+        self.count('a:1:t:x', 'h1', 'f1')
+        before = self.told()
+        self.assertEqual({'f1': 2, 'f2': 1, 'g1': 1, OTHERS: 3}, before)
+        for worker in ANOTHER, 'a:1:t:x', OTHER:
+            self.stop(worker)
+            self.assertEqual(before, self.told())
+            self.archive()
+            self.assertEqual(before, self.told())
+
+    def test_worker_comes(self):
+        """What was told before it keeps its name, and gets what it counts."""
+        self.count(OTHER, 'f1')
+        self.count('a:1:t:x', 'g1', 'g2', 'g3')
+        self.assertEqual(
+            {'f1': 1, 'g1': 1, 'g2': 1, OTHERS: 1}, self.told())
+        self.count(ANOTHER, 'h1', 'f1')
+        self.assertEqual(
+            {'f1': 2, 'g1': 1, 'g2': 1, OTHERS: 2}, self.told())
+
+    def test_archive_that_cannot_be_read(self):
+        """Workers tell what they count all the same."""
+        self.count(OTHER, 'f1')
+        transaction.begin()
+        archive = self.store.archive
+        for number, record in enumerate((archive.total, archive), 2):
+            with self.unreadable(record._p_oid):
+                self.count(f'{number}:1:t:x', 'f1')
+                self.assertEqual({'f1': number}, self.told())
+
+    def test_written_once(self):
+        """Whoever counts the same again writes nothing of the archive."""
+        serials = []
+        for number in range(3):
+            self.count(OTHER, 'f1', number=number)
+            transaction.begin()
+            self.store.archive.total._p_activate()
+            serials.append(self.store.archive.total._p_serial)
+        self.assertEqual(1, len(set(serials)))
