@@ -382,6 +382,13 @@ class IJob(IJobState, IJobContent):
     """One queued call of a task."""
 
 
+class IUnreadableJob(IJob):
+    """Stands for a job whose record cannot be read.
+
+    It can be removed; and requeued, once its record can be read again.
+    """
+
+
 class ICronJob(IJob):
     """A job that runs at given times, or once after a delay.
 

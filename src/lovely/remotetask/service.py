@@ -192,8 +192,9 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
         current(self)
         job = self._job(jobid)
         if isinstance(job, UnreadableJob):
-            raise ValueError(f'Job {jobid} cannot be read, so nobody can tell '
-                             f'what it does: {job.error}')
+            raise ValueError(
+                f'Job {jobid} cannot be read, so nobody can tell what it '
+                f'does; requeue or remove it.')
         place = self.store.reserve(job.priority)
         return self._add(job.copy(place.id), place, QUEUED)
 

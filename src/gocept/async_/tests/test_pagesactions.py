@@ -7,6 +7,7 @@ from unittest import mock
 
 import transaction
 import zope.component.hooks
+from zope.securitypolicy.interfaces import IPrincipalPermissionManager
 
 from gocept.async_.testing import process
 from gocept.async_.tests import sample
@@ -15,6 +16,7 @@ from lovely.remotetask import TaskService
 from lovely.remotetask import named
 from lovely.remotetask.browser import cronwords
 from lovely.remotetask.browser import place
+from lovely.remotetask.browser.page import VIEW_ARGUMENTS
 from lovely.remotetask.bulk import Slice
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import COMPLETED
@@ -271,6 +273,27 @@ class OneJobTest(ActionsTestCase):
         self.assertEqual(QUEUED, self.status(jobid))
         self.assertEqual(
             200, self.post_json(path, status='queued').status_int)
+
+    def test_unreadable(self):
+        """Of a job that cannot be read, nobody is offered what is in vain.
+
+        Nor told what its class says, who may not see what jobs are about.
+        """
+        jobid = self.add()
+        # As a processor stores it whose job cannot be loaded.
+        self.service.store.aside[jobid] = (1.0, 'ValueError: card 4711', ())
+        IPrincipalPermissionManager(self.service).denyPermissionToPrincipal(
+            VIEW_ARGUMENTS, 'tests.manager')
+        transaction.commit()
+        path = f'events/jobs/{jobid}'
+        page = self.ask(f'{path}.json')
+        self.assertEqual(['requeue', 'remove'], page.json['actions'])
+        self.assertNotIn('4711', page.text)
+        for answer in (self.post_json(f'{path}/copy'),
+                       self.post(f'{path}/copy', token=self.token())):
+            self.assertEqual(409, answer.status_int)
+            self.assertIn('cannot be read', answer.text)
+            self.assertNotIn('4711', answer.text)
 
     def test_run_now(self):
         """A copy of a cron job runs; the schedule stays."""

@@ -40,6 +40,10 @@ def _recurs(job: Any) -> bool:
     return interfaces.ICronJob.providedBy(job) and job.delay is None
 
 
+def _is_readable(job: Any) -> bool:
+    return not interfaces.IUnreadableJob.providedBy(job)
+
+
 ACTIONS = {
     'requeue': Action(
         'requeue', OPERATE, _('Requeue'),
@@ -67,13 +71,14 @@ ACTIONS = {
     'cancel': Action(
         'cancel', OPERATE, _('Cancel'), _('It does not run'),
         _('The job is cancelled.'),
-        lambda job: job.status in (
+        lambda job: _is_readable(job) and job.status in (
             *interfaces.WAITING, interfaces.STARTLATER, interfaces.HELD)),
     'copy': Action(
         'copy', MANAGE, _('Run a copy'),
         _('Adds a job that makes the same call once, as ${principal}'),
         _('A copy waits to be run.'),
-        lambda job: not _recurs(job), keeps_status=True),
+        lambda job: _is_readable(job) and not _recurs(job),
+        keeps_status=True),
     'remove': Action(
         'remove', MANAGE, _('Remove'),
         _('Nothing is left of the job: it cannot be undone'),

@@ -142,9 +142,9 @@ def _first(failure):
     return failure if cause is failure.exception else failure_of(cause)
 
 
-@zope.interface.implementer(interfaces.IJob)
+@zope.interface.implementer(interfaces.IUnreadableJob)
 class UnreadableJob:
-    """Stands for a job whose record cannot be read.  See IJob.
+    """Stands for a job whose record cannot be read.  See IUnreadableJob.
 
     It is made whenever such a job is met, and never stored.
     """
