@@ -71,9 +71,12 @@ _once = Once()
 
 
 def _tell(failure):
-    reason, place = reason_of(failure), _first(failure).place
-    if _once.is_new(place, reason):
-        log.warning('a record cannot be read: %s (%s)', reason, place)
+    found = _first(failure)
+    # The message of an exception may quote arguments; it is not for logs.
+    reason = (reason_of(failure) if _is_ours(failure)
+              else _class_name(found))
+    if _once.is_new(found.place, reason):
+        log.warning('a record cannot be read: %s (%s)', reason, found.place)
 
 
 class _Quiet(logging.Filter):
@@ -129,11 +132,18 @@ def reason_of(failure):
 
     failure -- the Outcome of `read`.
     """
-    if issubclass(type(failure.exception), UnreadableRecord):
+    if _is_ours(failure):
         return failure.error[:REASON_SIZE]
     found = _first(failure)
-    name = found.errorClass.removeprefix('builtins.')
-    return f'{name}: {found.error}'[:REASON_SIZE]
+    return f'{_class_name(found)}: {found.error}'[:REASON_SIZE]
+
+
+def _is_ours(failure):
+    return issubclass(type(failure.exception), UnreadableRecord)
+
+
+def _class_name(failure):
+    return failure.errorClass.removeprefix('builtins.')
 
 
 def _first(failure):

@@ -11,7 +11,6 @@ from ZODB.utils import z64
 from lovely.remotetask.foreign.unreadable import UnreadableJob
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import STATUSES
-from lovely.remotetask.job import Value
 from lovely.remotetask.number import check_time
 from lovely.remotetask.number import shown
 from lovely.remotetask.storage.ledger import LISTED
@@ -73,7 +72,7 @@ class Selection(NamedTuple):
                 and (self.principal is None
                      or self.principal == job.principal)
                 and (self.function is None
-                     or self.function == _function_of(store, job)))
+                     or self.function == job.function))
 
     def time_of(self, job: Any) -> float:
         """Return the time of a job by which it is selected (POSIX seconds).
@@ -128,25 +127,3 @@ def let_go(record: Any, was_ghost: bool) -> None:
     """
     if was_ghost and isinstance(record, persistent.Persistent):
         record._p_deactivate()
-
-
-def _function_of(store: Any, job: Any) -> str | None:
-    """Return the name of the function that a job calls, or None.
-
-    An input of another kind than a stored call may have one, too.
-    """
-    stored = vars(job).get('input')
-    if type(stored) is not Value:
-        return job.function
-    was_ghost = is_ghost(stored)
-    found = store.read(_named, stored).value
-    let_go(stored, was_ghost)
-    return found
-
-
-def _named(stored: Value) -> str | None:
-    # A persistent object is an argument, which is not loaded here.
-    if isinstance(stored.value, persistent.Persistent):
-        return None
-    found = getattr(stored.value, 'function_name', None)
-    return found if type(found) is str else None

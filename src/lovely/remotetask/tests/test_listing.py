@@ -2,6 +2,7 @@
 
 import unittest.mock
 
+import persistent
 import transaction
 from BTrees.IOBTree import IOBTree
 
@@ -210,7 +211,10 @@ class PagesTest(ListingCase):
         self.assertEqual(ids[::-1], found)
 
 
-class Call:
+class Call(persistent.Persistent):
+    """A stored call."""
+
+    canBeReferredTo = True
 
     def __init__(self, name):
         self.function_name = name

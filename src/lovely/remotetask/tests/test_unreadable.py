@@ -53,6 +53,7 @@ from lovely.remotetask.tests.fixture import engine
 from lovely.remotetask.tests.fixture import logged
 from lovely.remotetask.tests.fixture import upkeep
 from lovely.remotetask.tests.fixture import workers
+from lovely.remotetask.tests.test_selection import StoredCall
 from lovely.remotetask.tests.test_store import NOW
 from lovely.remotetask.tests.test_store import A
 from lovely.remotetask.tests.test_store import B
@@ -508,17 +509,18 @@ class KindTest(UnreadableCase):
                 transaction.commit()
 
     def test_told(self):
-        """The log is told some times of what never says the same."""
+        """The log is told once, without what the class says: it is private.
+        """
         self.service.jobs[self.jobid].extra = Talkative()
         transaction.commit()
         with logged('lovely.remotetask') as lines:
             for _ in range(10):
                 self.forget()
                 self.assertEqual(HELD, self.service.getStatus(self.jobid))
+        line, = lines
         self.assertRegex(
-            lines[0], 'a record cannot be read: ValueError: no .*'
+            line, r'^WARNING a record cannot be read: ValueError \([^ ]*'
             r'test_unreadable.py:\d+, complain\)$')
-        self.assertLess(len(lines), 6)
 
     def test_more_than_there_is_memory(self):
         """A record that asks for more than there could be is to blame."""
@@ -574,9 +576,9 @@ class OtherRecordsTest(UnreadableCase):
 
     def test_input(self):
         """An input does not matter before the job is run."""
-        jobid = self.add('test.task', Call('module.f'))
+        jobid = self.add('test.task', StoredCall('module.f'))
         self.break_(self.service.jobs[jobid].__dict__['input'])
-        other = self.add('test.task', Call('module.f'))
+        other = self.add('test.task', StoredCall('module.f'))
         page = self.service.find(function='module.f')
         self.assertEqual([other], [job.id for job in page.jobs])
         self.assertEqual([jobid, other], self.step())
@@ -597,14 +599,20 @@ class OtherRecordsTest(UnreadableCase):
                       self.service.getError(jobid))
 
     def test_input_that_does_anything(self):
-        """Whatever it does when its function is asked for."""
+        """It is not asked for a function: that would run code of its class.
+        """
         # Of code that is read back well enough to be added.
         with unittest.mock.patch.object(
                 service.value, 'copy', lambda value, *args: value):
-            for value in (Bomb(SystemExit()), Odd(Unpleasant())):
-                self.add('test.task', value)
+            ids = [self.add('test.task', value) for value in (
+                Bomb(SystemExit()), Odd(Unpleasant()), Call('m.f'))]
         self.forget()
-        self.assertEqual(0, len(self.service.find(function='m.f').jobs))
+        with logged('lovely.remotetask') as lines:
+            self.assertEqual([], self.service.find(function='m.f').jobs)
+        self.assertEqual([], lines)
+        for jobid in ids:
+            stored = vars(self.service.jobs[jobid])['input']
+            self.assertIsNone(stored._p_changed)
 
     def test_result(self):
         """A result that cannot be read keeps nobody from removing the job."""
