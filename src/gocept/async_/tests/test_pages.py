@@ -27,6 +27,7 @@ from zope.publisher.interfaces.browser import IBrowserRequest
 from zope.security.checker import selectChecker
 from zope.securitypolicy.interfaces import IPrincipalPermissionManager
 from zope.securitypolicy.zopepolicy import ZopeSecurityPolicy
+from zope.traversing.interfaces import IBeforeTraverseEvent
 
 import gocept.async_
 import gocept.async_.tests
@@ -828,12 +829,23 @@ class ElsewhereTest(PagesTestCase):
 
     def test_layout(self):
         """The pages are put into a macro of the application."""
+        self.lay()
+        self.login('manager')
+        for path in ('', 'events/', 'events/jobs'):
+            page = self.app.get(f'/@@laid/{path}')
+            self.assertIn('<h1>Our shop</h1>', page.text)
+            self.assertIn('class="async"', page.text)
+            self.assertIn('pages.css', page.text)
+            self.assertEqual(1, page.text.count('<html'))
+
+    def lay(self, **settings):
+        """Register the pages in a layout of the application."""
         template = PageTemplate()
         template.write('''<html metal:define-macro="view">
             <head><style metal:define-slot="style_slot"></style></head>
             <body><h1>Our shop</h1><metal:b define-slot="body" /></body>
             </html>''')
-        self.register(layout='our_macros/view')
+        self.register(layout='our_macros/view', **settings)
         macros = type('Macros', (), {
             '__init__': lambda *args: None,
             '__getitem__': lambda self, name: template.macros[name]})
@@ -844,14 +856,34 @@ class ElsewhereTest(PagesTestCase):
             zope.component.getGlobalSiteManager().unregisterAdapter, macros,
             (zope.interface.Interface, IBrowserRequest),
             zope.interface.Interface, 'our_macros')
+
+    def test_frames_of_a_layout(self):
+        """So it can in a layout, of which nothing else is said."""
+        self.lay(frame_ancestors="'self'")
         self.login('manager')
-        for path in ('', 'events/', 'events/jobs'):
-            page = self.app.get(f'/@@laid/{path}')
-            self.assertIn('<h1>Our shop</h1>', page.text)
-            self.assertIn('class="async"', page.text)
-            self.assertIn('pages.css', page.text)
-            self.assertEqual(1, page.text.count('<html'))
-            self.assertNotIn('Content-Security-Policy', page.headers)
+        for path in ('', 'events/', 'events/jobs', 'events/jobs.json'):
+            with self.subTest(path):
+                self.assertEqual(
+                    ["frame-ancestors 'self'"], self.policies(path))
+
+    def test_policy_of_a_layout(self):
+        """What the application says of it holds, too."""
+        def say(event):
+            event.request.response.setHeader(
+                'Content-Security-Policy', "img-src 'self'")
+        zope.component.provideHandler(say, (IBeforeTraverseEvent,))
+        self.addCleanup(
+            zope.component.getGlobalSiteManager().unregisterHandler,
+            say, (IBeforeTraverseEvent,))
+        self.lay()
+        self.login('manager')
+        self.assertCountEqual(
+            ["frame-ancestors 'none'", "img-src 'self'"],
+            self.policies('events/'))
+
+    def policies(self, path):
+        return self.app.get(f'/@@laid/{path}').headers.getall(
+            'Content-Security-Policy')
 
     def test_frames(self):
         """Who may show the pages in a frame can be said."""

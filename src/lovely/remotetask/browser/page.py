@@ -161,8 +161,11 @@ class Page:
         set_headers('Vary', 'Accept-Language, Cookie, Authorization')
         set_headers('X-Content-Type-Options', 'nosniff')
         set_headers('Referrer-Policy', 'same-origin')
-        if not self.context.layout:
-            set_headers('Content-Security-Policy', self.context.policy)
+        # The application may have set a policy for its layout, which holds,
+        # too.
+        set_policy = (self.request.response.addHeader if self.context.layout
+                      else set_headers)
+        set_policy('Content-Security-Policy', self.context.policy)
 
     def _as_json(self, data):
         self.request.response.setHeader('Content-Type', 'application/json')

@@ -18,10 +18,11 @@ _ANY = 'surrogatepass'
 # A name without a character has this one in an address.
 _EMPTY = '%'
 
-# Nothing but what comes from our own address, and nothing in the document.
+# In a layout of our own: nothing but what comes from our own address, and
+# nothing in the document.
 POLICY = ("default-src 'none'; script-src 'self'; style-src 'self'; "
           "connect-src 'self'; img-src 'self' data:; form-action 'self'; "
-          "base-uri 'none'; frame-ancestors {}")
+          "base-uri 'none'")
 
 
 class Settings(NamedTuple):
@@ -37,8 +38,12 @@ class Settings(NamedTuple):
 
     @property
     def policy(self) -> str:
-        """The Content-Security-Policy of a page."""
-        return POLICY.format(self.frame_ancestors)
+        """The Content-Security-Policy of a page.
+
+        What a foreign layout has, and needs, is not known here.
+        """
+        framed = f'frame-ancestors {self.frame_ancestors}'
+        return framed if self.layout else f'{POLICY}; {framed}'
 
 
 class Place:
