@@ -13,6 +13,7 @@ from zope.publisher.interfaces import NotFound
 from zope.publisher.interfaces.browser import IBrowserPublisher
 from zope.security.proxy import ProxyFactory
 
+from lovely.remotetask.browser import environment
 from lovely.remotetask.browser.cronadd import NAME as ADD
 from lovely.remotetask.browser.cronedit import NAME as PATTERN
 from lovely.remotetask.browser.page import PUBLIC
@@ -155,7 +156,7 @@ class Lead:
 
         Only that holds behind any proxy.
         """
-        path = self.request.get('PATH_INFO', '/')
+        path = environment.path(self.request)
         *_, service, last = str(self.request.URL).split('/')
         # The name of a default view is not in the address.
         is_added = unquote(last) != path.rstrip('/').rpartition('/')[2]

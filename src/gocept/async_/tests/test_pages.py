@@ -180,6 +180,16 @@ class RoutesTest(PagesTestCase):
         for path in ('/@@async', '/@@async/events'):
             self.assertEqual(200, self.app.get(path).follow().status_int)
 
+    def test_query_like_the_path(self):
+        """What the server calls the path is no field of a query."""
+        for path, who, status in (
+                ('?PATH_INFO:int=1', 'anonymous', 401),
+                ('?PATH_INFO=x', 'viewer', 200),
+                ('events/?PATH_INFO:int=1', 'viewer', 200),
+                ('events/nothing?PATH_INFO:int=1', 'viewer', 404)):
+            with self.subTest(path):
+                self.assertEqual(status, self.ask(path, who).status_int)
+
     def test_names_are_encoded(self):
         """A service with any name is reached by its link."""
         overview = self.ask('')

@@ -274,6 +274,13 @@ class OneJobTest(ActionsTestCase):
         self.assertEqual(
             200, self.post_json(path, status='queued').status_int)
 
+    def test_field_like_the_query(self):
+        """What the server calls the query is no field of a form."""
+        jobid = self.add()
+        self.assertEqual(409, self.post(
+            f'events/jobs/{jobid}/cancel?status=error', token=self.token(),
+            QUERY_STRING='status=queued').status_int)
+
     def test_unreadable(self):
         """Of a job that cannot be read, nobody is offered what is in vain.
 

@@ -62,7 +62,8 @@ class AddressesTest(PagesTestCase):
                 ('jobs.html', 'jobs'), ('@@jobs.html', 'jobs'),
                 ('jobs.html/', 'jobs'), ('index.html', ''), ('', ''),
                 ('/', ''), ('addcronjob.html', 'cron-add'),
-                ('jobs.html?start=20&size=10', 'jobs')):
+                ('jobs.html?start=20&size=10', 'jobs'),
+                ('jobs.html?PATH_INFO:int=1', 'jobs')):
             for base in BASE, '/tasks', '/++vh++http:x:80/a/++/tasks':
                 with self.subTest(old, base=base):
                     path = base + (old if old == '/' or not old

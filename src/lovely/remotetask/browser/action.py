@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl
 from urllib.parse import urlencode
 
 from lovely.remotetask import interfaces
+from lovely.remotetask.browser import environment
 from lovely.remotetask.browser import flash
 from lovely.remotetask.browser import parameters
 from lovely.remotetask.browser.page import MANAGE
@@ -111,7 +112,7 @@ def in_query(request):
 
     The publisher looks at what is sent alone.
     """
-    return dict(parse_qsl(request.get('QUERY_STRING') or ''))
+    return dict(parse_qsl(environment.query(request)))
 
 
 class JobAction(Posted):

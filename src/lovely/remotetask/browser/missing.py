@@ -5,6 +5,7 @@ from zope.publisher.interfaces import NotFound
 from zope.publisher.interfaces.browser import IBrowserPublisher
 from zope.security.checker import NamesChecker
 
+from lovely.remotetask.browser import environment
 from lovely.remotetask.browser.problem import PROBLEM
 from lovely.remotetask.browser.problem import as_json
 from lovely.remotetask.browser.problem import is_sent_as_json
@@ -19,7 +20,7 @@ def not_found(context, name, request):
     Return what publishes a problem instead, if a program has asked: by
     ``.json`` at the end of the address, or by sending JSON there.
     """
-    path = request.get('PATH_INFO', '')
+    path = environment.path(request)
     if not (path.endswith('.json') or is_sent_as_json(request)):
         raise NotFound(context, name, request)
     return Missing(context, request)

@@ -16,6 +16,7 @@ from zope.security.interfaces import Unauthorized
 
 from lovely.remotetask import interfaces
 from lovely.remotetask.browser import cells
+from lovely.remotetask.browser import environment
 from lovely.remotetask.browser.frame import Frame
 from lovely.remotetask.browser.markup import escaped
 from lovely.remotetask.browser.markup import visible
@@ -265,7 +266,7 @@ class FrontPage(Page):
     def __call__(self):
         """See Page; lead to the address with the slash where that is missing.
         """
-        path = self.request.get('PATH_INFO', '/')
+        path = environment.path(self.request)
         if self.is_json or path.endswith('/'):
             return super().__call__()
         # The last part as it came: names are encoded there.

@@ -5,6 +5,7 @@ import json
 import transaction
 
 from lovely.remotetask import interfaces
+from lovely.remotetask.browser import environment
 from lovely.remotetask.browser.page import Page
 from lovely.remotetask.browser.problem import Problem
 from lovely.remotetask.browser.problem import is_sent_as_json
@@ -79,7 +80,7 @@ def read_json(request, fields):
 
     fields -- the names that it may have.
     """
-    if request.get('QUERY_STRING'):
+    if environment.query(request):
         raise Problem(400, _('The query of the address is not looked at; '
                              'write it into the JSON document.'))
     body = request.bodyStream.read(SIZE + 1)

@@ -50,7 +50,8 @@ LEVELS = (
     'running.team', 'running.suspects', 'running.claimer', 'running.idling',
     'running.direct', 'xmlrpc', 'startup', 'processor', 'service', 'named',
     'bulk', 'operations', 'testing', 'jobtexts', 'management',
-    'browser.markup', 'browser.wording', 'browser.cells', 'browser.problem',
+    'browser.markup', 'browser.wording', 'browser.cells',
+    'browser.environment', 'browser.problem',
     'browser.parameters', 'browser.selection', 'browser.place',
     'browser.assets', 'browser.frame', 'browser.missing', 'browser.page',
     'browser.rows', 'browser.flash', 'browser.posted', 'browser.action',
@@ -404,6 +405,12 @@ class StyleTest(unittest.TestCase):
         """Each logger is one of `journal`: it never raises, nor is silent."""
         found = [str(path.relative_to(SOURCE)) for path in sources(SOURCE)
                  if 'getLogger(__name__)' in path.read_text('utf-8')]
+        self.assertEqual([], found)
+
+    def test_requests_are_asked_in_one_place(self):
+        """What a request `get`s may be what its sender has written."""
+        found = [str(path.relative_to(SOURCE)) for path in sources(SOURCE)
+                 if 'request.get(' in path.read_text('utf-8')]
         self.assertEqual([], found)
 
     def test_nothing_is_caught_outside_of_functions(self):
