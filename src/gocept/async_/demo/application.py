@@ -50,11 +50,15 @@ def opened(var):
 
 
 def write_configuration(var):
-    """Write zope.conf into the folder.  Return its Path."""
+    """Write demo.conf into the folder.  Return its Path.
+
+    An application of somebody else may have its files there: none of the
+    demo's has a name that is usual.
+    """
     var.mkdir(parents=True, exist_ok=True)
     here = resources.files(__package__)
     template = string.Template(here.joinpath('zope.conf').read_text('utf-8'))
-    written = Path(var, 'zope.conf').resolve()
+    written = Path(var, 'demo.conf').resolve()
     written.write_text(template.substitute(
         var=_quoted(written.parent),
         site=_quoted(here.joinpath('site.zcml'))), 'utf-8')

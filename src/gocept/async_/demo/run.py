@@ -71,7 +71,8 @@ def _parser():
         help='0 takes a free one (default: %(default)s)')
     parser.add_argument(
         '--var', type=Path, default=Path('var'), metavar='DIR',
-        help='folder for the database (default: ./var)')
+        help='folder for demo.conf, demo.fs and demo.log, the log '
+             '(default: ./var)')
     parser.add_argument(
         '--check', action='store_true',
         help='start it in a temporary folder, use it over HTTP, stop it')

@@ -298,7 +298,17 @@ class ConfigurationTests(TestCase):
         text = write_configuration(self.var).read_text('utf-8')
         site = resources.files('gocept.async_.demo').joinpath('site.zcml')
         self.assertIn(f'site-definition {site}\n', text)
-        self.assertIn(f'path {self.var}/Data.fs\n'.replace('$', '$$'), text)
+        self.assertIn(f'path {self.var}/demo.fs\n'.replace('$', '$$'), text)
+
+    def test_application_in_the_same_folder(self):
+        """Started where somebody's application is, it leaves that alone."""
+        self.var.mkdir()
+        theirs = self.var / 'zope.conf'
+        theirs.write_text('theirs')
+        text = write_configuration(self.var).read_text('utf-8')
+        self.assertEqual('theirs', theirs.read_text())
+        self.assertNotIn('Data.fs', text)
+        self.assertNotIn('event.log', text)
 
 
 if __name__ == '__main__':
