@@ -113,7 +113,9 @@ class IServiceDirective(zope.interface.Interface):
 
     attempts = zope.schema.Int(
         title='Attempts',
-        description='How often a job is run before its error is final.',
+        description='How many runs may fail with exceptions of retry_on, or '
+                    'by the death of their process, before the error is '
+                    'final. Any other exception is final at once.',
         min=1,
         default=DEFAULT.attempts,
         required=True)

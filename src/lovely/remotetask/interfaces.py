@@ -838,8 +838,9 @@ class IOperations(zope.interface.Interface):
     the commit in the log, and by an IActionTaken.  What has changed nothing
     is not remembered.
 
-    It asks for the permissions `Operate` and `Manage` of its own; those that
-    ITaskService asks for are not needed besides.
+    From a service with a security proxy, as a view has it, it asks for the
+    permissions `Operate` and `Manage`; those that ITaskService asks for are
+    not needed besides.  From the service itself it asks for nothing.
     """
 
     service = zope.schema.Object(

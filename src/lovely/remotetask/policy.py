@@ -69,7 +69,8 @@ class Settings(NamedTuple):
 class Policy(Settings):
     """The rules of one service.
 
-    attempts -- how often a job is run before its error is final.
+    attempts -- how many runs may fail, by an exception of `retry_on` or by
+        the death of their process, before the error is final.
     retry_wait -- limit of the pause before the second attempt, in seconds:
         the pause is a random time up to it; doubled for each further one, up
         to an hour.
