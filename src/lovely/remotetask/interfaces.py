@@ -972,7 +972,8 @@ class IWorkerRecords(zope.interface.Interface):
 
         facts -- what people are told of it: a dict with `host` (str), `pid`
             (int), `kind` (str, the class of its processor), `threads` (int)
-            and `started` (POSIX seconds).
+            and `started` (POSIX seconds); and what else others of its kind
+            are to know.
         memory -- megabytes that its process uses.
 
         Return the persistent object that is written for that: after the
@@ -994,6 +995,13 @@ class IWorkerRecords(zope.interface.Interface):
 
         The value is another one whenever the worker was heard of.  Of one
         whose record cannot be read it stays the same: that one is gone.
+        """
+
+    def facts():
+        """Return a mapping: the id of each worker, and its facts, see `sign`.
+
+        An empty dict if it has told none; nothing of one whose record cannot
+        be read.
         """
 
     def turns():

@@ -181,7 +181,7 @@ def _text(value):
 
 def _told_of(store, worker):
     """Return what people are told of a Worker."""
-    facts = worker.facts if type(worker.facts) is dict else {}
+    facts = crew.facts(worker)
     return {
         'id': worker.id,
         'processor': worker.processor,

@@ -63,6 +63,11 @@ class WorkerRecords:
                 **{worker.id: outcome_of(_sign_of_life, worker).value
                    for worker in crew.workers(self.store)}}
 
+    def facts(self):
+        """See IWorkerRecords."""
+        return {worker.id: crew.facts(worker)
+                for worker in crew.workers(self.store)}
+
     def turns(self):
         """See IWorkerRecords."""
         return unclaimed.turns(self.store)

@@ -64,6 +64,9 @@ class Attendant(CeleryProcessor):
     def thread_name(self):
         return KIND + super().thread_name
 
+    def facts(self):
+        return {**super().facts(), **self._sweep.facts}
+
     # In threads that run jobs
 
     def run_job(self, jobid, tid, first=False):

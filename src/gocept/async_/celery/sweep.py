@@ -1,7 +1,8 @@
 """Sends jobs that nobody has sent, and those whose message got lost.
 
 What waits for a time has no message until it is due; and a broker may lose
-what it has.  One worker looks for both: the leader.
+what it has.  One worker looks for both: the leader.  That is one of those
+that can send most, so it hands over when it can send less.
 """
 
 from gocept.async_.celery import broker
@@ -18,18 +19,27 @@ SWEEP_AT_ONCE = 500
 # What the ids of workers of this kind begin with, after host and pid.
 KIND = 'celery-'
 
+# What a worker can send: nothing; what waits for no time, as it does not know
+# what time it is; everything.
+NOTHING, UNTIMED, ALL = range(3)
+
+# The name of that among the facts that others know of a worker.
+FACT = 'sends'
+
 
 class Sweep:
     """What one worker does for all, now and then.
 
     member -- the Attendant: who it is, and how it sends and commits.
     is_leading -- whether this worker was the leader when it looked last.
+    facts -- what others are to know of it, see IWorkerRecords.sign.
     """
 
     def __init__(self, member):
         self._member = member
         self._sent = Sent()
         self.is_leading = False
+        self.facts = {FACT: ALL}
 
     def step(self, now):
         """Send what there is to send, if this worker is the leader.
@@ -41,48 +51,87 @@ class Sweep:
 
         Return how many were sent.
         """
-        leader, is_needed = self._find_leader(now)
-        self.is_leading = leader == self._member.worker_id
-        if is_needed and leader is None:
-            self._member.membership.bookkeep(_enter, self._member.worker_id)
-        if not is_needed or not self.is_leading:
+        can_send = ALL if self._member.knows_time() else UNTIMED
+        if not self._is_needed(can_send, now):
             return 0
+        if not self.is_leading:
+            self._take_the_lead(can_send)
+            return 0
+        self._tell(can_send)
+        outcome = outcome_of(self._send, now)
+        if outcome.value is None:
+            # Whatever it is that keeps this worker from sending, another one
+            # may be able to.
+            self._tell(NOTHING)
+        if outcome.failed:
+            raise outcome.exception
+        return outcome.value or 0
+
+    def _opened(self):
+        return opened_engine(self._member.db, self._member.servicePath)
+
+    def _is_needed(self, can_send, now):
+        """Return whether there is something to do for this worker.
+
+        It leads, or could lead better, and there may be something to send.
+        """
+        with self._opened() as engine:
+            leader, sends = self._find_leader(engine)
+            self.is_leading = leader == self._member.worker_id
+            return (self.is_leading or sends < can_send) and (
+                engine.is_behind() or engine.has_due(now))
+
+    def _find_leader(self, engine):
+        """Return who leads, or None, and what that one can send."""
+        known = [(worker_id, facts.get(FACT, ALL))
+                 for worker_id, facts in engine.workers.facts().items()
+                 # After host and pid.
+                 if f':{KIND}' in worker_id
+                 and self._member.membership.is_alive(worker_id)]
+        most = max((sends for _, sends in known), default=NOTHING)
+        if most == NOTHING:
+            return None, NOTHING
+        return min(found for found in known if found[1] == most)
+
+    def _take_the_lead(self, can_send):
+        sender = broker.sender()
+        if sender.waiting(self._member.queue) is not None:
+            self._tell(can_send)
+
+    def _tell(self, can_send):
+        """Let the others know what this worker can send, if that is news."""
+        if self.facts != {FACT: can_send} or not self.is_leading:
+            self.facts = {FACT: can_send}
+            self._member.membership.sign()
+
+    def _send(self, now):
+        """Send what there is to send.
+
+        Return how many were sent, None if that cannot be done.
+        """
         if self._member.knows_time():
             # This passes entries of jobs that others have run, and puts what
             # waits for a time into the schedule.
             self._member.membership.bookkeep(_look, now)
         found = self._to_send(now)
+        if not found:
+            return None if found is None else 0
         sent = self._member.send([each.address for each in found])
         self._sent.remember(found[:sent])
-        return sent
-
-    def _opened(self):
-        return opened_engine(self._member.db, self._member.servicePath)
-
-    def _find_leader(self, now):
-        """Return who sweeps, or None; and whether there is need of that."""
-        with self._opened() as engine:
-            leader = min(self._known(engine), default=None)
-            return leader, leader in (None, self._member.worker_id) and (
-                engine.is_behind() or engine.has_due(now))
-
-    def _known(self, engine):
-        """Return the ids of the workers of this kind that are alive."""
-        # After host and pid.
-        return [worker_id for worker_id in engine.workers.signs_of_life()
-                if f':{KIND}' in worker_id
-                and self._member.membership.is_alive(worker_id)]
+        return sent or None
 
     def _to_send(self, now):
-        """Return what waits without a message, as Waiting."""
+        """Return what waits without a message, as Waiting.
+
+        None if the broker does not answer.
+        """
         sender = broker.sender()
         self._sent.be_patient(sender.broker.resend_after, 0)
         if not self._may_find_lost(now):
             return []
         messages = sender.waiting(self._member.queue)
         if messages is None:
-            # The broker does not answer.
-            return []
+            return None
         self._sent.be_patient(sender.broker.resend_after, messages)
         if not self._may_find_lost(now):
             return []
@@ -122,7 +171,3 @@ class Sweep:
 def _look(engine, now):
     if not engine.service.paused:
         engine.service.hasJobsWaiting(now)
-
-
-def _enter(engine, worker_id):
-    engine.workers.enter(worker_id)

@@ -157,6 +157,8 @@ class AttendantTest(CeleryCase):
         self.add('test.task', 'a')
         self.assertEqual(0, self.attendant.sweep(self.later(11)))
         self.sender.messages = 0
+        # Before it sends, the others are to know that it can.
+        self.assertEqual(0, self.attendant.sweep(self.later(11)))
         self.assertEqual(1, self.attendant.sweep(self.later(11)))
 
     def test_sweep_of_what_is_due(self):
@@ -420,6 +422,109 @@ class AttendantTest(CeleryCase):
         engine(self.service).claim_job('odd', jobid)
         transaction.commit()
         self.assertFalse(self.run_job(jobid))
+
+
+class LeaderTest(CeleryCase):
+    """One of two sends what waits; another one if that one cannot."""
+
+    def setUp(self):
+        super().setUp()
+        one = self.start(Attendant)
+        both = one, Attendant(one.db, one.servicePath)
+        self.addCleanup(both[1].close)
+        with self.elsewhere() as service:
+            for each in both:
+                workers(service).enter(each.worker_id)
+        self.first, self.second = sorted(
+            both, key=lambda each: each.worker_id)
+        self.add('test.task', 'a', delay=60)
+        self.now = time.time() + 61
+
+    def rounds(self, number=3):
+        """Let both sweep in turn.  Return how many jobs each has sent."""
+        sent = [0, 0]
+        for _ in range(number):
+            for index, each in enumerate((self.first, self.second)):
+                sent[index] += each.sweep(self.now)
+        return sent
+
+    def leaders(self):
+        return [each for each in (self.first, self.second)
+                if each._sweep.is_leading]
+
+    def knows_no_time(self, attendant):
+        return unittest.mock.patch.object(
+            attendant, 'knows_time', return_value=False)
+
+    def cannot_send(self, attendant):
+        return unittest.mock.patch.object(
+            attendant, '_send', side_effect=OSError('no route'))
+
+    def test_good(self):
+        """The first one sends, and writes nothing for that."""
+        self.assertEqual(1, self.first.sweep(self.now))
+        self.add('test.task', 'b')
+        before = self.jobs_db.lastTransaction()
+        self.now += 11
+        self.assertEqual([1, 0], self.rounds())
+        self.assertEqual(before, self.jobs_db.lastTransaction())
+        self.assertEqual([self.first], self.leaders())
+
+    def test_knows_no_time(self):
+        """It says so, and one whose clock is right sends what is due."""
+        with self.knows_no_time(self.first):
+            self.assertEqual([0, 1], self.rounds())
+            self.assertEqual([self.second], self.leaders())
+
+    def test_unknown_one_knows_time(self):
+        """It takes the lead, though it is idle, and was not known yet."""
+        with self.elsewhere() as service:
+            workers(service).stop_worker(self.second.worker_id)
+        with self.knows_no_time(self.first):
+            self.assertEqual([0, 1], self.rounds())
+
+    def test_nobody_knows_time(self):
+        """What waits for no time is sent all the same."""
+        self.add('test.task', 'b')
+        with self.knows_no_time(self.first), self.knows_no_time(self.second):
+            self.assertEqual(1, self.rounds()[0])
+            self.assertEqual([self.first], self.leaders())
+
+    def test_cannot_send(self):
+        """It leaves that to one that can."""
+        with self.cannot_send(self.first), \
+                self.assertLogs(level='ERROR') as logs:
+            self.assertEqual([0, 1], self.rounds())
+        self.assertEqual(1, len(logs.output))
+
+    def test_fails(self):
+        """Whatever it is that keeps it from sending."""
+        with unittest.mock.patch.object(
+                self.first._sweep, '_find_waiting',
+                side_effect=TypeError('odd')):
+            with self.assertRaisesRegex(TypeError, 'odd'):
+                self.first.sweep(self.now)
+            self.assertEqual([0, 1], self.rounds())
+
+    def test_can_send_again(self):
+        """It takes the lead when there is nobody else any more."""
+        with self.cannot_send(self.first), self.assertLogs(level='ERROR'):
+            self.rounds()
+        self.second.close()
+        self.now += 301
+        self.assertEqual(0, self.first.sweep(self.now))
+        self.assertEqual(1, self.first.sweep(self.now))
+
+    def test_nobody_can_send(self):
+        """Nobody leads, and nothing is written, until the broker answers."""
+        self.sender.messages = None
+        self.rounds()
+        before = self.jobs_db.lastTransaction()
+        self.assertEqual([0, 0], self.rounds())
+        self.assertEqual(before, self.jobs_db.lastTransaction())
+        self.assertEqual([], self.leaders())
+        self.sender.messages = 0
+        self.assertEqual(1, sum(self.rounds()))
 
 
 class ClockTest(CeleryCase):

@@ -121,6 +121,11 @@ def beat(store, worker_id, now, facts=None, memory=None):
         found.facts = facts
 
 
+def facts(found):
+    """Return what a Worker tells of itself, a dict."""
+    return found.facts if type(found.facts) is dict else {}
+
+
 def repair_heartbeat(store, found, now):
     """Give a worker a heartbeat whose own cannot be read.
 
