@@ -160,11 +160,25 @@ def _enter(sender, **kw):
 def _attend():
     outcome = outcome_of(attendance)
     entrance.report(not outcome.failed)
-    if outcome.failed:
-        # Celery would go on, and acknowledge messages that it cannot handle.
+    if not outcome.failed:
+        return
+    if entrance.is_open:
+        log.error('this process cannot run jobs, and ends; another one is '
+                  'started soon: %s', outcome.error)
+        # The pool would start that one at once, and again and again.
+        _wait()
+    else:
         log.critical('this worker cannot run jobs, and ends: %s',
                      outcome.error)
-        raise WorkerShutdown(1)
+    # Celery would go on, and acknowledge messages that it cannot handle.
+    raise WorkerShutdown(1)
+
+
+def _wait():
+    """Wait for a database that is away, unless this worker is to end."""
+    end = time.monotonic() + worker.LONGEST_PAUSE
+    while time.monotonic() < end and not entrance.is_closed:
+        time.sleep(0.1)
 
 
 @signals.worker_shutting_down.connect
@@ -234,9 +248,7 @@ def _reopened():
         return outcome.value
     log.error('the database cannot be opened again, and jobs wait: %s',
               outcome.errorClass)
-    end = time.monotonic() + worker.LONGEST_PAUSE
-    while time.monotonic() < end and not entrance.is_closed:
-        time.sleep(0.1)
+    _wait()
     raise worker.GivenBack('the database cannot be opened')
 
 

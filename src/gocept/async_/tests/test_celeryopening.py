@@ -8,9 +8,12 @@ import zope.app.appsetup.appsetup
 import zope.event
 import zope.processlifetime
 from celery.exceptions import Reject
+from celery.exceptions import WorkerShutdown
 from ZODB.POSException import ConflictError
 
 from gocept.async_.celery import application
+from gocept.async_.celery import worker
+from gocept.async_.celery.entrance import Entrance
 from lovely.remotetask import retry
 from lovely.remotetask.running import quirks
 from lovely.remotetask.running.application import OPENINGS
@@ -92,3 +95,43 @@ class OpeningTest(unittest.TestCase):
         with self.assertRaises(ConflictError):
             application._open()
         self.assertEqual(OPENINGS, len(self.opened))
+
+
+class EntranceTest(unittest.TestCase):
+    """A process of a pool starts while the database is away."""
+
+    def setUp(self):
+        self.now = 0.0
+        self.entrance = Entrance()
+        self.enterContext(unittest.mock.patch.multiple(
+            application.time, sleep=self.sleep, monotonic=lambda: self.now))
+        self.enterContext(unittest.mock.patch.multiple(
+            application, entrance=self.entrance, _attendance=None,
+            _open=unittest.mock.Mock(side_effect=OSError('refused'))))
+
+    def sleep(self, seconds):
+        self.now += seconds
+
+    def enter(self, said):
+        """Let a process start, and end.  Return after how many seconds."""
+        with self.assertLogs(application.log, 'ERROR') as logs, \
+                self.assertRaises(WorkerShutdown):
+            application._enter_process()
+        self.assertIn(said, logs.output[0])
+        return self.now
+
+    def test_replaced(self):
+        """It ends later: the pool starts the next one at once."""
+        self.entrance.report(True)
+        self.assertAlmostEqual(
+            worker.LONGEST_PAUSE, self.enter('another one is started'), 0)
+
+    def test_first(self):
+        """The worker ends, so nobody waits."""
+        self.assertEqual(0, self.enter('this worker cannot run jobs'))
+
+    def test_worker_that_ends(self):
+        """Nor does anybody if it is to end."""
+        self.entrance.report(True)
+        self.entrance.close()
+        self.assertEqual(0, self.enter('this process cannot run jobs'))
