@@ -23,6 +23,7 @@ from zope.configuration.exceptions import ConfigurationError
 
 from gocept.async_ import zopeconf
 from gocept.async_.celery import consumer
+from gocept.async_.celery import declared
 from gocept.async_.celery import ends
 from gocept.async_.celery import handlers
 from gocept.async_.celery import secret
@@ -88,8 +89,18 @@ class Loader(AppLoader):
             found = settings.settings(settings.broker())
         except (LookupError, ValueError) as error:
             raise NotConfigured(str(error)) from error
+        _tell_of_ignored()
         return {**found, 'task_queues': _queues(),
                 'worker_consumer': 'gocept.async_.celery.consumer:Consumer'}
+
+
+def _tell_of_ignored():
+    for name in declared.IGNORED:
+        if os.environ.get(name):
+            log.warning(
+                '%s, of the environment or the command line, is ignored: the '
+                'broker is the one that zope.conf or ZCML tells, and results '
+                'are not stored; leave it out', name)
 
 
 def _queues():
@@ -102,8 +113,8 @@ def _queues():
             for name in names]
 
 
-app = celery.Celery('gocept.async', loader=Loader, amqp=transport.AMQP,
-                    control=consumer.Control)
+app = declared.Celery('gocept.async', loader=Loader, amqp=transport.AMQP,
+                      control=consumer.Control)
 
 
 @of_process

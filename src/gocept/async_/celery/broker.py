@@ -90,13 +90,13 @@ class Sender:
     def __init__(self, broker, clock=time.monotonic):
         # Celery is an extra of the distribution; only processes that send need
         # it.
-        import celery
+        from gocept.async_.celery.declared import Celery
 
         self.broker = broker
         self.breaker = Breaker(clock)
         self._clock = clock
         self._screen = broker.screen()
-        self._app = celery.Celery(
+        self._app = Celery(
             'gocept.async', set_as_current=False, changes=sender_settings(
                 broker))
         # What is not installed is no broker that might answer later.

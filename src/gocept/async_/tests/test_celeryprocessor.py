@@ -1,6 +1,7 @@
 """What goes to the broker, when, and what does not; without a broker."""
 
 import json
+import os
 import tempfile
 import traceback
 import unittest
@@ -14,6 +15,7 @@ from zope.configuration.exceptions import ConfigurationError
 from zope.interface.verify import verifyObject
 
 from gocept.async_.celery import broker as celerybroker
+from gocept.async_.celery import declared
 from gocept.async_.celery.broker import Breaker
 from gocept.async_.celery.broker import Broker
 from gocept.async_.celery.broker import Sender
@@ -147,6 +149,18 @@ class SenderTest(unittest.TestCase):
                 sender = Sender(Broker('memory://', options, 1.0, 10.0))
                 self.addCleanup(sender.close)
                 self.assertEqual(1, sender.send('events', [{'job': 1}]))
+
+    def test_environment(self):
+        """What it says goes to other applications of Celery."""
+        other = 'redis://other.example/7'
+        self.enterContext(unittest.mock.patch.dict(
+            os.environ, dict.fromkeys(declared.IGNORED, other)))
+        app = Sender(Broker(URL, {}, 1.0, 10.0))._app
+        for connect in (app.connection_for_read, app.connection_for_write,
+                        app.connection):
+            self.assertIn('127.0.0.1:1', connect().as_uri())
+            self.assertIn('127.0.0.2', connect('redis://127.0.0.2').as_uri())
+        self.assertEqual('disabled://', app.backend.as_uri())
 
     def test_settings(self):
         """Nothing is pickled, and no step waits longer than its part."""

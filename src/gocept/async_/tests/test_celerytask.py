@@ -1,13 +1,16 @@
 """What Celery needs to run jobs is there after each of them."""
 
 import logging
+import os
 import signal
 import threading
 import unittest
+import unittest.mock
 
 import celery
 
 from gocept.async_.celery import application
+from gocept.async_.celery import declared
 from gocept.async_.celery import handlers
 from gocept.async_.celery.settings import TASK
 
@@ -55,6 +58,26 @@ class TaskTest(unittest.TestCase):
         with self.assertRaises(KeyboardInterrupt):
             self.run_job(act)
         self.check()
+
+
+class EnvironmentTest(unittest.TestCase):
+    """Celery prefers variables of the environment; this application does not.
+    """
+
+    def test_application(self):
+        """It is one of those that connect to the declared broker."""
+        self.assertIsInstance(application.app, declared.Celery)
+
+    def test_ignored(self):
+        """The log says so, without the value, which may have a password."""
+        name, *others = declared.IGNORED
+        with unittest.mock.patch.dict(os.environ, {
+                name: 'redis://:s3cret@h', **dict.fromkeys(others, '')}), \
+                self.assertLogs(application.log, 'WARNING') as logs:
+            application._tell_of_ignored()
+        line, = logs.output
+        self.assertIn(f'{name}, of the environment', line)
+        self.assertNotIn('s3cret', line)
 
 
 class CancelledTest(unittest.TestCase):
