@@ -47,16 +47,22 @@ OURS = {
     'broker_connection_retry_on_startup': True,
     'result_backend': None,
     'task_acks_late': True,
+    # They could change when messages are acknowledged.
+    'task_annotations': None,
     # Workers do not take what is compressed: see celerymessage.
     'task_compression': None,
     'task_ignore_result': True,
     'task_protocol': 2,
     'task_reject_on_worker_lost': True,
+    'task_retry_on_worker_lost': False,
     'task_serializer': 'json',
     # Celery 5.7 restores a reduced count in the thread that has run a task:
     # with AMQP it then reads from the connection of the main thread, and the
     # worker stands still.
     'worker_enable_prefetch_count_reduction': False,
+    # A process that is not forked begins without what the worker has read from
+    # zope.conf, and the worker waits for it for ever.
+    'worker_pool_start_method': 'fork',
 }
 
 # Settings that others than the options decide on.

@@ -216,7 +216,10 @@ class SettingsTest(unittest.TestCase):
         """Settings on which the package stands cannot be changed."""
         for options, reason in (
                 ('{', 'no JSON'), ('[]', 'no JSON object'),
-                ('{"task_serializer": "pickle"}', 'task_serializer')):
+                ('{"task_serializer": "pickle"}', 'task_serializer'),
+                ('{"worker_pool_start_method": "spawn"}', 'start_method'),
+                ('{"task_annotations": {"*": {"acks_late": false}}}',
+                 'task_annotations')):
             with self.subTest(options), self.assertRaisesRegex(
                     ConfigurationError, reason):
                 execute(self, f"<async:celery options='{options}' />")
