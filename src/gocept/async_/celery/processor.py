@@ -112,13 +112,23 @@ class CeleryProcessor(Member):
     @functools.cached_property
     def queue(self):
         """The name of the queue of the service."""
+        outcomes = []
         with root_folder(self.db) as root:
             for declaration in declarations():
-                service = declaration.find(root)
-                if (service is not None
-                        and service_path(service) == self.servicePath):
+                # The database of another service may be away.
+                outcomes.append(outcome_of(self._declares, declaration, root))
+                if outcomes[-1].value:
                     return queue_name(declaration.name)
+        for outcome in outcomes:
+            if outcome.failed:
+                # It may be the declaration of this service.
+                raise outcome.exception
         return self.servicePath[-1]
+
+    def _declares(self, declaration, root):
+        service = declaration.find(root)
+        return (service is not None
+                and service_path(service) == self.servicePath)
 
     def added(self, jobs):
         """Send what can be run now; what cannot is sent when it is due."""

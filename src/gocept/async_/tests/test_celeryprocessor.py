@@ -16,6 +16,7 @@ from zope.interface.verify import verifyObject
 
 from gocept.async_.celery import broker as celerybroker
 from gocept.async_.celery import declared
+from gocept.async_.celery import processor
 from gocept.async_.celery.broker import Breaker
 from gocept.async_.celery.broker import Broker
 from gocept.async_.celery.broker import Sender
@@ -363,6 +364,20 @@ class SentTest(unittest.TestCase):
         self.assertEqual({}, self.sent._sent)
 
 
+class Declaration:
+    """What the test says of a service."""
+
+    error = None
+
+    def __init__(self, name):
+        self.name = name
+
+    def find(self, root):
+        if self.error is not None:
+            raise self.error
+        return root.get('tasks')
+
+
 class ProcessorTest(CeleryCase):
 
     def test_interface(self):
@@ -424,6 +439,33 @@ class ProcessorTest(CeleryCase):
             'database': self.db.database_name, 'service': 'tasks',
             'job': jobid, 'attempt': 1,
             'tid': self.job(jobid)._p_serial.hex()}], sent)
+
+    def declare(self, *declarations):
+        self.enterContext(unittest.mock.patch.object(
+            processor, 'declarations', lambda: declarations))
+
+    def test_queue(self):
+        """It is named after the declaration."""
+        self.declare(Declaration('mine'))
+        self.assertEqual('mine', self.start().queue)
+
+    def test_queue_while_another_database_is_away(self):
+        """That of another service keeps nobody from sending."""
+        other = Declaration('a')
+        other.error = OSError('away')
+        self.declare(other, Declaration('mine'))
+        self.assertEqual('mine', self.start().queue)
+
+    def test_queue_while_its_own_database_is_away(self):
+        """Nothing is sent to a queue that may be another one."""
+        mine = Declaration('mine')
+        mine.error = OSError('away')
+        self.declare(mine)
+        made = self.start()
+        with self.assertRaisesRegex(OSError, 'away'):
+            made.queue  # noqa: B018
+        mine.error = None
+        self.assertEqual('mine', made.queue)
 
     def test_no_broker(self):
         """The request goes on; the log says what is missing."""
