@@ -77,6 +77,8 @@ EXAMPLE = '{"worker_prefetch_multiplier": 2}'
 
 # Defaults of other settings; what the options say goes before.
 DEFAULTS = {
+    # A worker is to say so if it is told a queue that no service has.
+    'task_create_missing_queues': False,
     # Seconds that a process of a pool may take to open the database.
     'worker_proc_alive_timeout': 600.0,
     'worker_prefetch_multiplier': 1,

@@ -649,6 +649,16 @@ class CommandTest(unittest.TestCase):
                 self.assertIn(said, done.stdout + done.stderr)
                 self.assertNotIn(PASSWORD, done.stdout + done.stderr)
 
+    def test_unknown_queue(self):
+        """-Q with a typing error ends the worker: it would run nothing."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = write_configuration(
+                folder, '<zeoclient>\n    server 127.0.0.1:1\n'
+                '  </zeoclient>', 'celery.zcml',
+                BROKER.format(url='redis://127.0.0.1:1/0'))
+            self.assertIn("queue 'evnts' isn't\ndefined", self.failure(
+                '-Q', 'evnts', GOCEPT_ASYNC_ZOPE_CONF=str(path)))
+
     def test_file_storage(self):
         """Only one process could open it: not the one that sends."""
         with tempfile.TemporaryDirectory() as folder:

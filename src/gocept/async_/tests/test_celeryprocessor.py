@@ -225,6 +225,12 @@ class SettingsTest(unittest.TestCase):
                     ConfigurationError, reason):
                 execute(self, f"<async:celery options='{options}' />")
 
+    def test_queues_of_a_worker(self):
+        """It makes none that nobody has declared: see -Q."""
+        broker = Broker(URL, {}, 1.0, 10.0)
+        self.assertIs(False, celerybroker.settings(broker)[
+            'task_create_missing_queues'])
+
     def test_zcml_shows_no_secret(self):
         """Whatever is wrong with a directive, not even with its source."""
         good = 'broker="redis://:s3cret@host/0"'
