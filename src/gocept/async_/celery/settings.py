@@ -37,6 +37,10 @@ PRODUCT = 'gocept.async'
 PUBLISH_TIMEOUT = 1.0
 RESEND_AFTER = 10.0
 
+# Seconds that may be told at most: a year.  Sockets and locks take more, but
+# not any number.
+LONGEST = 365 * 86400.0
+
 # What messages and workers stand on.
 OURS = {
     'accept_content': ['json'],
@@ -189,14 +193,16 @@ def _check_names(options):
 
 
 def parse_seconds(text):
-    """Return the seconds; ValueError unless they are positive."""
+    """Return the seconds; ValueError if they are not positive, or too many.
+    """
     seconds = -1.0
     with contextlib.suppress(ValueError):
         seconds = float(text)
-    if not 0 < seconds < float('inf'):
+    if not 0 < seconds <= LONGEST:
         # What stands there is not shown: a URL, by mistake, has a password.
-        raise ValueError('This is no positive number of seconds; choose one '
-                         'like 1.5.')
+        raise ValueError(
+            f'This is no positive number of seconds up to {LONGEST:.0f}; '
+            f'choose one like 1.5.')
     return seconds
 
 

@@ -24,6 +24,7 @@ from gocept.async_.celery.processor import Address
 from gocept.async_.celery.processor import celery_factory
 from gocept.async_.celery.sent import Sent
 from gocept.async_.celery.sent import Waiting
+from gocept.async_.celery.settings import parse_seconds
 from gocept.async_.interfaces import IBroker
 from gocept.async_.testing import FUNCTIONAL_LAYER
 from gocept.async_.tests import configuration
@@ -224,6 +225,15 @@ class SettingsTest(unittest.TestCase):
             with self.subTest(options), self.assertRaisesRegex(
                     ConfigurationError, reason):
                 execute(self, f"<async:celery options='{options}' />")
+
+    def test_seconds(self):
+        """More than any clock of a socket can count are refused."""
+        for name in 'publish_timeout', 'resend_after':
+            for bad in '0', '-1', 'nan', 'inf', '1e12':
+                with self.subTest(name, bad=bad), self.assertRaisesRegex(
+                        ConfigurationError, 'no positive number of seconds'):
+                    execute(self, f'<async:celery {name}="{bad}" />')
+        self.assertEqual(31536000.0, parse_seconds('31536000'))
 
     def test_queues_of_a_worker(self):
         """It makes none that nobody has declared: see -Q."""
