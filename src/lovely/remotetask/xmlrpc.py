@@ -1,5 +1,6 @@
 """The remote methods of a task service."""
 
+import re
 from xmlrpc.client import MAXINT
 
 import zope.security
@@ -8,6 +9,10 @@ from zope.security.interfaces import Unauthorized
 
 
 VIEW = 'lovely.remotetask.View'
+
+# What no XML document may hold: whoever gets one cannot read any of it.
+NOT_OF_XML = re.compile(
+    '[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]')
 
 
 class RemoteTaskServiceXMLRPCAPI(XMLRPCView):
@@ -28,22 +33,25 @@ class RemoteTaskServiceXMLRPCAPI(XMLRPCView):
 
     def cancel(self, jobid):
         """Cancel a job that has not begun.  Always return true."""
-        self.context.cancel(int(jobid))
+        self.context.cancel(_id(jobid))
         return True
 
     def getStatus(self, jobid):
         """Return the status of a job."""
-        return self.context.getStatus(int(jobid))
+        return self.context.getStatus(_id(jobid))
 
     def getResult(self, jobid):
         """Return the result of a job."""
         self._check_view()
-        return self.context.getResult(int(jobid))
+        return self.context.getResult(_id(jobid))
 
     def getError(self, jobid):
-        """Return the message of the error of a job, 'None' without one."""
+        """Return the message of the error of a job, 'None' without one.
+
+        Characters that XML has not are escaped.
+        """
         self._check_view()
-        return self.context.getError(int(jobid))
+        return NOT_OF_XML.sub(_escaped, self.context.getError(_id(jobid)))
 
     def _check_view(self):
         """Raise Unauthorized for those who may not see jobs at all.
@@ -52,3 +60,17 @@ class RemoteTaskServiceXMLRPCAPI(XMLRPCView):
         """
         if not zope.security.checkPermission(VIEW, self.context):
             raise Unauthorized(self.context, 'jobs', VIEW)
+
+
+def _escaped(found):
+    return found[0].encode('unicode_escape', 'backslashreplace').decode()
+
+
+def _id(jobid):
+    """Return the id that was sent for a job; ValueError if it is none."""
+    if type(jobid) is int:
+        return jobid
+    if not (isinstance(jobid, str) and jobid.isascii() and jobid.isdecimal()):
+        raise ValueError(
+            f'{jobid!r:.100} is not the id of a job, a whole number.')
+    return int(jobid)

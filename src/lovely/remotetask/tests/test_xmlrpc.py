@@ -126,6 +126,28 @@ class XMLRPCTest(LayerCase):
         self.assertEqual('error', server.getStatus(jobid))
         self.assertEqual('An error occurred.', server.getError(jobid))
 
+    def test_error_with_control_characters(self):
+        """XML has none, nor half of a pair: they are escaped; lines stay."""
+        def fail(input):
+            raise TaskError('\x1b[31mred\x00\n\ud800\uffff')
+        self.task(fail, 'test.fail')
+        server = self.server()
+        jobid = server.add('test.fail')
+        self.process()
+        self.assertEqual('\\x1b[31mred\\x00\n\\ud800\\uffff',
+                         server.getError(jobid))
+
+    def test_what_is_no_id(self):
+        """It is refused, and taken for no other one."""
+        server = self.server()
+        jobid = server.add('echo')
+        for other in (jobid + 0.9, True, f'{jobid}.0', f'+{jobid}', '', []):
+            for name in 'cancel', 'getStatus', 'getResult', 'getError':
+                with self.subTest(other, name=name), self.assertRaises(
+                        xmlrpc.client.Error):
+                    getattr(server, name)(other)
+        self.assertEqual('queued', server.getStatus(str(jobid)))
+
     def test_cancel(self):
         """A cancelled job says so; the answer is true."""
         server = self.server()
