@@ -7,6 +7,7 @@ import contextlib
 import errno
 import http.server
 import io
+import itertools
 import json
 import os
 import ssl
@@ -26,8 +27,11 @@ from gocept.async_.manage.remote import Remote
 from gocept.async_.tests import test_manage
 from gocept.async_.tests.pageslayer import PagesTestCase
 from gocept.async_.worker.application import Refused
+from lovely.remotetask.browser import bulkpage
 from lovely.remotetask.interfaces import STATUSES
 from lovely.remotetask.interfaces import IOperations
+from lovely.remotetask.storage import adder
+from lovely.remotetask.storage import lease
 
 
 URL = 'http://localhost/@@async/'
@@ -245,6 +249,37 @@ class ActingTest(RemoteCase):
             self.run_command(*args, code=2)
             self.assertIn('zope.conf', self.complaints.getvalue())
         self.assertEqual([], self.sent)
+
+
+class PagingTest(RemoteCase):
+    """With many lanes in use, a page tells of many where it ends."""
+
+    def setUp(self):
+        super().setUp()
+        numbers = itertools.cycle(range(lease.SPARE_LANES))
+        with unittest.mock.patch.object(
+                adder, 'lane_of_transaction',
+                lambda store: store.lanes[next(numbers)]):
+            for number in range(7 * lease.SPARE_LANES):
+                self.service.add('echo', priority=number % 10)
+        transaction.commit()
+
+    def test_list(self):
+        self.assertEqual(
+            120, len(self.json('list', '--limit', '120')['jobs']))
+
+    def test_bulk(self):
+        with unittest.mock.patch.object(bulkpage, 'SLICE', 50):
+            self.assertEqual(
+                f'{7 * lease.SPARE_LANES} cancelled\n',
+                self.run_command('cancel', '--status', 'queued'))
+
+    def test_address(self):
+        """That of the next page is one that any server takes."""
+        after = self.ask('events/jobs.json').json['after']
+        query = urllib.parse.urlencode({'after': after})
+        self.assertLess(len(query), 2000)
+        self.assertEqual(200, self.ask(f'events/jobs?{query}').status_int)
 
 
 class AddressTest(unittest.TestCase):

@@ -198,7 +198,7 @@ class BulkAction(Posted):
         if 'job' in self.form:
             return self._do_each(self.form['job'])
         self.selection = Selection.asked(self.form, self.is_json)
-        after = parameters.text(self.form, 'after')
+        after = parameters.after(self.form)
         self._check_confirmation(after)
         method = getattr(
             self.operations, f'{ACTIONS[self.action].method}_some')

@@ -95,7 +95,7 @@ class JobList(Page):
             found, after, back_to = ([] if job is None else [job]), None, None
         else:
             found, after, back_to = self._find(
-                parameters.text(form, 'after'), limit)
+                parameters.after(form), limit)
         return {
             'filter': self.selection.given() | (
                 {} if jobid is None else {'id': str(jobid)}),
@@ -166,7 +166,7 @@ class JobList(Page):
 
     def first_page(self):
         """Return the address of the newest jobs, None if these are it."""
-        if parameters.text(self.request.form, 'after') is None:
+        if parameters.after(self.request.form) is None:
             return None
         return f'jobs{self.selection.query(limit=self._limit)}'
 

@@ -9,6 +9,10 @@ from lovely.remotetask.browser.wording import _
 # How long a parameter may be, in characters.
 SIZE = 1000
 
+# How long the end of a page may be: it tells of each strand how far the page
+# has come, and ten priorities of a thousand lanes are as many.
+AFTER_SIZE = 1 << 17
+
 # How many jobs a page may have.
 LIMITS = 1, 500
 
@@ -22,6 +26,11 @@ def text(form, name, size=SIZE):
         raise Problem(400, _('"${name}" must be given once, with ${size} '
                              'characters at most.'), name=name, size=size)
     return found.strip() or None
+
+
+def after(form):
+    """Return the end of the page before, None if the first one is meant."""
+    return text(form, 'after', AFTER_SIZE)
 
 
 def number(form, name, default=None):

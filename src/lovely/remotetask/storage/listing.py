@@ -1,7 +1,6 @@
 """Find jobs, newest first, page by page, reading little more than a page."""
 
 import datetime
-import json
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -13,6 +12,7 @@ from lovely.remotetask import interfaces
 from lovely.remotetask.job import as_datetime
 from lovely.remotetask.number import shown
 from lovely.remotetask.part import part
+from lovely.remotetask.storage import bookmark
 from lovely.remotetask.storage import whereabouts
 from lovely.remotetask.storage.selection import Selection
 from lovely.remotetask.storage.selection import let_go
@@ -20,6 +20,9 @@ from lovely.remotetask.storage.selection import let_go
 
 # Where a page ends: the name of a source, and a place in it.
 Token = tuple[str | None, Any]
+
+# Jobs, where a page ends with each, and whether it was loaded for this.
+Candidates = Iterator[tuple[Any, tuple[str, Any], bool]]
 
 # A page may have fewer jobs than were asked for, where so many times as many
 # were looked at to find them, or so many.
@@ -58,7 +61,7 @@ def find(store: Any, selection: Selection, after: str | None = None,
             look.at(job, was_ghost)
         if len(look.jobs) == limit or steps >= most or (
                 deadline is not None and time.monotonic() > deadline):
-            return look.page(json.dumps(token))
+            return look.page(bookmark.write(*token))
     return look.page(None)
 
 
@@ -95,7 +98,7 @@ def _decode(after: str | None) -> Token:
     if after is None:
         return None, None
     try:
-        source, position = json.loads(after)
+        source, position = bookmark.read(after)
         good = _POSITIONS[source](position)
     except (TypeError, ValueError, KeyError, RecursionError) as error:
         raise _bad_after(after) from error
@@ -111,7 +114,7 @@ def _bad_after(after: object) -> ValueError:
 
 def _is_walk(position: Any) -> bool:
     return isinstance(position, dict) and all(
-        key.isdecimal() and _is_int(value) for key, value in position.items())
+        _is_int(key) and _is_int(value) for key, value in position.items())
 
 
 def _is_key(position: Any) -> bool:
@@ -130,7 +133,7 @@ _POSITIONS = {'claims': _is_key, 'ended': _is_key, 'ledger': _is_key,
 
 
 def _candidates(store: Any, selection: Selection,
-                position: Token) -> Iterator[tuple[Any, Token, bool]]:
+                position: Token) -> Candidates:
     """Iterate over jobs beyond a token ``(source, position)``.
 
     With each comes its token, and whether it was loaded for this.  None in

@@ -355,7 +355,7 @@ def _job_of(store: Any, place: int, entry: Entry) -> Any:
     return lookup.find_stored(store, place, entry.job)
 
 
-def _walk(store: Any, after: dict[str, int] | None,
+def _walk(store: Any, after: dict[int, int] | None,
           lowest: Callable[[Any, int], int],
           job_of: Callable[[Any, int, Entry], Any],
           status: str | None = None, notes_only: bool = False,
@@ -368,21 +368,24 @@ def _walk(store: Any, after: dict[str, int] | None,
     notes_only -- look at notes only.
     since, until -- POSIX seconds: look at jobs only that were added then.
     """
-    positions = {int(key): sequence for key, sequence in (after or {}).items()}
+    begins = after or {}
+    positions: dict[int, int] = {}
     heap = []
-    # All jobs of others were added after the page before.
+    # All jobs of others were added after the page before, or were on it.
     for strand, key in lookup.strands(
-            store, lambda key: after is None or key in positions):
-        begin = positions.get(key)
+            store, lambda key: after is None or key in begins):
+        begin = begins.get(key)
         if begin is None and until is not None:
             begin = store.read(backwards.seek, store, strand, until).value
         walker = store.read(
             Backwards, store, strand, key, begin, lowest(store, key),
             job_of, status, notes_only, since).value
-        if walker is not None:
-            positions[key] = walker.sequence
-            if walker.step():
-                heap.append(walker)
+        if walker is None:
+            continue
+        begin = walker.sequence
+        if walker.step():
+            positions[key] = begin
+            heap.append(walker)
     heapq.heapify(heap)
     try:
         while heap:
@@ -393,6 +396,7 @@ def _walk(store: Any, after: dict[str, int] | None,
                 heapq.heapreplace(heap, walker)
             else:
                 heapq.heappop(heap)
+                del positions[walker.key]
     finally:
         for walker in heap[1:]:
             walker.leave()

@@ -1,11 +1,14 @@
 """Pages of jobs: each job once, newest first, little read."""
 
+import base64
 import unittest.mock
+import zlib
 
 import persistent
 import transaction
 from BTrees.IOBTree import IOBTree
 
+from lovely.remotetask.browser import parameters
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import CRONJOB
@@ -16,6 +19,8 @@ from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import STARTLATER
 from lovely.remotetask.interfaces import STATUSES
+from lovely.remotetask.storage import bookmark
+from lovely.remotetask.storage import numbering
 from lovely.remotetask.storage import whereabouts
 from lovely.remotetask.storage.selection import Selection
 from lovely.remotetask.tests.fixture import Opened
@@ -220,6 +225,57 @@ class Call(persistent.Persistent):
         self.function_name = name
 
 
+def packed(told):
+    """Return what is packed as a bookmark, whatever it is."""
+    return base64.urlsafe_b64encode(zlib.compress(told)).decode()
+
+
+BAD_BOOKMARKS = [
+    *(bookmark.write(*each) for each in (
+        ('ledger', 'x'), ('all', 'x'), ('claims', 3), ('unknown', {}),
+        ('all', {1: -2}), ('all', {1: 1 << 63}))),
+    *map(packed, (
+        b'', b'x', b'1', b'[]', b'{}', b'[' * 10000, b'["all"]',
+        b'["all",[1],[1],[1]]', b'["all",[1,2],[1]]', b'["all",["a"],["b"]]',
+        b'["all",[[1]],[1]]', b'["all",[true],[1]]', b'["all",1,1]',
+        b'["all","aa","aa"]', b'[["all"],[1],[1]]', b'\xff',
+        b'["legacy",%s]' % (b' ' * bookmark.MOST))),
+    packed(b'["legacy",5]')[:-8]]
+
+
+class BookmarkTest(unittest.TestCase):
+
+    def check(self, position):
+        """Return how long it is as a text."""
+        text = bookmark.write('all', position)
+        self.assertEqual(('all', position), bookmark.read(text))
+        self.assertRegex(text, '^[a-zA-Z0-9_-]+$')
+        return len(text)
+
+    def strands(self, lanes, priorities, most):
+        """Return positions in all strands, some number or other."""
+        return {numbering.make_id(0, lane, priority): (
+            (lane * 7919 + priority * 104729) * 1299709 % most)
+            for lane in range(lanes) for priority in range(priorities)}
+
+    def test_short(self):
+        """It fits into an address, with as many lanes as there are mostly."""
+        self.assertLess(self.check(self.strands(128, 3, 10 ** 5)), 2000)
+        self.assertLess(self.check(self.strands(1024, 1, 10 ** 6)), 6000)
+
+    def test_longest(self):
+        """The pages take it with all of them in use."""
+        self.assertLess(
+            self.check(self.strands(numbering.MAX_LANES, 10, 1 << 49)),
+            parameters.AFTER_SIZE)
+
+    def test_others(self):
+        for position in ({}, {5: 0}, 5, [0.1, 7],
+                         [1795651200.123457, 1 << 62]):
+            self.assertEqual(('x', position), bookmark.read(
+                bookmark.write('x', position)))
+
+
 class BadInputTest(ListingCase):
 
     def test_refused(self):
@@ -230,7 +286,8 @@ class BadInputTest(ListingCase):
                 'limit': (0, -1, 'a', 1.5, None, True),
                 'after': ('', 'x', '[]', '{}', '1', '[1]', '["all"]',
                           '["all", 1, 2]', '["ledger", "x"]', '["all", "x"]',
-                          '["claims", 3]', '["unknown", {}]', 1)}.items():
+                          '["claims", 3]', '["unknown", {}]', 1,
+                          *BAD_BOOKMARKS)}.items():
             for value in values:
                 for status in (QUEUED, COMPLETED, HELD, PROCESSING, None):
                     selection = {'status': status, name: value}
