@@ -68,8 +68,8 @@ CRON = 'the id of a cron job, or the name with which it is declared'
 
 def main(args: list[str] | None = None) -> None:
     """Run the command; its exit code is that of the process."""
-    options = _parse(args)
     output.prepare()
+    options = _parse(args)
     try:
         sys.exit(_run(options))
     except Refused as error:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from gocept.async_.worker.application import Refused
+from gocept.async_.worker.messages import prepare_standard_files
 from lovely.remotetask.foreign.description import escaped
 
 
@@ -17,11 +18,9 @@ class Unwritable(Refused):
 
 
 def prepare() -> None:
-    """Let standard output be there, and take any character."""
-    if sys.stdout is None:
-        # It was closed before this process began.
-        sys.stdout = io.StringIO()
-    elif isinstance(sys.stdout, io.TextIOWrapper):
+    """Let standard output be there, and error, and take any character."""
+    prepare_standard_files()
+    if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors='backslashreplace')
 
 

@@ -364,6 +364,19 @@ class ActingTest(CommandCase):
             self.assertEqual(1, len(text.splitlines()), text)
             self.assertIn(str(error), text)
 
+    def test_closed_error(self):
+        """The command was started without standard error."""
+        for args in (('list',), ('requeue', '--status', 'error'), ('check',),
+                     ('show', 42)):
+            out = io.StringIO()
+            transaction.commit()
+            with (self.subTest(args), contextlib.redirect_stdout(out),
+                  unittest.mock.patch.object(sys, 'stderr', None),
+                  self.assertRaises(SystemExit) as caught):
+                command.main(['zope.conf', *map(str, args)])
+            self.assertEqual(int(args[0] == 'show'), caught.exception.code)
+            self.assertNotIn('async-jobs', out.getvalue())
+
     def test_interrupted(self):
         with unittest.mock.patch.object(
                 desk, 'opened', side_effect=KeyboardInterrupt):

@@ -1,7 +1,10 @@
 """What the main process says: nobody waits for who reads it."""
 
+import contextlib
+import io
 import logging
 import os
+import sys
 import tempfile
 import unittest
 import unittest.mock
@@ -9,6 +12,7 @@ import unittest.mock
 from gocept.async_.tests.interpreter import run
 from gocept.async_.worker import messages
 from gocept.async_.worker.messages import StandardError
+from gocept.async_.worker.messages import prepare_standard_files
 from lovely.remotetask.running import processstate
 
 
@@ -82,6 +86,19 @@ found = [os.get_inheritable(descriptor) for descriptor in range(3)]
 os.dup2(saved[0], 1)
 print(all(found), list(saved))
 '''))
+
+    def test_written_to(self):
+        """What is said there is lost, and nothing else."""
+        found = io.StringIO()
+        with contextlib.redirect_stdout(found):
+            with unittest.mock.patch.object(sys, 'stderr', None):
+                prepare_standard_files()
+                print('lost', file=sys.stderr)
+            self.assertEqual('', found.getvalue())
+            with unittest.mock.patch.object(sys, 'stdout', None):
+                prepare_standard_files()
+                print('lost')
+            self.assertIs(found, sys.stdout)
 
     def test_open(self):
         """Nothing is done if nothing is missing."""

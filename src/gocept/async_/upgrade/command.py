@@ -19,6 +19,7 @@ from gocept.async_.upgrade import search
 from gocept.async_.upgrade.examination import examine
 from gocept.async_.upgrade.slices import bring_up_to_date
 from gocept.async_.worker.messages import give_output_up
+from gocept.async_.worker.messages import prepare_standard_files
 from lovely.remotetask.foreign import value
 from lovely.remotetask.foreign.description import escaped
 from lovely.remotetask.foreign.outcome import outcome_of
@@ -51,6 +52,7 @@ class UpgradeError(Exception):
 
 def main(args=None):
     """Run the command; its exit code is that of the process."""
+    prepare_standard_files()
     options = parser().parse_args(args)
     # The report tells what the log would.
     logging.basicConfig(level=logging.CRITICAL)

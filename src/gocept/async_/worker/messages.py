@@ -1,6 +1,7 @@
 """What commands say: lines on standard error, or no more on output."""
 
 import contextlib
+import io
 import logging
 import os
 import queue
@@ -9,6 +10,7 @@ import threading
 
 from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.running.processstate import STANDARD_ERROR
+from lovely.remotetask.running.processstate import open_standard_files
 
 
 # Lines that wait to be written; what is more is lost.
@@ -16,6 +18,17 @@ MOST = 1000
 
 # Seconds that the last lines have to be written in.
 PATIENCE = 2.0
+
+
+def prepare_standard_files() -> None:
+    """Let there be standard input, output and error, whatever was closed.
+
+    What is written to those that were is lost.
+    """
+    open_standard_files()
+    for name in 'stdout', 'stderr':
+        if getattr(sys, name) is None:
+            setattr(sys, name, io.StringIO())
 
 
 def give_output_up() -> None:
