@@ -1069,6 +1069,13 @@ class IUpkeep(zope.interface.Interface):
         delayed is left alone: nobody knows how long was meant.
         """
 
+    def hold_copies(now=None):
+        """Hold the jobs that wait, and were copied together with the service.
+
+        Processors do so when they meet one.  In another database they could
+        not tell it from others any more.
+        """
+
 
 class IJobExecution(zope.interface.Interface):
     """What a processor asks of a service: ``IJobExecution(service)``.

@@ -56,3 +56,7 @@ class Upkeep:
     def correct_schedule(self, now=None):
         """See IUpkeep."""
         audit.correct_schedule(self.store, moment.given(now))
+
+    def hold_copies(self, now=None):
+        """See IUpkeep."""
+        audit.hold_copies(self.store, moment.given(now))

@@ -61,6 +61,8 @@ def move(desk: Desk, options: argparse.Namespace) -> bool:
         return _tell(options, name, plan, None, tidied)
     if options.dry_run:
         return _tell(options, name, plan, None)
+    handover.hold_copies(desk.db, declaration)
+    plan = _planned(desk, name, declaration)
     snapshot, copied = _copy(desk, plan)
     kept = _hand_over(desk, declaration, plan, snapshot, copied)
     handover.tidy(desk.db, declaration)

@@ -17,6 +17,7 @@ from transaction.interfaces import IDataManager
 from gocept.async_ import database
 from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.foreign.value import is_of_database
+from lovely.remotetask.interfaces import IJobExecution
 from lovely.remotetask.part import path
 from lovely.remotetask.retry import private_connection
 from lovely.remotetask.running.server import server
@@ -60,6 +61,19 @@ class Unchanged:
         pass
 
     abort = tpc_begin = commit = tpc_finish = tpc_abort = _nothing
+
+
+def hold_copies(content: Any, declaration: Any) -> None:
+    """Hold what a service must not run, as it is the copy of another one.
+
+    content -- the ZODB.DB with the root folder.
+    """
+    with private_connection(content) as connection:
+        connection.transaction_manager.begin()
+        service = declaration.find(server().root(connection))
+        engine: Any = IJobExecution(service)
+        engine.upkeep.hold_copies()
+        connection.transaction_manager.commit()
 
 
 def arrive(content: Any, target: str, oid: bytes, origin: tuple[str, bytes],

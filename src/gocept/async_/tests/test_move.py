@@ -6,6 +6,7 @@ import copyreg
 import functools
 import io
 import json
+import time
 import unittest.mock
 
 import BTrees.OOBTree
@@ -41,10 +42,13 @@ from gocept.async_.tests.functional import FunctionalTestCase
 from gocept.async_.tests.functional import add_service
 from lovely.remotetask import TaskService
 from lovely.remotetask import named
+from lovely.remotetask.interfaces import HELD
+from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import IJobExecution
 from lovely.remotetask.interfaces import IOperations
 from lovely.remotetask.interfaces import ITaskService
 from lovely.remotetask.storage.lane import SEGMENT_SIZE
+from lovely.remotetask.tests.test_copies import clone
 
 
 class Loner(persistent.Persistent):
@@ -177,6 +181,50 @@ class MoveCase(FunctionalTestCase):
         return (jobs, self.service.counts(), [
             tuple(each) for each in IOperations(self.service).actions()],
             [job.id for job in self.service.cron_jobs()])
+
+
+class CopiedTest(MoveCase):
+    """A service that is a copy runs nothing that its original runs."""
+
+    def setUp(self):
+        super().setUp()
+        self.jobid = self.service.add('echo', 'x', delay=3600)
+        self.service.add('echo', 'y')
+        transaction.commit()
+
+    def copy(self):
+        """Copy the service to another site."""
+        self.root['b'] = site = Folder()
+        site.setSiteManager(LocalSiteManager(site))
+        site['tasks'] = copied = clone(self.service)
+        site.getSiteManager().registerUtility(
+            copied, ITaskService, name='events')
+        transaction.commit()
+        return copied
+
+    def check(self):
+        self.move('jobs', site='/b')
+        moved = zope.component.getUtility(
+            ITaskService, 'events', context=self.root['b'])
+        self.assertEqual('jobs', moved._p_jar.db().database_name)
+        self.assertIsNone(moved.claimNextJob(time.time() + 7200))
+        self.assertEqual(2, moved.counts()[HELD])
+        self.assertEqual(HELD, moved.getStatus(self.jobid))
+
+    def test_new(self):
+        """No processor has met the copy before it is moved."""
+        self.copy()
+        self.check()
+
+    def test_known(self):
+        """One has, and the job waits for its time."""
+        self.service.hasJobsWaiting()
+        transaction.commit()
+        copied = self.copy()
+        self.assertFalse(copied.processNext())
+        transaction.commit()
+        self.assertEqual(QUEUED, copied.getStatus(self.jobid))
+        self.check()
 
 
 class MoveTest(MoveCase):
@@ -542,7 +590,8 @@ class RefusedTest(MoveCase):
     def test_other_counts(self):
         self.fill()
         with unittest.mock.patch.object(
-                TaskService, 'counts', side_effect=[{'queued': 1}, {}]):
+                TaskService, 'counts',
+                side_effect=[{'queued': 1}, {'queued': 1}, {}]):
             self.assert_refused('the copy has other jobs')
 
     def test_references_that_cannot_be_read(self):

@@ -4,6 +4,7 @@ Storage only.
 """
 
 import itertools
+import math
 import random
 
 from ZODB.utils import z64
@@ -32,6 +33,7 @@ from lovely.remotetask.storage.ledger import LISTED
 from lovely.remotetask.storage.ledger import first
 from lovely.remotetask.storage.lookup import checked
 from lovely.remotetask.storage.removal import belongs
+from lovely.remotetask.storage.source import StrandSource
 
 
 log = journal(__name__)
@@ -285,3 +287,30 @@ def adopt(store):
         for claim in crew.drop_worker(store, worker_id):
             settlement.settle(store, claim)
     return True
+
+
+def hold_copies(store, now):
+    """Hold the copies of jobs that wait now, and not when they are met.
+
+    Where all records are written anew, nothing tells a copy any more.
+    """
+    adopt(store)
+    if store.copied_at is None:
+        return
+    for strand, key in lookup.strands(store):
+        store.read(_pass_copies, store, strand, key, now)
+    for key, job in list(store.schedule.items()):
+        store.read(_hold_if_copied, store, key, job, now)
+
+
+def _pass_copies(store, strand, key, now):
+    # What could be taken was added to the copy, behind all that was copied.
+    found = StrandSource(store, strand, key, now, math.inf)
+    found.find_next()
+    found.save()
+
+
+def _hold_if_copied(store, key, job, now):
+    checked(job, key[1])
+    if job.stored_status in WAITING and store.is_copied(job):
+        passing.leave_schedule(store, key, None, now)

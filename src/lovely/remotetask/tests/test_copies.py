@@ -15,6 +15,7 @@ from lovely.remotetask.interfaces import CRONJOB
 from lovely.remotetask.interfaces import HELD
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import QUEUED
+from lovely.remotetask.interfaces import STARTLATER
 from lovely.remotetask.storage import crew
 from lovely.remotetask.tests.fixture import engine
 from lovely.remotetask.tests.fixture import logged
@@ -277,6 +278,37 @@ class CopyTest(CopyCase):
             self.assertIsNone(named.put(copy, 'hourly', wanted))
         self.each(check)
         self.assertIsNone(named.put(self.original, 'hourly', wanted))
+
+    def test_held_at_once(self):
+        """Before the copy goes to another database, say."""
+        self.take(self.original, A)
+        self.ids += [
+            self.original.addCronJob('test.task', minute=(10,)),
+            self.original.add('test.task', delay=100),
+            self.original.add('test.task', startLater=True)]
+        transaction.commit()
+        self.original.hasJobsWaiting(0)
+        late = self.original.add('test.task', delay=100)
+        transaction.commit()
+
+        def check(copy):
+            new = [copy.add('test.task'), copy.add('test.task', delay=100)]
+            transaction.commit()
+            for _ in range(2):
+                engine(copy).upkeep.hold_copies(NOW)
+                transaction.commit()
+            self.assertEqual(
+                [*[HELD] * 5, STARTLATER], self.statuses(copy))
+            self.assertEqual(HELD, copy.getStatus(late))
+            self.assertEqual(6, copy.counts()[HELD])
+            self.assertEqual([QUEUED] * 2, [
+                copy.getStatus(jobid) for jobid in new])
+            self.assertEqual(new, self.take(copy))
+        self.each(check)
+        before = self.db.lastTransaction()
+        engine(self.original).upkeep.hold_copies(NOW)
+        transaction.commit()
+        self.assertEqual(before, self.db.lastTransaction())
 
     def test_processed_by_the_caller(self):
         """Nor does `process` run them."""
