@@ -1128,8 +1128,11 @@ class IJobExecution(zope.interface.Interface):
         gets a ConflictError on commit.
         """
 
-    def claim_job(worker_id, jobid, now=None):
+    def claim_job(worker_id, jobid, now=None, early=False):
         """Claim the job of an id, whatever waits before it.
+
+        early -- whether a person wants it now: also before it is due, and
+            while it, or the service, is paused.
 
         Return a list with one IClaim; an empty one if there is no such job,
         or it cannot be run now: it runs, has ended, or is not due.

@@ -55,12 +55,12 @@ class JobExecution:
         return taking.claim(self.store, worker_id, moment.given(now), limit,
                             at_once, scheduled, may_die, own)
 
-    def claim_job(self, worker_id, jobid, now=None):
+    def claim_job(self, worker_id, jobid, now=None, early=False):
         """See IJobExecution."""
-        if self.service.paused:
+        if self.service.paused and not early:
             return []
         return taking.claim_job(
-            self.store, worker_id, jobid, moment.given(now))
+            self.store, worker_id, jobid, moment.given(now), early)
 
     def take(self, now=None):
         """See IJobExecution."""

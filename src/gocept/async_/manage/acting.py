@@ -5,7 +5,6 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from gocept.async_.declaration import declarations
 from gocept.async_.manage import filters
 from gocept.async_.manage import output
 from gocept.async_.manage import progress
@@ -17,7 +16,8 @@ from gocept.async_.manage.source import MANY
 from gocept.async_.manage.source import Row
 from gocept.async_.manage.source import Source
 from gocept.async_.manage.source import the_name
-from lovely.remotetask.running.server import server
+from lovely.remotetask.interfaces import WAITING
+from lovely.remotetask.running.registry import service_path
 
 
 # How many jobs are looked at in one transaction.
@@ -182,6 +182,7 @@ def run(desk: Desk, options: argparse.Namespace) -> bool:
         job = service.jobs.get(options.id)
         status = None if job is None else job.status
         described = repr(job)
+        path = service_path(service)
     if job is None:
         return no_job(options.id)
     if status not in running.RUNNABLE:
@@ -196,21 +197,18 @@ def run(desk: Desk, options: argparse.Namespace) -> bool:
             output.text(f'would run {described}')
         return True
     return _tell_run(options, running.run(
-        desk.db, lambda connection: _service_in(connection, name),
-        options.id, options.json))
-
-
-def _service_in(connection: Any, name: str) -> Any:
-    declaration, = (each for each in declarations() if each.name == name)
-    return declaration.find(server().root(connection))
+        desk.db, path, options.id, options.json))
 
 
 def _tell_run(options: argparse.Namespace, ran: running.Ran | None) -> bool:
     if ran is None:
-        print(f'async-jobs: run: job {options.id}: somebody has changed the '
-              f'same meanwhile, so nothing of this run is stored; run it '
-              f'again', file=sys.stderr)
+        print(f'async-jobs: run: job {options.id} was not run: it was '
+              f'changed meanwhile, cannot be read, or its database has '
+              f'failed; show it', file=sys.stderr)
         return False
+    if ran.status in WAITING and not ran.is_well:
+        print(f'async-jobs: run: job {options.id} waits: a worker '
+              f'tries it again, or run it again', file=sys.stderr)
     if options.json:
         output.as_json(ran._asdict())
         return ran.is_well

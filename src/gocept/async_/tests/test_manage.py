@@ -14,13 +14,16 @@ from pathlib import Path
 
 import transaction
 import zope.component
+import zope.component.hooks
 from ZODB.POSException import StorageError
+from zope.site.folder import Folder
 
 from gocept.async_.manage import arguments
 from gocept.async_.manage import command
 from gocept.async_.manage import desk
 from gocept.async_.manage import filters
 from gocept.async_.manage import progress
+from gocept.async_.manage import running
 from gocept.async_.testing import login
 from gocept.async_.testing import logout
 from gocept.async_.tests import configuration
@@ -33,12 +36,27 @@ from gocept.async_.tests.workerstage import CONFIGURATION
 from gocept.async_.tests.workerstage import FileStorage
 from gocept.async_.worker.application import Refused
 from lovely.remotetask import named
+from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.interfaces import CANCELLED
+from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import ERROR
+from lovely.remotetask.interfaces import HELD
+from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import QUEUED
+from lovely.remotetask.interfaces import IManagement
 from lovely.remotetask.interfaces import IOperations
 from lovely.remotetask.interfaces import ITask
+from lovely.remotetask.storage import aside
+from lovely.remotetask.task import EchoTask
 from lovely.remotetask.task import SimpleTask
+from lovely.remotetask.tests.fixture import ServiceTask
+
+
+def offer(test, name, func):
+    """Register a task for a test; it is called with service and input."""
+    manager = zope.component.getGlobalSiteManager()
+    manager.registerUtility(ServiceTask(func), ITask, name)
+    test.addCleanup(manager.unregisterUtility, provided=ITask, name=name)
 
 
 class CommandCase(FunctionalTestCase):
@@ -331,7 +349,7 @@ class ActingTest(CommandCase):
         self.assertEqual(3, len(self.service.jobs[jobid].history))
 
     def test_run_that_meets_a_conflict(self):
-        """Nothing of it is stored, and that is said."""
+        """Nothing of what it did is stored, and that is said."""
         sample.record(1)
         transaction.commit()
         jobid = self.job().id
@@ -343,6 +361,7 @@ class ActingTest(CommandCase):
             self.run_command('run', jobid, code=1)
         self.assertIn('run it again', self.complaints.getvalue())
         self.assertEqual(QUEUED, self.service.getStatus(jobid))
+        self.assertEqual(1, self.service.jobs[jobid].attempts)
 
     def test_services(self):
         """Where several are declared, it is said which."""
@@ -382,6 +401,127 @@ class ActingTest(CommandCase):
                 desk, 'opened', side_effect=KeyboardInterrupt):
             self.run_command('counts', code=1)
         self.assertIn('goes on', self.complaints.getvalue())
+
+
+class RunTest(CommandCase):
+    """A job that is run by the command is run as a worker runs it."""
+
+    def offer(self, func):
+        """Let a function be the task of a new job.  Return the id of that."""
+        offer(self, 'test.task', func)
+        return self.service.add('test.task')
+
+    def test_commits(self):
+        """That is refused, nothing of it is stored, and it is an attempt."""
+        def half(service, input):
+            service.__parent__['half'] = Folder()
+            transaction.commit()
+        jobid = self.offer(half)
+        text = self.run_command('run', jobid, code=1)
+        self.assertIn('must not commit', text)
+        self.assertNotIn('half', self.root)
+        self.assertEqual(ERROR, self.service.getStatus(jobid))
+        self.assertEqual(1, len(self.service.jobs[jobid].history))
+
+    def test_is_claimed(self):
+        """Nobody else takes it meanwhile; then there is no worker left."""
+        seen = []
+
+        def look(service, input):
+            with self.db.transaction() as connection:
+                other = connection.get(service._p_oid)
+                worker, = IManagement(other).workers()
+                seen.append((other.getStatus(jobid), list(worker['claims']),
+                             other.claimNextJob()))
+            if len(seen) == 1:
+                raise ValueError('once')
+        jobid = self.offer(look)
+        for code in 1, 0:
+            self.run_command('run', jobid, code=code)
+        for status, claims, next in seen:
+            self.assertEqual(PROCESSING, status)
+            self.assertEqual([jobid], [claimed for claimed, _ in claims])
+            self.assertIsNone(next)
+        self.assertEqual([], IManagement(self.service).workers())
+
+    def test_before_its_time(self):
+        """Also while the service is paused; its place is not left behind."""
+        offer(self, 'test.task', lambda service, input: None)
+        later = self.service.add('test.task', delay=3600)
+        cron = self.service.addCronJob('test.task', hour=2)
+        # Both are in the schedule.
+        self.service.process()
+        self.service.paused = True
+        due = self.service.jobs[cron].due
+        self.assertIn('is completed', self.run_command('run', later))
+        self.assertIn('is cronjob', self.run_command('run', cron))
+        self.assertEqual(due, self.service.jobs[cron].due)
+        self.assertEqual([(due, cron)], list(self.service.store.schedule))
+
+    def test_after_a_start(self):
+        """What was to be started later is started."""
+        jobid = self.service.add('echo', startLater=True)
+        self.assertIn('is completed', self.run_command('run', jobid))
+
+    def test_not_kept(self):
+        """The result of a job that is removed when it has ended."""
+        configuration.declare(
+            self, 'events', site='/', keep_result=False)
+        jobid = self.service.add('echo')
+        self.assertIn('is completed', self.run_command('run', jobid))
+        self.assertNotIn(jobid, self.service.jobs)
+
+    def test_is_interrupted(self):
+        """By the keyboard: the traceback tells where, and is stored."""
+        def wait(service, input):
+            raise KeyboardInterrupt
+        jobid = self.offer(wait)
+        self.assertIn('in wait', self.run_command('run', jobid, code=1))
+        self.assertEqual(ERROR, self.service.getStatus(jobid))
+
+    def test_is_taken(self):
+        """Nothing is run that somebody else has taken at the last moment."""
+        jobid = self.offer(lambda service, input: self.fail('called'))
+        with unittest.mock.patch.object(running, '_claim', return_value=[]):
+            self.run_command('run', jobid, code=1)
+        self.assertIn('was not run', self.complaints.getvalue())
+
+    def test_is_readable_again(self):
+        """It is said how the job has ended, not what it was before."""
+        jobid = self.service.add('echo', 'x')
+        aside.put(self.service.store, jobid, None, outcome_of(int, 'broken'),
+                  1.0)
+        self.assertEqual(HELD, self.service.getStatus(jobid))
+        self.assertIn('is completed', self.run_command('run', jobid))
+        self.assertEqual(COMPLETED, self.service.getStatus(jobid))
+
+
+class PlaceTest(CommandCase):
+    """Jobs are run, and checked, where their service is."""
+
+    def local(self, task):
+        """Add a job for a task that is registered in the site alone."""
+        self.root.getSiteManager().registerUtility(task, ITask, 'test.local')
+        jobid = self.service.add('test.local')
+        transaction.commit()
+        # A process of its own is in no site.
+        zope.component.hooks.setSite(None)
+        return jobid
+
+    def test_run(self):
+        self.assertIn(
+            'is completed', self.run_command('run', self.local(EchoTask())))
+
+    def test_call(self):
+        """A task adds a job, by a decorated function."""
+        offer(self, 'test.task',
+              lambda service, input: sample.record.enqueue('x'))
+        jobid = self.service.add('test.task')
+        transaction.commit()
+        zope.component.hooks.setSite(None)
+        self.assertIn('is completed', self.run_command('run', jobid))
+        self.assertEqual([], sample.calls)
+        self.assertEqual(1, self.service.counts()[QUEUED])
 
 
 class CheckTest(HeldTestCase):

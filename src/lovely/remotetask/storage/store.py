@@ -234,8 +234,12 @@ class JobStore(persistent.Persistent):
         return crons.is_paused(self, job)
 
     def is_copied(self, job):
-        """Return whether a job is a copy of one of another service."""
-        return self.copied_at is not None and job._p_serial == self.copied_at
+        """Return whether a job is a copy of one of another service.
+
+        Not any more, once it was changed here, in this transaction say.
+        """
+        return (self.copied_at is not None
+                and job._p_serial == self.copied_at and not job._p_changed)
 
 
 @zope.interface.implementer(zope.interface.common.mapping.IEnumerableMapping)

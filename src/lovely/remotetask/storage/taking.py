@@ -48,21 +48,30 @@ def has_lost(store, worker_id):
     return any(job is not None and job.was_lost for job in jobs)
 
 
-def claim_job(store, worker_id, jobid, now):
+def claim_job(store, worker_id, jobid, now, early=False):
     """Claim one job for a worker, whatever waits before it.
+
+    early -- see IJobExecution.
 
     Return a list with the Claim; empty if the job cannot be taken now.
     """
     audit.adopt(store)
     job = lookup.find(store, jobid)
     if (job is None or job.status not in WAITING or store.is_copied(job)
-            or due_time(job) > now or has_no_time_yet(job)
-            or crons.is_paused(store, job)):
+            or not (early or _is_time(store, job, now))):
         return []
+    if early:
+        # Nobody would come to its place before the time of that.
+        store.schedule.pop((due_time(job), job.id), None)
     # The entry of the job in the queue is passed over from now on; whoever is
     # claiming it there at this moment must find its claim worthless.
     job.outdate_claims()
     return _claim(store, worker_id, [job], now)
+
+
+def _is_time(store, job, now):
+    return not (due_time(job) > now or has_no_time_yet(job)
+                or crons.is_paused(store, job))
 
 
 def _claim(store, worker_id, jobs, now):

@@ -310,6 +310,18 @@ class CopyTest(CopyCase):
         transaction.commit()
         self.assertEqual(before, self.db.lastTransaction())
 
+    def test_requeued_and_claimed_at_once(self):
+        """By somebody who wants to run it here."""
+        self.original.cancel(self.ids[0])
+        transaction.commit()
+
+        def check(copy):
+            self.take(copy, limit=0)
+            self.assertTrue(copy.requeue(self.ids[0]))
+            claim, = engine(copy).claim_job(B, self.ids[0], NOW)
+            self.assertEqual(self.ids[0], claim.job)
+        self.each(check)
+
     def test_processed_by_the_caller(self):
         """Nor does `process` run them."""
         copy = self.exported()
