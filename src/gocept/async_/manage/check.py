@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from typing import Any
 from typing import NamedTuple
 
-from gocept.async_ import fit
 from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.foreign.value import is_of_database
 from lovely.remotetask.interfaces import STARTLATER
 from lovely.remotetask.interfaces import WAITING
+from lovely.remotetask.running.execution import Work
+from lovely.remotetask.running.server import server
 
 
 # The statuses of jobs that are still to be run.
@@ -31,21 +32,26 @@ class Problem(NamedTuple):
     reason: str
 
 
-def problems(service: Any, looked_at: Any) -> Iterator[Problem]:
-    """Iterate over what is wrong with the jobs that are to be run.
+def problems(service: Any, looked_at: Any) -> list[Problem]:
+    """Return what is wrong with the jobs that are to be run.
 
     looked_at -- called with the number of jobs that were looked at.
 
     Loads the arguments, as a run does; calls nothing.
     """
-    tasks = service.getAvailableTasks()
+    # Where its jobs run: tasks may be registered in its site alone.
+    with server().around_job(service):
+        return list(_problems(service, looked_at))
+
+
+def _problems(service: Any, looked_at: Any) -> Iterator[Problem]:
     number = 0
     for status in TO_RUN:
         after, more = None, True
         while more:
             page = service.find(status=status, after=after, limit=BATCH)
             for job in page.jobs:
-                reason = _reason(service, job, tasks)
+                reason = _reason(service, job)
                 if reason is not None:
                     yield Problem(job.id, job.function or job.task, reason)
             number += len(page.jobs)
@@ -56,19 +62,15 @@ def problems(service: Any, looked_at: Any) -> Iterator[Problem]:
                 service._p_jar.cacheMinimize()
 
 
-def _reason(service: Any, job: Any, tasks: Any) -> str | None:
+def _reason(service: Any, job: Any) -> str | None:
     """Return why a job cannot be run, or None."""
-    found = outcome_of(_check, service, job, tasks)
+    found = outcome_of(_enter, service, job)
     if found.exception is not None and is_of_database(found):
         raise found.exception
-    return found.error if found.failed else found.value
+    return found.error
 
 
-def _check(service: Any, job: Any, tasks: Any) -> str | None:
-    if job.task not in tasks:
-        return job.error or f'There is no task {job.task!r}.'
-    if job.function is not None:
-        # Both raise if they cannot be had.
-        fit.find_call(job.input, service)
-        fit.find_site(job.input, service)
-    return None
+def _enter(service: Any, job: Any) -> None:
+    """Do all that comes before a call; raise what would be raised then."""
+    with Work(service, job).context():
+        pass

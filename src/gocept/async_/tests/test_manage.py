@@ -15,6 +15,7 @@ from pathlib import Path
 import transaction
 import zope.component
 import zope.component.hooks
+from ZODB.POSException import POSKeyError
 from ZODB.POSException import StorageError
 from zope.site.folder import Folder
 
@@ -30,6 +31,7 @@ from gocept.async_.tests import configuration
 from gocept.async_.tests import sample
 from gocept.async_.tests.functional import FunctionalTestCase
 from gocept.async_.tests.interpreter import environment
+from gocept.async_.tests.test_held import SHOP
 from gocept.async_.tests.test_held import HeldTestCase
 from gocept.async_.tests.test_held import ship
 from gocept.async_.tests.workerstage import CONFIGURATION
@@ -512,6 +514,10 @@ class PlaceTest(CommandCase):
         self.assertIn(
             'is completed', self.run_command('run', self.local(EchoTask())))
 
+    def test_check(self):
+        self.local(EchoTask())
+        self.assertEqual('', self.run_command('check'))
+
     def test_call(self):
         """A task adds a job, by a decorated function."""
         offer(self, 'test.task',
@@ -564,7 +570,31 @@ class CheckTest(HeldTestCase):
         job = self.job()
         job.task = 'test.gone'
         self.assertIn(
-            "no task 'test.gone'", self.run_command('check', code=1))
+            "'test.gone' is not registered",
+            self.run_command('check', code=1))
+
+    def test_input_of_a_task(self):
+        """The class of a plain object is gone."""
+        Order = self.make('Order')
+        self.service.add('echo', [Order()])
+        self.restart()
+        self.assertIn(f'{SHOP}.Order', self.run_command('check', code=1))
+
+    def test_lost(self):
+        """The record of a call is lost."""
+        ship('order')
+        transaction.commit()
+        oid = self.job().input._p_oid
+        self.restart()
+        storage = type(self.service._p_jar._storage)
+        load = storage.load
+
+        def lose(self, asked, *args):
+            if asked == oid:
+                raise POSKeyError(asked)
+            return load(self, asked, *args)
+        with unittest.mock.patch.object(storage, 'load', lose):
+            self.assertIn('POSKeyError', self.run_command('check', code=1))
 
 
 class TimeTest(unittest.TestCase):
