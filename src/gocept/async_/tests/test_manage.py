@@ -48,6 +48,9 @@ from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import IManagement
 from lovely.remotetask.interfaces import IOperations
 from lovely.remotetask.interfaces import ITask
+from lovely.remotetask.running.execution import INTERRUPTED
+from lovely.remotetask.running.execution import NOT_BEGUN
+from lovely.remotetask.running.execution import UNSTORED
 from lovely.remotetask.storage import aside
 from lovely.remotetask.task import EchoTask
 from lovely.remotetask.task import SimpleTask
@@ -487,6 +490,17 @@ class RunTest(CommandCase):
         with unittest.mock.patch.object(running, '_claim', return_value=[]):
             self.run_command('run', jobid, code=1)
         self.assertIn('was not run', self.complaints.getvalue())
+
+    def test_without_an_end(self):
+        """Only what was begun is an attempt; the job is handed back."""
+        for end, attempts in (NOT_BEGUN, 0), (INTERRUPTED, 1), (UNSTORED, 1):
+            jobid = self.service.add('echo')
+            with (self.subTest(end), unittest.mock.patch.object(
+                    running.Membership, 'run', return_value=end)):
+                self.run_command('run', jobid, code=1)
+                job = self.service.jobs[jobid]
+                self.assertNotEqual(PROCESSING, job.status)
+                self.assertEqual(attempts, job.attempts)
 
     def test_is_readable_again(self):
         """It is said how the job has ended, not what it was before."""
