@@ -268,6 +268,13 @@ class RegisteredTest(FunctionalTestCase):
         verifyObject(ITask, AsyncFunction())
         verifyObject(IInputCheck, AsyncFunction())
 
+    def test_traceback(self):
+        """It begins where the function does."""
+        sample.fail('no')
+        process(raise_errors=False)
+        self.assertRegex(self.job().traceback,
+                         r'\ATraceback [^\n]*\n  File [^\n]* in fail\n')
+
 
 class RefusedTest(FunctionalTestCase):
     """What was not stored by a decorated function is refused."""

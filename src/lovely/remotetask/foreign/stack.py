@@ -27,10 +27,15 @@ from lovely.remotetask.foreign.twin import TRACEBACK
 
 
 # Modules through which a job is called; their lines tell nothing of it.
-RUNNERS = frozenset(
-    f'lovely.remotetask.{name}' for name in (
-        'foreign.outcome', 'running.execution', 'running.group',
-        'running.surroundings', 'task'))
+RUNNERS = frozenset((
+    'gocept.async_.task',
+    'lovely.remotetask.foreign.outcome',
+    'lovely.remotetask.running.child',
+    'lovely.remotetask.running.direct',
+    'lovely.remotetask.running.execution',
+    'lovely.remotetask.running.group',
+    'lovely.remotetask.running.surroundings',
+    'lovely.remotetask.task'))
 
 # How often the same line is shown, if it is repeated.
 REPEATS = 3

@@ -224,6 +224,16 @@ class RunTest(RunCase):
             (job.status, job.output, job.error, job.attempts))
         self.assertLessEqual(job.started, job.completed)
 
+    def test_traceback(self):
+        """It begins where the code of the job does."""
+        def work(input):
+            raise ValueError
+        self.task(work)
+        jobid = self.add('test.task')
+        self.processor().processNext()
+        self.assertRegex(self.job(jobid).traceback,
+                         r'\ATraceback [^\n]*\n  File [^\n]* in work\n')
+
     def test_one_transaction(self):
         """Effects and status are in one transaction, another than the claim.
         """

@@ -87,6 +87,15 @@ class GroupTest(GroupCase):
         self.assertEqual('An error occurred.', self.job(self.ids[1]).error)
         self.assertEqual(2, self.transactions())
 
+    def test_traceback(self):
+        """It begins where the code of the job does."""
+        def trouble(service):
+            raise TaskError
+        self.trouble = trouble
+        self.run_group(1, 'trouble', 'trouble')
+        for jobid in self.ids[1:]:
+            self.assertNotIn('/running/', self.job(jobid).traceback)
+
     def test_several_that_fail(self):
         """After the first one, each is rolled back alone."""
         def trouble(service):
