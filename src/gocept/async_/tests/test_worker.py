@@ -409,6 +409,14 @@ class ZeoTest(WorkerCase):
         until(lambda: not exists(child), 'the end of the child')
         self.assert_done_once(1)
 
+    def test_signals_to_what_jobs_start(self):
+        """Signals end that, though the worker handles them otherwise."""
+        self.start()
+        jobid = self.ask('add', 'end_children')
+        self.wait_for_status(jobid, 'completed', attempts=1)
+        self.assertEqual([-signal.SIGTERM, -signal.SIGINT],
+                         self.ask('job', jobid)['output'])
+
     def test_surroundings(self):
         """What it cannot write, and who is slow to ask, does not end it."""
         heartbeat = self.folder / 'missing' / 'heartbeat'

@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import subprocess
 import threading
 import time
 import unittest
@@ -10,6 +11,7 @@ import unittest
 from gocept.async_.worker.process import memory
 from gocept.async_.worker.systemd import Notifier
 from gocept.async_.worker.wakeup import Wakeup
+from gocept.async_.worker.wakeup import disregard
 
 
 class NotifierTest(unittest.TestCase):
@@ -75,6 +77,29 @@ class WakeupTest(unittest.TestCase):
         self.addCleanup(timer.join)
         self.assertTrue(wakeup.selector.select(20))
         self.assertEqual([signal.SIGUSR1], wakeup.received)
+
+    def test_child(self):
+        """What was forked handles signals as this process did before."""
+        wakeup = self.catching()
+        pid = os.fork()
+        if not pid:
+            os.kill(os.getpid(), signal.SIGUSR1)
+            # It goes on if it was not ended.
+            os._exit(0)
+        self.assertEqual(
+            -signal.SIGUSR1,
+            os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+        self.assertEqual([], wakeup.received)
+        self.assertFalse(wakeup.selector.select(0))
+
+    def test_disregarded(self):
+        """A signal does nothing here, but in programs that are started."""
+        self.addCleanup(
+            signal.signal, signal.SIGUSR1, signal.getsignal(signal.SIGUSR1))
+        disregard(signal.SIGUSR1)
+        os.kill(os.getpid(), signal.SIGUSR1)
+        ended = subprocess.run(['sh', '-c', 'kill -USR1 $$'], timeout=60)
+        self.assertEqual(-signal.SIGUSR1, ended.returncode)
 
     def test_closed(self):
         """Whoever has closed its pipe stops nobody."""

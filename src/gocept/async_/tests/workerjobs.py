@@ -1,7 +1,9 @@
 """What the workers in the tests do."""
 
+import multiprocessing
 import os
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -94,3 +96,24 @@ def kill_process(path):
 def end_process():
     """End the process in which this runs."""
     os._exit(3)
+
+
+@function('events')
+def end_children():
+    """Return how these end: what is forked by SIGTERM, a program by SIGINT."""
+    context = multiprocessing.get_context('fork')
+    begun, begins = context.Pipe(duplex=False)
+    child = context.Process(target=_begin_and_wait, args=(begins,))
+    child.start()
+    begun.recv()
+    child.terminate()
+    child.join(PATIENCE)
+    child.kill()
+    program = subprocess.Popen(['sleep', str(PATIENCE)])
+    program.send_signal(signal.SIGINT)
+    return [child.exitcode, program.wait()]
+
+
+def _begin_and_wait(begins):
+    begins.send(True)
+    time.sleep(PATIENCE)

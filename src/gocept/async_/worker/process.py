@@ -24,6 +24,7 @@ from gocept.async_.worker.observation import check_descriptors
 from gocept.async_.worker.observation import describe
 from gocept.async_.worker.report import Report
 from gocept.async_.worker.wakeup import Wakeup
+from gocept.async_.worker.wakeup import disregard
 from lovely.remotetask import processor
 from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.foreign.outcome import outcome_of
@@ -293,8 +294,7 @@ def _restore_environment(pythonpath):
 def main():
     """Run a worker process; the arguments say how, in JSON."""
     # These signals are meant for the main process, which tells this one.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    disregard(signal.SIGINT, signal.SIGHUP)
     descriptor, options, pythonpath = json.loads(sys.argv[1])
     _restore_environment(pythonpath)
     report = Report(descriptor)

@@ -4,6 +4,43 @@ import contextlib
 import os
 import selectors
 import signal
+from typing import Any
+
+from lovely.remotetask.forking import of_process
+
+
+# How signals were handled that are handled here now, by their numbers.
+_before: dict[int, Any] = {}
+
+
+@of_process
+def _begin() -> None:
+    """Handle signals as before; a child has nobody to look for them."""
+    if _before:
+        signal.set_wakeup_fd(-1)
+    while _before:
+        signal.signal(*_before.popitem())
+
+
+def _handle(number: int, handler: Any) -> None:
+    """Have a signal handled in this process, and in no other.
+
+    handler -- a function: programs that are started from here handle the
+        signal by default.  What ignores it they would inherit.
+    """
+    # None stands for a handler that is not Python's; it cannot be set.
+    before = signal.signal(number, handler) or signal.SIG_DFL
+    _before.setdefault(number, before)
+
+
+def disregard(*numbers: int) -> None:
+    """Let these signals do nothing; call it in the main thread."""
+    for number in numbers:
+        _handle(number, _do_nothing)
+
+
+def _do_nothing(number: int, frame: object) -> None:
+    pass
 
 
 class Wakeup:
@@ -28,7 +65,7 @@ class Wakeup:
     def catch(self, *numbers: int) -> None:
         """Collect these signals in `received`; call it in the main thread.
 
-        Only one Wakeup of a process can.
+        Only one Wakeup of a process can; a process that is forked does not.
         """
         # The system may hand a signal to any thread, or between the last
         # look at signals and the wait: then nothing interrupts the wait, and
@@ -36,7 +73,7 @@ class Wakeup:
         # Python's own handler, which runs at once, wherever that is.
         signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
         for number in numbers:
-            signal.signal(number, self._remember)
+            _handle(number, self._remember)
 
     def _remember(self, number: int, frame: object) -> None:
         self.received.append(number)
