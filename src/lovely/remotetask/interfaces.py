@@ -1289,6 +1289,14 @@ class IProcessor(zope.interface.Interface):
         readonly=True,
         required=False)
 
+    counts_cut_off = zope.schema.Bool(
+        title='Counts what is cut off',
+        description='Whether jobs that are still run when the processor is '
+                    'closed count as if their process had been killed: one '
+                    'of them may be why it ends. Otherwise nothing is '
+                    'counted. Whoever stops the processor sets it.',
+        default=False)
+
     def __call__():
         """Take and run jobs until the processor is stopped."""
 

@@ -321,6 +321,9 @@ class SimpleProcessor(Member):
 
     def close(self, timeout=GRACE):
         """See IProcessor."""
+        if self.counts_cut_off and not quirks.is_away(self.service_db):
+            # As long as something can be committed.
+            self.team.lose_running()
         self.gate.close(timeout)
         is_alive = self.thread is not None and self.thread.is_alive()
         if is_alive or self._was_late:

@@ -31,6 +31,7 @@ class PoolProcessor:
     See IProcessor.
     """
 
+    counts_cut_off = False
     place = None
     trouble = None
 

@@ -136,6 +136,7 @@ class ApplicationTest(FunctionalTestCase):
 class Recorder:
     """A processor that records what it is told, and fails at all of it."""
 
+    counts_cut_off = False
     running = True
     trouble = None
 

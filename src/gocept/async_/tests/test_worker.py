@@ -506,6 +506,14 @@ class ZeoTest(WorkerCase):
         self.assertIn('3 jobs were run (--max-jobs)', self.stage.log())
         self.assertNotIn('4 jobs were run', self.stage.log())
 
+    def test_job_that_is_too_large(self):
+        """Cut off for its memory, it is not run for ever."""
+        self.start('--grace', 0.5, '--max-memory', 150)
+        jobid = self.ask('add', 'swallow_and_wait', 150)
+        self.wait_for_status(jobid, 'error', attempts=3)
+        self.assertIn(
+            f'cut off, and counted as failed: {jobid}', self.stage.log())
+
     def test_reload(self):
         """The children are replaced one by one; systemd is told of all."""
         pid_file = self.folder / 'pid'

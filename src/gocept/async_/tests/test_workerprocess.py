@@ -222,6 +222,19 @@ class EndTest(ProcessCase):
         self.assertEqual('asked to', json.loads(
             os.read(self.read, 2 ** 16))['stopping'])
 
+    def test_too_much_memory(self):
+        """What is cut off then counts: it may be what needs that."""
+        self.declare(declare('events', Service()))
+        self.look()
+        self.process.options = {**OPTIONS, 'max_memory': 1}
+        reason = self.process._reason_to_stop()
+        self.assertIn('--max-memory 1', reason[0])
+        for args, counts in (reason, True), (('asked to', 0), False):
+            with self.subTest(args), unittest.mock.patch.object(
+                    process.processor, 'stop_all'):
+                self.process._stop(*args)
+                self.assertIs(counts, self.started[0].counts_cut_off)
+
     def test_nobody_listens(self):
         """A process that is still opening its database ends at once."""
         self.process.report.gone = True

@@ -67,6 +67,13 @@ def swallow(megabytes, name):
     return count.undecorated(name)
 
 
+@function('events')
+def swallow_and_wait(megabytes):
+    """Keep memory, and take too long."""
+    kept.append(bytearray(os.urandom(1) * (megabytes * 2 ** 20)))
+    time.sleep(PATIENCE)
+
+
 kept = []
 
 

@@ -227,7 +227,7 @@ class WorkerProcess:
     # In the main thread
 
     def _reason_to_stop(self):
-        """Return a reason and the exit code, or None."""
+        """Return the arguments of `_stop`, or None."""
         if self.wakeup.received:
             return 'asked to', 0
         if self.report.gone:
@@ -236,17 +236,26 @@ class WorkerProcess:
             return f'{self.jobs} jobs were run (--max-jobs)', 0
         limit = self.options['max_memory']
         if limit is not None and memory() > limit:
-            return f'{memory():.0f} MB are used (--max-memory {limit})', 0
+            return (f'{memory():.0f} MB are used (--max-memory {limit})', 0,
+                    True)
         if not all(each.running for each in list(self.processors.values())):
             return 'a processor has ended', 1
         return None
 
-    def _stop(self, reason, code):
+    def _stop(self, reason, code, counts_cut_off=False):
+        """End all that runs.  Return the exit code.
+
+        reason -- str.
+        counts_cut_off -- see IProcessor.  A job that needs too much memory
+            would be run again for ever.
+        """
         self.ending.within(self.options['grace'] + MARGIN)
         log.info('worker process %s stops: %s', os.getpid(), reason)
         with self._lock:
             # No processor is started any more.
             self._stopping = reason
+            for each in self.processors.values():
+                each.counts_cut_off = counts_cut_off
         self._news.set()
         processor.stop_all(self.options['grace'])
         for db in list(self.db.databases.values()):

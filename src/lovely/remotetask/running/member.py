@@ -54,6 +54,9 @@ class Member:
     service_db = _of_membership('service_db')
     service_oid = _of_membership('service_oid')
 
+    # See IProcessor.
+    counts_cut_off = False
+
     def __init__(self, db, path, heartbeat, missed):
         self.heartbeat = heartbeat
         self.membership = Membership(

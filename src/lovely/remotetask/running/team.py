@@ -141,6 +141,18 @@ class Team:
                 beat()
             self.claims.mark_run(runner.claims)
 
+    def lose_running(self):
+        """Count what is being run as lost, and wait no longer for that."""
+        claims = [claim for runner in list(self.runners)
+                  for claim in list(runner.claims)]
+        if claims:
+            log.warning('%s: cut off, and counted as failed: %s',
+                        self.thread_name,
+                        listed(claim.job for claim in claims))
+        for claim in claims:
+            self.settle_run(claim, interrupted=False)
+        self.claims.mark_run(claims)
+
     # What runners call
 
     def take_claims(self, taken):

@@ -18,6 +18,7 @@ from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.policy import Policy
 from lovely.remotetask.processor import MultiProcessor
 from lovely.remotetask.processor import SimpleProcessor
+from lovely.remotetask.running import events
 from lovely.remotetask.running import registry
 from lovely.remotetask.running.idling import Idling
 from lovely.remotetask.tests.fixture import PATIENCE
@@ -291,6 +292,36 @@ class StopAllTest(ThreadCase):
     def test_a_late_job_of_a_multi_processor(self):
         """Nor does one that runs in a thread of many."""
         self.check_a_late_job(MultiProcessor)
+
+    def test_a_late_job_that_counts(self):
+        """It may be why the process ends, and counts as a lost one."""
+        jobid = self.start(MultiProcessor)
+        made, = registry._processors.values()
+        made.counts_cut_off = True
+        lost = self.lost_jobs()
+        with logged('lovely.remotetask', logging.WARNING) as lines:
+            processor.stop_all(grace=0)
+        self.assertEqual(
+            [f'WARNING remotetasks.tasks: cut off, and counted as failed: '
+             f'{jobid}'], lines)
+        self.assertEqual([jobid], lost)
+        self.go.set()
+        for thread in threads():
+            self.join(thread)
+        job = self.job(jobid)
+        self.assertEqual((QUEUED, 1, 1),
+                         (job.status, job.attempts, job.failures))
+        self.assertTrue(job.was_lost)
+        self.assertEqual([], self.effects)
+
+    def lost_jobs(self):
+        """Return a list; the ids of jobs are added that are lost."""
+        found = []
+        observer = events.Observer(
+            lambda event: found.append(event.job), events.JobLost)
+        observer.subscribe()
+        self.addCleanup(observer.unsubscribe)
+        return found
 
     def check_a_late_job(self, factory):
         jobid = self.start(factory)
