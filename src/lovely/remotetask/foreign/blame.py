@@ -9,10 +9,11 @@ it failed to do.
 To judge an exception never fails: one that cannot be judged is the job's.
 """
 
+import builtins
 import contextlib
 import inspect
 import os
-import threading
+from concurrent.futures import ThreadPoolExecutor
 
 from ZODB.FileStorage import FileStorage
 from ZODB.POSException import ConflictError
@@ -40,6 +41,11 @@ RAISING = {'BTrees', 'ZEO', 'ZODB', 'persistent', 'relstorage', 'transaction'}
 
 # A process that cannot have so many bytes has no memory for its work.
 ROOM = 64 * 2 ** 20
+
+# What is raised where no thread can be started.  From Python 3.13 on there is
+# a class of its own for that, if it is because the interpreter ends.
+THREADLESS = (RuntimeError, getattr(
+    builtins, 'PythonFinalizationError', RuntimeError))
 
 
 def is_interrupted(exception, db):
@@ -241,12 +247,13 @@ def _take_memory():
 
 def _lacks_threads(exception):
     """Return whether this process cannot start any thread any more."""
-    # Thread.start raises this; there is no class of its own for it.
-    return (type(exception) is RuntimeError
+    # No subclass: those of others tell of what is theirs.
+    return (any(type(exception) is each for each in THREADLESS)
             and outcome_of(_start_something).failed)
 
 
 def _start_something():
-    thread = threading.Thread(target=int, daemon=True)
-    thread.start()
-    thread.join()
+    # While the interpreter ends, and jobs have their grace, executors take no
+    # work any more; threads are still started by some versions of Python.
+    with ThreadPoolExecutor(1) as executor:
+        executor.submit(int)

@@ -5,6 +5,8 @@ import errno
 import os
 import resource
 import sqlite3
+import subprocess
+import sys
 import tempfile
 import threading
 import unittest.mock
@@ -39,6 +41,35 @@ from lovely.remotetask.tests.fixture import logged
 
 
 A = 'host:1:thread:no-machine-1'
+
+# Prints how is judged what a job may meet while the interpreter ends.
+ENDING = '''
+import atexit
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+from lovely.remotetask.foreign import blame
+from lovely.remotetask.foreign.outcome import outcome_of
+
+
+def submit():
+    ThreadPoolExecutor().submit(int)
+
+def start():
+    threading.Thread(target=int).start()
+
+def judge():
+    for call in submit, start:
+        outcome = outcome_of(call)
+        # Some versions of Python do not refuse the one or the other.
+        print(f'{call.__name__}:', not outcome.failed
+              or blame.is_exhausted(outcome.exception))
+    print(blame.is_exhausted(ValueError()))
+
+atexit.register(judge)
+print(blame.is_exhausted(RuntimeError(
+    'cannot schedule new futures after interpreter shutdown')))
+'''
 
 
 class Failing(DemoStorage):
@@ -307,6 +338,15 @@ class JudgeTest(BlameCase):
             raise RuntimeError("can't start new thread")
         with unittest.mock.patch.object(threading.Thread, 'start', start):
             self.assertTrue(self.interrupts(RuntimeError('any')))
+
+    def test_the_end_of_the_interpreter(self):
+        """So is one that ends: jobs have their grace then."""
+        done = subprocess.run(
+            [sys.executable, '-W', 'ignore', '-c', ENDING],
+            capture_output=True, text=True, timeout=60,
+            env=dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path)))
+        self.assertEqual('False\nsubmit: True\nstart: True\nFalse\n',
+                         done.stdout, done.stderr)
 
     def test_what_cannot_be_judged(self):
         """It is the job's own, whatever an exception is made of."""
