@@ -14,6 +14,8 @@ from gocept.async_.worker import process
 from gocept.async_.worker.process import WorkerProcess
 from gocept.async_.worker.report import Report
 from gocept.async_.worker.report import parse
+from lovely.remotetask.running import events
+from lovely.remotetask.running.events import JobEnded
 from lovely.remotetask.tests import databases
 
 
@@ -218,9 +220,28 @@ class EndTest(ProcessCase):
         with unittest.mock.patch.object(
                 process.processor, 'stop_all', stop_all):
             self.assertEqual(0, self.process._stop('asked to', 0))
-        self.process._tell()
         self.assertEqual('asked to', json.loads(
             os.read(self.read, 2 ** 16))['stopping'])
+
+    def test_last_runs(self):
+        """Those that end in the grace are told, too."""
+        self.declare(declare('events', Service()))
+        self.look()
+        self.process._counter.subscribe()
+        self.addCleanup(self.process._counter.unsubscribe)
+        path, = self.process._paths
+
+        def stop_all(grace):
+            # Before that it tells once more that it is stopping.
+            self.process._tell()
+            events.send(JobEnded(
+                path, 1, 'shop.mail', 1, 'host:1:thread', 0.5, 'completed'))
+        with unittest.mock.patch.object(
+                process.processor, 'stop_all', stop_all):
+            self.process._stop('asked to', 0)
+        *_, line = os.read(self.read, 2 ** 16).splitlines()
+        self.assertEqual(
+            ['shop.mail'], list(parse(line)['counted']['events']))
 
     def test_too_much_memory(self):
         """What is cut off then counts: it may be what needs that."""

@@ -68,6 +68,8 @@ class WorkerProcess:
         self.processors = {}
         self._paths = {}
         self._lock = threading.Lock()
+        # Held by who reports: what was counted later is told later.
+        self._telling = threading.Lock()
         self._running = False
         self._stopping = None
         self._news = threading.Event()
@@ -91,8 +93,10 @@ class WorkerProcess:
         # any moment.
         self.wakeup.catch(signal.SIGTERM)
         self._running = True
-        self._observer.subscribe()
+        # First: the other one may wake the main thread to end the process, and
+        # what was counted is told then.
         self._counter.subscribe()
+        self._observer.subscribe()
         self.observation.start()
         while (reason := self._reason_to_stop()) is None:
             self.wakeup.wait(BEAT)
@@ -196,6 +200,10 @@ class WorkerProcess:
             self.ending.within(0)
 
     def _tell(self):
+        with self._telling:
+            self._tell_now()
+
+    def _tell_now(self):
         more = {'stopping': self._stopping} if self._stopping else {}
         now = time.monotonic()
         if self._stopping or now - self._told >= TELL_COUNTED:
@@ -258,6 +266,8 @@ class WorkerProcess:
                 each.counts_cut_off = counts_cut_off
         self._news.set()
         processor.stop_all(self.options['grace'])
+        # Also of the runs that have ended meanwhile.
+        outcome_of(self._tell)
         for db in list(self.db.databases.values()):
             db.close()
         return code
