@@ -399,6 +399,32 @@ class ReloadTest(PoolCase):
         self.assertEqual([1, 1, 1, 0], self.terminated)
 
 
+class RefusalTest(PoolCase):
+
+    def refuse(self):
+        """Let a process refuse, and report once more before it ends."""
+        self.process.write(b'{"refused": "no service x"}\n')
+        self.process.report(ready=False, problem='starting')
+        self.step()
+        self.process.end(1)
+        self.step()
+
+    def test_at_first(self):
+        """A process that can never run ends the worker."""
+        self.step()
+        self.refuse()
+        self.assertEqual('no service x', self.pool.refusal)
+        self.assertTrue(self.pool.ended)
+
+    def test_later(self):
+        """What has run before may run again; the log tells why not now."""
+        self.start_ready()
+        self.refuse()
+        self.assertIsNone(self.pool.refusal)
+        self.assertFalse(self.pool.ended)
+        self.assertIn('process 1: no service x', self.logged)
+
+
 class GarbageTest(PoolCase):
 
     def test_garbage(self):

@@ -34,6 +34,7 @@ class Child:
     """A process of the pool, and what it has reported.
 
     said -- dict: its last report, see `report`; empty before the first one.
+    refusal -- why it will never run, or None.
     counted -- what it has told of its runs, see counted.Plain.
     stopping_since -- monotonic time, or None.
     given_up -- whether it stops because it could not work.
@@ -57,6 +58,7 @@ class Child:
         self.stopping_since = None
         self.given_up = self.was_ready = self.at_end = False
         self.said = {}
+        self.refusal = None
         self.counted = {}
         self.jobs = 0
         self._killed = False
@@ -91,6 +93,8 @@ class Child:
             return
         self.heard = self._clock()
         self.said = outcome.value
+        # It may report more before it ends.
+        self.refusal = self.said.get('refused', self.refusal)
         self.jobs = self.said.get('jobs', 0)
         self.counted = self.said.pop('counted', self.counted)
         if self.said.get('ready'):
@@ -104,11 +108,6 @@ class Child:
         """Do not count the last seconds, in which nobody has listened."""
         self.heard = min(now, self.heard + seconds)
         self.worked = min(now, self.worked + seconds)
-
-    @property
-    def refusal(self):
-        """Why it will never run, or None."""
-        return self.said.get('refused')
 
     @property
     def late(self):
