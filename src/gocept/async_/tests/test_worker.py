@@ -213,7 +213,10 @@ class RefusalTest(unittest.TestCase):
                 (('x', '--threads', '2000'), '--threads: it must be from 1'),
                 (('x', '--threads', 'x'), 'invalid number of threads'),
                 (('x', '--processes', '0'), 'invalid positive number'),
-                (('x', '--grace', '-1'), 'invalid number of seconds'),
+                (('x', '--grace', '-1'), 'from 0 to 1000000000, not -1'),
+                (('x', '--grace', '1e10'), '--grace: it must be from 0'),
+                (('x', '--grace', 'nan'), 'must be from 0'),
+                (('x', '--patience', 'x'), 'invalid number of seconds'),
                 (('x', '--pid-file', 'y', '--heartbeat', './y'),
                  'need a file each'),
                 (('x', '--health', 'x:y'), '--health: invalid')):

@@ -36,6 +36,10 @@ LOOK = 0.5
 # and the longest pause.
 PAUSES = 1.0, 10.0
 
+# Some thirty years.  Python refuses to wait for some centuries, but only when
+# it is to begin with that.
+MOST_SECONDS = 10 ** 9
+
 
 class WorkerError(Exception):
     """The command cannot do what it is asked for; the message says why."""
@@ -120,8 +124,9 @@ def _threads(text):
 
 def _seconds(text):
     seconds = float(text)
-    if not 0 <= seconds < float('inf'):
-        raise ValueError
+    if not 0 <= seconds <= MOST_SECONDS:
+        raise argparse.ArgumentTypeError(
+            f'it must be from 0 to {MOST_SECONDS}, not {text}')
     return seconds
 
 
