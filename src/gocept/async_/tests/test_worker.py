@@ -216,6 +216,7 @@ class RefusalTest(unittest.TestCase):
                 (('x', '--grace', '-1'), 'from 0 to 1000000000, not -1'),
                 (('x', '--grace', '1e10'), '--grace: it must be from 0'),
                 (('x', '--grace', 'nan'), 'must be from 0'),
+                (('x', '--patience', '0'), 'from 3 to 1000000000, not 0'),
                 (('x', '--patience', 'x'), 'invalid number of seconds'),
                 (('x', '--pid-file', 'y', '--heartbeat', './y'),
                  'need a file each'),

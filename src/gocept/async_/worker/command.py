@@ -40,6 +40,9 @@ PAUSES = 1.0, 10.0
 # it is to begin with that.
 MOST_SECONDS = 10 ** 9
 
+# A process reports once a second, and may be late with that.
+LEAST_PATIENCE = 3
+
 
 class WorkerError(Exception):
     """The command cannot do what it is asked for; the message says why."""
@@ -91,7 +94,7 @@ def _parser():
         help='replace a process when it has run so many jobs')
     add('--max-memory', type=_positive, metavar='MB',
         help='replace a process when it uses more memory')
-    add('--patience', type=_seconds, default=60.0, metavar='SECONDS',
+    add('--patience', type=_patience, default=60.0, metavar='SECONDS',
         help='replace a process whose database has not answered for so long, '
              'or which could not work for ten times as long (default: 60)')
     add('--health', type=_address, metavar='PORT|HOST:PORT',
@@ -122,19 +125,23 @@ def _threads(text):
     return number
 
 
-def _seconds(text):
+def _seconds(text, least=0):
     seconds = float(text)
-    if not 0 <= seconds <= MOST_SECONDS:
+    if not least <= seconds <= MOST_SECONDS:
         raise argparse.ArgumentTypeError(
-            f'it must be from 0 to {MOST_SECONDS}, not {text}')
+            f'it must be from {least} to {MOST_SECONDS}, not {text}')
     return seconds
+
+
+def _patience(text):
+    return _seconds(text, LEAST_PATIENCE)
 
 
 _address = health.parse_address
 # argparse names the type by this when it refuses a value.
 _positive.__name__ = 'positive number'
 _threads.__name__ = 'number of threads'
-_seconds.__name__ = 'number of seconds'
+_seconds.__name__ = _patience.__name__ = 'number of seconds'
 
 
 def run(options):
