@@ -64,7 +64,7 @@ def _parser():
         prog='async-demo',
         description='A web application that shows asynchronous functions.')
     parser.add_argument(
-        '--host', default='127.0.0.1',
+        '--host', type=_host, default='127.0.0.1',
         help='address to listen on (default: %(default)s)')
     parser.add_argument(
         '--port', type=int, default=8080,
@@ -77,6 +77,16 @@ def _parser():
         '--check', action='store_true',
         help='start it in a temporary folder, use it over HTTP, stop it')
     return parser
+
+
+def _host(text):
+    # As a socket does it; what this raises is a ValueError for argparse.
+    text.encode('idna')
+    return text
+
+
+# argparse names the type by this when it refuses a value.
+_host.__name__ = 'host'
 
 
 def _require_waitress():

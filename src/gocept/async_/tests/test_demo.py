@@ -95,6 +95,12 @@ class CommandTests(TestCase):
         """A port that cannot exist is one sentence too."""
         self.assert_refused(run('--port', '70000'), 'port 70000: .*--port')
 
+    def test_impossible_host(self):
+        """So is a host that cannot exist."""
+        ran = run('--host', '.ö')
+        self.assertEqual((2, ''), (ran.returncode, ran.stdout))
+        self.assertIn("--host: invalid host value: '.ö'", ran.stderr)
+
     def test_database_in_use(self):
         """Two demos cannot share a folder; the second one says so."""
         server = self.start()

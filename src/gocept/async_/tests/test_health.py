@@ -226,7 +226,7 @@ class AddressTest(unittest.TestCase):
                 ('0.0.0.0:80', ('0.0.0.0', 80)),
                 ('[::1]:80', ('::1', 80))):
             self.assertEqual(address, health.parse_address(text))
-        for text in ('', 'x', 'host:', '65536', '-1'):
+        for text in ('', 'x', 'host:', '65536', '-1', '.ö:80', 'ö..b:80'):
             with self.assertRaises(ValueError):
                 health.parse_address(text)
 

@@ -220,7 +220,13 @@ class RefusalTest(unittest.TestCase):
                 (('x', '--patience', 'x'), 'invalid number of seconds'),
                 (('x', '--pid-file', 'y', '--heartbeat', './y'),
                  'need a file each'),
-                (('x', '--health', 'x:y'), '--health: invalid')):
+                (('x', '--health', 'x:y'), 'PORT or HOST:PORT'),
+                (('x', '--health', 'localhost'), 'not "localhost"'),
+                (('x', '--health', '.ö:8099'), 'not ".ö:8099"'),
+                (('x', '--pid-file', ''), '--pid-file: it must be a path'),
+                (('x', '--heartbeat', ''), 'a path, and is empty'),
+                (('--reload', ''), 'a path, and is empty'),
+                (('',), 'a path, and is empty')):
             with self.subTest(options):
                 ran = run(*options)
                 self.assertEqual(2, ran.returncode)

@@ -78,7 +78,7 @@ def _parser():
         description='Run the asynchronous functions of a Zope application '
                     'in processes of their own.')
     add = parser.add_argument
-    add('configuration', nargs='?', metavar='ZOPE.CONF',
+    add('configuration', type=_path, nargs='?', metavar='ZOPE.CONF',
         help='the application, with its database in ZEO or RelStorage')
     add('--service', action='append', default=[], metavar='NAME',
         help='a declared service to run; may be repeated (default: all, also '
@@ -100,11 +100,11 @@ def _parser():
     add('--health', type=_address, metavar='PORT|HOST:PORT',
         help='answer HTTP requests for /ready, /live and /metrics there '
              '(default host: 127.0.0.1)')
-    add('--heartbeat', metavar='FILE',
+    add('--heartbeat', type=_path, metavar='FILE',
         help='touch this file every second while all processes are ready')
-    add('--pid-file', metavar='FILE',
+    add('--pid-file', type=_path, metavar='FILE',
         help='write the process id there, and refuse a second worker')
-    add('--reload', metavar='FILE',
+    add('--reload', type=_path, metavar='FILE',
         help='replace the processes of the worker with that --pid-file, one '
              'by one, like SIGHUP; nothing else is done')
     return parser
@@ -137,7 +137,22 @@ def _patience(text):
     return _seconds(text, LEAST_PATIENCE)
 
 
-_address = health.parse_address
+def _address(text):
+    try:
+        return health.parse_address(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(
+            f'it must be PORT or HOST:PORT, with a port from 0 to 65535, not '
+            f'"{text}"') from error
+
+
+def _path(text):
+    if not text:
+        # A variable of a shell that is not set.
+        raise argparse.ArgumentTypeError('it must be a path, and is empty')
+    return text
+
+
 # argparse names the type by this when it refuses a value.
 _positive.__name__ = 'positive number'
 _threads.__name__ = 'number of threads'

@@ -216,7 +216,10 @@ def parse_address(text: str) -> tuple[str, int]:
     number = int(port)
     if not 0 <= number < 2 ** 16:
         raise ValueError(f'There is no port {number}.')
-    return host.strip('[]') or '127.0.0.1', number
+    host = host.strip('[]') or '127.0.0.1'
+    # As a socket does it; UnicodeError is a ValueError, too.
+    host.encode('idna')
+    return host, number
 
 
 def serve(host: str, port: int, status: Status,
