@@ -3,6 +3,8 @@
 from lovely.remotetask.foreign import value
 from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.part import home
+from lovely.remotetask.part import is_nowhere
+from lovely.remotetask.part import parents
 from lovely.remotetask.running.server import server
 from lovely.remotetask.startup import ROOT_FOLDER
 from lovely.remotetask.startup import openedDatabase
@@ -10,6 +12,12 @@ from lovely.remotetask.startup import openedDatabase
 
 # Instead of a reason.
 UNREADABLE = 'but what is on the way to its site cannot be read.'
+
+# Of a service that is registered, see `part.is_nowhere`.
+NOWHERE = (
+    'it is only registered: it lies in no folder, where processors would '
+    'find it, so nobody runs its jobs. Put it back into a folder, or '
+    'unregister it.')
 
 
 def no_site(root, declaration):
@@ -62,6 +70,8 @@ def unseen(name, declarations):
             f'seen; set the site that holds it{where}: '
             f'zope.component.hooks.setSite(site).'
             f'{_others(declared, declarations)}')
+    if _asked(_is_lost, site, name):
+        return f'There is no task service {name!r} to call: {NOWHERE}'
     if declared is None:
         return (
             f'There is no task service {name!r}; declare it in ZCML: '
@@ -76,9 +86,19 @@ def missing(declared, root):
     if declared.find_site(root) is None:
         reason, advice = no_site(root, declared)
         return f'there is no site {declared.site}: {reason}. {advice}'
+    if declared.find(root) is not None:
+        return NOWHERE
     what = ('the application has not created it when it opened its database; '
             'the log of its start says why.')
     return what if openedDatabase() is not None else f'{what} {ROOT_FOLDER}'
+
+
+def _is_lost(site, name):
+    """Return whether the service that a site sees lies nowhere."""
+    found = (dict(server().services(each)).get(name)
+             for each in parents(site) if server().is_site(each))
+    return is_nowhere(next(
+        (each for each in found if each is not None), None))
 
 
 def _why(declared, site):

@@ -11,6 +11,7 @@ from lovely.remotetask.interfaces import IProcessorFactory
 from lovely.remotetask.interfaces import IProcessorSettings
 from lovely.remotetask.interfaces import ITaskService
 from lovely.remotetask.part import home
+from lovely.remotetask.part import is_nowhere
 from lovely.remotetask.part import parents
 from lovely.remotetask.policy import Policy
 from lovely.remotetask.running.server import server
@@ -80,7 +81,8 @@ def service(name='', context=None):
 def _declared_service(name, connection):
     declared = _declaration(name)
     root = None if connection is None else server().root(connection)
-    return None if None in (declared, root) else declared.find(root)
+    found = None if None in (declared, root) else declared.find(root)
+    return None if is_nowhere(found) else found
 
 
 def _declaration(name):

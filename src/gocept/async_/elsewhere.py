@@ -6,6 +6,7 @@ import itertools
 from lovely.remotetask.foreign import value
 from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.interfaces import WAITING
+from lovely.remotetask.part import is_nowhere
 from lovely.remotetask.running.server import server
 
 
@@ -31,6 +32,12 @@ def registered(root):
     """Return the names of all services of all sites, as far as they are found.
     """
     return {name for name, _ in services(root)}
+
+
+def lost(root):
+    """Return the names of those of them that lie in no folder."""
+    return {name for name, service in services(root)
+            if _asked(is_nowhere, service)}
 
 
 def services(root):

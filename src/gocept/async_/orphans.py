@@ -1,6 +1,8 @@
 """Asynchronous functions whose service nobody declares."""
 
+from gocept.async_ import absence
 from gocept.async_.declaration import declarations
+from gocept.async_.elsewhere import lost
 from gocept.async_.elsewhere import registered
 from gocept.async_.lookup import decorated_functions
 from lovely.remotetask.foreign.journal import journal
@@ -28,14 +30,18 @@ def tell_of_orphans(db=None):
             orphans.setdefault(service, []).append(function)
     if not orphans:
         return
-    by_hand = set() if db is None else _registered(db)
+    by_hand = set() if db is None else _registered(db, orphans)
     for service in sorted(set(orphans) - by_hand):
         _tell(service, orphans[service], sorted(known))
 
 
-def _registered(db):
+def _registered(db, orphans):
+    """Return the names of services by hand; tell of those that are lost."""
     with opened_root(db) as root:
-        return set() if root is None else registered(root)
+        found = set() if root is None else registered(root)
+        for name in sorted(lost(root).intersection(orphans) if found else ()):
+            log.error('The task service "%s": %s', name, absence.NOWHERE)
+        return found
 
 
 def _tell(service, functions, known):

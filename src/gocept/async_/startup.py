@@ -16,6 +16,7 @@ from gocept.async_.orphans import tell_of_orphans
 from gocept.async_.upgrade.slices import bring_up_to_date
 from lovely.remotetask import TaskService
 from lovely.remotetask.foreign.journal import journal
+from lovely.remotetask.part import is_nowhere
 from lovely.remotetask.retry import in_private_transaction
 from lovely.remotetask.running.server import server
 from lovely.remotetask.startup import opened_root
@@ -144,6 +145,9 @@ def _ensure_now(connection, declaration):
         if is_read_only:
             return Ensured([_cannot_be_written(declaration)])
         return Ensured(_create(root, site, declaration))
+    if is_nowhere(service):
+        return Ensured([(logging.ERROR, 'async:service "%s": %s',
+                         declaration.name, absence.NOWHERE)])
     # Services of another class look after themselves.
     if not isinstance(service, TaskService):
         return Ensured([])

@@ -20,6 +20,7 @@ from lovely.remotetask import moment
 from lovely.remotetask.interfaces import DELAYED
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import WAITING
+from lovely.remotetask.part import is_nowhere
 from lovely.remotetask.processor import SimpleProcessor
 from lovely.remotetask.running.events import JobEnded
 from lovely.remotetask.running.events import Observer
@@ -244,7 +245,7 @@ def _locate(name: str) -> tuple[Any, Any]:
             f'ZCML of the layer, and let the layer open its database.')
     with root_folder(db) as root:
         service = declared.find(root)
-        if service is None:
+        if service is None or is_nowhere(service):
             raise LookupError(f'There is no task service {name!r}: '
                               f'{absence.missing(declared, root)}')
         return db, service_path(service)

@@ -745,7 +745,7 @@ class ITaskService(zope.location.interfaces.IContained):
         """Start the service's processor in this process.
 
         Nothing happens if it runs already.  Raise ValueError if the service
-        is not stored in a database yet.
+        is not stored in a database yet, or lies in no folder.
         """
 
     def stopProcessing():
@@ -1476,6 +1476,9 @@ class IApplicationServer(zope.interface.Interface):
 
     def visible_service(name):
         """Return the ITaskService of a name, as the caller sees it, or None.
+
+        None, too, for one that is stored, but lies in no folder: nobody would
+        run its jobs.
         """
 
     def service_of(site, name):

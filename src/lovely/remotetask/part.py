@@ -48,6 +48,18 @@ def home(location: Any) -> Any:
     return next((each for each in connections if each is not None), None)
 
 
+def is_nowhere(location: Any) -> bool:
+    """Return whether an object is stored, but lies in no folder.
+
+    No path leads to it: it was taken out of its folder, or never put into
+    one, and something refers to it still.
+    """
+    location = removeSecurityProxy(location)
+    # A stand-in of a test need not know of parents.
+    return (getattr(location, '_p_jar', None) is not None
+            and getattr(location, '__parent__', location) is None)
+
+
 def part(class_: Any) -> Any:
     """Let the instances of a named tuple be parts of other objects.
 

@@ -20,6 +20,7 @@ from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.interfaces import IProcessorFactory
 from lovely.remotetask.interfaces import NoSuchService
+from lovely.remotetask.part import is_nowhere
 from lovely.remotetask.retry import Pauses
 from lovely.remotetask.running import quirks
 from lovely.remotetask.running import registry
@@ -255,7 +256,7 @@ def _place(declaration, root):
     if not is_for_celery(declaration):
         return None
     service = declaration.find(root)
-    if service is None:
+    if service is None or is_nowhere(service):
         return None
     path = tuple(registry.service_path(service))
     return Place(path, service._p_jar.db(), service._p_oid)

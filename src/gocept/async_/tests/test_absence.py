@@ -22,6 +22,7 @@ from gocept.async_ import startup
 from gocept.async_ import zcml
 from gocept.async_.celery import application as celery_application
 from gocept.async_.manage import desk
+from gocept.async_.testing import process
 from gocept.async_.tests import sample
 from gocept.async_.tests.configuration import declare
 from gocept.async_.tests.functional import FunctionalTestCase
@@ -452,3 +453,92 @@ class OrphansTest(AbsenceTestCase):
         del decorated
         gc.collect()
         self.assertEqual([], self.lines('gone'))
+
+
+class LostTest(FunctionalTestCase):
+    """A service is registered, but lies in no folder: nobody runs its jobs."""
+
+    def setUp(self):
+        super().setUp()
+        del self.root['tasks']
+        transaction.commit()
+
+    def start(self):
+        """Return the errors that the log of a start has."""
+        with self.assertLogs('gocept.async_', 'ERROR') as logged:
+            zope.event.notify(DatabasesOpened(self.layer.db))
+        transaction.begin()
+        return [record.getMessage() for record in logged.records]
+
+    def test_enqueue(self):
+        """It is treated as absent; the reason is told, and what to do."""
+        for declared in (False, True):
+            if declared:
+                declare(self, 'events')
+            with self.subTest(declared), self.assertRaisesRegex(
+                    LookupError, "'events' to call: .* in no folder.* Put it"):
+                sample.record.enqueue()
+        self.assertEqual([], self.jobs())
+
+    def test_call(self):
+        """It is made at once, as without a service."""
+        with self.assertLogs('gocept.async_', 'WARNING') as logged:
+            self.assertEqual(3, sample.add(1, 2))
+        self.assertIn('lies in no folder', logged.output[0])
+        self.assertEqual([], self.jobs())
+
+    def test_from_a_site_below(self):
+        """The reason is the same."""
+        self.root['shop'] = site = Folder()
+        site.setSiteManager(LocalSiteManager(site))
+        zope.component.hooks.setSite(site)
+        with self.assertRaisesRegex(LookupError, 'lies in no folder'):
+            sample.record.enqueue()
+
+    def test_looked_up(self):
+        """By scripts, and by the helper of tests."""
+        declare(self, 'events')
+        for site in (self.root, None):
+            zope.component.hooks.setSite(site)
+            for call in (lambda: gocept.async_.service('events', self.root),
+                         lambda: process('events')):
+                with self.subTest(site), self.assertRaisesRegex(
+                        LookupError, 'lies in no folder'):
+                    call()
+
+    def test_start_of_a_declared_one(self):
+        """The log says it; no other service is created instead."""
+        declare(self, 'events')
+        line, = self.start()
+        self.assertIn('"events": it is only registered', line)
+        self.assertEqual(self.service, self.root.getSiteManager().getUtility(
+            ITaskService, 'events'))
+
+    def test_start_of_one_that_nobody_declares(self):
+        """The log says it, if there are functions for it."""
+        other = TaskService()
+        self.root.getSiteManager().registerUtility(
+            other, ITaskService, 'never put into a folder')
+        transaction.commit()
+        line, = self.start()
+        self.assertIn('"events": it is only registered', line)
+
+    def test_put_back(self):
+        """Under any name: then all is well."""
+        self.root['again'] = self.service
+        transaction.commit()
+        jobid = sample.record.enqueue()
+        process()
+        self.assertEqual('completed', self.service.getStatus(jobid))
+
+    def test_never_stored(self):
+        """What a test registers, or what is not committed yet, is called."""
+        for manager in (self.root.getSiteManager(),
+                        zope.component.getGlobalSiteManager()):
+            service = TaskService()
+            manager.registerUtility(service, ITaskService, 'mial')
+            self.addCleanup(
+                manager.unregisterUtility, service, ITaskService, 'mial')
+            misspelt()
+            self.assertEqual(1, len(service.jobs))
+            zope.component.hooks.setSite(None)

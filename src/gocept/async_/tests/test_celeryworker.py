@@ -123,6 +123,16 @@ class ServicesTest(AttendanceCase):
         transaction.commit()
         self.assertTrue(self.run_job(service='new', job=jobid))
 
+    def test_service_that_lies_in_no_folder(self):
+        """It is left alone, as one that is not there."""
+        self.root.lost = TaskService()
+        transaction.commit()
+        self.declarations.append(Declaration('lost'))
+        self.declarations[-1].find = lambda root: root.lost
+        self.attendance.enter_declared()
+        with self.assertRaises(NotDeclared):
+            self.attendance.of(self.db.database_name, [])
+
     def test_site_that_was_removed(self):
         """Its messages are refused; what comes to its place is another one.
         """

@@ -506,15 +506,17 @@ class MovedTest(StartupCase):
 
 
     def test_without_a_place(self):
-        """One that was only registered, in no folder, does no harm."""
+        """One that was only registered, in no folder: the log says it."""
         self.open()
         root = self.connect()
         root.getSiteManager().registerUtility(
             TaskService(), ITaskService, name='events')
         transaction.commit()
         declare(self, 'events')
-        with self.assertNoLogs(gocept.async_.startup.log, 'WARNING'):
+        with self.assertLogs(gocept.async_.startup.log, 'WARNING') as logged:
             self.start()
+        line, = logged.output
+        self.assertIn('lies in no folder', line)
         self.assertEqual('', self.where(self.service(self.connect())))
 
 

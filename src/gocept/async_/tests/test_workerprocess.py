@@ -118,6 +118,14 @@ class SeenTest(ProcessCase):
         self.assertEqual({'queued': 1}, said['services']['events']['counts'])
         self.assertEqual(2, len(self.started))
 
+    def test_service_that_lies_in_no_folder(self):
+        """No processor is started that would not find it."""
+        service = Service()
+        service._p_jar = 'connection'
+        self.declare(declare('events', service))
+        self.assertIn('lies in no folder', self.look()['problem'])
+        self.assertEqual([], self.started)
+
     def test_service_of_another_worker(self):
         """One that was not chosen is not needed here; the log tells, once."""
         events = declare('events', Service())

@@ -30,6 +30,7 @@ from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.interfaces import IManagement
 from lovely.remotetask.machine import memory
+from lovely.remotetask.running import registry
 from lovely.remotetask.running.alive import sign_of_life
 from lovely.remotetask.running.events import JobEnded
 from lovely.remotetask.running.events import JobRetried
@@ -144,7 +145,8 @@ class WorkerProcess:
             # Its site may be added any time.
             return None
         if declaration in self.declarations:
-            self._ensure_started(declaration, processor.service_path(service))
+            self._ensure_started(
+                declaration, registry.processor_path(service))
             return _describe_service(service)
         if not application.runs_jobs(declaration):
             # Jobs that run here may add some there; those who run them

@@ -28,6 +28,7 @@ from zope.site.site import SiteManagementFolder
 from lovely.remotetask import interfaces
 from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.part import DEPTH
+from lovely.remotetask.part import is_nowhere
 from lovely.remotetask.part import parents
 from lovely.remotetask.part import path
 from lovely.remotetask.retry import Pauses
@@ -106,7 +107,8 @@ class Toolkit:
 
     def visible_service(self, name):
         """See IApplicationServer."""
-        return zope.component.queryUtility(interfaces.ITaskService, name)
+        found = zope.component.queryUtility(interfaces.ITaskService, name)
+        return None if is_nowhere(found) else found
 
     def service_of(self, site, name):
         """See IApplicationServer."""

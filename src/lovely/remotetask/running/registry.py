@@ -11,6 +11,7 @@ from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.foreign.journal import lines_of_failure
 from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.forking import of_process
+from lovely.remotetask.part import is_nowhere
 from lovely.remotetask.running import quirks
 from lovely.remotetask.running import settings
 from lovely.remotetask.running import wire
@@ -54,11 +55,12 @@ def direct_worker_id():
 def start(service):
     """Start the processor of a service; see ITaskService."""
     db = _database(service)
+    path = processor_path(service)
     if is_running(service):
         return
     found = interfaces.IProcessorSettings(service, service)
     made = settings.make(
-        service.__name__, found.processorFactory, db, service_path(service),
+        service.__name__, found.processorFactory, db, path,
         found.processorArguments)
     made.place = _place(service)
     if not getattr(found.processorFactory, 'runsJobs', True):
@@ -185,6 +187,19 @@ def service_path(service):
     Raise ValueError for one that is within itself.
     """
     return server().path(service)
+
+
+def processor_path(service):
+    """Return `service_path`, by which a processor is to find the service.
+
+    Raise ValueError, too, for one that lies in no folder: a processor would
+    take the root folder for it.
+    """
+    if is_nowhere(service):
+        raise ValueError(
+            f'Task service {service.__name__!r} lies in no folder, so no '
+            f'processor finds it; put it into one before it is started.')
+    return service_path(service)
 
 
 def root_database(service):

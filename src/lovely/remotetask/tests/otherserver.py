@@ -18,6 +18,7 @@ import zope.event
 import zope.interface
 
 from lovely.remotetask import interfaces
+from lovely.remotetask.part import is_nowhere
 from lovely.remotetask.running.server import DatabasesOpened
 from lovely.remotetask.task import TaskError
 
@@ -99,7 +100,8 @@ class OtherServer:
         site = self.find(current_root.get(), request.get().path or ())
         while site is not None and name not in site.services:
             site = site.__parent__
-        return None if site is None else site.services[name]
+        found = None if site is None else site.services[name]
+        return None if is_nowhere(found) else found
 
     def service_of(self, site, name):
         return site.services.get(name)

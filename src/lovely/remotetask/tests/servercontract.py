@@ -172,6 +172,9 @@ class ServerContract(ServerScene):
         with self.calling(None, root):
             self.assertIsNone(self.server.visible_service('mail'))
         self.assertIsNone(self.server.visible_service('events'))
+        service.__parent__ = None
+        with self.calling(None, root):
+            self.assertIsNone(self.server.visible_service('events'))
 
     # Who calls, and where
 

@@ -3,6 +3,7 @@
 import copy
 import pickle
 import unittest
+import unittest.mock
 from typing import NamedTuple
 
 import zodbpickle.pickle
@@ -16,6 +17,7 @@ from lovely.remotetask.interfaces import IClaim
 from lovely.remotetask.job import Claim
 from lovely.remotetask.part import DEPTH
 from lovely.remotetask.part import home
+from lovely.remotetask.part import is_nowhere
 from lovely.remotetask.part import parents
 from lovely.remotetask.part import part
 from lovely.remotetask.part import path
@@ -75,6 +77,19 @@ class ParentsTest(unittest.TestCase):
         self.assertEqual('connection', home(stored))
         self.assertIsNone(home(Location()))
         self.assertIsNone(home(5))
+
+    def test_is_nowhere(self):
+        """Stored without a parent; others may know nothing of parents."""
+        lost, found = Location(), Location(Location())
+        lost._p_jar = found._p_jar = 'connection'
+        self.assertTrue(is_nowhere(lost))
+        self.assertTrue(is_nowhere(Proxy(lost, Checker({}))))
+        orphan = object.__new__(Location)
+        orphan._p_jar = 'connection'
+        for other in (found, Proxy(found, Checker({})), Location(), orphan,
+                      unittest.mock.MagicMock(), None, 5):
+            with self.subTest(type(other)):
+                self.assertFalse(is_nowhere(other))
 
 
 class PartTest(unittest.TestCase):

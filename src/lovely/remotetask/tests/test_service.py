@@ -663,6 +663,31 @@ class NotStoredTest(MemoryCase):
         self.service.stopProcessing()
 
 
+class NowhereTest(DatabaseCase):
+    """A service that is stored, but in no folder, cannot be started."""
+
+    def refused(self, service):
+        with self.assertRaisesRegex(ValueError, 'lies in no folder'):
+            service.startProcessing()
+        self.assertFalse(service.isProcessing())
+
+    def test_taken_out(self):
+        """Nobody finds it where it was."""
+        del self.root['tasks']
+        self.refused(self.service)
+        transaction.commit()
+        self.refused(self.service)
+        # There is nothing to be stopped.
+        self.service.stopProcessing()
+
+    def test_never_put_into_one(self):
+        """Something refers to it, which is enough to store it."""
+        service = TaskService()
+        self.root.other = service
+        transaction.commit()
+        self.refused(service)
+
+
 class CallersTransactionTest(DatabaseCase):
     """`process` works in the transaction of the one who calls it."""
 
