@@ -98,6 +98,11 @@ class Pattern(NamedTuple):
             f'No day after {now} (POSIX seconds) matches the pattern '
             f'{pattern}; the calendar ends with the year {LAST_DAY.year}.')
 
+    @property
+    def says_when(self) -> bool:
+        """Whether any field is given; without, it is every minute."""
+        return any(getattr(self, name) for name in RANGES)
+
     def _numbers(self) -> dict[str, Numbers]:
         return {name: _numbers(name, getattr(self, name)) for name in RANGES}
 

@@ -463,11 +463,12 @@ class ICronJob(IJob):
             numbers; a single number stands for a tuple of it alone.  Or a
             text as in a crontab: ``'1,15-20'``, ``'*/5'``, ``'mon-fri'``,
             ``'jan'``; days of the week are still counted from 0, Monday.
-        delay -- int or float; 0 stands for no delay.
+        delay -- int or float, instead of a pattern; 0 stands for no delay.
         timezone -- str.
 
-        Call `ITaskService.reschedule` afterwards.  A value out of range, or
-        a pattern that no day matches, raises ValueError and changes nothing.
+        Call `ITaskService.reschedule` afterwards.  A value out of range, a
+        pattern that no day matches, and a pattern together with a delay raise
+        ValueError and change nothing.
         """
 
     def timeOfNextCall(now=None):
@@ -554,8 +555,8 @@ class ITaskService(zope.location.interfaces.IContained):
         minute ... timezone -- see ICronJob.update.  They count from the first
             `process`, or the first step of a processor, that sees the job.
 
-        Return the job's id (int).  Raise what `add` raises, and ValueError
-        for a pattern that can never match.
+        Return the job's id (int).  Raise what `add` raises, and ValueError as
+        ICronJob.update does.
         """
 
     def startJob(jobid):

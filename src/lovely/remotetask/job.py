@@ -669,6 +669,10 @@ class CronJob(Job):
         delay = cron.check_delay(delay) or None
         pattern = cron.Pattern(
             minute, hour, dayOfMonth, month, dayOfWeek, timezone).check()
+        if delay is not None and pattern.says_when:
+            raise ValueError(
+                'A job runs again and again, by a pattern, or once after a '
+                'delay; give one of the two.')
         for name, value in pattern._asdict().items():
             setattr(self, name, value)
         self.delay = delay

@@ -20,6 +20,7 @@ import hypothesis.strategies as st
 
 from lovely.remotetask import interfaces
 from lovely.remotetask import moment
+from lovely.remotetask.cron import RANGES
 from lovely.remotetask.cron import check_delay
 from lovely.remotetask.job import CronJob
 from lovely.remotetask.number import FIRST
@@ -436,7 +437,8 @@ class FieldsTest(unittest.TestCase):
         before = job.__getstate__()
         for fields in ({'minute': (5,), 'hour': '24'},
                        {'minute': 5, 'timezone': 'Mars/X'},
-                       {'hour': 5, 'delay': math.nan}):
+                       {'hour': 5, 'delay': math.nan},
+                       {'hour': 5, 'delay': 5}):
             with self.assertRaises(ValueError):
                 job.update(**fields)
             self.assertEqual(before, job.__getstate__())
@@ -459,6 +461,19 @@ class DelayTest(unittest.TestCase):
         """None, and, as published, 0."""
         for value in (None, 0, 0.0):
             self.assertTrue(cron(delay=value).recurring)
+
+    def test_beside_a_pattern(self):
+        """One of the two would be dropped."""
+        for name in RANGES:
+            for value in (1, (1,), '1'):
+                fields = {name: value}
+                with self.subTest(**fields):
+                    with self.assertRaisesRegex(ValueError, 'one of the two'):
+                        cron(delay=5, **fields)
+                    self.assertTrue(cron(delay=0, **fields).recurring)
+        job = cron(hour=2)
+        job.update(delay=5, hour=(), timezone='Europe/Berlin')
+        self.assertFalse(job.recurring)
 
     def test_wrong(self):
         """The message says what it is, and what is right."""
@@ -498,6 +513,13 @@ class DelayTest(unittest.TestCase):
 
 class StoredTest(unittest.TestCase):
     """Jobs that somebody else has stored: older code, or a newer one."""
+
+    def test_delay_beside_a_pattern(self):
+        """It stays what it was: run once, after its delay."""
+        job = cron(hour=(2,))
+        job.delay = 5
+        self.assertFalse(job.recurring)
+        self.assertEqual(15, job.timeOfNextCall(10))
 
     def test_values_that_cannot_be(self):
         """They raise ValueError, with the values, and nothing else."""

@@ -633,7 +633,8 @@ class CronTest(MemoryCase):
     def test_wrong_values_store_nothing(self):
         """A value out of range, or an impossible day, adds no job."""
         for fields in ({'minute': (60,)}, {'hour': (24,)},
-                       {'dayOfMonth': (31,), 'month': (2,)}, {'delay': -1}):
+                       {'dayOfMonth': (31,), 'month': (2,)}, {'delay': -1},
+                       {'hour': (2,), 'delay': 5}):
             with self.subTest(fields), self.assertRaises(ValueError):
                 self.service.addCronJob('test.task', **fields)
         self.assertEqual([self.jobid], list(self.service.jobs))
