@@ -913,7 +913,8 @@ class IOperations(zope.interface.Interface):
         name -- one of those that `IManagement.sources` has; it is run
             without arguments, as whoever adds it.
 
-        delay -- seconds, after which it is run once; instead of a pattern.
+        delay -- seconds, more than 0, after which it is run once; instead of
+            a pattern.
 
         See ICronJob.update for the others.  Return its id.  Raise ValueError
         for another name, and for a bad pattern.

@@ -6,6 +6,7 @@ import zope.interface
 from lovely.remotetask import bulk
 from lovely.remotetask import interfaces
 from lovely.remotetask import moment
+from lovely.remotetask.cron import check_delay
 from lovely.remotetask.foreign.description import escaped
 from lovely.remotetask.foreign.description import plain
 from lovely.remotetask.foreign.journal import journal
@@ -81,6 +82,11 @@ class Operations:
             raise ValueError(
                 f'{shown(name)} is neither a task nor a function that this '
                 f'service runs without arguments.')
+        if check_delay(delay) == 0:
+            # To addCronJob, as published, that is no delay.
+            raise ValueError(
+                f'delay must be more than 0 seconds, not {shown(delay)}; '
+                f'leave it out for a job that runs again and again.')
         jobid = self.service.addCronJob(
             source, None, minute, hour, dayOfMonth, month, dayOfWeek, delay,
             timezone)

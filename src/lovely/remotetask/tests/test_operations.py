@@ -413,6 +413,22 @@ class ToldTest(OperationsCase):
         self.assertEqual([(None, 'pause', None, 0)], self.done())
 
 
+class AddCronTest(LocalCase):
+
+    def test_without_a_delay(self):
+        """One of 0 seconds is none: the job would run every minute."""
+        operations = Operations(self.service, 'jane')
+        before = len(self.service.jobs)
+        for delay in (0, 0.0, -0.0):
+            with self.subTest(delay), \
+                    self.assertRaisesRegex(ValueError, 'more than 0 sec'):
+                operations.add_cron('echo', delay=delay)
+        self.assertEqual(before, len(self.service.jobs))
+        for delay in (0.5, None):
+            operations.add_cron('echo', delay=delay)
+        self.assertEqual(before + 2, len(self.service.jobs))
+
+
 class PermissionTest(LocalCase):
 
     OPERATED = {'requeue', 'cancel', 'run_now', 'pause_job', 'resume_job',
