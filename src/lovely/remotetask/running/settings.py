@@ -38,15 +38,19 @@ def check_max_threads(number: Any) -> None:
             f'the usual one.')
 
 
-def make(name: str, factory: Callable[..., Any], db: Any, path: Any,
-         arguments: Any) -> Any:
+def make(name: str, factory: Any, db: Any, path: Any, arguments: Any) -> Any:
     """Return the processor that a factory makes.
 
     name -- str, that of the service, for messages.
     factory, arguments -- see IProcessorSettings.
 
-    Raise ValueError if the arguments do not fit.
+    Raise ValueError if there is no factory, or the arguments do not fit.
     """
+    if not callable(factory):
+        raise ValueError(
+            f'Task service {name!r}: processorFactory must be what makes a '
+            f'processor, like lovely.remotetask.processor.MultiProcessor, '
+            f'not {_shown(factory)}.')
     where = f'Task service {name!r}: processorArguments'
     if not isinstance(arguments, Mapping):
         raise ValueError(

@@ -117,6 +117,12 @@ class ServiceTest(DatabaseCase):
         for value in (None, [], 'waitTime', 1.0):
             self.refused('processorArguments must be a mapping', value)
 
+    def test_no_factory(self):
+        """So is what makes no processor."""
+        for value in (None, 'multi', 5):
+            self.refused("'tasks': processorFactory must be what makes a "
+                         f"processor, .* not {value!r}", {}, value)
+
     def test_factories_of_others(self):
         """One that takes anything, or does not tell, is not in the way."""
         made = []
