@@ -1,6 +1,7 @@
 """The task service: where jobs are added, and looked up."""
 
 import random
+import types
 
 import persistent
 import zope.component
@@ -73,7 +74,8 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
     taskInterface = interfaces.ITask
     # See IProcessorSettings.
     processorFactory = processor.SimpleProcessor
-    processorArguments = {'waitTime': 1.0}
+    # All services have this one, so nobody can change it.
+    processorArguments = types.MappingProxyType({'waitTime': 1.0})
     policy = Policy()
 
     paused = False

@@ -68,6 +68,8 @@ class InterfaceTest(MemoryCase):
         """Class attributes say which processor is started."""
         self.assertIs(SimpleProcessor, TaskService.processorFactory)
         self.assertEqual({'waitTime': 1.0}, TaskService.processorArguments)
+        with self.assertRaises(TypeError):
+            self.service.processorArguments['waitTime'] = 2.0
         self.assertIs(interfaces.ITask, TaskService.taskInterface)
 
     def test_published_module(self):
