@@ -537,7 +537,7 @@ class ITaskService(zope.location.interfaces.IContained):
             function that gocept.async_ has decorated.
         input -- given to the task; must be picklable.  For a function, its
             arguments: a tuple, or a mapping of their names; None: none.
-        startLater -- if true, the job waits for `startJob`.
+        startLater -- bool, whether the job waits for `startJob`.
         priority -- int, 0 to 9; jobs with a higher one are run first.
         delay -- seconds from now before which the job is not run.
 
@@ -678,7 +678,8 @@ class ITaskService(zope.location.interfaces.IContained):
     paused = zope.schema.Bool(
         title='Paused',
         description='While it is true, processors claim no jobs; jobs can be '
-                    'added.')
+                    'added. To set another value than True or False raises '
+                    'ValueError.')
 
     def clean(status=(CANCELLED, ERROR, COMPLETED)):
         """Remove the jobs with one of the given statuses.

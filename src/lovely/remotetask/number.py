@@ -120,3 +120,14 @@ def check_priority(priority: object) -> int:
         raise ValueError(
             f'priority must be 0 to 9, the highest, not {shown(priority)}.')
     return number
+
+
+def check_flag(name: str, value: object) -> bool:
+    """Return True or False; ValueError for what is neither, nor 1 or 0.
+
+    Everything else is true, or not, by mistake.
+    """
+    number = value if isinstance(value, bool) else whole(value)
+    if number not in (0, 1):
+        raise ValueError(f'{name} must be True or False, not {shown(value)}.')
+    return bool(number)

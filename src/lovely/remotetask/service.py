@@ -30,6 +30,7 @@ from lovely.remotetask.interfaces import WAITING
 from lovely.remotetask.job import CronJob
 from lovely.remotetask.job import Job
 from lovely.remotetask.jobexecution import JobExecution
+from lovely.remotetask.number import check_flag
 from lovely.remotetask.number import check_priority
 from lovely.remotetask.number import shown
 from lovely.remotetask.policy import Policy
@@ -99,6 +100,13 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
         return (JobExecution(self) if interface is interfaces.IJobExecution
                 else None)
 
+    def __setattr__(self, name, value):
+        """Set an attribute; a flag must be one."""
+        if name == 'paused':
+            # Checked before the service registers with its transaction.
+            value = check_flag(name, value)
+        super().__setattr__(name, value)
+
     @property
     def store(self):
         """The JobStore, brought up to date if earlier code has stored it."""
@@ -129,13 +137,14 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
         """See ITaskService."""
         current(self)
         task, input, added = self._described(task, input)
+        later = check_flag('startLater', startLater)
         priority = check_priority(priority)
         delay = check_delay(delay)
         due = None if delay is None else self._now() + delay
 
         place = self.store.reserve(priority)
         job = Job(place.id, task, input, priority, due)
-        self._add(job, place, STARTLATER if startLater else QUEUED)
+        self._add(job, place, STARTLATER if later else QUEUED)
         added()
         return job.id
 

@@ -177,3 +177,22 @@ class PriorityTest(unittest.TestCase):
                     self.assertRaisesRegex(
                         ValueError, 'priority must be 0 to 9, the highest'):
                 number.check_priority(value)
+
+
+class FlagTest(unittest.TestCase):
+
+    def test_flag(self):
+        """A bool; 0 and 1 are taken for one."""
+        for value, expected in ((True, True), (False, False), (1, True),
+                                (0, False)):
+            self.assertIs(expected, number.check_flag('paused', value))
+
+    def test_wrong(self):
+        """Everything else is refused, whatever Python takes for true."""
+        others = [value for value in NO_NUMBERS
+                  if not isinstance(value, bool)]
+        for value in (*others, 2, -1, 1.0, math.nan, 10 ** 5000, 'no'):
+            with self.subTest(value=number.shown(value)), \
+                    self.assertRaisesRegex(
+                        ValueError, 'paused must be True or False, not '):
+                number.check_flag('paused', value)

@@ -106,6 +106,14 @@ class AddTest(MemoryCase):
             task='test.task', input=1, startLater=False)
         self.assertEqual(QUEUED, self.service.getStatus(jobid))
 
+    def test_start_later_is_a_flag(self):
+        """A delay or a priority in its place is told, and nothing stored."""
+        for later in (3600, 9, 'no', None):
+            with self.subTest(later), \
+                    self.assertRaisesRegex(ValueError, 'startLater must be'):
+                self.service.add('test.task', None, later)
+        self.assertEqual({}, dict(self.service.jobs))
+
     def test_task_does_not_exist(self):
         """An unknown task is refused, and nothing stored."""
         with self.assertRaisesRegex(ValueError, '^Task does not exist$'):
@@ -664,6 +672,32 @@ class NotStoredTest(MemoryCase):
     def test_stop(self):
         """To stop what was not started does nothing."""
         self.service.stopProcessing()
+
+
+class PausedTest(DatabaseCase):
+
+    def test_is_a_flag(self):
+        """Another value is refused, and changes nothing."""
+        for value in ('no', 'false', None, 1.0):
+            with self.subTest(value), \
+                    self.assertRaisesRegex(ValueError, 'paused must be'):
+                self.service.paused = value
+        self.assertFalse(self.service._p_changed)
+        self.assertIs(False, self.service.paused)
+        self.service.paused = 1
+        self.assertIs(True, self.service.paused)
+        self.assertTrue(self.service._p_changed)
+
+    def test_that_was_stored(self):
+        """It is what it was, whatever it is."""
+        vars(self.service)['paused'] = 'no'
+        self.service._p_changed = True
+        transaction.commit()
+        with self.elsewhere() as service:
+            self.assertEqual('no', service.paused)
+            service.paused = False
+        transaction.begin()
+        self.assertIs(False, self.service.paused)
 
 
 class NowhereTest(DatabaseCase):
