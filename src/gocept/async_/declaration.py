@@ -10,6 +10,7 @@ from lovely.remotetask.foreign.outcome import outcome_of
 from lovely.remotetask.interfaces import IProcessorFactory
 from lovely.remotetask.interfaces import IProcessorSettings
 from lovely.remotetask.interfaces import ITaskService
+from lovely.remotetask.number import shown
 from lovely.remotetask.part import home
 from lovely.remotetask.part import is_nowhere
 from lovely.remotetask.part import parents
@@ -68,14 +69,23 @@ def service(name='', context=None):
     context -- any object of the content, to say in which connection to look
         for it.
 
-    Raise LookupError if there is none.
+    Raise LookupError if there is none, ValueError for what is no name.
     """
+    check_name(name)
     found = server().visible_service(name)
     if found is None and context is not None:
         found = _declared_service(name, home(context))
     if found is None:
         raise LookupError(_absence(name, context))
     return found
+
+
+def check_name(name):
+    """Raise ValueError unless a value is a name, not a service itself, say."""
+    if not isinstance(name, str):
+        raise ValueError(
+            f'A task service is found by its name, a text like "events", not '
+            f'{shown(name)}.')
 
 
 def _declared_service(name, connection):

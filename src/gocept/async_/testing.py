@@ -15,11 +15,14 @@ import zope.security.management
 import zope.security.testing
 
 from gocept.async_ import absence
+from gocept.async_.declaration import check_name
 from gocept.async_.declaration import declarations
 from lovely.remotetask import moment
 from lovely.remotetask.interfaces import DELAYED
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import WAITING
+from lovely.remotetask.number import LAST
+from lovely.remotetask.number import check_seconds
 from lovely.remotetask.part import is_nowhere
 from lovely.remotetask.processor import SimpleProcessor
 from lovely.remotetask.running.events import JobEnded
@@ -57,6 +60,9 @@ def process(name: str = 'events', raise_errors: bool = True,
         order.  While a job runs, it is the time at which it was due: what it
         adds with a delay counts from there.
 
+    Raise ValueError, and commit nothing, for what is no name or no number of
+    seconds.
+
     Raise AssertionError, whatever is said, if jobs enqueue others without end
     and no time passes.  A job whose function has aborted its transaction has
     failed here.
@@ -66,9 +72,11 @@ def process(name: str = 'events', raise_errors: bool = True,
     that wait for another attempt need not wait here; those that are due later
     than what is run otherwise come last, and bring no other job forward.
     """
-    if not after >= 0:
-        raise ValueError(
-            f'after={after!r} is no length of time; give seconds, 0 or more.')
+    check_name(name)
+    after = check_seconds('after', after)
+    if after > LAST:
+        # What is longer than the calendar stands for ever.
+        after = math.inf
     transaction.commit()
     db, path = _locate(name)
     try:

@@ -1,6 +1,8 @@
 """Tests of gocept.async_.testing."""
 
 import contextlib
+import datetime
+import decimal
 import io
 import threading
 import unittest
@@ -277,17 +279,35 @@ class ProcessTest(FunctionalTestCase):
 
     def test_no_length_of_time(self):
         """Nothing is committed."""
-        for after in (-1, float('nan')):
-            with self.assertRaisesRegex(ValueError, 'no length of time'):
+        for after in (-1, float('nan'), None, True, '60', decimal.Decimal(60),
+                      datetime.timedelta(hours=1)):
+            self.root.committed = True
+            with self.subTest(after), self.assertRaisesRegex(
+                    ValueError, 'after must be a number of seconds'):
                 process(after=after)
+            transaction.abort()
+            self.assertFalse(hasattr(self.root, 'committed'))
+
+    def test_no_name(self):
+        """Nothing is committed; it is said that a name is wanted."""
+        for name in (None, b'events', self.service):
+            self.root.committed = True
+            for call in (process, gocept.async_.service):
+                with self.subTest(type(name)), self.assertRaisesRegex(
+                        ValueError, 'by its name, a text like "events", not'):
+                    call(name)
+            transaction.abort()
+            self.assertFalse(hasattr(self.root, 'committed'))
 
     def test_for_ever(self):
         """All that waits for a time is run."""
-        sample.record.enqueue_with(delay=10 ** 8)()
-        self.service.addCronJob('echo', delay=10 ** 7)
-        process(after=float('inf'))
-        self.assertEqual(['completed'] * 2,
-                         [job.status for job in self.jobs()])
+        for after in (float('inf'), 10 ** 400):
+            sample.record.enqueue_with(delay=10 ** 8)()
+            self.service.addCronJob('echo', delay=10 ** 7)
+            process(after=after)
+            with self.subTest(type(after)):
+                self.assertEqual({'completed'},
+                                 {job.status for job in self.jobs()})
 
     def retry(self, wait):
         """Let jobs be tried again, as late as that can be."""
