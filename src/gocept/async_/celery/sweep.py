@@ -83,7 +83,7 @@ class Sweep:
 
     def _find_leader(self, engine):
         """Return who leads, or None, and what that one can send."""
-        known = [(worker_id, facts.get(FACT, ALL))
+        known = [(worker_id, _sends(facts))
                  for worker_id, facts in engine.workers.facts().items()
                  # After host and pid.
                  if f':{KIND}' in worker_id
@@ -100,9 +100,14 @@ class Sweep:
 
     def _tell(self, can_send):
         """Let the others know what this worker can send, if that is news."""
-        if self.facts != {FACT: can_send} or not self.is_leading:
-            self.facts = {FACT: can_send}
-            self._member.membership.sign()
+        if self.facts == {FACT: can_send} and self.is_leading:
+            return
+        before, self.facts = self.facts, {FACT: can_send}
+        outcome = outcome_of(self._member.membership.sign)
+        if outcome.failed:
+            # It is news still.
+            self.facts = before
+            raise outcome.exception
 
     def _send(self, now):
         """Send what there is to send.
@@ -171,3 +176,10 @@ class Sweep:
 def _look(engine, now):
     if not engine.service.paused:
         engine.service.hasJobsWaiting(now)
+
+
+def _sends(facts):
+    """Return what a worker can send, by the facts that it has told."""
+    found = facts.get(FACT, ALL)
+    # It was stored by any version of this code.
+    return found if type(found) is int and 0 <= found <= ALL else NOTHING

@@ -476,6 +476,29 @@ class LeaderTest(CeleryCase):
             self.assertEqual([0, 1], self.rounds())
             self.assertEqual([self.second], self.leaders())
 
+    def test_odd_fact(self):
+        """What another one has stored stops nobody."""
+        for odd in None, 'x', [1], True, 99:
+            with self.subTest(odd):
+                with self.elsewhere() as service:
+                    workers(service).sign(
+                        self.second.worker_id, facts={'sends': odd})
+                self.add('test.task', odd, delay=60)
+                self.now += 61
+                self.assertLess(0, self.rounds()[0])
+
+    def test_sign_fails(self):
+        """That it can send less is told as soon as that can be told."""
+        self.assertEqual(1, self.first.sweep(self.now))
+        self.add('test.task', 'c', delay=60)
+        self.now += 61
+        with self.knows_no_time(self.first):
+            with unittest.mock.patch.object(
+                    self.first.membership, 'sign', side_effect=OSError
+                    ), self.assertRaises(OSError):
+                self.first.sweep(self.now)
+            self.assertLess(0, self.rounds()[1])
+
     def test_unknown_one_knows_time(self):
         """It takes the lead, though it is idle, and was not known yet."""
         with self.elsewhere() as service:
