@@ -2,11 +2,13 @@
 
 import json
 import os
+import sys
 import tempfile
 import unittest
 
 from gocept.async_.worker.report import Report
 from gocept.async_.worker.report import parse
+from gocept.async_.worker.report import pipe
 
 
 class ReportTest(unittest.TestCase):
@@ -21,6 +23,16 @@ class ReportTest(unittest.TestCase):
         self.addCleanup(os.close, self.read)
         self.report.send(jobs=3)
         self.assertEqual({'jobs': 3}, json.loads(os.read(self.read, 100)))
+
+    @unittest.skipUnless(sys.platform == 'linux', 'Pipes of others are short.')
+    def test_long_line(self):
+        """It is in the pipe at once: the last one has no other turn."""
+        self.addCleanup(os.close, self.read)
+        read, write = pipe()
+        self.addCleanup(os.close, read)
+        self.addCleanup(os.close, write)
+        Report(write).send(problem='x' * 500_000)
+        self.assertLess(500_000, len(os.read(read, 1_000_000)))
 
     def test_nobody_reads(self):
         """A full pipe stops nobody, and no line is torn."""

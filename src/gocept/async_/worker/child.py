@@ -13,6 +13,7 @@ from gocept.async_.recurring import Complaint
 from gocept.async_.worker.report import LONGEST
 from gocept.async_.worker.report import STARTING
 from gocept.async_.worker.report import parse
+from gocept.async_.worker.report import pipe
 from lovely.remotetask.foreign.journal import journal
 from lovely.remotetask.foreign.outcome import outcome_of
 
@@ -44,7 +45,7 @@ class Child:
 
     def __init__(self, options, clock=time.monotonic):
         with contextlib.ExitStack() as stack:
-            self._read, write = os.pipe()
+            self._read, write = pipe()
             stack.callback(os.close, self._read)
             os.set_blocking(self._read, False)
             try:

@@ -265,7 +265,8 @@ class WorkerProcess:
             # No processor is started any more.
             self._stopping = reason
             for each in self.processors.values():
-                each.counts_cut_off = counts_cut_off
+                # That of somebody else need not take it.
+                outcome_of(setattr, each, 'counts_cut_off', counts_cut_off)
         self._news.set()
         processor.stop_all(self.options['grace'])
         # Also of the runs that have ended meanwhile.

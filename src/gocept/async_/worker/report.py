@@ -1,5 +1,7 @@
 """What a worker process tells the main process: lines of JSON in a pipe."""
 
+import contextlib
+import fcntl
 import json
 import math
 import os
@@ -12,7 +14,12 @@ from lovely.remotetask.foreign.journal import journal
 log = journal(__name__)
 
 # Bytes of a line; more is no report.
-LONGEST = 2 ** 20
+LONGEST = 2 ** 22
+
+# Bytes that a pipe is to take at once: a process tells of a hundred functions
+# of each service, and its last report has no other turn.  Linux gives nobody
+# more by default.
+PIPE_SIZE = 2 ** 20
 
 # Characters of a text: some messages of exceptions are books.
 LONGEST_TEXT = 1000
@@ -47,6 +54,15 @@ FIELDS: dict[str, Any] = {
     'stopping': str,
     'refused': str,
 }
+
+
+def pipe() -> tuple[int, int]:
+    """Return the two ends of a pipe for reports, to read and to write."""
+    ends = os.pipe()
+    # Only Linux can do that; without it, long reports come in pieces.
+    with contextlib.suppress(AttributeError, OSError):
+        fcntl.fcntl(ends[1], fcntl.F_SETPIPE_SZ, PIPE_SIZE)
+    return ends
 
 
 class Report:
