@@ -178,7 +178,7 @@ class Meter(persistent.Persistent):
     def _merge(self, level, taken, now, read):
         seconds, _, kept = LEVELS[level]
         mine = {chunk.start: chunk for chunk in self.levels[level]
-                if not read(opened, chunk).failed}
+                if not read(_read_whole, chunk).failed}
         for chunk in taken:
             slices = _slices(read, chunk)
             if slices and chunk.start <= now:
@@ -247,7 +247,7 @@ def _archive(store):
 
     A new one if it cannot be read, and in a store of before.
     """
-    if store.read(opened, store.archive).failed:
+    if store.archive is None or store.read(opened, store.archive).failed:
         store.archive = Meter()
     return store.archive
 

@@ -315,6 +315,30 @@ class StoredTest(StoredCase):
         self.assertEqual(0, len(self.store.parted))
         self.assertEqual(1, self.ever())
 
+    def test_odd_chunk_of_the_archive(self):
+        """It costs nothing of what others have counted."""
+        self.measure_minutes(1)
+        with self.elsewhere() as service:
+            engine(service).workers.stop_worker(OTHER)
+        self.archive()
+        chunk, = self.store.archive.levels[0]
+        chunk.slices = ((600, 1, 0.5, {'echo': 'no counts'}),)
+        transaction.commit()
+        self.measure_minutes(3)
+        with self.elsewhere() as service:
+            engine(service).workers.stop_worker(OTHER)
+        self.archive()
+        self.assertEqual(3, sum(
+            each.functions.number('completed') for each in self.history()))
+
+    def test_no_archive_yet(self):
+        """In a store of before there is none: nothing to tell of."""
+        self.store.archive = None
+        transaction.commit()
+        with self.assertNoLogs('lovely.remotetask', 'WARNING'):
+            self.measure_minutes(1)
+        self.assertEqual(1, self.ever())
+
     def test_facts(self):
         """Workers tell who they are; of those of before nothing is known."""
         facts = {'host': 'h', 'pid': 1, 'kind': 'K', 'threads': 2,
