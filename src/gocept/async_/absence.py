@@ -70,8 +70,9 @@ def unseen(name, declarations):
             f'seen; set the site that holds it{where}: '
             f'zope.component.hooks.setSite(site).'
             f'{_others(declared, declarations)}')
-    if _asked(_is_lost, site, name):
-        return f'There is no task service {name!r} to call: {NOWHERE}'
+    lost = is_lost(name)
+    if lost is not None:
+        return lost
     if declared is None:
         return (
             f'There is no task service {name!r}; declare it in ZCML: '
@@ -79,6 +80,17 @@ def unseen(name, declarations):
             f'{_others(declared, declarations)}')
     return (f'There is no task service {name!r}: it is declared in ZCML, '
             f'{_asked(_why, declared, site) or UNREADABLE}')
+
+
+def is_lost(name):
+    """Return a sentence if the current site sees a service that lies nowhere.
+
+    None if it does not.
+    """
+    site = server().site()
+    if site is None or not _asked(_is_lost, site, name):
+        return None
+    return f'There is no task service {name!r} to call: {NOWHERE}'
 
 
 def missing(declared, root):

@@ -101,10 +101,14 @@ class TaskService(zope.container.contained.Contained, persistent.Persistent):
                 else None)
 
     def __setattr__(self, name, value):
-        """Set an attribute; a flag must be one."""
+        """Set an attribute to what can be stored; a flag must be one."""
         if name == 'paused':
             # Checked before the service registers with its transaction.
             value = check_flag(name, value)
+        elif name == 'processorArguments' and isinstance(
+                value, types.MappingProxyType):
+            # Those of the class, say, which cannot be stored.
+            value = dict(value)
         super().__setattr__(name, value)
 
     @property

@@ -42,7 +42,7 @@ class Ran(NamedTuple):
 
     status -- of the job now.
     error_class, traceback -- of the exception, None without one.
-    duration -- seconds.
+    duration -- seconds; None if it is not stored how the run has ended.
     """
 
     status: str
@@ -53,8 +53,9 @@ class Ran(NamedTuple):
     @property
     def is_well(self) -> bool:
         """Whether the function has returned."""
-        return self.error_class is None and self.status in (
-            COMPLETED, CRONJOB)
+        # A run that was lost has no error, and leaves a cron job waiting.
+        return (self.error_class is None and self.duration is not None
+                and self.status in (COMPLETED, CRONJOB))
 
 
 def run(db: Any, path: list[str], jobid: int,

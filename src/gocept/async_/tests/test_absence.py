@@ -475,9 +475,11 @@ class LostTest(FunctionalTestCase):
         for declared in (False, True):
             if declared:
                 declare(self, 'events')
-            with self.subTest(declared), self.assertRaisesRegex(
-                    LookupError, "'events' to call: .* in no folder.* Put it"):
-                sample.record.enqueue()
+            for call in (sample.record.enqueue,
+                         lambda: gocept.async_.service('events')):
+                with self.subTest(declared), self.assertRaisesRegex(
+                        LookupError, 'in no folder.* Put it'):
+                    call()
         self.assertEqual([], self.jobs())
 
     def test_call(self):

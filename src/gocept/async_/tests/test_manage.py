@@ -502,6 +502,13 @@ class RunTest(CommandCase):
                 self.assertNotEqual(PROCESSING, job.status)
                 self.assertEqual(attempts, job.attempts)
 
+    def test_cron_job_without_an_end(self):
+        """It waits for its next time, but nothing went well."""
+        jobid = self.service.addCronJob('echo', minute=(0,))
+        with unittest.mock.patch.object(
+                running.Membership, 'run', return_value=UNSTORED):
+            self.run_command('run', jobid, code=1)
+
     def test_is_readable_again(self):
         """It is said how the job has ended, not what it was before."""
         jobid = self.service.add('echo', 'x')

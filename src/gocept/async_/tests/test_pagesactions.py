@@ -887,6 +887,14 @@ class ServiceTest(ActionsTestCase):
         self.assertTrue(self.ask('events/service.json').json['paused'])
         self.assertEqual(200, self.post_json('events/resume').status_int)
 
+    def test_processing_of_one_that_lies_nowhere(self):
+        """The reason is told."""
+        with mock.patch.object(TaskService, 'startProcessing',
+                               side_effect=ValueError('It is nowhere.')):
+            answer = self.post('events/start', token=self.token())
+            self.assertEqual(409, answer.status_int)
+            self.assertIn('It is nowhere.', answer.text)
+
     def test_processing(self):
         """Where nobody works, this process can; that is remembered."""
         runs = []

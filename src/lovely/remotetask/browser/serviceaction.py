@@ -72,7 +72,11 @@ class ServiceAction(Posted):
 
     def act(self):
         """Do it.  Return what was done, for JSON.  Raise Problem."""
-        done = getattr(self.operations, KINDS[self.action].method)()
+        try:
+            done = getattr(self.operations, KINDS[self.action].method)()
+        except ValueError as error:
+            # One that lies in no folder cannot be started.
+            raise Problem(409, str(error)) from error
         if done is False:
             raise Problem(409, _(
                 'That was done already: the service is as you want it.'))

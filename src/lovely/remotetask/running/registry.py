@@ -197,8 +197,8 @@ def processor_path(service):
     """
     if is_nowhere(service):
         raise ValueError(
-            f'Task service {service.__name__!r} lies in no folder, so no '
-            f'processor finds it; put it into one before it is started.')
+            'The task service lies in no folder, so no processor finds it; '
+            'put it into one before it is started.')
     return service_path(service)
 
 

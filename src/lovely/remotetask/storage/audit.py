@@ -304,7 +304,8 @@ def hold_copies(store, now):
 
 
 def _pass_copies(store, strand, key, now):
-    # What could be taken was added to the copy, behind all that was copied.
+    # What can be taken was added to the copy, behind all that was copied: to
+    # find it passes those, which are held.
     found = StrandSource(store, strand, key, now, math.inf)
     found.find_next()
     found.save()

@@ -70,6 +70,8 @@ class InterfaceTest(MemoryCase):
         self.assertEqual({'waitTime': 1.0}, TaskService.processorArguments)
         with self.assertRaises(TypeError):
             self.service.processorArguments['waitTime'] = 2.0
+        self.service.processorArguments = TaskService.processorArguments
+        self.assertIs(dict, type(self.service.processorArguments))
         self.assertIs(interfaces.ITask, TaskService.taskInterface)
 
     def test_published_module(self):
