@@ -14,8 +14,10 @@ from gocept.async_.celery.broker import Broker
 from gocept.async_.celery.broker import settings
 
 
-app = celery.Celery('alone', changes=settings(
-    Broker(os.environ['CELERY_BROKER_URL'], {}, 1.0, 10.0)))
+app = celery.Celery('alone', changes={
+    **settings(Broker(os.environ['CELERY_BROKER_URL'], {}, 1.0, 10.0)),
+    # No service declares its queue.
+    'task_create_missing_queues': True})
 
 
 @app.task(name=TASK)
