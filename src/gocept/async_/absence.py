@@ -70,9 +70,9 @@ def unseen(name, declarations):
             f'seen; set the site that holds it{where}: '
             f'zope.component.hooks.setSite(site).'
             f'{_others(declared, declarations)}')
-    lost = is_lost(name)
-    if lost is not None:
-        return lost
+    found = nowhere(name)
+    if found is not None:
+        return found
     if declared is None:
         return (
             f'There is no task service {name!r}; declare it in ZCML: '
@@ -82,10 +82,10 @@ def unseen(name, declarations):
             f'{_asked(_why, declared, site) or UNREADABLE}')
 
 
-def is_lost(name):
-    """Return a sentence if the current site sees a service that lies nowhere.
+def nowhere(name):
+    """Return what to say of the service that the current site sees.
 
-    None if it does not.
+    That it lies nowhere; None for any other.
     """
     site = server().site()
     if site is None or not _asked(_is_lost, site, name):

@@ -104,7 +104,7 @@ def _absence(name, context):
     declared = _declaration(name)
     connection = None if context is None else home(context)
     if declared is None:
-        return absence.is_lost(name) or (
+        return absence.nowhere(name) or (
             f'There is no task service {name!r}; declare it in ZCML, '
             f'<async:service name="..." />, and set the site that holds it, '
             f'or hand over an object of the content as `context`.')

@@ -264,6 +264,16 @@ class EndTest(ProcessCase):
                 self.process._stop(*args)
                 self.assertIs(counts, self.started[0].counts_cut_off)
 
+    def test_processor_of_somebody_else(self):
+        """It need not know of that, and is stopped all the same."""
+        class Slotted:
+            __slots__ = ()
+        self.process.processors = {'events': Slotted()}
+        with unittest.mock.patch.object(
+                process.processor, 'stop_all') as stop_all:
+            self.assertEqual(0, self.process._stop('asked to', 0, True))
+        stop_all.assert_called_once()
+
     def test_nobody_listens(self):
         """A process that is still opening its database ends at once."""
         self.process.report.gone = True

@@ -3,10 +3,12 @@
 import contextlib
 import logging
 import unittest
+import unittest.mock
 
 import persistent.list
 import transaction
 import ZODB
+import ZODB.Connection
 import ZODB.DemoStorage
 import zope.component
 import zope.security.management
@@ -149,6 +151,20 @@ class DatabaseCase(TaskCase):
         """Return a job as it was committed last."""
         transaction.begin()
         return self.service.jobs[jobid]
+
+    def unreadable(self, oid):
+        """Let a record raise whatever it is asked for; a context manager."""
+        setstate = ZODB.Connection.Connection.setstate
+
+        def refuse(connection, found):
+            if found._p_oid == oid:
+                raise OSError('unreadable')
+            return setstate(connection, found)
+        self.db.cacheMinimize()
+        for db in self.db.databases.values():
+            db.cacheMinimize()
+        return unittest.mock.patch.object(
+            ZODB.Connection.Connection, 'setstate', refuse)
 
     @property
     def effects(self):

@@ -232,7 +232,7 @@ class AliveTest(StepCase):
         self.claim()
         self.claim(ANOTHER)
         transaction.begin()
-        with self.unreadable(OTHER):
+        with self.unreadable(self.service.store.workers[OTHER]._p_oid):
             for _ in range(9):
                 self.step(self.observer)
                 self.beat(ANOTHER)
@@ -245,21 +245,6 @@ class AliveTest(StepCase):
         """Return the ids of the workers, the observer excepted."""
         return [worker_id for worker_id in self.service.store.workers
                 if worker_id != self.observer.worker_id]
-
-    def unreadable(self, worker_id):
-        """Let the record of a worker raise whatever it is asked for."""
-        oid = self.service.store.workers[worker_id]._p_oid
-        setstate = ZODB.Connection.Connection.setstate
-
-        def refuse(connection, found):
-            if found._p_oid == oid:
-                raise OSError('unreadable')
-            return setstate(connection, found)
-        self.db.cacheMinimize()
-        for db in self.db.databases.values():
-            db.cacheMinimize()
-        return unittest.mock.patch.object(
-            ZODB.Connection.Connection, 'setstate', refuse)
 
     def test_one_that_cannot_be_released(self):
         """What cannot be taken over from one worker is its own."""
@@ -302,8 +287,8 @@ class BeatTest(StepCase):
         self.step(made, 1)
         self.assertNotEqual(before, self.sign())
 
-    def test_after_a_failure(self):
-        """If a sign could not be written, it is tried again soon."""
+    def failed(self):
+        """Return one whose sign could not be written; and the sign before."""
         made = self.stepping()
         self.add('test.task')
         self.step(made)
@@ -311,19 +296,18 @@ class BeatTest(StepCase):
         with unittest.mock.patch.object(
                 made.membership, 'sign', side_effect=OSError('full')):
             self.step(made)
+        return made, before
+
+    def test_after_a_failure(self):
+        """If a sign could not be written, it is tried again soon."""
+        made, before = self.failed()
         self.assertEqual(before, self.sign())
         self.step(made, 0.2)
         self.assertNotEqual(before, self.sign())
 
     def test_step_before_it_is_tried_again(self):
         """One that comes too early to try puts nothing off."""
-        made = self.stepping()
-        self.add('test.task')
-        self.step(made)
-        before = self.sign()
-        with unittest.mock.patch.object(
-                made.membership, 'sign', side_effect=OSError('full')):
-            self.step(made)
+        made, before = self.failed()
         # The shortest pause after a failure is 0.05 s.
         self.step(made, 0.01)
         self.assertEqual(before, self.sign())

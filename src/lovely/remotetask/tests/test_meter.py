@@ -3,7 +3,6 @@
 import unittest.mock
 
 import transaction
-import ZODB.Connection
 
 from lovely.remotetask.management import Management
 from lovely.remotetask.measure import OTHERS
@@ -150,19 +149,6 @@ class StoredCase(MeterCase):
     def ever(self):
         transaction.begin()
         return Management(self.service).total().total().completed
-
-    def unreadable(self, oid):
-        setstate = ZODB.Connection.Connection.setstate
-
-        def refuse(connection, found):
-            if found._p_oid == oid:
-                raise OSError('unreadable')
-            return setstate(connection, found)
-        self.db.cacheMinimize()
-        for db in self.db.databases.values():
-            db.cacheMinimize()
-        return unittest.mock.patch.object(
-            ZODB.Connection.Connection, 'setstate', refuse)
 
 
 class StoredTest(StoredCase):

@@ -271,6 +271,8 @@ class ErrorTest(MemoryCase):
             job.traceback,
             r'(?s)^Traceback \(most recent call last\):.* in fail\n.*'
             r'TaskError: An error occurred.\n$')
+        # It begins where the code of the job does.
+        self.assertNotIn('/running/', job.traceback)
 
     def test_any_exception(self):
         """Every exception is an error of the job, at its first run."""
